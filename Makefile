@@ -1,0 +1,61 @@
+# Verbs of the project; `make help` lists them.
+VENV ?= .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
+
+help: ## list the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@echo "setup: installing the locked dependencies into $(VENV)" >&2
+	@test -x $(PY) || python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+setup: $(STAMP) ## install the locked dependencies into .venv
+
+fmt: setup ## format the code
+	@$(VENV)/bin/ruff check -q --fix operator tests || true
+	@$(VENV)/bin/ruff format operator tests
+
+lint: setup ## formatting and lint rules
+	@$(VENV)/bin/ruff format --check operator tests
+	@$(VENV)/bin/ruff check operator tests
+
+type: setup ## mypy, strict
+	@$(VENV)/bin/mypy
+
+layers: setup ## import rules: layers, and one importer for each library
+	@$(VENV)/bin/lint-imports
+
+generate: setup ## CRDs, chart schema and reference docs from the models
+	@$(PY) -m setpoint.generate
+
+coverage: setup ## unit tests, with the coverage gate on the pure modules
+	@$(VENV)/bin/coverage erase
+	@$(VENV)/bin/coverage run -m pytest -q tests/unit
+	@$(PY) tests/coverage_gate.py
+
+check: lint type layers coverage ## format, lint, types, layers, generated files, coverage gate
+	@$(PY) -m setpoint.generate --check
+
+unit: setup ## the pure tests alone: seconds
+	@$(PY) -m pytest -q tests/unit
+
+test: check ## everything, against a real API server and real Git servers
+	@$(PY) -m pytest --durations=15
+
+demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
+	@$(PY) -m tests.demo $(if $(KEEP),--keep)
+
+cluster-up: setup ## a local Kubernetes; the last line is KUBECONFIG=<path>
+	@$(PY) -m tests.cluster up $(if $(NAME),--name $(NAME))
+
+cluster-down: setup ## remove every local Kubernetes
+	@$(PY) -m tests.cluster down $(if $(NAME),--name $(NAME))
+
+clean: ## remove caches of the checkout
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,70 @@
+{{/* Made by `python -m setpoint.generate`; do not edit. The table is operator/setpoint/rbac.py. */}}
+{{- define "setpoint.rules.cluster" -}}
+# The uid of kube-system identifies the cluster; a namespace that is missing or going away is told apart from other errors.
+- apiGroups: [""]
+  resources: ["namespaces"]
+  verbs: ["get", "list", "watch"]
+# A new kind is waited for until it is established; a Sync whose own CRD is going away is orphaned, never pruned.
+- apiGroups: ["apiextensions.k8s.io"]
+  resources: ["customresourcedefinitions"]
+  verbs: ["get", "list", "watch"]
+{{- end }}
+
+{{- define "setpoint.rules.own" -}}
+# What the operator works for; it writes their finalizer only.
+- apiGroups: ["setpoint.dev"]
+  resources: ["sources", "syncs"]
+  verbs: ["get", "list", "watch", "patch"]
+# The record of desired versus actual.
+- apiGroups: ["setpoint.dev"]
+  resources: ["sources/status", "syncs/status"]
+  verbs: ["patch"]
+# Events on Sources and Syncs.
+- apiGroups: [""]
+  resources: ["events"]
+  verbs: ["create", "patch"]
+# Credentials that a Source names in `secretRef`.
+- apiGroups: [""]
+  resources: ["secrets"]
+  verbs: ["get"]
+# A ServiceAccount that does not exist is told apart from one without rights.
+- apiGroups: [""]
+  resources: ["serviceaccounts"]
+  verbs: ["get"]
+{{- end }}
+
+{{- define "setpoint.rules.watch" -}}
+# Drift is seen by watching objects with our label. It lets the operator's account read every object, Secrets too: RBAC cannot tell labels apart.
+- apiGroups: ["*"]
+  resources: ["*"]
+  verbs: ["list", "watch"]
+{{- end }}
+
+{{- define "setpoint.rules.impersonate" -}}
+# Every write, and every read of a managed object, is done as the ServiceAccount of the Sync.
+- apiGroups: [""]
+  resources: ["serviceaccounts"]
+  verbs: ["impersonate"]
+{{- end }}
+
+{{- define "setpoint.rules.release" -}}
+# Leader election; RBAC cannot restrict the creation to a name.
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  verbs: ["create"]
+# Leader election.
+- apiGroups: ["coordination.k8s.io"]
+  resources: ["leases"]
+  resourceNames: [{{ include "setpoint.fullname" . | quote }}]
+  verbs: ["get", "patch"]
+# The key that turns values of Secrets into hashes.
+- apiGroups: [""]
+  resources: ["secrets"]
+  resourceNames: [{{ include "setpoint.redactionKeyName" . | quote }}]
+  verbs: ["get"]
+# Syncs without `serviceAccountName` in the admin namespaces act as this account.
+- apiGroups: [""]
+  resources: ["serviceaccounts"]
+  resourceNames: [{{ include "setpoint.adminName" . | quote }}]
+  verbs: ["get", "impersonate"]
+{{- end }}

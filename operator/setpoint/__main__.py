@@ -1,0 +1,69 @@
+"""`python -m setpoint`: parse, and hand over. Each command imports what it needs, so `crds` needs no cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from setpoint import cli
+from setpoint.reasons import Problem
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; give its exit code (`cli.EXIT_CODES`)."""
+    options = cli.parser().parse_args(arguments)
+    try:
+        return COMMANDS[options.command](options)
+    except Problem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return cli.FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`setpoint crds | head`); Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return cli.FAILED
+
+
+def _run(options: Namespace) -> int:
+    from setpoint import settings  # noqa: PLC0415
+
+    chosen = {"SETPOINT_ALLOW_FILE_URLS": "true"} if options.allow_file_urls else {}
+    try:
+        parsed = settings.from_environ({**os.environ, **chosen})
+    except Problem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return cli.USAGE
+    from setpoint import handlers  # noqa: PLC0415
+
+    return handlers.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
+
+
+def _render(options: Namespace) -> int:
+    from setpoint import cli_render  # noqa: PLC0415
+
+    return cli_render.run(options.folder, options.sync, options.output)
+
+
+def _health(options: Namespace) -> int:
+    from setpoint import cli_health  # noqa: PLC0415
+
+    return cli_health.run(sys.stdin, sys.stdout, options.output)
+
+
+def _crds(options: Namespace) -> int:
+    from setpoint import crds  # noqa: PLC0415
+
+    sys.stdout.write(crds.to_yaml())
+    return cli.OK
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "run": _run,
+    "render": _render,
+    "health": _health,
+    "crds": _crds,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

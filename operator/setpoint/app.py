@@ -1,0 +1,266 @@
+"""The running operator: makes the parts, feeds the queues, ends them in order (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Self
+
+from setpoint import __version__, names
+from setpoint.claims import Claims
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.events import Events
+from setpoint.git import Git
+from setpoint.lease import Lease
+from setpoint.live import Live, LiveChange
+from setpoint.objects import SyncKey
+from setpoint.queue import Queue
+from setpoint.reasons import Problem, Reason
+from setpoint.reconcile import Parts, Syncs
+from setpoint.render import Renderer
+from setpoint.settings import Settings
+from setpoint.sources import Sources
+from setpoint.status_writer import StatusWriter
+from setpoint.store import Body, Store, key_of
+from setpoint.telemetry import Telemetry, serve
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One operator process: a cluster, two queues, and what they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Cluster,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        lease: Lease | None,
+    ) -> None:
+        """Use `running`, which also ends what it starts. `cluster` is the fenced view of `connection`."""
+        self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, telemetry, lease
+        self._connection = connection
+        self.store, self.claims = Store(), Claims()
+        self.ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+        cache = Path(settings.cache_dir)
+        self.git = Git(cache / "git", cache_limit=settings.cache_size)
+        self.events = Events(cluster, telemetry)
+        self.live = Live(
+            cluster, frozenset(settings.people_managers), self._live_changed, settings.watch_namespaces
+        )
+        writer = StatusWriter(cluster, self._written)
+        self.sources = Sources(
+            cluster,
+            self.git,
+            self.store,
+            writer,
+            self.events,
+            telemetry,
+            self._wake_sync,
+            allow_file=settings.allow_file_urls,
+        )
+        renderer = Renderer(
+            Path(settings.kustomize),
+            cache / "render",
+            concurrency=settings.render_concurrency,
+            timeout=settings.render_timeout,
+            memory_limit=settings.render_memory,
+        )
+        self._writer, self._renderer = writer, renderer
+        self._syncs: Syncs | None = None
+        self.source_queue: Queue[SyncKey] = Queue(self.sources.reconcile, workers=settings.fetch_concurrency)
+        self.sync_queue: Queue[SyncKey] = Queue(self._reconcile, workers=settings.workers)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls, settings: Settings, kubeconfig: str | None, stop: asyncio.Event
+    ) -> AsyncIterator[Self]:
+        """Connect, and close everything at the end, also after a failure."""
+        telemetry = Telemetry()
+        holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        lease = (
+            Lease(settings.namespace, settings.lease_name, holder, settings.lease_duration)
+            if settings.leader_election
+            else None
+        )
+        connection = await Cluster.connect(
+            kubeconfig,
+            user_agent=f"setpoint/{__version__}",
+            request_timeout=settings.request_timeout,
+            field_validation="Strict" if settings.strict_fields else "Warn",
+            count=telemetry.api_request,
+        )
+        cluster = connection.fenced(lease.fence) if lease else connection
+        operator = cls(settings, connection, cluster, telemetry, lease)
+        server = asyncio.create_task(
+            serve(telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready)
+        )
+        try:
+            await connection.discover()
+            yield operator
+        finally:
+            server.cancel()
+            await operator.close()
+
+    async def lead(self, stop: asyncio.Event) -> None:
+        """Wait until this process holds the lease, or is told to stop; losing it later stops everything."""
+        if self.lease is None:
+            return
+        waiting = asyncio.create_task(self.lease.acquire(self._connection))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, stopping):
+            task.cancel()
+        if not stop.is_set():
+            self._tasks.append(asyncio.create_task(self._stop_when_lost(stop)))
+
+    async def _stop_when_lost(self, stop: asyncio.Event) -> None:
+        if self.lease is not None:
+            await self.lease.lost.wait()
+            log.error("the lease was lost; this process ends")
+            stop.set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease was lost."""
+        return self.lease is not None and self.lease.lost.is_set()
+
+    async def start(self) -> None:
+        """Read what must be known before the first reconcile, then let the queues run."""
+        self._syncs = Syncs(
+            Parts(
+                self.settings,
+                self.cluster,
+                self.live,
+                self.store,
+                self.claims,
+                self.sources,
+                self._renderer,
+                self._writer,
+                self.events,
+                self.telemetry,
+                await self._cluster_id(),
+                await self._secret_key(),
+                self._wake_sync,
+                self.source_queue.add,
+            )
+        )
+        await self.relist()
+        for queue in (self.source_queue, self.sync_queue):
+            self._tasks.append(asyncio.create_task(queue.run()))
+        self.ready = True
+
+    async def _cluster_id(self) -> str:
+        if self.settings.cluster_id:
+            return self.settings.cluster_id
+        kind = self.cluster.kind("v1", "Namespace")
+        found = await self.cluster.get(kind, "", "kube-system") if kind else None
+        if found is None:
+            raise Problem(
+                Reason.ApiUnavailable, "namespace kube-system cannot be read; set SETPOINT_CLUSTER_ID"
+            )
+        return str(found["metadata"]["uid"])
+
+    async def _secret_key(self) -> bytes:
+        """Give the key under which values of Secrets are shown; a random one where the chart's Secret is absent."""
+        kind = self.cluster.kind("v1", "Secret")
+        try:
+            found = (
+                await self.cluster.get(kind, self.settings.namespace, self.settings.hmac_secret)
+                if kind and self.settings.hmac_secret
+                else None
+            )
+        except ApiError as error:
+            log.warning(
+                "the HMAC key cannot be read (%s); values of Secrets are hashed under a new key", error.status
+            )
+            found = None
+        data = (found or {}).get("data") or {}
+        return base64.b64decode(data["key"]) if data.get("key") else secrets.token_bytes(32)
+
+    async def relist(self) -> None:
+        """Read all Sources and Syncs: claims must be complete before the first write, and gaps leave nothing stale."""
+        seen: dict[str, set[SyncKey]] = {"Source": set(), "Sync": set()}
+        for name in ("Source", "Sync"):
+            kind = self.cluster.kind(names.API_VERSION, name)
+            if kind is None:
+                raise Problem(Reason.KindUnknown, f"the CRD of {name} is not installed; install the chart")
+            for namespace in self.settings.watch_namespaces or (None,):
+                objects, _ = await self.cluster.list(kind, namespace=namespace)
+                for body in objects:
+                    seen[name].add(key_of(body))
+                    (self.source_event if name == "Source" else self.sync_event)("ADDED", body)
+        for key in set(self.store.sources) - seen["Source"]:
+            self.store.drop_source(key)
+            self.source_queue.add(key)
+        for key in set(self.store.syncs) - seen["Sync"]:
+            self.store.drop_sync(key)
+            self.sync_queue.add(key)
+
+    # --- what wakes whom
+
+    def source_event(self, kind: str | None, body: Body) -> None:
+        """Take one watch event of a Source."""
+        key = key_of(body)
+        if kind == "DELETED":
+            self.store.drop_source(key)
+        elif not self._changed(self.store.sources.get(key), body) or not self.store.put_source(body):
+            return
+        self.source_queue.add(key)
+        for user in self.store.users(key):
+            self.sync_queue.add(user)
+
+    def sync_event(self, kind: str | None, body: Body) -> None:
+        """Take one watch event of a Sync."""
+        key = key_of(body)
+        if kind == "DELETED":
+            self.store.drop_sync(key)
+        elif not self._changed(self.store.syncs.get(key), body) or not self.store.put_sync(body):
+            return
+        elif self._syncs is not None:
+            self._syncs.seen(body)
+        self.sync_queue.add(key)
+
+    @staticmethod
+    def _changed(old: Body | None, new: Body) -> bool:
+        """Tell whether an event brings news: our own status writes come back as events too."""
+        return old is None or old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion")
+
+    def _live_changed(self, change: LiveChange) -> None:
+        if self._syncs is not None:
+            self._syncs.changed(change.oid, change.before, change.after)
+
+    def _wake_sync(self, key: SyncKey) -> None:
+        self.sync_queue.add(key)
+
+    def _written(self, body: Body) -> None:
+        (self.store.put_source if body["kind"] == "Source" else self.store.put_sync)(body)
+
+    async def _reconcile(self, key: SyncKey) -> Any:
+        assert self._syncs is not None  # noqa: S101 - the queues start after it is made
+        return await self._syncs.reconcile(key)
+
+    async def close(self) -> None:
+        """End in order: no new work, then Events, lease and connections."""
+        self.ready = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.live.close()
+        await self.events.close()
+        self._renderer.close()
+        await self.git.close()
+        if self.lease is not None:
+            await self.lease.release(self._connection)
+        await self._connection.close()

@@ -1,0 +1,98 @@
+"""Deleting a Sync: its objects go in reverse order, the finalizer last (shell)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from setpoint import names
+from setpoint.api import DeletionPolicy, Sync
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.objects import ObjectId, SyncKey
+from setpoint.reasons import Problem, Reason
+from setpoint.removal import Removed, Remover
+from setpoint.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a deletion stands: `done` when the finalizer may go, what is `left`, and what to say."""
+
+    done: bool
+    reason: Reason
+    message: str
+    left: frozenset[ObjectId] = frozenset()
+    retry: bool = False
+
+
+class Deletion:
+    """Decides and carries out what the end of a Sync means for its objects."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        """All parts are shared."""
+        self._cluster, self._store = cluster, store
+
+    async def run(
+        self, key: SyncKey, sync: Sync, inventory: Mapping[ObjectId, str], remover: Remover
+    ) -> Ending:
+        """Delete or orphan the inventory, as far as it goes now."""
+        spec = sync.spec
+        policy = spec.deletion_policy or (DeletionPolicy.PRUNE if spec.prune else DeletionPolicy.ORPHAN)
+        if not inventory:
+            return Ending(True, Reason.Pruned, "no objects")
+        if policy is DeletionPolicy.ORPHAN or spec.suspend:
+            why = "it is suspended" if spec.suspend else "its deletion policy is Orphan"
+            return _orphaned(inventory, why)
+        if await self._crd_is_going():
+            return _orphaned(inventory, "the CRD of Syncs is being deleted")
+        if later := self._dependents(key):
+            text = f"waits until Sync {later}, which depends on it, is gone"
+            return Ending(False, Reason.Deleting, text, frozenset(inventory))
+        removed = await remover.remove(inventory)
+        if removed.failed and await self._without_identity(key, removed):
+            return _orphaned(inventory, "its identity is gone with the namespace")
+        return _ending(removed, len(inventory), key.namespace)
+
+    async def _crd_is_going(self) -> bool:
+        kind = self._cluster.kind_of_group("apiextensions.k8s.io", "CustomResourceDefinition")
+        crd = await self._cluster.get(kind, "", f"syncs.{names.GROUP}") if kind else None
+        return crd is None or "deletionTimestamp" in crd["metadata"]
+
+    def _dependents(self, key: SyncKey) -> SyncKey | None:
+        """Give a Sync that depends on this one and is being deleted too: it goes first."""
+        for other in sorted(self._store.dependents(key)):
+            body: Mapping[str, Any] = self._store.syncs.get(other) or {}
+            if other != key and "deletionTimestamp" in body.get("metadata", {}):
+                return other
+        return None
+
+    async def _without_identity(self, key: SyncKey, removed: Removed) -> bool:
+        """Tell whether the rights went with the namespace: a terminating one loses its ServiceAccount first."""
+        if not all(p.reason is Reason.Forbidden for p in removed.failed.values()):
+            return False
+        kind = self._cluster.kind("v1", "Namespace")
+        try:
+            namespace = await self._cluster.get(kind, "", key.namespace) if kind else None
+        except ApiError:
+            return False
+        return namespace is None or "deletionTimestamp" in namespace["metadata"]
+
+
+def _orphaned(inventory: Mapping[ObjectId, str], why: str) -> Ending:
+    return Ending(True, Reason.Orphaned, f"{len(inventory)} objects stay in the cluster, as {why}")
+
+
+def _ending(removed: Removed, total: int, home: str) -> Ending:
+    if removed.failed:
+        oid = min(removed.failed)
+        problem: Problem = removed.failed[oid]
+        return Ending(
+            False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True
+        )
+    if removed.pending:
+        oid = next(iter(removed.pending))
+        text = f"{len(removed.left)} of {total} left: {oid.label(home)} {removed.pending[oid]}"
+        return Ending(False, Reason.Deleting, text, frozenset(removed.left))
+    return Ending(True, Reason.Pruned, f"{total} objects deleted")

@@ -1,0 +1,117 @@
+"""From rendered documents to what the cluster must hold: namespaces filled, ownership stamped (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from setpoint import names
+from setpoint.discovery import Kind
+from setpoint.objects import Manifest, ObjectId, SyncKey, digest, group_of, owner_annotation
+from setpoint.reasons import Problem, Reason
+
+FindKind = Callable[[str, str], Kind | None]
+"""(apiVersion, kind) -> what discovery says of it, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A manifest and where it stands: `file`, and for people `file:line`."""
+
+    manifest: Manifest
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One object as Git wants it. `kind` is None while its CRD is not there; `digest` is of the stamped manifest."""
+
+    id: ObjectId
+    manifest: Manifest
+    digest: str
+    where: str
+    kind: Kind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What marks an object as a Sync's: the Sync and the value of its label."""
+
+    key: SyncKey
+    label: str
+
+
+def stamped(manifest: Manifest, oid: ObjectId, stamp: Stamp) -> Manifest:
+    """Give a copy with our label and owner annotation; `metadata` and its two maps are copied, the rest is shared."""
+    meta = dict(manifest["metadata"])
+    meta["labels"] = {**(meta.get("labels") or {}), names.LABEL_SYNC: stamp.label}
+    meta["annotations"] = {
+        **(meta.get("annotations") or {}),
+        names.ANNOTATION_OWNER: owner_annotation(stamp.key, oid),
+    }
+    return {**manifest, "metadata": meta}
+
+
+def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
+    """Give (group, kind) -> namespaced for the CRDs among the documents."""
+    scopes: dict[tuple[str, str], bool] = {}
+    for d in documents:
+        if d.manifest["kind"] == "CustomResourceDefinition":
+            spec: Mapping[str, Any] = d.manifest.get("spec") or {}
+            kind = (spec.get("names") or {}).get("kind")
+            if isinstance(kind, str):
+                scopes[(str(spec.get("group")), kind)] = spec.get("scope") == "Namespaced"
+    return scopes
+
+
+def complete(
+    documents: Iterable[Rendered], find: FindKind, target_namespace: str | None, stamp: Stamp
+) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
+    """Turn documents into desired objects; what cannot be placed comes back as (identity, problem).
+
+    Namespaced objects without a namespace get `target_namespace`; cluster-scoped ones lose theirs, as with kubectl.
+    """
+    documents = list(documents)
+    scopes = crd_scopes(documents)
+    good: list[Desired] = []
+    bad: list[tuple[ObjectId, Problem]] = []
+    seen: dict[ObjectId, str] = {}
+    for d in documents:
+        kind = find(d.manifest["apiVersion"], d.manifest["kind"])
+        oid, problem = _place(d, kind, scopes, target_namespace)
+        if problem is None and oid in seen:
+            text = f"{d.where}: {oid.label()} is already defined at {seen[oid]}; remove one of them"
+            problem = Problem(Reason.RenderFailed, text)
+        seen.setdefault(oid, d.where)
+        if problem is not None:
+            bad.append((oid, problem))
+            continue
+        manifest = stamped(_with_namespace(d.manifest, oid.namespace), oid, stamp)
+        good.append(Desired(oid, manifest, digest(manifest), d.where, kind))
+    return good, bad
+
+
+def _place(
+    d: Rendered, kind: Kind | None, scopes: Mapping[tuple[str, str], bool], target: str | None
+) -> tuple[ObjectId, Problem | None]:
+    m = d.manifest
+    group = group_of(m["apiVersion"])
+    name, own = m["metadata"]["name"], m["metadata"].get("namespace") or ""
+    namespaced = kind.namespaced if kind else scopes.get((group, m["kind"]))
+    if namespaced is None:
+        oid = ObjectId(group, m["kind"], own or target or "", name)
+        text = f"{d.where}: the cluster has no kind {m['kind']} in {m['apiVersion']}; install its CRD first"
+        return oid, Problem(Reason.KindUnknown, text)
+    oid = ObjectId(group, m["kind"], (own or target or "") if namespaced else "", name)
+    if namespaced and not oid.namespace:
+        text = f"{d.where}: {oid.label()} names no namespace; set metadata.namespace or spec.targetNamespace"
+        return oid, Problem(Reason.NamespaceMissing, text, retry=False)
+    return oid, None
+
+
+def _with_namespace(manifest: Manifest, namespace: str) -> Manifest:
+    meta = {k: v for k, v in manifest["metadata"].items() if k != "namespace"}
+    if namespace:
+        meta["namespace"] = namespace
+    return {**manifest, "metadata": meta}

@@ -1,0 +1,111 @@
+"""`python -m setpoint.generate [--check]`: write every file that is made from the models and tables.
+
+`--check` writes nothing, lists the stale files, and exits with 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from setpoint import __version__, chart, crds, rbac, reference, telemetry
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = "charts/setpoint"
+NOTE = "# Made by `python -m setpoint.generate`; do not edit.\n"
+OPERATIONS = "docs/operations.md"
+BEGIN, END = "<!-- reasons: begin (generated) -->\n", "<!-- reasons: end -->"
+
+
+def files(operations: str) -> dict[str, str]:
+    """Give path (below the repository's root) -> content of every generated file.
+
+    `operations` is the present text of docs/operations.md, of which one part is generated.
+    """
+    return {
+        **{f"crds/{kind.plural}.yaml": NOTE + crds.dump(crds.crd(kind)) for kind in crds.KINDS},
+        **{f"{CHART}/templates/crd-{kind.plural}.yaml": crd_template(kind) for kind in crds.KINDS},
+        f"{CHART}/templates/_rules.tpl": rules_template(),
+        f"{CHART}/Chart.yaml": chart_yaml(),
+        f"{CHART}/values.yaml": NOTE + "\n" + chart.values_yaml(),
+        f"{CHART}/values.schema.json": json.dumps(chart.schema(), indent=2) + "\n",
+        **{f"docs/reference/{kind.plural}.md": reference.kind(kind) for kind in crds.KINDS},
+        "docs/reference/settings.md": reference.settings_page(),
+        "docs/reference/reasons.md": reference.reasons_page(),
+        "docs/reference/metrics.md": reference.metrics_page(
+            (m.name, m.type.__name__.lower(), m.labels, m.help) for m in telemetry.METRICS
+        ),
+        "docs/reference/cli.md": reference.cli_page(),
+        "docs/reference/chart.md": reference.chart_page(),
+        OPERATIONS: between(operations, reference.reasons_table()),
+    }
+
+
+def crd_template(kind: crds.Kind) -> str:
+    """Give the chart's copy of a CRD: a template, since Helm never upgrades what is in crds/, that is kept."""
+    document = crds.crd(kind)
+    kept = {"annotations": {"helm.sh/resource-policy": "keep"}}
+    text = crds.dump({**document, "metadata": {**document["metadata"], **kept}})
+    if "{{" in text:
+        raise crds.SchemaError(f"{kind.plural}: two opening braces would be read as a template")
+    return "{{- if .Values.crds.install }}\n" + NOTE + text + "{{- end }}\n"
+
+
+def rules_template() -> str:
+    """Give the named templates of the operator's rights."""
+    note = "{{/* " + NOTE.removeprefix("# ").strip() + " The table is operator/setpoint/rbac.py. */}}\n"
+    return note + "\n".join(rbac.template(role) for role in rbac.ROLES)
+
+
+def chart_yaml() -> str:
+    """Give Chart.yaml; chart and operator are released together, under one version."""
+    return NOTE + crds.dump(
+        {
+            "apiVersion": "v2",
+            "name": "setpoint",
+            "description": "A GitOps operator that holds a cluster to a Git commit.",
+            "type": "application",
+            "version": __version__,
+            "appVersion": __version__,
+            "keywords": ["gitops", "git", "continuous-delivery"],
+        }
+    )
+
+
+def between(text: str, table: str) -> str:
+    """Give the text with the table between its markers; a text without markers gets them at its end."""
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n{BEGIN}{END}\n" if text.strip() else f"# Operations\n\n{BEGIN}{END}\n"
+    before, rest = text.split(BEGIN, 1)
+    return before + BEGIN + table + END + rest.split(END, 1)[1]
+
+
+def stale(root: Path) -> dict[str, str]:
+    """Give path -> content of each file that is not as it should be."""
+    return {
+        path: text for path, text in files(_read(root / OPERATIONS)).items() if _read(root / path) != text
+    }
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
+    """Write the stale files, or with `--check` only name them."""
+    if list(arguments) not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m setpoint.generate [--check]\n")
+        return 64
+    found = stale(root)
+    for path, text in found.items():
+        sys.stdout.write(f"{'stale' if arguments else 'wrote'} {path}\n")
+        if not arguments:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+    return 1 if found and arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""The child process that talks to one Git server: `python -m setpoint.git_worker HOME`.
+
+libgit2's trust settings belong to the whole process and pile up, so each set of trust and origin has a process of
+its own (`git_children`). It reads requests from standard input and writes answers to standard output, each a
+4-byte big-endian length and JSON; several run at once. It ends when its standard input does, so it never outlives
+its parent. Credentials come with the request and stay in memory.
+
+request: {id, op: list | fetch, repository, ref, selected?, mirror?, maxBytes?, limit?}   answer: {id, result | problem}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pygit2
+from pygit2.enums import ConfigLevel
+
+from setpoint.git_errors import cache_problem
+from setpoint.git_fetch import Fetch, create, fetch
+from setpoint.git_mirror import Mirror
+from setpoint.git_remote import list_heads
+from setpoint.reasons import Problem, Reason
+from setpoint.remotes import Credentials, RefSpec, Remote, Repository, Selected, select
+
+AT_ONCE = 8
+Message = dict[str, Any]
+
+
+def main(home: Path) -> None:
+    """Serve requests until standard input ends; HOME is ours alone, for what libgit2 must find in files."""
+    sandbox(home)
+    slots, writer = threading.BoundedSemaphore(AT_ONCE), threading.Lock()
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+
+    def serve(request: Message) -> None:
+        with slots:
+            answer = _answer(home, request)
+        with writer:
+            write(answers, answer)
+
+    while (request := read(requests)) is not None:
+        threading.Thread(target=serve, args=(request,), daemon=True).start()
+    os._exit(0)  # threads may hang in a server that never answers
+
+
+def sandbox(home: Path) -> None:
+    """Make libgit2 read no configuration of the machine, and known_hosts from `home`."""
+    for level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+        pygit2.settings.search_path[level] = ""
+    pygit2.settings.homedir = str(home)
+    # file:// (tests only) may name a repository of another user; hooks and commands are never run.
+    pygit2.settings.owner_validation = False
+
+
+def read(stream: BinaryIO) -> Message | None:
+    """Read one message, or None at the end."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    body = stream.read(struct.unpack(">I", head)[0])
+    return json.loads(body)  # type: ignore[no-any-return]
+
+
+def frame(message: Message) -> bytes:
+    """Give the bytes of one message."""
+    body = json.dumps(message).encode()
+    return struct.pack(">I", len(body)) + body
+
+
+def write(stream: BinaryIO, message: Message) -> None:
+    """Write one message; a parent that is gone ends us soon."""
+    try:
+        stream.write(frame(message))
+        stream.flush()
+    except OSError:
+        os._exit(1)
+
+
+def _answer(home: Path, request: Message) -> Message:
+    try:
+        return {"id": request["id"], "result": _OPERATIONS[request["op"]](home, request)}
+    except Problem as problem:
+        failed = problem
+    except OSError as error:
+        failed = cache_problem(error)
+    except Exception as error:  # noqa: BLE001 - the parent must hear of it; a type's name holds no value
+        failed = Problem(Reason.GitFailed, f"an internal error ({type(error).__name__}) in the Git worker")
+    return {"id": request["id"], "problem": [str(failed.reason), failed.message]}
+
+
+_HOME = threading.Lock()
+
+
+def furnish(home: Path, repository: Repository) -> Path:
+    """Make sure of known_hosts, and of the empty repository that ls-remote needs; give the latter.
+
+    Done for each request: whoever wipes the cache wipes the home too.
+    """
+    known_hosts, scratch = home / ".ssh" / "known_hosts", home / "scratch.git"
+    with _HOME:
+        if not known_hosts.exists():
+            known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            known_hosts.write_text(repository.credentials.known_hosts)
+        if not (scratch / "config").exists():
+            create(scratch)
+    return scratch
+
+
+def _list(home: Path, request: Message) -> Message:
+    repository = _repository(request)
+    heads, target = list_heads(repository, pygit2.Repository(str(furnish(home, repository))))
+    selected = select(RefSpec(**request["ref"]), heads, target)
+    return {"ref": selected.ref, "sha": selected.sha, "revision": selected.revision}
+
+
+def _fetch(home: Path, request: Message) -> Message:
+    ref, selected = RefSpec(**request["ref"]), Selected(**request["selected"])
+    repository = _repository(request)
+    furnish(home, repository)
+    wanted = Fetch(repository, ref, selected, request["maxBytes"], request["limit"])
+    return {"sha": fetch(Mirror(Path(request["mirror"])), wanted)}
+
+
+_OPERATIONS = {"list": _list, "fetch": _fetch}
+
+
+def _repository(request: Message) -> Repository:
+    given = request["repository"]
+    return Repository(Remote(**given["remote"]), Credentials(**given["credentials"]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,105 @@
+"""Kopf handlers and start-up: events become keys, nothing else (the only place that imports kopf).
+
+`on.event` alone writes nothing to our objects; queue, finalizer and status are our own. Another program's
+finalizers stay untouched, because kopf's own is given a name of ours that nothing ever sets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import kopf
+
+from setpoint import names
+from setpoint.app import Operator
+from setpoint.logs import configure
+from setpoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+
+
+def registry_for(operator: Operator) -> kopf.OperatorRegistry:
+    """Give a kopf registry whose handlers hand each event's body to the operator."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+    @kopf.on.startup(registry=registry)
+    def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.persistence.finalizer = f"{names.GROUP}/never-set-by-kopf"
+        settings.posting.enabled = False
+        settings.peering.standalone = True
+        settings.scanning.disabled = True
+        settings.watching.server_timeout = 600
+        settings.watching.chunk_size = 500
+        settings.networking.request_timeout = 30
+        settings.process.ultimate_exiting_timeout = 20
+
+    @kopf.on.event(names.GROUP, names.VERSION, "sources", registry=registry)
+    async def _source(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        operator.source_event(type, dict(body))
+
+    @kopf.on.event(names.GROUP, names.VERSION, "syncs", registry=registry)
+    async def _sync(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        operator.sync_event(type, dict(body))
+
+    return registry
+
+
+async def watch(operator: Operator, stop: asyncio.Event) -> None:
+    """Run kopf's watches until `stop`; a watch that dies (kopf ends then) is started again after a new list."""
+    namespaces = operator.settings.watch_namespaces
+    while not stop.is_set():
+        try:
+            await kopf.operator(
+                registry=registry_for(operator),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+        except Exception:
+            log.exception("the watch of Sources and Syncs ended; starting it again")
+        if not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
+            await operator.relist()
+
+
+async def serve(settings: Settings, kubeconfig: str | None) -> int:
+    """Run the operator until a signal: 0 after a clean stop, 1 if the lease was lost."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Operator.running(settings, kubeconfig, stop) as operator:
+        await operator.lead(stop)
+        if not stop.is_set():
+            await operator.start()
+            await watch(operator, stop)
+    return 1 if operator.lost else 0
+
+
+def main(settings: Settings, kubeconfig: str | None) -> int:
+    """Run the operator; what `python -m setpoint run` calls."""
+    configure(settings.log_level, settings.log_format)
+    if kubeconfig is not None:
+        os.environ["KUBECONFIG"] = kubeconfig  # kopf reads it from there
+    runner: Callable[[Awaitable[int]], int]
+    try:
+        import uvloop  # noqa: PLC0415 - optional on platforms without it
+
+        runner = uvloop.run  # type: ignore[assignment]
+    except ImportError:
+        runner = asyncio.run  # type: ignore[assignment]
+    return runner(serve(settings, kubeconfig))

@@ -1,0 +1,100 @@
+"""The health of pods, in the kubelet's words (pure)."""
+
+from __future__ import annotations
+
+from setpoint.health_model import (
+    Object,
+    Verdict,
+    condition,
+    conditions,
+    degraded,
+    healthy,
+    items,
+    mapping,
+    number,
+    progressing,
+    text,
+)
+
+_STUCK = frozenset(
+    [
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ErrRegistryUnavailable",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "PostStartHookError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "RunContainerError",
+        "SignatureValidationFailed",
+        "StartError",
+    ]
+)
+"""Waiting reasons of the kubelet and the container runtime that do not pass by waiting alone."""
+
+
+def pod(obj: Object) -> Verdict:
+    """Judge a Pod by its phase, its readiness and what keeps its containers from running."""
+    status = mapping(obj, "status")
+    phase = text(status, "phase")
+    if phase == "Succeeded":
+        return healthy("Succeeded", "completed")
+    if phase == "Failed":
+        return degraded(
+            text(status, "reason") or "Failed", text(status, "message") or _exit(status) or "failed"
+        )
+    if stuck := _stuck(status):
+        return stuck
+    scheduled, ready = condition(status, "PodScheduled"), condition(status, "Ready")
+    if scheduled and scheduled.status == "False" and scheduled.reason == "Unschedulable":
+        return degraded("Unschedulable", scheduled.words)
+    if phase == "Running" and ready and ready.status == "True":
+        return healthy("Ready", "running and ready")
+    if ready and ready.status == "False" and phase == "Running":
+        return progressing(ready.reason or "NotReady", ready.words)
+    return progressing(
+        phase or "Pending", _first_waiting(status) or f"the pod is {(phase or 'pending').lower()}"
+    )
+
+
+def _stuck(status: Object) -> Verdict | None:
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in items(status, key):
+            waiting = mapping(container, "state", "waiting")
+            reason = text(waiting, "reason")
+            if reason in _STUCK:
+                return degraded(reason, f"container {text(container, 'name')}: {_words(container, waiting)}")
+    return None
+
+
+def _words(container: Object, waiting: Object) -> str:
+    """Give the kubelet's words for a waiting container, and how it ended the last time."""
+    last = mapping(container, "lastState", "terminated")
+    said = text(waiting, "message") or text(waiting, "reason")
+    if not last:
+        return said
+    why = text(last, "message") or text(last, "reason")
+    return f"{said} (last exit code {number(last, 'exitCode')}{': ' + why if why else ''})"
+
+
+def _exit(status: Object) -> str:
+    for container in items(status, "containerStatuses"):
+        ended = mapping(container, "state", "terminated")
+        if number(ended, "exitCode"):
+            reason = text(ended, "message") or text(ended, "reason")
+            return f"container {text(container, 'name')}: exit code {number(ended, 'exitCode')}: {reason}"
+    return ""
+
+
+def _first_waiting(status: Object) -> str:
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in items(status, key):
+            reason = text(mapping(container, "state", "waiting"), "reason")
+            if reason:
+                return f"container {text(container, 'name')}: {reason}"
+    return next((c.message for c in conditions(status) if c.status == "False" and c.message), "")

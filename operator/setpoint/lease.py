@@ -1,0 +1,229 @@
+"""Leader election on a Lease (coordination.k8s.io/v1), with fencing (shell).
+
+A takeover waits a full lease since the record last changed as seen here, and never trusts another's clock.
+A forced apply always wins, so a stale leader must be kept from writing: every write asks the fence first, and
+no request outlives it. The fence counts from before the renewal was sent, so it closes before others' wait ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError, Fenced
+from setpoint.discovery import Kind
+
+log = logging.getLogger(__name__)
+
+SAFE_SHARE = 0.8
+"""The share of a lease after which its holder stops writing."""
+
+Spec = dict[str, Any]
+
+
+def uptime() -> float:
+    """Give seconds on a clock that also counts while the machine sleeps, if it has one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class LeaseFence:
+    """Lets writes through only while the lease is surely held; closed at first."""
+
+    def __init__(self, clock: Callable[[], float] = uptime) -> None:
+        self._clock = clock
+        self.deadline = -math.inf
+
+    def __call__(self) -> None:
+        """Raise Fenced if the lease may have passed to another."""
+        if self.remaining() <= 0:
+            raise Fenced("the lease is not held any more; nothing was sent")
+
+    def remaining(self) -> float:
+        """Give the seconds for which writes are safe, unless renewed; never more than a lease, 0 or less if none."""
+        return self.deadline - self._clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Lease as read or written: its resourceVersion and spec."""
+
+    version: str
+    spec: Spec
+
+    @property
+    def holder(self) -> str:
+        """Who holds it, "" if nobody does."""
+        return self.spec.get("holderIdentity") or ""
+
+
+class Lease:
+    """One Lease, held by at most one process at a time.
+
+    `acquire` waits for it and renews it in the background; `lost` is set when that failed; `release` gives it up.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        holder: str,
+        duration: float,
+        *,
+        clock: Callable[[], float] = uptime,
+    ) -> None:
+        """`holder` must be unique to this process; `duration` is in seconds, renewed each third of it."""
+        self.namespace, self.name, self.holder, self.duration = namespace, name, holder, duration
+        self.fence = LeaseFence(clock)
+        self.lost = asyncio.Event()
+        self._clock = clock
+        self._renewal: asyncio.Task[None] | None = None
+        self._record: Record | None = None
+        self._since = 0.0
+
+    async def acquire(self, cluster: Cluster) -> None:
+        """Wait until the lease is held; then keep renewing it in the background."""
+        free = cluster.fenced(None)
+        while not await self._attempt(free):  # noqa: ASYNC110 - a lease that runs out sends no event
+            await asyncio.sleep(self.duration / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        log.info(
+            "this process leads", extra={"lease": f"{self.namespace}/{self.name}", "holder": self.holder}
+        )
+        self.lost.clear()
+        self._renewal = asyncio.create_task(self._renew(cluster.fenced(self.fence)))
+
+    async def release(self, cluster: Cluster) -> None:
+        """Stop writing and give the lease up, so that a standby takes over at once; never raises ApiError."""
+        if self._renewal is None:
+            return
+        self._renewal.cancel()
+        await asyncio.gather(self._renewal, return_exceptions=True)
+        self._renewal = None
+        held = self.fence.remaining() > 0
+        self.fence.deadline = -math.inf
+        if not held or self._record is None:
+            return
+        try:
+            await self._write(cluster.fenced(None), self._record, {**self._record.spec, "holderIdentity": ""})
+        except ApiError as error:
+            log.warning("the lease was not released, others wait until it ends", extra={"error": str(error)})
+
+    async def _renew(self, cluster: Cluster) -> None:
+        pause = self.duration / 3
+        try:
+            while True:
+                await asyncio.sleep(min(pause, max(0.0, self.fence.remaining())))
+                self.fence()
+                pause = self.duration / (3 if await self._attempt(cluster) else 15)
+                if self._record is not None and self._record.holder != self.holder:
+                    break
+        except Fenced:
+            log.warning("the lease could not be renewed in time")
+        self.fence.deadline = -math.inf
+        self.lost.set()
+
+    async def _attempt(self, cluster: Cluster) -> bool:
+        """Take or renew the lease once; False if another holds it or the API server does not answer."""
+        began = self._clock()
+        try:
+            won = await self._take(cluster)
+        except ApiError as error:
+            log.warning("the lease cannot be had now", extra={"error": str(error)})
+            return False
+        if won:
+            self.fence.deadline = began + self.duration * SAFE_SHARE
+        return won
+
+    async def _take(self, cluster: Cluster) -> bool:
+        """Write ourselves into the record if we may; one PATCH if it is as we left it, else what it is now decides."""
+        known = self._record
+        if known is not None and known.holder == self.holder and await self._won(cluster, known):
+            return True
+        found = await self._read(cluster)
+        if found is not None:
+            return self._free(found) and await self._won(cluster, found)
+        # Somebody deleted it: whoever held it may still write for as long as it would have lasted.
+        return (known is None or self._free(Record("", known.spec))) and await self._created(cluster)
+
+    def _free(self, found: Record) -> bool:
+        """Tell whether the record is ours, nobody's, or unchanged for a full lease by our own clock."""
+        now = self._clock()
+        if self._record is None or self._record.version != found.version:
+            self._record, self._since = found, now
+        lasts = float(found.spec.get("leaseDurationSeconds") or self.duration)
+        return found.holder in ("", self.holder) or now - self._since > lasts
+
+    async def _read(self, cluster: Cluster) -> Record | None:
+        found = await cluster.get(_kind(cluster), self.namespace, self.name)
+        return Record(found["metadata"]["resourceVersion"], found.get("spec") or {}) if found else None
+
+    async def _won(self, cluster: Cluster, record: Record) -> bool:
+        now = _now()
+        spec = {
+            **record.spec,
+            "holderIdentity": self.holder,
+            "leaseDurationSeconds": math.ceil(self.duration),
+            "renewTime": now,
+        }
+        if record.holder != self.holder:
+            spec["acquireTime"] = now
+            spec["leaseTransitions"] = int(record.spec.get("leaseTransitions") or 0) + 1
+        return await self._write(cluster, record, spec)
+
+    async def _write(self, cluster: Cluster, record: Record, spec: Spec) -> bool:
+        """Write a spec unless the record changed meanwhile; tells whether it was written."""
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": record.version},
+            {"op": "add", "path": "/spec", "value": spec},
+        ]
+        try:
+            answer = await cluster.patch(_kind(cluster), self.namespace, self.name, operations)
+        except ApiError as error:
+            if error.status in (404, 409, 422):
+                return False
+            raise
+        self._record = Record(answer["metadata"]["resourceVersion"], answer["spec"])
+        self._since = self._clock()
+        return True
+
+    async def _created(self, cluster: Cluster) -> bool:
+        now = _now()
+        manifest = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "holderIdentity": self.holder,
+                "leaseDurationSeconds": math.ceil(self.duration),
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": 0,
+            },
+        }
+        try:
+            answer = await cluster.create(_kind(cluster), manifest)
+        except ApiError as error:
+            if error.status == 409:
+                return False
+            raise
+        self._record = Record(answer["metadata"]["resourceVersion"], answer["spec"])
+        return True
+
+
+def _kind(cluster: Cluster) -> Kind:
+    kind = cluster.kind("coordination.k8s.io/v1", "Lease")
+    if kind is None:
+        raise ApiError(0, "NotServed", "the API server serves no Leases")
+    return kind
+
+
+def _now() -> str:
+    """Give the time as `MicroTime` of the API: for people, nobody decides by it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,90 @@
+"""What a reconcile remembers of a Sync between runs. All of it is a cache: after a restart it is rebuilt."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from setpoint import fields
+from setpoint.inputs import Inputs
+from setpoint.objects import ObjectId
+from setpoint.order import StageKey
+from setpoint.plan import Change
+from setpoint.reasons import Problem
+from setpoint.redact import Operation
+
+FIGHT_CORRECTIONS = 5
+FIGHT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A desired object without its content: the manifest is rendered again when it is needed."""
+
+    id: ObjectId
+    api_version: str
+    digest: str
+    where: str
+    stage: StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What we wrote, and who owned what afterwards: as long as both hold, nobody touched our fields."""
+
+    digest: str
+    ownership: fields.Ownership
+    stamp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One desired state: the inputs, their digest together with the spec, and the objects."""
+
+    sha: str
+    revision: str
+    digest: str
+    inputs: Inputs
+    refs: tuple[Ref, ...]
+    skipped: int = 0
+    unplaced: tuple[tuple[ObjectId, Problem], ...] = ()
+
+
+@dataclass(slots=True)
+class Memory:
+    """One Sync's cache."""
+
+    baselines: dict[ObjectId, Baseline] = field(default_factory=dict)
+    target: Target | None = None
+    good: Target | None = None
+    evaluated: tuple[str, int] | None = None
+    """(commit, generation) that were last evaluated, whatever the result."""
+    failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
+    """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
+    reported: dict[ObjectId, tuple[fields.Ownership | None, Change, tuple[Operation, ...]]] = field(
+        default_factory=dict
+    )
+    """With `drift: Report`: what was seen, so that the same drift costs no second dry run."""
+    logged: set[ObjectId] = field(default_factory=set)
+    detected: dict[ObjectId, str] = field(default_factory=dict)
+    corrections: dict[ObjectId, deque[float]] = field(default_factory=dict)
+    full_check_at: float | None = None
+    trigger: str = "Start"
+    asked: str | None = None
+    answered: str | None = None
+    started: str = ""
+    fights: dict[ObjectId, str] = field(default_factory=dict)
+    last_event: tuple[str, str] | None = None
+
+    def fights_back(self, oid: ObjectId, now: float) -> float | None:
+        """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
+        times = self.corrections.get(oid)
+        if not times:
+            return None
+        while times and now - times[0] > FIGHT_SECONDS:
+            times.popleft()
+        return FIGHT_SECONDS - (now - times[0]) if len(times) > FIGHT_CORRECTIONS else None
+
+    def corrected(self, oid: ObjectId, now: float) -> None:
+        """Count one correction."""
+        self.corrections.setdefault(oid, deque()).append(now)

@@ -1,0 +1,24 @@
+"""Names that stand on objects and in the API: group, labels, annotations, finalizer, field manager."""
+
+GROUP = "setpoint.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FIELD_MANAGER = "setpoint"
+FINALIZER = f"{GROUP}/finalizer"
+
+LABEL_SYNC = f"{GROUP}/sync"
+ANNOTATION_OWNER = f"{GROUP}/owner"
+ANNOTATION_PRUNE = f"{GROUP}/prune"
+ANNOTATION_ADOPT = f"{GROUP}/adopt"
+ANNOTATION_WAVE = f"{GROUP}/wave"
+ANNOTATION_REQUESTED = f"{GROUP}/requested"
+ANNOTATION_CHANGED_BY = f"{GROUP}/changed-by"
+ANNOTATION_CHANGED_FROM = f"{GROUP}/changed-from"
+
+# Written by `kubectl apply`: holds the whole object, Secret values included, so it is dropped on receipt.
+ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# Written by `kubectl rollout restart`: an operation, not configuration; removing it would restart the pods again.
+ANNOTATION_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+# The fields that Git's adopted objects had from people, under a manager of their own: see `fields.adopted`.
+ADOPTED_MANAGER = "setpoint-adopted"

@@ -1,0 +1,331 @@
+"""Every reason a person can meet, in one table: conditions, Events, metrics and docs use the same words.
+
+Each reason carries what it means and what to do; `docs/operations.md` is generated from it. Names are
+CamelCase, as the Kubernetes API conventions ask of `condition.reason`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+
+class Reason(StrEnum):
+    """A machine-readable cause, with its meaning and its remedy (`meaning`, `action`, `transient`)."""
+
+    meaning: str
+    action: str
+    transient: bool
+
+    def __new__(cls, value: str, meaning: str, action: str, *kind: str) -> Self:
+        """Make a member; a fourth word `transient` says that trying again may help by itself."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning, member.action, member.transient = meaning, action, "transient" in kind
+        return member
+
+    # --- all is well, or on its way
+    Succeeded = "Succeeded", "All is as Git says, and healthy.", "Nothing."
+    Progressing = (
+        "Progressing",
+        "Objects are applied, and some are still rolling out.",
+        "Wait; the message names the first one that is not ready. After `spec.timeout` it counts as degraded.",
+    )
+    Suspended = (
+        "Suspended",
+        "`spec.suspend` is true: nothing is fetched, applied, corrected or pruned.",
+        "Set `spec.suspend: false` to go on.",
+    )
+    Fetching = (
+        "Fetching",
+        "The remote is being asked for its refs, or a commit is being fetched.",
+        "Wait.",
+        "transient",
+    )
+    Waiting = (
+        "Waiting",
+        "A stage waits for the one before: a CRD to be established, or what serves a webhook or an APIService to become healthy.",
+        "Wait; the message says for what. If it never comes, look at that object.",
+    )
+    DependencyNotReady = (
+        "DependencyNotReady",
+        "A Sync in `spec.dependsOn` is not Ready, or does not exist.",
+        "Look at that Sync; this one goes on by itself as soon as the other is Ready.",
+    )
+    Applied = "Applied", "A revision was written completely.", "Nothing."
+    Adopted = (
+        "Adopted",
+        "An object that existed and was nobody's is now managed by this Sync.",
+        "Nothing; what it had besides Git's fields stays.",
+    )
+    Pruned = "Pruned", "Objects that are no longer in Git were deleted.", "Nothing."
+    Orphaned = (
+        "Orphaned",
+        "A Sync ended and left its objects in the cluster.",
+        "Delete them by hand if they are not wanted, or let another Sync take them over.",
+    )
+    HandedOver = "HandedOver", "An object moved from one Sync to another, without being deleted.", "Nothing."
+    Drift = (
+        "Drift",
+        "Somebody changed a managed object by hand.",
+        "With `drift: Correct` it was put back and stands in `status.driftLog`; with `drift: Report` change Git or the object.",
+    )
+    Fetched = "Fetched", "A new commit was fetched.", "Nothing."
+    Recovered = "Recovered", "What failed before works again.", "Nothing."
+    Deleting = (
+        "Deleting",
+        "The Sync is being deleted and its objects are being removed in reverse order.",
+        "Wait; the message names what is still there, and its finalizers.",
+    )
+
+    # --- a Source
+    InvalidSpec = (
+        "InvalidSpec",
+        "A field of the spec cannot be used as it is.",
+        "Correct the field that the message names.",
+    )
+    AuthenticationFailed = (
+        "AuthenticationFailed",
+        "The Git server refused the credentials.",
+        "Check the Secret of `spec.secretRef`; the last good revision stays enforced.",
+        "transient",
+    )
+    SecretNotFound = (
+        "SecretNotFound",
+        "The Secret of `spec.secretRef` does not exist or may not be read.",
+        "Create it in the Source's namespace.",
+        "transient",
+    )
+    SecretInvalid = (
+        "SecretInvalid",
+        "The Secret of `spec.secretRef` has no usable set of keys.",
+        "Use username and password, bearerToken, or identity and known_hosts; `ca.crt` with any of them.",
+        "transient",
+    )
+    HostKeyUnknown = (
+        "HostKeyUnknown",
+        "The SSH server's host key is not in `known_hosts`.",
+        "Add the key to `known_hosts` after checking it; a changed key may be an attack.",
+        "transient",
+    )
+    CertificateInvalid = (
+        "CertificateInvalid",
+        "The server's TLS certificate is expired, for another host, or signed by an unknown authority.",
+        "Renew it, or put its authority into `ca.crt` of the Secret.",
+        "transient",
+    )
+    HostUnreachable = (
+        "HostUnreachable",
+        "The Git server could not be reached: name not found, refused, or no answer in time.",
+        "Check the URL and the network; the last good revision stays enforced.",
+        "transient",
+    )
+    RepositoryNotFound = (
+        "RepositoryNotFound",
+        "The server says that there is no such repository; many hosts say so too where rights are missing.",
+        "Check the URL and the rights of the credentials.",
+        "transient",
+    )
+    RepositoryEmpty = "RepositoryEmpty", "The repository has no commits.", "Push a first commit.", "transient"
+    RefNotFound = (
+        "RefNotFound",
+        "The branch, tag, ref or commit does not exist (any more), or no tag fits the range.",
+        "Correct `spec.ref` or push the ref; the last good revision stays enforced.",
+        "transient",
+    )
+    RedirectRefused = (
+        "RedirectRefused",
+        "The server redirects to another scheme, host or port; credentials are not sent there.",
+        "Put the final URL into `spec.url`.",
+        "transient",
+    )
+    GitFailed = (
+        "GitFailed",
+        "Git failed in another way; the message has the server's words.",
+        "See the message; it is tried again.",
+        "transient",
+    )
+    CacheFull = (
+        "CacheFull",
+        "The cache volume is full or cannot be written.",
+        "Enlarge `cache.size` of the chart, or remove Sources; what was fetched stays enforced.",
+        "transient",
+    )
+
+    # --- a Sync, before anything is written
+    SourceNotFound = (
+        "SourceNotFound",
+        "The Source does not exist.",
+        "Create it, or correct `spec.source`; what was applied stays.",
+        "transient",
+    )
+    SourceNotAllowed = (
+        "SourceNotAllowed",
+        "The Source is in another namespace, which does not allow this one.",
+        "Add this namespace to the Source's `allowedNamespaces`.",
+        "transient",
+    )
+    SourceNotReady = "SourceNotReady", "The Source has no revision yet.", "Look at the Source.", "transient"
+    PathNotFound = (
+        "PathNotFound",
+        "`spec.path` does not exist in the commit, or leaves the repository.",
+        "Correct the path; nothing was pruned.",
+    )
+    RenderFailed = (
+        "RenderFailed",
+        "The manifests cannot be read or built.",
+        "The message names file, line and document; nothing was changed, the revision before stays enforced.",
+    )
+    HelmUnsupported = (
+        "HelmUnsupported",
+        "The path holds a Chart.yaml, and Helm charts are not supported yet.",
+        "Render the chart into plain manifests, or use Kustomize.",
+    )
+    ServiceAccountRequired = (
+        "ServiceAccountRequired",
+        "`spec.serviceAccountName` is empty outside an admin namespace.",
+        "Name a ServiceAccount of this namespace that has the rights the manifests need.",
+    )
+    ServiceAccountNotFound = (
+        "ServiceAccountNotFound",
+        "The ServiceAccount of the Sync does not exist.",
+        "Create it in the Sync's namespace.",
+        "transient",
+    )
+    Contested = (
+        "Contested",
+        "Another Sync owns the object; it is neither overwritten nor pruned.",
+        "Remove it from one of the two; it is handed over without being deleted.",
+        "transient",
+    )
+    Foreign = (
+        "Foreign",
+        "The object belongs to another tool (Helm, Flux or Argo CD).",
+        'Annotate the manifest or the object with `setpoint.dev/adopt: "true"` to take it over.',
+    )
+    Invalid = (
+        "Invalid",
+        "The API server rejects the object.",
+        "Correct the manifest; the message has file, object and field.",
+    )
+    Immutable = (
+        "Immutable",
+        "A field that may not change was changed.",
+        "Change it back, or delete the object so that it is made anew, or give it a new name.",
+    )
+    KindUnknown = (
+        "KindUnknown",
+        "The cluster has no such kind (yet).",
+        "Install its CRD, with a Sync that this one depends on.",
+        "transient",
+    )
+    NamespaceMissing = (
+        "NamespaceMissing",
+        "A namespaced object names no namespace, or the namespace does not exist.",
+        "Set `metadata.namespace`, `spec.targetNamespace`, or `spec.createNamespace: true`.",
+        "transient",
+    )
+    NamespaceTerminating = (
+        "NamespaceTerminating",
+        "The namespace is being deleted.",
+        "Wait until it is gone, or take its objects out of Git.",
+        "transient",
+    )
+    Forbidden = (
+        "Forbidden",
+        "The identity of the Sync may not do this.",
+        "Grant the right to the ServiceAccount; the message names verb, kind and object.",
+        "transient",
+    )
+    AdmissionDenied = (
+        "AdmissionDenied",
+        "An admission webhook or policy denies the object.",
+        "Correct the manifest, or ask whoever owns the policy; the message has its words.",
+        "transient",
+    )
+    WebhookFailed = (
+        "WebhookFailed",
+        "An admission webhook could not be called.",
+        "Look at the service of the webhook.",
+        "transient",
+    )
+    TooLarge = "TooLarge", "The object is larger than the API server takes (about 1.5 MB).", "Split it."
+
+    # --- a Sync, while or after writing
+    ApplyFailed = (
+        "ApplyFailed",
+        "Some objects could not be written.",
+        "See `status.differences`; it is tried again.",
+        "transient",
+    )
+    ApiUnavailable = (
+        "ApiUnavailable",
+        "The API server does not answer, or answers with an error of its own.",
+        "Nothing; it is tried again.",
+        "transient",
+    )
+    Degraded = (
+        "Degraded",
+        "An object is applied and not healthy.",
+        "The message names the object and its own words; fix it by a commit.",
+    )
+    TimedOut = (
+        "TimedOut",
+        "The revision was not healthy within `spec.timeout`.",
+        "The message names the objects that are not ready; fix them by a commit.",
+    )
+    Refused = (
+        "Refused",
+        "Setpoint refuses to delete what the commit dropped: too many objects, a protected kind, or everything.",
+        "If it is meant: raise `spec.pruneLimit`, or annotate the object `setpoint.dev/prune: allow`.",
+    )
+    PruneWaiting = (
+        "PruneWaiting",
+        "Objects are no longer in Git and wait for something before they are deleted.",
+        "Wait; the message says for what.",
+        "transient",
+    )
+    Fight = (
+        "Fight",
+        "Another writer undoes every correction; Setpoint backs off.",
+        "Stop the manager that the message names, or list the field in `spec.ignore`.",
+        "transient",
+    )
+    Missing = (
+        "Missing",
+        "The object is not in the cluster.",
+        "It comes back with the next apply; if not, the message says why.",
+    )
+    OutOfSync = (
+        "OutOfSync",
+        "The object differs from Git.",
+        "See the patch; with `drift: Report` it stays so until Git or the object changes.",
+    )
+    Unchecked = (
+        "Unchecked",
+        "The object could not be checked yet, because its namespace or kind is made by the same commit.",
+        "Wait.",
+    )
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """A failure that a person must understand: why (`reason`), and one sentence with what, where, what to do.
+
+    `transient`: trying again without any change may help (defaults to what the reason says).
+    Messages never hold a secret value, a stack trace or a Python type name.
+    """
+
+    reason: Reason
+    message: str
+    retry: bool | None = None
+
+    @property
+    def transient(self) -> bool:
+        """Whether to try again by itself, with back-off."""
+        return self.reason.transient if self.retry is None else self.retry
+
+    def __str__(self) -> str:
+        """The message alone: it is written for a person."""
+        return self.message

@@ -1,0 +1,307 @@
+"""Inputs -> manifests (shell): plain files are read here, kustomizations are built by the kustomize program.
+
+Reading, writing and parsing happen in threads, builds in child processes within limits (`sandbox`); results are
+kept by the digest of their inputs, because a reconcile often needs them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from setpoint import documents, export, kustomize_errors, overlay
+from setpoint.api import SyncSpec
+from setpoint.closure import Build, find_kustomization, read_kustomization
+from setpoint.documents import Document
+from setpoint.inputs import Flavour, Inputs
+from setpoint.lru import Lru
+from setpoint.objects import ObjectId, identity
+from setpoint.reasons import Problem, Reason
+from setpoint.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.tree import EntryKind, Tree
+from setpoint.treepaths import join
+
+MIB: Final = 2**20
+_REPOSITORY: Final = "repository"
+_OVERLAY: Final = "overlay"
+_SECRET: Final = (b"Secret", b"secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The objects of a Sync, and how many documents of its files are no objects."""
+
+    objects: tuple[Document, ...]
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run of kustomize in `work`: what is built (from the root, for people), and what names its objects.
+
+    `target`: the folder to build, from `work`. `names`: the documents behind the files of an overlay. `keep`:
+    whether the notes of origin were asked for. `secret`: whether its words may quote a Secret.
+    """
+
+    work: Path
+    target: str
+    folder: str
+    relaxed: bool
+    keep: bool
+    secret: bool
+    names: Mapping[str, Document]
+
+
+class Renderer:
+    """Renders, a few at a time, and remembers. Use it from one event loop, and `close` it at the end."""
+
+    def __init__(
+        self,
+        kustomize: Path,
+        work_dir: Path,
+        *,
+        concurrency: int = 2,
+        timeout: float = 60.0,
+        memory_limit: int = 512 * MIB,
+        output_limit: int = 64 * MIB,
+        cache_bytes: int = 8 * MIB,
+    ) -> None:
+        """`kustomize`: a path or a name on PATH. `work_dir`: where exports go for as long as a build runs.
+
+        `timeout` in seconds, limits in bytes, for each build; `cache_bytes`: of manifests as text, which take
+        about six times as much as objects.
+        """
+        self._kustomize, self._work_dir = kustomize, work_dir
+        self._slots = asyncio.Semaphore(concurrency)
+        self._limits = Limits(timeout, memory_limit, output_limit)
+        self._cache: Lru[str, Rendered] = Lru(cache_bytes)
+        self._sandbox = Sandbox()
+        export.remove_stale(work_dir)
+
+    def close(self) -> None:
+        """End the processes that run."""
+        self._sandbox.close()
+
+    async def render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
+        """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
+
+        Raises Problem: RenderFailed or TooLarge, with file and what to do.
+        """
+        if (known := self._cache.get(inputs.digest)) is not None:
+            return known
+        rendered = await self._render(tree, spec, inputs)
+        size = await asyncio.to_thread(_unique_and_size, rendered.objects)
+        return self._cache.put(inputs.digest, rendered, size)
+
+    async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
+        if inputs.flavour is Flavour.KUSTOMIZE:
+            return Rendered(await self._build(tree, inputs.builds[0], spec, spec.target_namespace))
+        plain = await asyncio.to_thread(_plain, tree, inputs)
+        bare = spec.model_copy(update={"kustomize": None})
+        built = [await self._build(tree, build, bare, spec.target_namespace) for build in inputs.builds]
+        objects = (*plain.objects, *(each for group in built for each in group))
+        if overlay.wanted(spec, None) and objects:
+            await asyncio.to_thread(_unique_and_size, objects)
+            objects = await self._lay_over(tree, objects, spec, inputs)
+        return Rendered(objects, plain.skipped)
+
+    async def _build(
+        self, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None
+    ) -> tuple[Document, ...]:
+        async with self._slots:
+            work = await asyncio.to_thread(export.workspace, self._work_dir)
+            try:
+                job = await asyncio.to_thread(_prepare, work, tree, build, spec, namespace)
+                return await self._run(job)
+            finally:
+                await asyncio.to_thread(export.remove, work)
+
+    async def _lay_over(
+        self, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs
+    ) -> tuple[Document, ...]:
+        async with self._slots:
+            work = await asyncio.to_thread(export.workspace, self._work_dir)
+            try:
+                job = await asyncio.to_thread(_prepare_overlay, work, tree, objects, spec, inputs)
+                return await self._run(job)
+            finally:
+                await asyncio.to_thread(export.remove, work)
+
+    async def _run(self, job: _Job) -> tuple[Document, ...]:
+        restrictor = "LoadRestrictionsNone" if job.relaxed else "LoadRestrictionsRootOnly"
+        argv = [self._program(), "build", job.target, "--load-restrictor", restrictor]
+        try:
+            done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
+        except SandboxError as error:
+            raise Problem(
+                Reason.RenderFailed, f"kustomize could not be started: {error}", retry=True
+            ) from None
+        self._check(done, job)
+        return await asyncio.to_thread(_documents, done.stdout, job)
+
+    def _program(self) -> str:
+        if found := shutil.which(self._kustomize):
+            return str(Path(found).absolute())
+        raise Problem(
+            Reason.RenderFailed,
+            f"the program {self._kustomize.name} was not found; install it, or set SETPOINT_KUSTOMIZE to its path",
+        )
+
+    def _check(self, done: Completed, job: _Job) -> None:
+        where = job.folder or "."
+        limits = self._limits
+        if done.stopped is Stopped.TIMEOUT:
+            text = f"{where}: kustomize did not end within {limits.timeout:g} s and was stopped"
+            raise Problem(Reason.RenderFailed, text, retry=True)
+        if done.stopped is Stopped.MEMORY:
+            text = f"{where}: kustomize took more than {limits.memory // MIB} MiB of memory and was stopped"
+            raise Problem(Reason.RenderFailed, text)
+        if done.stopped is Stopped.OUTPUT:
+            text = f"{where}: kustomize printed more than {limits.output // MIB} MiB and was stopped"
+            raise Problem(Reason.RenderFailed, text)
+        if done.status < 0:
+            text = f"{where}: kustomize was ended by signal {-done.status}"
+            raise Problem(Reason.RenderFailed, text, retry=True)
+        if done.status != 0:
+            raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
+
+
+def _plain(tree: Tree, inputs: Inputs) -> Rendered:
+    objects: list[Document] = []
+    skipped = 0
+    for manifest in inputs.manifests:
+        loaded = documents.read(tree.read(manifest.entry.path), manifest.shown)
+        objects += loaded.documents
+        skipped += loaded.skipped
+    return Rendered(tuple(objects), skipped)
+
+
+def _prepare(work: Path, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None) -> _Job:
+    """Export a build, with the overlay beside it, or with a note of origins in it."""
+    repository = work / _REPOSITORY
+    repository.mkdir()
+    export.write(tree, build.entries, repository)
+    file = find_kustomization(tree, build.folder)
+    content = read_kustomization(tree, file)[0].content if file else {}
+    target = join(_REPOSITORY, build.folder)
+    if overlay.wanted(spec, namespace):
+        base = f"../{target}"
+        _write_kustomization(work / _OVERLAY, overlay.kustomization(spec, namespace, [base], base, content))
+        target = _OVERLAY
+    elif file:
+        (repository / file).unlink()
+        (repository / file).write_bytes(orjson.dumps(overlay.with_origins(content)))
+    return _Job(
+        work,
+        target,
+        build.folder,
+        build.relaxed,
+        overlay.notes_wanted(content),
+        _holds_secret(tree, build),
+        {},
+    )
+
+
+def _prepare_overlay(
+    work: Path, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs
+) -> _Job:
+    """Export objects that were read or built already, one file each, with the overlay over them."""
+    repository, target = work / _REPOSITORY, work / _OVERLAY
+    repository.mkdir()
+    if inputs.components:
+        export.write(tree, inputs.components.entries, repository)
+    # A component may be beside the path only, which kustomize still goes through.
+    (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
+    names = {f"{number:06}.json": each for number, each in enumerate(objects)}
+    content = overlay.kustomization(spec, None, list(names), f"../{join(_REPOSITORY, inputs.folder)}")
+    _write_kustomization(target, content)
+    for name, each in names.items():
+        (target / name).write_bytes(orjson.dumps(each.manifest))
+    secret = any(each.manifest["kind"] == "Secret" for each in objects)
+    relaxed = inputs.components is not None and inputs.components.relaxed
+    return _Job(work, _OVERLAY, inputs.folder, relaxed, keep=False, secret=secret, names=names)
+
+
+def _write_kustomization(folder: Path, content: Mapping[str, Any]) -> None:
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_bytes(orjson.dumps(content))
+
+
+def _holds_secret(tree: Tree, build: Build) -> bool:
+    files = [entry.path for entry in build.entries if entry.kind is EntryKind.BLOB]
+    whole = any(entry.kind is EntryKind.TREE for entry in build.entries)
+    return whole or any(word in tree.read(path) for path in files for word in _SECRET)
+
+
+def _environment(work: Path, limits: Limits) -> dict[str, str]:
+    """Give all that the process knows of its surroundings; an empty PATH, so that it finds no git.
+
+    Builds are short: without garbage collection below the soft limit they take a third less time.
+    """
+    soft = f"{limits.memory * 3 // 4}B"
+    home = str(work)
+    return {"PATH": home, "HOME": home, "TMPDIR": home, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": soft}
+
+
+def _documents(stdout: bytes, job: _Job) -> tuple[Document, ...]:
+    made = documents.read(stdout, f"{job.folder or '.'} (as built by kustomize)").documents
+    return tuple(_named(each, job) for each in made)
+
+
+def _named(made: Document, job: _Job) -> Document:
+    """Name a built object after the file that it comes from, else after the folder."""
+    manifest, place = overlay.split_origin(made.manifest, job.target, keep=job.keep)
+    if place is None:
+        return Document(manifest, job.folder or ".", made.index, 0)
+    folder, _, name = place.rpartition("/")
+    if folder == _OVERLAY and name in job.names:
+        return replace(job.names[name], manifest=manifest)
+    return Document(manifest, place.removeprefix(f"{_REPOSITORY}/"), made.index, 0)
+
+
+def _explain(stderr: bytes, job: _Job) -> str:
+    said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), kustomize_errors.OVERLAY)
+    folder = kustomize_errors.OVERLAY if job.target == _OVERLAY else job.folder
+    return kustomize_errors.explain(said, str(job.work / _REPOSITORY), folder, secret=job.secret)
+
+
+def _syntax(stderr: bytes, job: _Job) -> str | None:
+    """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
+    if b"MalformedYAMLError" not in stderr:
+        return None
+    root = job.work / _REPOSITORY
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            file = Path(folder) / name
+            if name.endswith((".yaml", ".yml", ".json")) and file.is_file():
+                try:
+                    list(documents.parse(file.read_bytes(), str(file.relative_to(root))))
+                except Problem as problem:
+                    return problem.message
+    return None
+
+
+def _unique_and_size(objects: Iterable[Document]) -> int:
+    """Give the size of the objects as text; Problem if two have one identity."""
+    seen: dict[ObjectId, Document] = {}
+    size = 0
+    for each in objects:
+        oid = identity(each.manifest)
+        if (other := seen.setdefault(oid, each)) is not each:
+            raise Problem(
+                Reason.RenderFailed,
+                f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them",
+            )
+        size += len(orjson.dumps(each.manifest))
+    return size
+
+
+def _place(document: Document) -> str:
+    return f"{document.where} (document {document.index})" if document.line else document.file

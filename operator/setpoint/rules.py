@@ -1,0 +1,101 @@
+"""Rules of the API in two languages: CEL for the API server, Python for files and the command line (pure).
+
+A `Rule` stands beside a field (`Annotated[str, RELATIVE]`) or in `Spec.invariants` of a model. It adds an entry to
+`x-kubernetes-validations` of the generated schema and a check to the model, so that both refuse the same values
+with the same words. Messages never quote the value: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+KEY = "x-kubernetes-validations"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`cel`: an expression over `self`; `message`: what must be so; `holds`: the same test in Python.
+
+    `field`: for a rule of a model, the field that is wrong (its name in JSON).
+    """
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool]
+    field: str = ""
+
+    def check(self, value: Any) -> Any:
+        """Give the value back, or raise what pydantic turns into a ValidationError."""
+        if not self.holds(value):
+            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+        return value
+
+    def entry(self) -> JsonSchemaValue:
+        """Give the entry of `x-kubernetes-validations`."""
+        entry = {"rule": self.cel, "message": self.message}
+        return {**entry, "fieldPath": f".{self.field}"} if self.field else entry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return with_rules(handler(schema), (self,))
+
+
+def with_rules(schema: JsonSchemaValue, rules: tuple[Rule, ...]) -> JsonSchemaValue:
+    """Give the schema with these rules added to those that it has."""
+    return {**schema, KEY: [*schema.get(KEY, []), *(rule.entry() for rule in rules)]} if rules else schema
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    """Give a test for a pattern that means the same in RE2 and in Python."""
+    return lambda text: re.search(pattern, text) is not None
+
+
+POSITIVE = Rule("self.matches('[1-9]')", "must be longer than zero", _matches("[1-9]"))
+
+RELATIVE = Rule(
+    "!self.startsWith('/')",
+    "must be relative, inside the repository: leave out the leading slash",
+    lambda path: not path.startswith("/"),
+)
+
+# No white space and no control characters; \Z and $ differ between Python and RE2, hence the explicit class.
+_C = r"[^\x00-\x20\x7f]"
+_URL = (
+    rf"^((https?|ssh)://[^\x00-\x20\x7f/]+(/{_C}*)?"
+    rf"|file:///{_C}+"
+    rf"|[A-Za-z0-9_.-]+@(\[[0-9A-Fa-f:.]+\]|[^\x00-\x20\x7f/:\[\]]+):{_C}+)"
+)
+# The API server quotes the value that breaks a rule of a string, but not one of an object: hence rules of the
+# object that holds the URL.
+SCHEME = Rule(
+    f"self.url.matches(r'{_URL}$')",
+    "url must be https://host/path, http://host/path, ssh://user@host/path or user@host:path",
+    lambda spec: _matches(_URL + r"\Z")(spec.url),
+    field="url",
+)
+
+_CREDENTIALS = r"^(https?://[^/?#]*@|ssh://[^/@]*:[^/]*@)"
+NO_CREDENTIALS = Rule(
+    f"!self.url.matches(r'{_CREDENTIALS}')",
+    "url must not hold a user or a password: put them into a Secret and name it in secretRef",
+    lambda spec: not _matches(_CREDENTIALS)(spec.url),
+    field="url",
+)
+
+_SHARE = r"^(100|[0-9]{1,2})%"
+LIMIT = Rule(
+    f"type(self) == int ? self >= 0 : self.matches('{_SHARE}$')",
+    "must be a number of objects, or a share such as 25%",
+    lambda limit: limit >= 0 if isinstance(limit, int) else _matches(_SHARE + r"\Z")(limit),
+)

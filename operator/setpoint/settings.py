@@ -1,0 +1,200 @@
+"""The operator's settings: one frozen model, read from the environment (pure).
+
+In: a mapping such as `os.environ`. Out: `Settings`, or Problem(InvalidSpec) that names the variable. Each field
+is the variable `SETPOINT_<FIELD>`; the chart's `settings` and docs/reference/settings.md are made from this model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from setpoint import api, revisions
+from setpoint.reasons import Problem, Reason
+
+PREFIX = "SETPOINT_"
+RELEASE_NAMESPACE = "POD_NAMESPACE"
+SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return revisions.seconds(value)
+    except Problem as problem:
+        raise ValueError(problem.message) from problem
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]{1,15})([kMG]|[KMG]i)?", value)
+    if not found:
+        raise ValueError("write a size as 512Mi or 1Gi")
+    return int(found[1]) * SIZES[found[2] or ""]
+
+
+def _boolean(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in BOOLEANS:
+        raise ValueError("write true or false")
+    return BOOLEANS[value.lower()]
+
+
+def _words(value: object) -> object:
+    return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
+
+
+# The JSON schema is that of the chart's values, where durations and sizes are texts.
+Seconds = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", "pattern": api.DURATION_PATTERN}),
+]
+Size = Annotated[
+    int,
+    Field(gt=0),
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,15}([kMG]|[KMG]i)?$"}),
+]
+Count = Annotated[int, Field(ge=1, le=1024)]
+Flag = Annotated[bool, BeforeValidator(_boolean)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set from outside. Durations are seconds, sizes are bytes, once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    namespace: str = Field(
+        "setpoint-system",
+        min_length=1,
+        description="The release namespace, where the operator keeps its lease and its key (also read from `POD_NAMESPACE`).",
+    )
+    cluster_id: str = Field(
+        "",
+        max_length=253,
+        description="What tells this cluster from others in `setpoint.dev/sync`; empty: the uid of the namespace kube-system.",
+    )
+    admin_namespaces: Words = Field(
+        (),
+        description="Namespaces whose Syncs may go without `serviceAccountName`; not set at all: the release namespace alone.",
+    )
+    admin_service_account: str = Field(
+        "setpoint-admin",
+        min_length=1,
+        description="The account in the release namespace that such Syncs act as.",
+    )
+    watch_namespaces: Words = Field(
+        (), description="Namespaces that the operator looks at; empty: all of them."
+    )
+    workers: Count = Field(16, description="How many Syncs and Sources are reconciled at the same time.")
+    fetch_concurrency: Count = Field(4, description="How many Git operations run at the same time.")
+    render_concurrency: Count = Field(2, description="How many renderer processes run at the same time.")
+    render_timeout: Seconds = Field(60.0, description="The time limit of one renderer process.")
+    render_memory: Size = Field(512 * SIZES["Mi"], description="The memory limit of one renderer process.")
+    apply_concurrency: Count = Field(
+        16, description="How many requests one Sync may have under way at the same time."
+    )
+    cache_dir: str = Field(
+        "",
+        description="The folder of the Git mirrors; empty: `setpoint` in `$XDG_CACHE_HOME` or `$HOME/.cache`.",
+    )
+    cache_size: Size = Field(
+        256 * SIZES["Mi"],
+        description="How large the cache may grow before mirrors that nobody uses are removed.",
+    )
+    kustomize: str = Field(
+        "kustomize", min_length=1, description="The kustomize program: a path, or a name on `PATH`."
+    )
+    allow_file_urls: Flag = Field(
+        False, description="Whether a Source may have a `file://` URL: for tests and demos on one machine."
+    )
+    people_managers: Words = Field(
+        (), description="Field managers besides `kubectl*` whose additions to managed objects are removed."
+    )
+    strict_fields: Flag = Field(
+        False,
+        description="Whether a field that the API server does not know is an error instead of a warning.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe messages that are logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", description="One JSON object a line, or text for people."
+    )
+    metrics_port: Port = Field(8080, description="The port of `/metrics`; 0: none.")
+    probe_port: Port = Field(8081, description="The port of `/healthz` and `/readyz`; 0: none.")
+    leader_election: Flag = Field(
+        True, description="Whether a lease keeps a second operator from working at the same time."
+    )
+    lease_name: str = Field("setpoint", min_length=1, description="The name of the lease.")
+    lease_duration: Seconds = Field(
+        15.0, ge=3, description="How long a lease lasts; a takeover waits that long."
+    )
+    hmac_secret: str = Field(
+        "setpoint-redaction-key",
+        min_length=1,
+        description="The Secret in the release namespace whose `key` turns values of Secrets into hashes, in patches that people see.",
+    )
+    request_timeout: Seconds = Field(30.0, description="The time limit of one request to the API server.")
+
+
+FIELDS = tuple(Settings.model_fields)
+LISTS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == tuple[str, ...])
+
+
+def variable(field: str) -> str:
+    """Give the name of the environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def written(field: str) -> str:
+    """Give the default of a field as people write it: `15s`, `256Mi`, `true`; empty if there is none."""
+    default = Settings.model_fields[field].default
+    if isinstance(default, float):
+        return f"{default:g}s"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, int) and default % SIZES["Mi"] == 0 and default:
+        return f"{default // SIZES['Mi']}Mi"
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """Read the settings; Problem(InvalidSpec) with the variable's name if a value cannot be used.
+
+    An empty variable counts as not set, but for lists, where it means none.
+    """
+    found = {name: environ[variable(name)].strip() for name in FIELDS if variable(name) in environ}
+    given = {name: text for name, text in found.items() if text or name in LISTS}
+    try:
+        return Settings.model_validate({**_defaults(environ, given), **given})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = variable(str(first["loc"][0]))
+        raise Problem(Reason.InvalidSpec, f"{name}: {_words_of(first['msg'])}") from None
+
+
+def _defaults(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, object]:
+    """Give the defaults that depend on other settings or on where the operator runs."""
+    namespace = given.get("namespace") or environ.get(RELEASE_NAMESPACE) or Settings().namespace
+    caches = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
+    return {
+        "namespace": namespace,
+        "admin_namespaces": (namespace,),
+        "cache_dir": f"{caches}/setpoint",
+    }
+
+
+def _words_of(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,86 @@
+"""Writes a status, only if it differs, as a JSON Patch with a test on resourceVersion (shell).
+
+Never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.names import API_VERSION
+from setpoint.objects import ObjectId
+from setpoint.reasons import Problem, Reason
+from setpoint.store import Body
+
+Operation = dict[str, Any]
+
+
+def operations(body: Body, status: Mapping[str, Any]) -> list[Operation]:
+    """Give the JSON Patch from the stored status to the new one; empty if nothing differs. Keys move as a whole."""
+    old = body.get("status")
+    if old is None:
+        changes: list[Operation] = [{"op": "add", "path": "/status", "value": dict(status)}]
+    else:
+        changes = [{"op": "remove", "path": f"/status/{k}"} for k in old if k not in status]
+        changes += [
+            {"op": "add", "path": f"/status/{k}", "value": v}
+            for k, v in status.items()
+            if k not in old or old[k] != v
+        ]
+    if not changes:
+        return []
+    version = body["metadata"]["resourceVersion"]
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *changes]
+
+
+class StatusWriter:
+    """Writes statuses of our own custom resources, and gives the answers to the store."""
+
+    def __init__(self, cluster: Cluster, keep: Callable[[Body], None]) -> None:
+        """`keep` takes each answer: the newest body of the object."""
+        self._cluster, self._keep = cluster, keep
+
+    async def write(self, oid: ObjectId, body: Body, status: Mapping[str, Any]) -> Body:
+        """Write a status if it differs; gives the newest body. Problem(ApplyFailed) if the object moved meanwhile.
+
+        That one is transient: the watch brings the newer object, and the next reconcile starts from there.
+        """
+        patch = operations(body, status)
+        return await self._patch(oid, body, patch, "status") if patch else body
+
+    async def finalizers(self, oid: ObjectId, body: Body, wanted: list[str]) -> Body:
+        """Set the finalizers of an object."""
+        version = body["metadata"]["resourceVersion"]
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+        ]
+        return await self._patch(oid, body, patch, None)
+
+    async def _patch(
+        self, oid: ObjectId, body: Body, patch: list[Operation], subresource: str | None
+    ) -> Body:
+        kind = self._cluster.kind(API_VERSION, oid.kind)
+        if kind is None:
+            raise Problem(Reason.ApiUnavailable, f"the API server does not serve {oid.kind} now", retry=True)
+        try:
+            answer = await self._cluster.patch(kind, oid.namespace, oid.name, patch, subresource=subresource)
+        except ApiError as error:
+            if error.status == 404:
+                raise Gone from None
+            if error.status in (409, 422):
+                raise Moved(error) from None
+            raise Problem(Reason.ApiUnavailable, "the status cannot be written now", retry=True) from error
+        self._keep(answer)
+        return answer
+
+
+class Gone(Exception):
+    """The custom resource does not exist any more."""
+
+
+class Moved(Exception):
+    """The custom resource changed meanwhile: start again from its newest state."""

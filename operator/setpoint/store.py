@@ -1,0 +1,131 @@
+"""What is known of our own custom resources: the last body of each, and who refers to whom.
+
+A cache of what the watch and our own writes brought, never a source of truth for deciding about objects.
+Whichever resourceVersion is higher is kept: the watch often beats the response of our own write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from setpoint.api import Source, Sync
+from setpoint.objects import SyncKey
+from setpoint.reasons import Problem, Reason
+
+Body = dict[str, Any]
+
+
+def key_of(body: Body) -> SyncKey:
+    """Give the key of a custom resource."""
+    return SyncKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def version_of(body: Body) -> int:
+    """Give the resourceVersion as a number: comparable within one resource type (KEP-5504)."""
+    return int(body["metadata"].get("resourceVersion") or 0)
+
+
+def explained(error: ValidationError) -> Problem:
+    """Say what is wrong with a spec, field by field, without the input's values (they may be secret)."""
+    parts = [
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
+        for e in error.errors(include_input=False, include_url=False)
+    ]
+    return Problem(Reason.InvalidSpec, "; ".join(parts[:5]))
+
+
+def sync_model(body: Body) -> Sync:
+    """Read a Sync; Problem(InvalidSpec) names the field. Unknown spec fields cannot occur: the server prunes them."""
+    try:
+        return Sync.model_validate({**{k: body[k] for k in ("apiVersion", "kind", "metadata", "spec")}})
+    except ValidationError as error:
+        raise explained(error) from error
+
+
+def source_model(body: Body) -> Source:
+    """Read a Source; Problem(InvalidSpec) names the field."""
+    try:
+        return Source.model_validate({**{k: body[k] for k in ("apiVersion", "kind", "metadata", "spec")}})
+    except ValidationError as error:
+        raise explained(error) from error
+
+
+def source_key(body: Body) -> SyncKey:
+    """Give the Source that a Sync's body refers to."""
+    ref = body.get("spec", {}).get("source") or {}
+    return SyncKey(ref.get("namespace") or body["metadata"]["namespace"], ref.get("name", ""))
+
+
+def dependency_keys(body: Body) -> tuple[SyncKey, ...]:
+    """Give the Syncs that a Sync's body depends on."""
+    home = body["metadata"]["namespace"]
+    return tuple(
+        SyncKey(d.get("namespace") or home, d["name"]) for d in body.get("spec", {}).get("dependsOn") or []
+    )
+
+
+class Store:
+    """Bodies of Sources and Syncs by key, with the two reverse indexes that wake others."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.sources: dict[SyncKey, Body] = {}
+        self.syncs: dict[SyncKey, Body] = {}
+        self._by_source: dict[SyncKey, set[SyncKey]] = {}
+        self._by_dependency: dict[SyncKey, set[SyncKey]] = {}
+
+    def put_source(self, body: Body) -> bool:
+        """Keep a Source; False if a newer one is known."""
+        return self._put(self.sources, body)
+
+    def put_sync(self, body: Body) -> bool:
+        """Keep a Sync and its references; False if a newer one is known."""
+        key = key_of(body)
+        old = self.syncs.get(key)
+        if not self._put(self.syncs, body):
+            return False
+        if old is not None:
+            self._unlink(key, old)
+        self._by_source.setdefault(source_key(body), set()).add(key)
+        for other in dependency_keys(body):
+            self._by_dependency.setdefault(other, set()).add(key)
+        return True
+
+    @staticmethod
+    def _put(bodies: dict[SyncKey, Body], body: Body) -> bool:
+        key = key_of(body)
+        old = bodies.get(key)
+        same_object = old is not None and old["metadata"].get("uid") == body["metadata"].get("uid")
+        if old is not None and same_object and version_of(old) > version_of(body):
+            return False
+        bodies[key] = body
+        return True
+
+    def drop_source(self, key: SyncKey) -> None:
+        """Forget a Source that is gone."""
+        self.sources.pop(key, None)
+
+    def drop_sync(self, key: SyncKey) -> None:
+        """Forget a Sync that is gone."""
+        if body := self.syncs.pop(key, None):
+            self._unlink(key, body)
+
+    def _unlink(self, key: SyncKey, body: Body) -> None:
+        for index, other in [(self._by_source, source_key(body))] + [
+            (self._by_dependency, d) for d in dependency_keys(body)
+        ]:
+            members = index.get(other, set())
+            members.discard(key)
+            if not members:
+                index.pop(other, None)
+
+    def users(self, source: SyncKey) -> Iterable[SyncKey]:
+        """Give the Syncs of a Source."""
+        return tuple(self._by_source.get(source, ()))
+
+    def dependents(self, sync: SyncKey) -> Iterable[SyncKey]:
+        """Give the Syncs that depend on a Sync."""
+        return tuple(self._by_dependency.get(sync, ()))

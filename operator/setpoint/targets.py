@@ -1,0 +1,167 @@
+"""What a Sync must hold: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from setpoint import inputs as inputs_of
+from setpoint.api import Sync
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.desired import Desired, Rendered, Stamp, complete
+from setpoint.memory import Memory, Ref, Target
+from setpoint.objects import ObjectId, SyncKey, digest
+from setpoint.order import stage_key, wave_of
+from setpoint.reasons import Problem, Reason
+from setpoint.render import Renderer
+from setpoint.sources import Current, Sources
+from setpoint.store import Store, source_model
+
+REDISCOVER_SECONDS = 0.5
+
+SPEC_PARTS = {
+    "target_namespace",
+    "create_namespace",
+    "ignore",
+    "service_account_name",
+    "path",
+    "exclude",
+    "kustomize",
+    "source",
+}
+"""Fields of the spec that decide what the cluster must hold; the others only say how and when."""
+
+
+class NotYet(Exception):
+    """The Source has nothing in this process yet: what is applied stays as it is, and nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A target together with the manifests of its objects."""
+
+    target: Target
+    desired: tuple[Desired, ...]
+
+
+class Targets:
+    """Makes targets; keeps no state but the time of the last discovery."""
+
+    def __init__(self, cluster: Cluster, store: Store, sources: Sources, renderer: Renderer) -> None:
+        """All parts are shared."""
+        self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
+        self._discovered = -REDISCOVER_SECONDS
+
+    def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Current]:
+        """Give the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
+        ref = sync.spec.source
+        where = SyncKey(ref.namespace or key.namespace, ref.name)
+        body = self._store.sources.get(where)
+        if body is None:
+            raise Problem(Reason.SourceNotFound, f"Source {where} does not exist")
+        if (
+            where.namespace != key.namespace
+            and key.namespace not in source_model(body).spec.allowed_namespaces
+        ):
+            text = f"Source {where} does not allow namespace {key.namespace}; add it to its spec.allowedNamespaces"
+            raise Problem(Reason.SourceNotAllowed, text)
+        current = self._sources.current(where)
+        if current is None:
+            self._sources.lost(where)
+            if (body.get("status") or {}).get("revision"):
+                raise NotYet
+            raise Problem(
+                Reason.SourceNotReady, f"Source {where} has no revision yet: {_why(body)}", retry=False
+            )
+        return where, current
+
+    async def at(
+        self,
+        sync: Sync,
+        memory: Memory,
+        current: Current,
+        sha: str,
+        stamp: Stamp,
+        previous: Mapping[str, Any],
+    ) -> tuple[Target, Loaded | None]:
+        """Give the target of a commit, with its manifests where they had to be made anyway.
+
+        Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
+        that does not touch the inputs.
+        """
+        tree = self._sources.tree(current, sha)
+        if tree is None:
+            raise NotYet
+        inputs = await asyncio.to_thread(inputs_of.gather, tree, sync.spec)
+        spec = sync.spec.model_dump(mode="json", include=SPEC_PARTS)
+        state = digest([inputs.digest, spec])
+        old = memory.target
+        if old is not None and old.digest == state and self.resolved(old):
+            return replace(old, sha=sha), None
+        known = next(
+            (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
+        )
+        revision = known["revision"] if known else current.revision
+        return await self._load(sync, inputs, state, tree, sha, revision, stamp)
+
+    async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
+        """Give the manifests of a target that is known: from the renderer's cache, else rendered again."""
+        tree = self._sources.tree(current, target.sha)
+        if tree is None:
+            raise NotYet
+        _, loaded = await self._load(
+            sync, target.inputs, target.digest, tree, target.sha, target.revision, stamp
+        )
+        return loaded
+
+    async def _load(
+        self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
+    ) -> tuple[Target, Loaded]:
+        rendered = await self._renderer.render(tree, sync.spec, inputs)
+        documents = [
+            Rendered(d.manifest, f"{d.file}:{d.line}" if d.line else d.file) for d in rendered.objects
+        ]
+        good, bad = complete(documents, self._cluster.kind, sync.spec.target_namespace, stamp)
+        if bad or any(d.kind is None for d in good):
+            await self.discover()
+            good, bad = complete(documents, self._cluster.kind, sync.spec.target_namespace, stamp)
+        fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
+        if fatal is not None:
+            raise fatal
+        refs = tuple(
+            Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
+            for d in good
+        )
+        target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad))
+        return target, Loaded(target, tuple(good))
+
+    def resolved(self, target: Target) -> bool:
+        """Tell whether discovery knows the kinds of all objects."""
+        return not target.unplaced and all(self._cluster.kind(r.api_version, r.id.kind) for r in target.refs)
+
+    def unresolved(self, target: Target) -> Sequence[ObjectId]:
+        """Give the objects whose kinds discovery does not know yet."""
+        return [r.id for r in target.refs if self._cluster.kind(r.api_version, r.id.kind) is None]
+
+    async def discover(self) -> None:
+        """Ask for the served kinds again, at most twice a second."""
+        now = asyncio.get_running_loop().time()
+        if now - self._discovered < REDISCOVER_SECONDS:
+            return
+        self._discovered = now
+        try:
+            await self._cluster.discover()
+        except ApiError as error:
+            raise Problem(
+                Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
+            ) from error
+
+
+def _why(source: Mapping[str, Any]) -> str:
+    ready = next(
+        (c for c in (source.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"), None
+    )
+    return str(ready["message"]) if ready else "it was not fetched yet"

@@ -1,0 +1,221 @@
+"""HTTP to one API server: connection pool, credentials, deadlines and the few retries that are safe.
+
+In: `Request`; out: `Response` of a 2xx answer, or `ApiError`. It knows no kind. One aiohttp session is
+shared; watches do not count against the limit of requests in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import ssl
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+from yarl import URL
+
+from setpoint.cluster_errors import ApiError, error_of
+from setpoint.requests import Request
+
+IN_FLIGHT = 64
+CONNECT_SECONDS = 10.0
+# The API server closes idle connections after 90 s; ours must be the shorter, or a request meets a closed one.
+KEEP_ALIVE_SECONDS = 60.0
+ATTEMPTS = 3
+LONGEST_PAUSE = 5.0
+LARGE_BODY = 2**19
+
+
+class Fence(Protocol):
+    """Keeps a process that is no longer the leader from writing."""
+
+    def __call__(self) -> None:
+        """Raise `Fenced` when the leadership is over."""
+
+    def remaining(self) -> float:
+        """Give the seconds that the leadership lasts at least, unless renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the API server is and how to be let in.
+
+    `authorization(renew)` gives the header's value, or None; `login()` tells another client all of it.
+    """
+
+    server: str
+    authorization: Callable[[bool], Awaitable[str | None]]
+    login: Callable[[], Awaitable[dict[str, Any]]]
+    tls: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    proxy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A 2xx answer."""
+
+    status: int
+    body: bytes
+    warnings: tuple[str, ...]
+
+
+class Transport:
+    """A connection to one API server; `close()` it at the end. `count(verb, code)` is called for each answer."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, user_agent: str, timeout: float, count: Callable[[str, int], None]
+    ) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout
+        self._count = count
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=endpoint.tls or True,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                # Older Pythons leak TLS connections whose peer never answers the shutdown; newer ones need no help.
+                enable_cleanup_closed=sys.version_info < (3, 12, 7),
+            ),
+            # Compression costs both sides more CPU than the network inside a cluster saves.
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            # Not from the environment: aiohttp would look up the proxy and ~/.netrc for each request.
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, request: Request, fence: Fence | None = None) -> Response:
+        """Send a request and read the whole answer; repeat it only where that is safe.
+
+        `fence` is asked before each attempt, and neither side works on the request longer than it lasts.
+        """
+        renew = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._once(request, fence, renew=renew)
+            except ApiError as error:
+                pause = _pause(error, request, attempt)
+                if pause is None:
+                    raise
+                renew = error.status == 401
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable: the last attempt returns or raises")  # pragma: no cover
+
+    async def _once(self, request: Request, fence: Fence | None, *, renew: bool) -> Response:
+        async with self._slots:
+            limit, target = self._timeout, request.target
+            if fence is not None:
+                fence()
+                limit = min(limit, fence.remaining())
+                # The server stops too: a request that it takes up late must not outlive the leadership.
+                target += f"{'&' if '?' in target else '?'}timeout={limit:.3f}s"
+            limits = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_SECONDS))
+            async with self._open(request, target, limits, renew=renew) as response:
+                body = await response.read()
+                if response.status >= 300:
+                    raise _error(response, body, request)
+                return Response(response.status, body, tuple(response.headers.getall("Warning", ())))
+
+    async def stream(
+        self, request: Request, *, seconds: float, silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the lines of a long answer; it ends when the server ends it, or after `silence` seconds without a byte."""
+        limits = aiohttp.ClientTimeout(
+            total=seconds + silence, sock_connect=CONNECT_SECONDS, sock_read=silence
+        )
+        async with self._open(request, request.target, limits, renew=False) as response:
+            if response.status >= 300:
+                raise _error(response, await response.read(), request)
+            rest = b""
+            try:
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in filter(None, lines):
+                        yield line
+            except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
+                return  # the caller resumes from the version it has seen
+            finally:
+                # Left half-way: a polite TLS shutdown would linger beyond the session's end.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
+
+    @asynccontextmanager
+    async def _open(
+        self, request: Request, target: str, limits: aiohttp.ClientTimeout, *, renew: bool
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = await self._headers(request, renew=renew)
+        try:
+            async with self._session.request(
+                request.method,
+                URL(self.endpoint.server + target, encoded=True),
+                data=_payload(request.body),
+                headers=headers,
+                timeout=limits,
+                proxy=self.endpoint.proxy,
+                server_hostname=self.endpoint.server_hostname,
+                allow_redirects=False,
+            ) as response:
+                self._count(request.verb, response.status)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._count(request.verb, 0)
+            raise _unanswered(error, self.endpoint.server) from None
+
+    async def _headers(self, request: Request, *, renew: bool) -> dict[str, str]:
+        headers = {"Accept": request.accept}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        if authorization := await self.endpoint.authorization(renew):
+            headers["Authorization"] = authorization
+        if request.user:
+            headers["Impersonate-User"] = request.user
+        return headers
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Give a body in the form that aiohttp sends piecewise if it is large."""
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
+
+
+def _pause(error: ApiError, request: Request, attempt: int) -> float | None:
+    """Give the seconds to wait before sending again, or None: the caller must decide."""
+    if attempt >= ATTEMPTS:
+        return None
+    if error.status == 401 and attempt == 1:  # the token was rotated a moment ago
+        return 0.0
+    if error.reason == "NotSent":
+        return random.uniform(0.05, 0.2) * 2.0**attempt  # noqa: S311 - jitter
+    if error.reason == "Dropped" and request.repeatable:
+        return 0.0
+    if error.status == 429 and error.retry_after is not None and error.retry_after <= LONGEST_PAUSE:
+        return float(error.retry_after * random.uniform(1.0, 1.5))  # noqa: S311 - jitter
+    return None
+
+
+def _error(response: aiohttp.ClientResponse, body: bytes, request: Request) -> ApiError:
+    after = response.headers.get("Retry-After", "")
+    return error_of(
+        response.status, body, retry_after=float(after) if after.isdigit() else None, secret=request.secret
+    )
+
+
+def _unanswered(error: BaseException, server: str) -> ApiError:
+    """Tell apart what never arrived (`NotSent`), what broke on the way (`Dropped`), and what took too long."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return ApiError(0, "Untrusted", f"the TLS certificate of the API server at {server} is not accepted")
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ApiError(0, "Timeout", f"the API server at {server} did not answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return ApiError(0, "NotSent", f"the API server at {server} cannot be reached")
+    return ApiError(0, "Dropped", f"the connection to the API server at {server} broke")

@@ -1,0 +1,146 @@
+"""Events as a person finds them: told once, counted when repeated, and never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from tests.api.objects import Json, config_map, kind
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Hold, reply
+
+from setpoint.cluster import Cluster, Fenced
+from setpoint.events import BURST, LONGEST, Events
+from setpoint.telemetry import Telemetry
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+async def about(api: Cluster, namespace: str) -> Json:
+    """An object that events are about."""
+    return (await api.apply(kind(api, "v1", "ConfigMap"), config_map(namespace, "web"))).object
+
+
+async def found(api: Cluster, namespace: str) -> list[Json]:
+    items, _ = await api.list(kind(api, "v1", "Event"), namespace=namespace)
+    ours = [e for e in items if e.get("reportingComponent") == "setpoint"]
+    return sorted(ours, key=lambda e: str(e["message"]))
+
+
+def dropped(telemetry: Telemetry) -> float:
+    value = telemetry.registry.get_sample_value("setpoint_events_dropped_total")
+    return value or 0.0
+
+
+async def test_an_event_says_what_happened_and_repeats_are_counted(
+    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    events = Events(api, telemetry)
+    for _ in range(3):
+        events.record(about, "Warning", "Degraded", "Deployment/web: ImagePullBackOff")
+    events.record(about, "Normal", "Applied", "x" * 5000)
+    await events.close()
+    first, second = await found(api, namespace)
+    assert (first["type"], first["reason"], first["message"]) == (
+        "Warning",
+        "Degraded",
+        "Deployment/web: ImagePullBackOff",
+    )
+    assert first["count"] == 3
+    assert first["involvedObject"]["uid"] == about["metadata"]["uid"]
+    assert first["involvedObject"]["name"] == "web"
+    assert first["firstTimestamp"] <= first["lastTimestamp"]
+    assert (second["count"], len(second["message"])) == (1, LONGEST)
+    assert dropped(telemetry) == 0
+
+
+async def test_an_event_that_expired_is_made_anew(
+    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    events = Events(api, telemetry)
+    events.record(about, "Normal", "Applied", "again")
+    await events._queue.join()
+    of = kind(api, "v1", "Event")
+    (old,) = await found(api, namespace)
+    await api.delete(of, namespace, old["metadata"]["name"], uid=old["metadata"]["uid"])
+    events.record(about, "Normal", "Applied", "again")
+    await events.close()
+    (new,) = await found(api, namespace)
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert new["count"] == 1
+
+
+async def test_who_says_too_much_is_cut_short_and_others_are_not(
+    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    other = (await api.apply(kind(api, "v1", "ConfigMap"), config_map(namespace, "other"))).object
+    events = Events(api, telemetry)
+    for number in range(BURST + 10):
+        events.record(about, "Normal", "Applied", f"a {number:02}")
+    events.record(other, "Normal", "Applied", "z")
+    await events.close()
+    messages = [e["message"] for e in await found(api, namespace)]
+    assert messages == [*(f"a {n:02}" for n in range(BURST)), "z"]
+    assert dropped(telemetry) == 10
+
+
+@pytest.fixture
+async def proxied(api_proxy: ApiProxy) -> AsyncIterator[Cluster]:
+    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
+    await connection.discover()
+    yield connection
+    await connection.close()
+
+
+async def test_a_failure_is_counted_and_the_next_one_is_posted(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    events = Events(proxied, telemetry)
+    api_proxy.on(lambda r: r.path.endswith("/events"), reply(403, b"{}"), times=1)
+    events.record(about, "Normal", "Applied", "one")
+    events.record(about, "Normal", "Applied", "two")
+    await events.close()
+    assert [e["message"] for e in await found(api, namespace)] == ["two"]
+    assert dropped(telemetry) == 1
+    assert b"setpoint_events_dropped_total 1.0" in generate_latest(telemetry.registry)
+
+
+async def test_who_does_not_lead_says_nothing(
+    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    class Closed:
+        def __call__(self) -> None:
+            raise Fenced
+
+        def remaining(self) -> float:
+            return 0.0
+
+    events = Events(api.fenced(Closed()), telemetry)
+    events.record(about, "Normal", "Applied", "one")
+    events.record(about, "Normal", "Applied", "two")
+    await events.close()
+    assert await found(api, namespace) == []
+    assert dropped(telemetry) == 2
+
+
+async def test_recording_never_waits(
+    proxied: Cluster, api_proxy: ApiProxy, telemetry: Telemetry, about: Json
+) -> None:
+    """The server does not answer at all: recording returns, the rest is dropped, and closing ends."""
+    api_proxy.on(lambda r: r.path.endswith("/events"), Hold())
+    events = Events(proxied, telemetry)
+    uids: list[Any] = [{**about, "metadata": {**about["metadata"], "uid": str(n)}} for n in range(1100)]
+    for number, body in enumerate(uids):
+        events.record(body, "Normal", "Applied", f"{number}")
+    await asyncio.to_thread(api_proxy.wait_for, lambda r: r.path.endswith("/events"))
+    assert dropped(telemetry) == 100
+    await events.close()

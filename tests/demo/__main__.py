@@ -1,0 +1,97 @@
+"""The demo for the command line.
+
+python -m tests.demo            play it, and remove everything at the end
+python -m tests.demo --keep     play it, and leave cluster, Git server and operator running
+python -m tests.demo --down     end what --keep left (or one of them: --down NAME)
+
+Exit codes: 0 all went as told, 1 something did not, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from tests.cluster.binaries import BuildError
+from tests.cluster.processes import interrupt_on_sigterm
+from tests.demo import kept, stagehand
+from tests.demo.screen import DemoError, Screen
+from tests.demo.stage import Stage
+from tests.demo.story import play
+
+ALL = ""
+INTERRUPTED = 130
+TAIL_LINES = 40
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; the story goes to stdout, progress of builds to stderr."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    parser.add_argument("--down", nargs="?", const=ALL, metavar="NAME", help="end what --keep left")
+    parser.add_argument("--supervise", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    interrupt_on_sigterm()
+    if chosen.supervise:
+        return stagehand.supervise()
+    screen = Screen()
+    if chosen.down is not None:
+        return _down(screen, chosen.down)
+    return _play(screen, keep=chosen.keep)
+
+
+def _play(screen: Screen, *, keep: bool) -> int:
+    try:
+        with Stage(screen) as stage:
+            code = _told(screen, stage)
+            if keep:
+                stage.keep()
+                _how_to_go_on(screen, stage)
+    except KeyboardInterrupt:
+        screen.say("interrupted: everything was removed")
+        return INTERRUPTED
+    except (DemoError, BuildError) as error:
+        screen.failure(str(error))
+        return 1
+    return code
+
+
+def _told(screen: Screen, stage: Stage) -> int:
+    """Play it; when a step does not go as told, show what a person would look at."""
+    try:
+        play(screen, stage)
+    except DemoError as error:
+        screen.failure(str(error))
+        for line in ("kubectl get sources,syncs -o wide", "kubectl get events --sort-by=.lastTimestamp"):
+            subprocess.run(["sh", "-c", line], env=screen.environment, cwd=screen.folder, check=False)
+        screen.tail(stage.operator_log, TAIL_LINES)
+        return 1
+    return 0
+
+
+def _how_to_go_on(screen: Screen, stage: Stage) -> None:
+    screen.headline("It goes on running, for a day at most")
+    screen.say(
+        f"export KUBECONFIG={stage.kubeconfig} PATH={stage.programs}:$PATH\n"
+        f"cd {stage.clone}                 # edit overlays/production, git commit -a, git push\n"
+        "kubectl apply -f setpoint/      # the Sync was deleted in the last step\n"
+        "kubectl get syncs --watch\n"
+        f"tail -f {stage.operator_log}\n\n"
+        "To end it:\n"
+        f"python -m tests.demo --down {stage.name}"
+    )
+
+
+def _down(screen: Screen, name: str) -> int:
+    wanted = kept.names() if name == ALL else [name]
+    for each in wanted:
+        screen.say(f"demo {each}: {'removed' if kept.down(each) else 'there is none'}")
+    if not wanted:
+        screen.say("there is no demo left to end")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

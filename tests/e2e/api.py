@@ -1,0 +1,147 @@
+"""A small client for tests: reads, writes and waits on the real API server, by watches and not by polling."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.cluster.base import Cluster
+
+Json = dict[str, Any]
+SECONDS = 60.0
+
+PLURALS = {
+    "Sync": ("apis/setpoint.dev/v1alpha1", "syncs"),
+    "Source": ("apis/setpoint.dev/v1alpha1", "sources"),
+    "ConfigMap": ("api/v1", "configmaps"),
+    "Secret": ("api/v1", "secrets"),
+    "Service": ("api/v1", "services"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "Namespace": ("api/v1", "namespaces"),
+    "Event": ("api/v1", "events"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
+}
+
+
+class Api:
+    """The API server, as an administrator."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._server, self._token = cluster.server, cluster.admin_token()
+        self._tls = ssl.create_default_context(cafile=str(cluster.ca))
+
+    def path(self, kind: str, namespace: str | None = None, name: str | None = None) -> str:
+        root, plural = PLURALS[kind]
+        where = f"/namespaces/{namespace}" if namespace else ""
+        return f"/{root}{where}/{plural}" + (f"/{name}" if name else "")
+
+    def request(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", timeout: float = 30
+    ) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content}
+        request = urllib.request.Request(self._server + path, data=data, method=method, headers=headers)
+        return urllib.request.urlopen(request, context=self._tls, timeout=timeout)
+
+    def get(self, kind: str, namespace: str | None, name: str) -> Json | None:
+        try:
+            with self.request("GET", self.path(kind, namespace, name)) as answer:
+                found: Json = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 404:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+        with self.request("GET", self.path(kind, namespace)) as answer:
+            items: list[Json] = json.load(answer)["items"]
+            return items
+
+    def create(self, kind: str, namespace: str | None, body: Json) -> Json:
+        with self.request("POST", self.path(kind, namespace), body) as answer:
+            made: Json = json.load(answer)
+            return made
+
+    def merge(
+        self, kind: str, namespace: str | None, name: str, body: Json, manager: str = "kubectl-edit"
+    ) -> Json:
+        path = f"{self.path(kind, namespace, name)}?fieldManager={manager}"
+        with self.request("PATCH", path, body, "application/merge-patch+json") as answer:
+            made: Json = json.load(answer)
+            return made
+
+    def delete(self, kind: str, namespace: str | None, name: str) -> None:
+        self.request("DELETE", self.path(kind, namespace, name)).close()
+
+    def until(
+        self,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        fits: Callable[[Json | None], Any],
+        seconds: float = SECONDS,
+    ) -> Json | None:
+        """Give the object as soon as it fits (None: it is absent); AssertionError with its last state otherwise."""
+        deadline = time.monotonic() + seconds
+        last = self.get(kind, namespace, name)
+        while not fits(last):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(
+                    f"{kind} {namespace}/{name} never fitted: {json.dumps(last, indent=1)[:6000]}"
+                )
+            last = self._next(kind, namespace, name, last, fits, left)
+        return last
+
+    def _next(
+        self,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        last: Json | None,
+        fits: Callable[[Json | None], Any],
+        left: float,
+    ) -> Json | None:
+        query = {
+            "watch": "1",
+            "fieldSelector": f"metadata.name={name}",
+            "timeoutSeconds": str(max(1, int(left))),
+        }
+        try:
+            with self.request(
+                "GET", f"{self.path(kind, namespace)}?{urlencode(query)}", timeout=left + 2
+            ) as stream:
+                for line in stream:
+                    event = json.loads(line)
+                    last = None if event["type"] == "DELETED" else event["object"]
+                    if fits(last):
+                        return last
+        except TimeoutError:
+            return last
+        return self.get(kind, namespace, name)
+
+
+def condition(obj: Json | None, kind: str = "Ready") -> Json:
+    """Give a condition of an object; empty if it has none."""
+    found = ((obj or {}).get("status") or {}).get("conditions") or []
+    return next((c for c in found if c["type"] == kind), {})
+
+
+def is_ready(obj: Json | None) -> bool:
+    """Tell whether an object is Ready at its newest generation."""
+    c = condition(obj)
+    return c.get("status") == "True" and c.get("observedGeneration") == (obj or {})["metadata"]["generation"]
+
+
+def says(reason: str, word: str = "") -> Callable[[Json | None], bool]:
+    """Give a check that Ready has this reason, and a word in its message."""
+    return lambda obj: condition(obj).get("reason") == reason and word in condition(obj).get("message", "")

@@ -1,0 +1,213 @@
+"""The operator under test: a process of its own, under the chart's service account, against real servers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cluster.base import Cluster
+from tests.cluster.binaries import ensure
+from tests.e2e.api import Api, Json
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.githttp import GitHttp
+from tests.servers.repo import Repo
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "setpoint-system"
+_NUMBERS = itertools.count()
+
+
+class OperatorProcess:
+    """`python -m setpoint run`; start and stop as often as a test wants."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        self.folder, self._kubeconfig = folder, kubeconfig
+        self.log = folder / "operator.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "SETPOINT_NAMESPACE": SYSTEM,
+            "SETPOINT_CACHE_DIR": str(self.folder / "cache"),
+            "SETPOINT_KUSTOMIZE": str(ensure("kustomize")["kustomize"]),
+            "SETPOINT_METRICS_PORT": "0",
+            "SETPOINT_PROBE_PORT": "0",
+            "SETPOINT_LOG_FORMAT": "text",
+            "SETPOINT_LEASE_DURATION": "15s",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "setpoint", "run", "--kubeconfig", str(self._kubeconfig)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self.process = None
+        return code
+
+
+class World:
+    """One namespace with a service account, a repository and the objects that a test makes."""
+
+    def __init__(self, cluster: Cluster, api: Api, git: GitHttp) -> None:
+        self.cluster, self.api, self.git = cluster, api, git
+        self.namespace = f"e2e-{os.getpid()}-{next(_NUMBERS)}"
+        self.target = f"{self.namespace}-t"
+        for name in (self.namespace, self.target):
+            api.create(
+                "Namespace", None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            )
+        self.account("deployer", "cluster-admin")
+        self.repo: Repo = git.repo(self.namespace)
+
+    def account(self, name: str, role: str | None) -> None:
+        """Make a ServiceAccount, bound to a ClusterRole."""
+        self.api.create(
+            "ServiceAccount",
+            self.namespace,
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
+        )
+        if role:
+            binding = f"{self.namespace}-{name}"
+            self.cluster.kubectl(
+                "create",
+                "clusterrolebinding",
+                binding,
+                f"--clusterrole={role}",
+                f"--serviceaccount={self.namespace}:{name}",
+            )
+
+    def source(self, name: str = "src", **spec: Any) -> None:
+        body = {"url": self.git.url(self.namespace), "ref": {"branch": "main"}, "interval": "1s", **spec}
+        self.apply(
+            {
+                "apiVersion": "setpoint.dev/v1alpha1",
+                "kind": "Source",
+                "metadata": {"name": name},
+                "spec": body,
+            }
+        )
+
+    def sync(self, name: str = "app", **spec: Any) -> None:
+        body = {
+            "source": {"name": "src"},
+            "serviceAccountName": "deployer",
+            "targetNamespace": self.target,
+            **spec,
+        }
+        self.apply(
+            {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": {"name": name}, "spec": body}
+        )
+
+    def apply(self, *objects: Json) -> None:
+        """Server-side apply, as a person would with kubectl."""
+        for obj in objects:
+            full = {**obj, "metadata": {"namespace": self.namespace, **obj["metadata"]}}
+            path = self.api.path(obj["kind"], full["metadata"]["namespace"], full["metadata"]["name"])
+            self.api.request(
+                "PATCH", f"{path}?fieldManager=test&force=true", full, "application/apply-patch+yaml"
+            ).close()
+
+    def get(self, kind: str, name: str) -> Json | None:
+        return self.api.get(kind, self.target, name)
+
+    def until(
+        self, kind: str, name: str, fits: Any, namespace: str | None = None, seconds: float = 60
+    ) -> Json | None:
+        home = self.namespace if kind in ("Sync", "Source") else self.target
+        return self.api.until(kind, namespace or home, name, fits, seconds)
+
+    def status(self, name: str = "app") -> Json:
+        found = self.api.get("Sync", self.namespace, name)
+        return (found or {}).get("status") or {}
+
+    def events(self, reason: str) -> list[Json]:
+        return [e for e in self.api.list("Event", self.namespace) if e["reason"] == reason]
+
+
+def config(name: str, **data: str) -> str:
+    """Give a ConfigMap as YAML."""
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Cluster:
+    """The chart, installed with Helm, with no pod: the operator is a process of the test."""
+    helm = ensure("helm")["helm"]
+    subprocess.run(
+        [
+            helm,
+            "upgrade",
+            "--install",
+            "setpoint",
+            ROOT / "charts/setpoint",
+            "-n",
+            SYSTEM,
+            "--create-namespace",
+            "--set",
+            "replicaCount=0",
+            "--kubeconfig",
+            cluster.kubeconfig,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def api(installed: Cluster) -> Api:
+    return Api(installed)
+
+
+@pytest.fixture(scope="session")
+def proxy(installed: Cluster) -> Iterator[ApiProxy]:
+    """Between the operator and the API server, counting."""
+    with ApiProxy(installed) as between:
+        yield between
+
+
+@pytest.fixture(scope="session")
+def operator(
+    installed: Cluster, proxy: ApiProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    token = installed.service_account_token(SYSTEM, "setpoint")
+    process = OperatorProcess(proxy.kubeconfig(token), tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    if process.process is not None:
+        process.stop()
+    sys.stderr.write(f"\noperator log: {process.log}\n")
+
+
+@pytest.fixture(scope="session")
+def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
+    with GitHttp(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
+@pytest.fixture
+def world(installed: Cluster, api: Api, git: GitHttp, operator: OperatorProcess) -> Iterator[World]:
+    made = World(installed, api, git)
+    yield made
+    for sync in api.list("Sync", made.namespace):
+        if "deletionTimestamp" not in sync["metadata"]:
+            api.delete("Sync", made.namespace, sync["metadata"]["name"])
+    for name in (made.target, made.namespace):
+        installed.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")

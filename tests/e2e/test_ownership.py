@@ -1,0 +1,169 @@
+"""Who owns what: contested objects, hand-over, adoption, foreign tools, ignored fields, reports."""
+
+from __future__ import annotations
+
+import pytest
+from tests.e2e.api import condition, is_ready, says
+from tests.e2e.conftest import World, config
+from tests.e2e.test_sync import ready_at
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_contested_object_waits_and_is_handed_over_without_being_deleted(world: World) -> None:
+    world.repo.commit(
+        {"one/x.yaml": config("x", by="one"), "one/y.yaml": config("y"), "two/x.yaml": config("x", by="two")},
+        "Both",
+    )
+    world.source()
+    world.sync("one", path="one")
+    world.until("Sync", "one", is_ready)
+    uid = world.get("ConfigMap", "x")["metadata"]["uid"]
+    world.sync("two", path="two")
+    world.until("Sync", "two", says("Contested", f"{world.namespace}/one"))
+    owner = world.until(
+        "Sync", "one", lambda o: any(d["sync"] == "Contested" for d in o["status"].get("differences", []))
+    )
+    assert is_ready(owner)
+    assert world.get("ConfigMap", "x")["data"] == {"by": "one"}
+    world.repo.commit({"one/x.yaml": None}, "One lets go")
+    world.until("Sync", "two", is_ready)
+    after = world.until("ConfigMap", "x", lambda o: o and o["data"] == {"by": "two"})
+    assert after["metadata"]["uid"] == uid
+    world.until("Sync", "one", lambda o: is_ready(o) and o["status"]["summary"]["objects"] == 1)
+
+
+def test_moving_an_object_between_syncs_in_one_commit_keeps_it(world: World) -> None:
+    world.repo.commit(
+        {"one/x.yaml": config("x"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
+    )
+    world.source()
+    world.sync("one", path="one")
+    world.sync("two", path="two")
+    world.until("Sync", "one", is_ready)
+    world.until("Sync", "two", is_ready)
+    uid = world.get("ConfigMap", "x")["metadata"]["uid"]
+    sha = world.repo.commit({"one/x.yaml": None, "two/x.yaml": config("x", moved="yes")}, "Move")
+    world.until("Sync", "two", ready_at(sha))
+    world.until("Sync", "one", ready_at(sha))
+    after = world.get("ConfigMap", "x")
+    assert (after["metadata"]["uid"], after["data"]) == (uid, {"moved": "yes"})
+
+
+def test_adoption_keeps_what_was_there_and_later_additions_go(world: World) -> None:
+    world.api.create(
+        "ConfigMap",
+        world.target,
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "a"},
+            "data": {"theirs": "1", "k": "0"},
+        },
+    )
+    world.cluster.kubectl(
+        "create", "configmap", "b", "--from-literal=theirs=1", "--from-literal=k=0", "-n", world.target
+    )
+    world.repo.commit({"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    for name in ("a", "b"):
+        assert world.get("ConfigMap", name)["data"] == {"theirs": "1", "k": "1"}
+    world.cluster.kubectl(
+        "patch", "configmap", "b", "-n", world.target, "--type=merge", "-p", '{"data":{"more":"x"}}'
+    )
+    world.until("ConfigMap", "b", lambda o: o and o["data"] == {"theirs": "1", "k": "1"})
+
+
+def test_objects_of_other_tools_are_refused_unless_annotated(world: World) -> None:
+    mark = {"app.kubernetes.io/managed-by": "Helm"}
+    world.api.create(
+        "ConfigMap",
+        world.target,
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": mark}},
+    )
+    world.repo.commit({"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")}, "First")
+    world.source()
+    world.sync()
+    sync = world.until("Sync", "app", says("Foreign", "Helm"))
+    assert "a.yaml" in condition(sync)["message"]
+    assert world.get("ConfigMap", "b") is None
+    world.cluster.kubectl("annotate", "configmap", "a", "-n", world.target, "setpoint.dev/adopt=true")
+    world.apply(
+        {
+            "apiVersion": "setpoint.dev/v1alpha1",
+            "kind": "Sync",
+            "metadata": {"name": "app", "annotations": {"setpoint.dev/requested": "1"}},
+        }
+    )
+    world.until("Sync", "app", is_ready)
+
+
+def test_on_error_continue_writes_what_passes(world: World) -> None:
+    mark = {"app.kubernetes.io/managed-by": "Helm"}
+    world.api.create(
+        "ConfigMap",
+        world.target,
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "labels": mark}},
+    )
+    world.repo.commit({"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")}, "First")
+    world.source()
+    world.sync(onError="Continue")
+    world.until("Sync", "app", says("Foreign"))
+    assert world.get("ConfigMap", "b")["data"] == {"k": "1"}
+
+
+def test_ignored_fields_belong_to_others(world: World) -> None:
+    world.repo.commit({"a.yaml": config("a", k="1", mine="1")}, "First")
+    world.source()
+    world.sync(ignore=[{"target": {"kind": "ConfigMap"}, "paths": ["/data/k"]}])
+    world.until("Sync", "app", is_ready)
+    assert world.get("ConfigMap", "a")["data"] == {"k": "1", "mine": "1"}
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "9", "mine": "9"}})
+    world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": "9", "mine": "1"})
+    sha = world.repo.commit({"a.yaml": config("a", k="2", mine="2")}, "Second")
+    world.until("Sync", "app", ready_at(sha))
+    assert world.get("ConfigMap", "a")["data"] == {"k": "9", "mine": "2"}
+
+
+def test_drift_is_only_reported_where_that_is_asked(world: World) -> None:
+    world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync(drift="Report")
+    world.until("Sync", "app", is_ready)
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "hand"}})
+    sync = world.until("Sync", "app", says("Drift", "ConfigMap"))
+    difference = sync["status"]["differences"][0]
+    assert difference["patch"] == [{"op": "replace", "path": "/data/k", "value": "1"}]
+    assert sync["status"]["summary"]["drifted"] == 1
+    assert world.get("ConfigMap", "a")["data"] == {"k": "hand"}
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "1"}})
+    world.until("Sync", "app", is_ready)
+
+
+def test_an_operation_is_not_undone(world: World) -> None:
+    deployment = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: d}}
+  template:
+    metadata: {labels: {app: d}}
+    spec: {containers: [{name: d, image: "d:1"}]}
+"""
+    world.repo.commit({"d.yaml": deployment, "a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    world.cluster.kubectl("rollout", "restart", "deployment/d", "-n", world.target)
+    world.cluster.kubectl("scale", "deployment/d", "--replicas=2", "-n", world.target)
+    world.until("Deployment", "d", lambda o: o and o["spec"]["replicas"] == 0)
+    annotations = world.get("Deployment", "d")["spec"]["template"]["metadata"].get("annotations", {})
+    assert "kubectl.kubernetes.io/restartedAt" in annotations
+    world.cluster.kubectl("set", "env", "deployment/d", "X=1", "-n", world.target)
+    world.until(
+        "Deployment", "d", lambda o: o and not o["spec"]["template"]["spec"]["containers"][0].get("env")
+    )

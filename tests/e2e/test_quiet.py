@@ -1,0 +1,115 @@
+"""Nothing is written when nothing changed; a restart writes nothing; everything is event-driven."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from tests.e2e.api import condition, is_ready
+from tests.e2e.conftest import OperatorProcess, World, config
+from tests.e2e.test_sync import ready_at
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Request
+
+pytestmark = pytest.mark.cluster
+
+
+def is_lease(request: Request) -> bool:
+    return "/leases" in request.path
+
+
+def told(proxy: ApiProxy) -> list[tuple[str, str, str]]:
+    """Give what the operator asked of the API server besides watches and its lease."""
+    kept = [r for r in proxy.requests if not r.is_watch and not is_lease(r)]
+    return [(r.method, r.path, r.query) for r in kept]
+
+
+def test_an_install_costs_few_requests(world: World, proxy: ApiProxy) -> None:
+    files = {f"{n}.yaml": config(n, k="1") for n in "abcd"}
+    sha = world.repo.commit(files, "First")
+    world.source()
+    world.until("Source", "src", is_ready)
+    world.sync("warm", path=".", suspend=True)
+    proxy.clear()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    events = [r for r in told(proxy) if "/events" in r[1]]
+    mine = [r for r in told(proxy) if "/events" not in r[1]]
+    # finalizer, 4 dry runs, inventory, 4 applies, status; a watch per new kind is listed at most once
+    assert len([r for r in mine if r[0] != "GET"]) == 11
+    assert len(mine) + len(events) <= 14, mine
+
+
+def test_a_commit_that_touches_nothing_of_a_sync_writes_nothing_to_it(world: World, proxy: ApiProxy) -> None:
+    sha = world.repo.commit({"app/a.yaml": config("a", k="1"), "other/x.yaml": config("x")}, "First")
+    world.source()
+    world.sync(path="app")
+    before = world.until("Sync", "app", ready_at(sha))
+    proxy.clear()
+    world.repo.commit({"other/x.yaml": config("x", k="2")}, "Elsewhere")
+    world.until("Source", "src", lambda o: o and o["status"]["commit"]["subject"] == "Elsewhere")
+    world.apply(requested("Sync", "app", "after"))
+    sync = world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "after")
+    assert sync["status"]["applied"] == before["status"]["applied"]
+    assert sync["status"]["desired"]["revision"].endswith(sha)
+    writes = [r for r in proxy.writes if not is_lease(r) and not r.is_dry_run and "/configmaps" in r.path]
+    assert writes == []
+
+
+def requested(kind: str, name: str, value: str) -> dict[str, object]:
+    return {
+        "apiVersion": "setpoint.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "annotations": {"setpoint.dev/requested": value}},
+    }
+
+
+def test_a_noisy_neighbour_costs_nothing(world: World, proxy: ApiProxy) -> None:
+    """A controller that touches fields of its own is no drift: no read, no write, no status."""
+    sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source(interval="1h")
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    proxy.clear()
+    for number in range(5):
+        body = {"metadata": {"annotations": {"example.org/beat": str(number)}}}
+        world.api.merge("ConfigMap", world.target, "a", body, manager="some-controller")
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "x"}})
+    world.until("Sync", "app", lambda o: o and o["status"]["summary"]["corrected"] == 1)
+    about = [r for r in told(proxy) if "/configmaps" in r[1]]
+    assert [m for m, _, _ in about] == ["GET", "PATCH", "PATCH"]
+    assert world.get("ConfigMap", "a")["metadata"]["annotations"]["example.org/beat"] == "4"
+
+
+def test_a_restart_writes_nothing(world: World, operator: OperatorProcess, proxy: ApiProxy) -> None:
+    sha = world.repo.commit({"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")}, "First")
+    world.source()
+    world.sync()
+    before = world.until("Sync", "app", ready_at(sha))
+    operator.stop(signal.SIGTERM)
+    proxy.clear()
+    operator.start()
+    world.apply(requested("Source", "src", "again"))
+    world.until("Source", "src", lambda o: o and o["status"].get("requested") == "again")
+    sha = world.repo.commit({"b.yaml": config("b", k="2")}, "Second")
+    world.until("Sync", "app", ready_at(sha))
+    touched = [
+        (r.method, r.path.rsplit("/", 1)[-1], r.is_dry_run)
+        for r in proxy.requests
+        if "/configmaps/" in r.path and world.target in r.path
+    ]
+    assert [t for t in touched if t[1] == "a"] == []
+    assert before["status"]["applied"]["ownership"]
+
+
+def test_a_killed_operator_repairs_what_it_left(world: World, operator: OperatorProcess) -> None:
+    sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    operator.stop(signal.SIGKILL)
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "meanwhile"}})
+    operator.start()
+    world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": "1"})
+    sync = world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 1)
+    assert condition(sync, "Synced")["status"] == "True"

@@ -1,0 +1,267 @@
+"""Renderer processes within their limits: a small script plays the renderer that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests.render.conftest import config, sync_spec
+from tests.render.gitfolder import GitFolder
+
+from setpoint import export
+from setpoint.inputs import gather
+from setpoint.reasons import Problem
+from setpoint.render import Renderer
+from setpoint.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+
+pytestmark = pytest.mark.asyncio
+LIMITS = Limits(timeout=20, memory=256 * 2**20, output=2**20)
+
+
+@pytest_asyncio.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    made = Sandbox()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def run(sandbox: Sandbox, folder: Path, code: str, limits: Limits = LIMITS) -> Completed:
+    return await sandbox.run([sys.executable, "-I", "-S", "-c", code], folder, {"ONLY": "this"}, limits)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is gone, or only waits to be reaped by init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while not gone(pid):
+            await asyncio.sleep(0.02)
+
+
+async def test_output_and_status_come_back(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = await run(sandbox, tmp_path, "import sys; print('out'); sys.stderr.write('err'); sys.exit(3)")
+    assert done == Completed(3, b"out\n", b"err")
+
+
+SURROUNDINGS = """
+import json, os, resource, sys
+status = dict(line.split(':\\t', 1) for line in open('/proc/self/status').read().splitlines() if ':\\t' in line)
+print(json.dumps({
+    'environ': {k: v for k, v in os.environ.items() if k != 'LC_CTYPE'}, 'cwd': os.getcwd(), 'stdin': sys.stdin.read(),
+    'files': sorted(os.readlink(f'/proc/self/fd/{n}').split(' ')[0].split(':')[0] for n in os.listdir('/proc/self/fd') if os.path.lexists(f'/proc/self/fd/{n}')),
+    'nnp': status['NoNewPrivs'], 'seccomp': status['Seccomp'], 'group': os.getpgid(0) == os.getpid(),
+    'core': resource.getrlimit(resource.RLIMIT_CORE), 'nofile': resource.getrlimit(resource.RLIMIT_NOFILE),
+}))
+"""
+
+
+async def test_a_renderer_knows_nothing_of_its_surroundings(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/secret")
+    with open(os.devnull) as inherited:
+        os.set_inheritable(inherited.fileno(), True)
+        seen = json.loads((await run(sandbox, tmp_path, SURROUNDINGS)).stdout)
+    assert seen == {
+        "environ": {"ONLY": "this"},
+        "cwd": str(tmp_path),
+        "stdin": "",
+        "files": ["/dev/null", "/memfd", "/memfd"],
+        "nnp": "1",
+        "seccomp": "2",
+        "group": True,
+        "core": [0, 0],
+        "nofile": [256, 256],
+    }
+
+
+NETWORK = """
+import ctypes, socket
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_UNIX):
+    try:
+        socket.socket(family, socket.SOCK_DGRAM).close()
+        print(family.name, 'open')
+    except OSError as error:
+        print(family.name, error.errno)
+libc = ctypes.CDLL(None, use_errno=True)
+print('io_uring', libc.syscall(425, 1, 0), ctypes.get_errno())
+"""
+
+
+async def test_a_renderer_has_no_network(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = await run(sandbox, tmp_path, NETWORK)
+    lines = ["AF_INET 13", "AF_INET6 13", "AF_NETLINK 13", "AF_PACKET 13", "AF_UNIX open", "io_uring -1 13"]
+    assert done.stdout.decode().splitlines() == lines
+
+
+HANG = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+
+
+async def test_a_hang_ends_with_the_time_limit(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = await run(sandbox, tmp_path, HANG, Limits(0.7, LIMITS.memory, LIMITS.output))
+    assert (done.status, done.stopped) == (-signal.SIGKILL, Stopped.TIMEOUT)
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_family_of_processes_ends_together(sandbox: Sandbox, tmp_path: Path) -> None:
+    code = "import os, time; child = os.fork(); open('pid' if child else 'child', 'w').write(str(os.getpid())); time.sleep(600)"
+    done = await run(sandbox, tmp_path, code, Limits(1.0, LIMITS.memory, LIMITS.output))
+    assert done.stopped is Stopped.TIMEOUT
+    await until_gone(int((tmp_path / "child").read_text()))
+
+
+async def test_memory_is_limited(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = await run(sandbox, tmp_path, "import time; x = bytearray(400 * 2**20); time.sleep(600)")
+    assert done.stopped is Stopped.MEMORY
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_output_is_limited(sandbox: Sandbox, tmp_path: Path, stream: str) -> None:
+    done = await run(sandbox, tmp_path, f"import sys\nwhile True: sys.{stream}.write('x' * 65536)")
+    assert done.stopped is Stopped.OUTPUT
+    assert max(len(done.stdout), len(done.stderr)) == LIMITS.output
+
+
+async def test_a_program_that_is_none_is_an_exit_code(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = await sandbox.run([str(tmp_path / "none")], tmp_path, {}, LIMITS)
+    assert (done.status, done.stderr) == (127, b"Error: No such file or directory\n")
+
+
+async def test_a_cancelled_wait_kills_the_process(sandbox: Sandbox, tmp_path: Path) -> None:
+    task = asyncio.create_task(run(sandbox, tmp_path, HANG))
+    async with asyncio.timeout(20):
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            await asyncio.sleep(0.02)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await until_gone(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_launcher_that_died_is_an_error_once_and_then_replaced(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    await run(sandbox, tmp_path, "")
+    launcher = sandbox._launcher
+    assert launcher is not None
+    task = asyncio.create_task(run(sandbox, tmp_path, HANG))
+    async with asyncio.timeout(20):
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            await asyncio.sleep(0.02)
+    launcher._process.kill()
+    with pytest.raises(SandboxError):
+        await task
+    await until_gone(int((tmp_path / "pid").read_text()))
+    assert (await run(sandbox, tmp_path, "print(1)")).stdout == b"1\n"
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from setpoint.sandbox import Limits, Sandbox
+async def main():
+    sandbox = Sandbox()
+    await sandbox.run([sys.executable, "-I", "-S", "-c", sys.argv[2]], Path(sys.argv[1]), {}, Limits(600, 2**30, 2**20))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path, number: int) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), HANG])
+    async with asyncio.timeout(30):
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            await asyncio.sleep(0.02)
+    pid = int((tmp_path / "pid").read_text())
+    launcher = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    parent.send_signal(number)
+    parent.wait()
+    await until_gone(pid)
+    await until_gone(launcher)
+
+
+FAKES = {
+    "sleep 600": "k: kustomize did not end within 0.5 s and was stopped",
+    "tail -c 900000000 /dev/zero | tail -c 900000000 >/dev/null": "k: kustomize took more than 64 MiB of memory and was stopped",
+    "exec head -c 100000000 /dev/zero": "k: kustomize printed more than 1 MiB and was stopped",
+    "kill -SEGV $$": "k: kustomize was ended by signal 11",
+}
+
+
+@pytest.mark.parametrize("script", FAKES)
+async def test_a_renderer_that_misbehaves_is_said_in_words(
+    repo: GitFolder, tmp_path: Path, script: str
+) -> None:
+    fake = tmp_path / "fake"
+    # The export folder is the whole PATH of a renderer.
+    fake.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+    fake.chmod(0o755)
+    tree = repo.put({"k/kustomization.yaml": "resources: [a.yaml]", "k/a.yaml": config("a")}).commit()
+    timeout = 0.5 if "sleep" in script else 20
+    renderer = Renderer(fake, tmp_path / "work", timeout=timeout, memory_limit=64 * 2**20, output_limit=2**20)
+    spec = sync_spec(path="k")
+    if "tail" in script:
+        fake.write_text(f"#!{sys.executable}\nimport time\nx = bytearray(200 * 2**20)\ntime.sleep(600)\n")
+    try:
+        with pytest.raises(Problem) as raised:
+            await renderer.render(tree, spec, gather(tree, spec))
+    finally:
+        renderer.close()
+    assert raised.value.message == FAKES[script]
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+async def test_the_export_is_private_and_holds_what_is_needed_alone(repo: GitFolder, tmp_path: Path) -> None:
+    fake = tmp_path / "fake"
+    fake.write_text(
+        f'#!/bin/sh\nPATH=/usr/bin:/bin\nstat -c %a . > {tmp_path}/seen\nfind . -type f >> {tmp_path}/seen\necho "$@" >> {tmp_path}/seen\n'
+    )
+    fake.chmod(0o755)
+    repo.put(
+        {
+            "k/kustomization.yaml": "resources: [a.yaml]",
+            "k/a.yaml": config("a"),
+            "k/unused.yaml": "x",
+            "private/key": "secret",
+        }
+    )
+    tree = repo.commit()
+    renderer = Renderer(fake, tmp_path / "work")
+    spec = sync_spec(path="k")
+    assert (await renderer.render(tree, spec, gather(tree, spec))).objects == ()
+    renderer.close()
+    mode, *files, arguments = (tmp_path / "seen").read_text().splitlines()
+    assert mode == "700"
+    assert sorted(files) == ["./repository/k/a.yaml", "./repository/k/kustomization.yaml"]
+    assert arguments == "build repository/k --load-restrictor LoadRestrictionsRootOnly"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+async def test_exports_of_processes_that_are_gone_are_removed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    ended = tmp_path / f"render-{int(done.stdout)}-x"
+    earlier = export.workspace(tmp_path)
+    alive = tmp_path / f"render-{os.getppid()}-x"
+    for folder in (ended, alive):
+        folder.mkdir()
+    (ended / "file").write_text("x")
+    export.remove_stale(tmp_path)
+    assert [folder for folder in (ended, earlier, alive) if folder.exists()] == [alive]

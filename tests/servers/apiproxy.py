@@ -1,0 +1,249 @@
+"""A reverse proxy in front of a kube-apiserver: it counts what a client asks for, and lets things go wrong.
+
+In: a cluster, and rules (which requests, what happens to them). Out: a URL, a kubeconfig, and `requests`, in the
+order of arrival. It runs in a thread with an event loop of its own, so plain tests and asyncio ones can use it.
+TLS ends here, and client certificates with it: log in with a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+import threading
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from tests.cluster import kubeconfig
+from tests.cluster.base import Cluster
+from tests.cluster.pki import Authority
+from tests.servers.apirules import Action, CutError, Match, Reply, Request, Rule
+from yarl import URL
+
+T = TypeVar("T")
+CHUNK = 1 << 16
+LARGEST_BODY = 1 << 26
+WAIT_SECONDS = 30
+_NUMBERS = itertools.count()
+# RFC 9110 section 7.6.1, and what describes one connection. Bodies are not compressed, so that rules can read them.
+HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "accept-encoding",
+        "content-length",
+    ]
+)
+
+
+class ApiProxy:
+    """See the module; a context manager, or `start` and `stop`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._folder = cluster.folder / f"apiproxy-{next(_NUMBERS)}"
+        self._endpoint = kubeconfig.endpoint(cluster.kubeconfig)
+        self._requests: dict[int, Request] = {}
+        self._open: dict[int, web.Request] = {}
+        self._rules: list[Rule] = []
+        self._changed = threading.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="apiproxy", daemon=True)
+
+    def start(self) -> Self:
+        """Listen on a free port of loopback."""
+        authority = Authority(self._folder)
+        pair = authority.server("apiproxy")
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(pair.certificate, pair.key)
+        self._ca = authority.certificate.read_bytes()
+        self._thread.start()
+        self._run(self._listen(tls))
+        return self
+
+    def stop(self) -> None:
+        """End all connections and the thread."""
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def requests(self) -> list[Request]:
+        """Everything so far, in the order of arrival."""
+        with self._changed:
+            return list(self._requests.values())
+
+    def select(self, match: Match) -> list[Request]:
+        """The requests that match."""
+        return [each for each in self.requests if match(each)]
+
+    @property
+    def reads(self) -> list[Request]:
+        """Gets and lists."""
+        return self.select(lambda each: each.is_read)
+
+    @property
+    def writes(self) -> list[Request]:
+        """Requests that may have changed something; no dry runs."""
+        return self.select(lambda each: each.is_write)
+
+    @property
+    def watches(self) -> list[Request]:
+        """Watches, open or ended."""
+        return self.select(lambda each: each.is_watch)
+
+    def clear(self) -> None:
+        """Forget all requests that have ended; those that are open stay."""
+        with self._changed:
+            self._requests = {number: self._requests[number] for number in self._open}
+
+    def wait_for(self, match: Match, count: int = 1, seconds: float = WAIT_SECONDS) -> list[Request]:
+        """The matching requests, as soon as there are `count` of them. Raises TimeoutError."""
+        with self._changed:
+            if self._changed.wait_for(lambda: sum(map(match, self._requests.values())) >= count, seconds):
+                return [each for each in self._requests.values() if match(each)]
+        raise TimeoutError(f"{count} matching requests expected, seen: {self.requests}")
+
+    def on(self, match: Match, action: Action, times: int | None = None) -> Rule:
+        """Do that to the requests that match (the first `times` of them). The oldest matching rule wins."""
+        rule = Rule(self._rules, match, action, times)
+        self._rules.append(rule)
+        return rule
+
+    def cut_open(self, match: Match = lambda each: each.is_watch) -> None:
+        """Break the connections of matching requests that are open; by default all watches."""
+        self._run(self._abort(match))
+
+    def kubeconfig(self, token: str | None = None) -> Path:
+        """A kubeconfig that leads here; without a token, the administrator's."""
+        path = self._folder / f"{next(_NUMBERS)}.kubeconfig"
+        login = {"token": token or self._cluster.admin_token()}
+        return kubeconfig.write(path, kubeconfig.Endpoint(self.url, self._ca), login)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_SECONDS)
+
+    async def _listen(self, tls: ssl.SSLContext) -> None:
+        authority = self._endpoint.ca.decode() if self._endpoint.ca else None
+        upstream = ssl.create_default_context(cadata=authority)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=upstream),
+            timeout=aiohttp.ClientTimeout(total=None),
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            auto_decompress=False,
+        )
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # A client that goes away ends its watch on the server, too.
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
+        await site.start()
+        self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _close(self) -> None:
+        await self._abort(lambda _each: True)
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _abort(self, match: Match) -> None:
+        for number, incoming in list(self._open.items()):
+            if match(self._requests[number]) and incoming.transport is not None:
+                incoming.transport.abort()
+
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        number = next(_NUMBERS)
+        try:
+            return await self._answer(incoming, number, self._arrive(incoming, number))
+        except (CutError, aiohttp.ClientError):  # an API server that is gone does not say 502 either
+            if incoming.transport is not None:
+                incoming.transport.abort()
+            return web.Response(status=502)
+        finally:
+            self._update(number, ended=True)
+
+    async def _answer(self, incoming: web.Request, number: int, record: Request) -> web.StreamResponse:
+        change = None
+        if rule := next((each for each in list(self._rules) if each.take(record)), None):
+            outcome = await rule.action(record)
+            if isinstance(outcome, Reply):
+                return self._complete(number, outcome)
+            change = outcome
+        async with self._session.request(
+            incoming.method,
+            URL(self._endpoint.server.rstrip("/") + incoming.raw_path, encoded=True),
+            headers=_forwarded(incoming.headers),
+            data=await incoming.read() if incoming.body_exists else None,
+            allow_redirects=False,
+        ) as answer:
+            headers = _forwarded(answer.headers)
+            if change:
+                return self._complete(number, change(Reply(answer.status, await answer.read(), headers)))
+            return await self._stream(incoming, number, answer, headers)
+
+    def _complete(self, number: int, answer: Reply) -> web.Response:
+        self._update(number, status=answer.status)
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def _stream(
+        self,
+        incoming: web.Request,
+        number: int,
+        answer: aiohttp.ClientResponse,
+        headers: CIMultiDict[str],
+    ) -> web.StreamResponse:
+        outgoing = web.StreamResponse(status=answer.status, headers=headers)
+        if answer.content_length is not None:
+            outgoing.content_length = answer.content_length
+        self._update(number, status=answer.status)
+        await outgoing.prepare(incoming)
+        async for chunk in answer.content.iter_any():
+            await outgoing.write(chunk)
+        await outgoing.write_eof()
+        return outgoing
+
+    def _arrive(self, incoming: web.Request, number: int) -> Request:
+        path, _, query = incoming.raw_path.partition("?")
+        names = ("User-Agent", "Content-Type", "Impersonate-User")
+        agent, content, user = (incoming.headers.get(name, "") for name in names)
+        record = Request(incoming.method, path, query, agent, content, user, time.monotonic())
+        with self._changed:
+            self._requests[number] = record
+            self._open[number] = incoming
+            self._changed.notify_all()
+        return record
+
+    def _update(self, number: int, **changes: Any) -> None:
+        with self._changed:
+            self._requests[number] = replace(self._requests[number], **changes)
+            if self._requests[number].ended:
+                del self._open[number]
+            self._changed.notify_all()
+
+
+def _forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Without what belongs to one connection; repeated headers (Impersonate-Group) stay repeated."""
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)

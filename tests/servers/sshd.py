@@ -1,0 +1,100 @@
+"""OpenSSH's own server, without root and without touching the machine's configuration."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.cluster.processes import Child, until
+from tests.cluster.workspace import Workspace
+
+START_SECONDS = 10
+PRIVILEGE_SEPARATION = Path("/run/sshd")
+
+
+def ensure_sshd() -> Path | None:
+    """The path of sshd, if there is one; as root in CI it is installed first, by apt."""
+    if found := _find():
+        return found
+    if os.environ.get("CI") != "true" or os.getuid() != 0 or shutil.which("apt-get") is None:
+        return None
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "openssh-server"]):
+        subprocess.run(["apt-get", "--quiet", *arguments], check=True, env=environment, capture_output=True)
+    return _find()
+
+
+def current_user() -> str:
+    """The login name of who runs the tests."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+class Sshd:
+    """One sshd, in the foreground as our child."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self._binary, self._folder = binary, folder
+        self._child: Child | None = None
+        self._workspace: Workspace | None = None
+
+    def start(self, host_key: Path, authorized_keys: Path) -> int:
+        """Start it on a reserved port; the port."""
+        if os.getuid() == 0:
+            PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)  # what the init script does
+        self._workspace = Workspace("sshd")
+        port = self._workspace.port()
+        config = self._folder / "sshd_config"
+        config.write_text(_config(port, host_key, authorized_keys))
+        command: list[str | Path] = [self._binary, "-D", "-e", "-f", config]
+        self._child = Child("sshd", command, self._folder / "sshd.log")
+        until(lambda: _accepts(port), "sshd", START_SECONDS, [self._child])
+        return port
+
+    def stop(self) -> None:
+        """Kill it with its connections."""
+        if self._child:
+            self._child.kill()
+        if self._workspace:
+            self._workspace.close()
+
+    def logins(self) -> int:
+        """Counted in its log."""
+        return self._child.log.read_text(errors="replace").count("Accepted publickey") if self._child else 0
+
+
+def _config(port: int, host_key: Path, authorized_keys: Path) -> str:
+    options = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": host_key,
+        "AuthorizedKeysFile": authorized_keys,
+        "PidFile": "none",
+        "UsePAM": "no",
+        "StrictModes": "no",  # temporary folders are below one that everybody may write
+        "PasswordAuthentication": "no",
+        "KbdInteractiveAuthentication": "no",
+        "PermitRootLogin": "prohibit-password",
+        "PermitUserEnvironment": "no",
+        "AcceptEnv": "GIT_PROTOCOL",
+        "LogLevel": "VERBOSE",
+        "MaxStartups": "200",
+    }
+    return "".join(f"{key} {value}\n" for key, value in options.items())
+
+
+def _find() -> Path | None:
+    folders = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/sbin"]
+    found = shutil.which("sshd", path=os.pathsep.join(folders))
+    return Path(found) if found else None  # absolute: sshd starts itself again for each connection
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,187 @@
+"""Placing, ordering and claiming objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from setpoint import names, order
+from setpoint.claims import Claims
+from setpoint.desired import Desired, Rendered, Stamp, complete
+from setpoint.discovery import Kind
+from setpoint.objects import ObjectId, SyncKey, digest, identity, owner_annotation, owner_of, sync_label
+from setpoint.reasons import Problem, Reason
+from setpoint.redact import shown
+from setpoint.revisions import seconds, short
+
+STAMP = Stamp(SyncKey("team", "web"), "0123456789abcdef")
+KINDS = {
+    ("v1", "ConfigMap"): Kind("", "v1", "ConfigMap", "configmaps", True, frozenset()),
+    ("v1", "Namespace"): Kind("", "v1", "Namespace", "namespaces", False, frozenset()),
+}
+
+
+def doc(kind: str, name: str = "a", namespace: str | None = None, api: str = "v1", **more: Any) -> Rendered:
+    meta: dict[str, Any] = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return Rendered({"apiVersion": api, "kind": kind, "metadata": meta, **more}, f"{name}.yaml:1")
+
+
+def place(*docs: Rendered, target: str | None = None) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
+    return complete(docs, lambda a, k: KINDS.get((a, k)), target, STAMP)
+
+
+def test_namespaces_are_filled_dropped_or_missed() -> None:
+    good, bad = place(
+        doc("ConfigMap"), doc("ConfigMap", "b", "own"), doc("Namespace", "n", "odd"), target="prod"
+    )
+    assert [d.id.namespace for d in good] == ["prod", "own", ""]
+    assert "namespace" not in good[2].manifest["metadata"]
+    assert not bad
+    _, bad = place(doc("ConfigMap"))
+    assert bad[0][1].reason is Reason.NamespaceMissing
+    assert "a.yaml:1" in bad[0][1].message
+
+
+def test_every_object_names_itself_and_its_sync() -> None:
+    good, _ = place(doc("ConfigMap", namespace="prod"))
+    meta = good[0].manifest["metadata"]
+    assert meta["labels"][names.LABEL_SYNC] == STAMP.label
+    assert owner_of(meta["annotations"], good[0].id) == STAMP.key
+    assert owner_of(meta["annotations"], ObjectId("", "ConfigMap", "prod", "copy")) is None
+
+
+def test_an_unknown_kind_is_a_problem_unless_its_crd_is_here() -> None:
+    _, bad = place(doc("Widget", namespace="x", api="example.org/v1"))
+    assert bad[0][1].reason is Reason.KindUnknown
+    crd = doc(
+        "CustomResourceDefinition",
+        "widgets.example.org",
+        api="apiextensions.k8s.io/v1",
+        spec={"group": "example.org", "scope": "Cluster", "names": {"kind": "Widget"}},
+    )
+    good, bad = place(crd, doc("Widget", namespace="x", api="example.org/v1"))
+    assert [d.id for d in good if d.id.kind == "Widget"] == [ObjectId("example.org", "Widget", "", "a")]
+    assert [i.kind for i, _ in bad] == ["CustomResourceDefinition"]
+
+
+def test_two_documents_with_one_identity() -> None:
+    _, bad = place(doc("ConfigMap", namespace="x"), doc("ConfigMap"), target="x")
+    assert "already defined" in bad[0][1].message
+
+
+def desired(
+    kind: str, api: str, name: str = "a", namespace: str = "n", wave: str | None = None, **more: Any
+) -> Desired:
+    manifest = doc(kind, name, namespace, api, **more).manifest
+    if wave:
+        manifest["metadata"]["annotations"] = {names.ANNOTATION_WAVE: wave}
+    return Desired(identity(manifest), manifest, digest(manifest), "x", None)
+
+
+def test_the_order_of_writing_and_of_deletion() -> None:
+    objects = [
+        desired("ValidatingWebhookConfiguration", "admissionregistration.k8s.io/v1", namespace=""),
+        desired("Deployment", "apps/v1", wave="1"),
+        desired("Deployment", "apps/v1", "b"),
+        desired("ConfigMap", "v1"),
+        desired("Widget", "example.org/v1"),
+        desired("ServiceAccount", "v1"),
+        desired("CustomResourceDefinition", "apiextensions.k8s.io/v1", namespace=""),
+        desired("Namespace", "v1", namespace=""),
+    ]
+    kinds = [[d.id.kind for d in s.objects] for s in order.stages(objects)]
+    assert kinds == [
+        ["Namespace"],
+        ["CustomResourceDefinition"],
+        ["ServiceAccount"],
+        ["ConfigMap"],
+        ["Deployment", "Widget"],
+        ["Deployment"],
+        ["ValidatingWebhookConfiguration"],
+    ]
+    steps = [sorted({o.kind for o in step}) for step in order.deletion_steps(d.id for d in objects)]
+    assert steps == [
+        ["ValidatingWebhookConfiguration"],
+        ["Widget"],
+        ["ConfigMap", "Deployment"],
+        ["CustomResourceDefinition"],
+        ["ServiceAccount"],
+        ["Namespace"],
+    ]
+
+
+def test_what_serves_a_webhook() -> None:
+    service = desired("Service", "v1", "hook", spec={"selector": {"app": "hook"}})
+    server = desired(
+        "Deployment",
+        "apps/v1",
+        "hook",
+        spec={"template": {"metadata": {"labels": {"app": "hook", "v": "1"}}}},
+    )
+    other = desired(
+        "Deployment", "apps/v1", "other", spec={"template": {"metadata": {"labels": {"app": "other"}}}}
+    )
+    hook = {"webhooks": [{"clientConfig": {"service": {"namespace": "n", "name": "hook"}}}]}
+    assert order.servers_of(hook, [service, server, other]) == (server.id,)
+    assert order.servers_of({"webhooks": [{"clientConfig": {"url": "https://x"}}]}, [service, server]) == ()
+
+
+def test_claims_are_handed_over() -> None:
+    claims = Claims()
+    a, b = SyncKey("n", "a"), SyncKey("n", "b")
+    x = ObjectId("", "ConfigMap", "n", "x")
+    assert claims.record(a, [x]) == set()
+    assert claims.contested(b, [x]) == {x: a}
+    assert claims.want(b, [x]) == {a}
+    assert claims.wanted_of(a) == {x: b}
+    assert claims.record(a, []) == {b}
+    assert claims.contested(b, [x]) == {}
+    claims.record(b, [x])
+    claims.want(b, [])
+    assert claims.owner(x) == b
+    assert claims.drop(b) == set()
+    assert claims.owner(x) is None
+
+
+def test_identity() -> None:
+    key = SyncKey("team", "web")
+    assert len(sync_label("uid", key)) == 16
+    assert sync_label("uid", key) != sync_label("other", key)
+    assert owner_annotation(key, ObjectId("", "Namespace", "", "n")) == "team/web core/Namespace/-/n"
+
+
+def test_secret_values_are_hashed_and_metadata_is_shown() -> None:
+    patch = [
+        {"op": "replace", "path": "/data/p", "value": "aHVudGVyMg=="},
+        {"op": "add", "path": "/data", "value": {"q": "c2VjcmV0"}},
+        {"op": "replace", "path": "/metadata/labels/x", "value": "y"},
+    ]
+    secret = ObjectId("", "Secret", "n", "s")
+    text = repr(shown(patch, secret, b"key"))
+    assert "aHVudGVyMg" not in text
+    assert "c2VjcmV0" not in text
+    assert "'y'" in text
+    assert shown(patch, secret, b"key") == shown(patch, secret, b"key") != shown(patch, secret, b"other")
+    assert shown(patch, ObjectId("", "ConfigMap", "n", "s"), b"key")[0] == patch[0]
+    assert (
+        shown([{"op": "add", "path": "/x", "value": "a" * 9999}], ObjectId("", "ConfigMap", "", ""), b"")[0][
+            "value"
+        ]
+        == "(10001 characters)"
+    )
+
+
+@pytest.mark.parametrize(("text", "value"), [("1m", 60.0), ("1h30m", 5400.0), ("500ms", 0.5), ("1.5s", 1.5)])
+def test_durations(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "1x", "-1s"])
+def test_what_is_no_duration_is_said(text: str) -> None:
+    with pytest.raises(Problem, match="no duration"):
+        seconds(text)
+
+
+def test_short_revisions() -> None:
+    assert short("main@sha1:1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d") == "main@1a2b3c4"

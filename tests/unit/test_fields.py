@@ -1,0 +1,179 @@
+"""managedFields: what persons added is found, removed and kept as the rules say."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonpatch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setpoint import fields
+
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {
+        "labels": {"app": "web", "x": "1"},
+        "annotations": {"kubectl.kubernetes.io/restartedAt": "now"},
+    },
+    "spec": {
+        "replicas": 3,
+        "template": {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "web",
+                        "image": "web:1",
+                        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                    },
+                    {"name": "spy", "image": "spy:1"},
+                ]
+            }
+        },
+    },
+}
+OURS: fields.FieldSet = {
+    "f:metadata": {"f:labels": {"f:app": {}}},
+    "f:spec": {
+        "f:template": {
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"web"}': {
+                        ".": {},
+                        "f:name": {},
+                        "f:image": {},
+                        "f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}},
+                    }
+                }
+            }
+        }
+    },
+}
+THEIRS: fields.FieldSet = {
+    "f:metadata": {"f:labels": {"f:x": {}}, "f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}},
+    "f:spec": {
+        "f:replicas": {},
+        "f:template": {
+            "f:spec": {
+                "f:containers": {
+                    'k:{"name":"web"}': {"f:env": {'k:{"name":"B"}': {".": {}, "f:name": {}, "f:value": {}}}},
+                    'k:{"name":"spy"}': {".": {}, "f:name": {}, "f:image": {}},
+                }
+            }
+        },
+    },
+}
+
+
+def test_additions_are_the_highest_nodes_that_nobody_else_owns() -> None:
+    found = {fields.pointer(p) for p, _ in fields.additions(DEPLOYMENT, THEIRS, OURS)}
+    assert found == {
+        "/metadata/labels/x",
+        "/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
+        "/spec/replicas",
+        "/spec/template/spec/containers/0/env/1",
+        "/spec/template/spec/containers/1",
+    }
+
+
+def test_an_operation_is_not_configuration() -> None:
+    kept = [fields.pointer(p) for p, _ in fields.additions(DEPLOYMENT, THEIRS, OURS) if fields.is_kept(p)]
+    assert kept == ["/metadata/annotations/kubectl.kubernetes.io~1restartedAt"]
+
+
+def test_removals_are_guarded_by_key_and_value() -> None:
+    (path, value) = next(
+        (p, v) for p, v in fields.additions(DEPLOYMENT, THEIRS, OURS) if fields.pointer(p).endswith("/env/1")
+    )
+    patch = fields.removal(path, value)
+    after = jsonpatch.apply_patch(DEPLOYMENT, patch)
+    assert after["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
+    moved = copy.deepcopy(DEPLOYMENT)
+    moved["spec"]["template"]["spec"]["containers"].reverse()
+    try:
+        jsonpatch.apply_patch(moved, patch)
+    except (jsonpatch.JsonPatchTestFailed, jsonpatch.JsonPatchConflict):
+        return
+    raise AssertionError("the patch must not touch another element")
+
+
+def test_a_persons_entry_and_time_show_in_ownership_and_a_controllers_do_not() -> None:
+    own = {"manager": "setpoint", "operation": "Apply", "fieldsV1": OURS, "time": "t1"}
+    controller = {
+        "manager": "kube-controller-manager",
+        "operation": "Update",
+        "fieldsV1": THEIRS,
+        "time": "t2",
+    }
+    person = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": THEIRS, "time": "t3"}
+    base = fields.ownership([own])
+    assert fields.ownership([own, controller]) == base
+    assert fields.ownership([own, person]) != base
+    assert (
+        fields.ownership([{**own, "fieldsV1": {k: v for k, v in OURS.items() if k != "f:metadata"}}]) != base
+    )
+    assert fields.ownership([own, {**person, "subresource": "status"}]) == base
+    assert fields.ownership([own, {**person, "manager": "deploy-bot"}], frozenset({"deploy-bot"})) != base
+
+
+def test_adoption_keeps_what_people_had_and_gives_git_its_fields() -> None:
+    managed = [
+        {
+            "manager": "kubectl-create",
+            "operation": "Update",
+            "apiVersion": "v1",
+            "time": "t",
+            "fieldsV1": fields.union(OURS, THEIRS),
+        },
+        {
+            "manager": "kube-controller-manager",
+            "operation": "Update",
+            "apiVersion": "v1",
+            "fieldsV1": {"f:status": {}},
+        },
+    ]
+    after = fields.adopted(managed, OURS, frozenset())
+    assert after is not None
+    assert [e["manager"] for e in after] == ["kube-controller-manager", "setpoint-adopted"]
+    kept = fields.pointers(DEPLOYMENT, after[1]["fieldsV1"])
+    assert "/spec/replicas" in kept
+    assert "/metadata/labels/app" not in kept
+    assert fields.ownership(after).people == ()
+    assert fields.adopted(after, OURS, frozenset()) is None
+
+
+tries = st.recursive(
+    st.just({}),
+    lambda inner: st.dictionaries(st.sampled_from(["f:a", "f:b", "f:c", "."]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(tries, tries)
+def test_union_holds_both_and_subtracting_leaves_nothing_of_the_right(
+    left: fields.FieldSet, right: fields.FieldSet
+) -> None:
+    both = fields.union(left, right)
+    assert fields.subtract(left, both) == {}
+    assert fields.subtract(right, both) == {}
+    assert fields.subtract(left, {}) == left
+
+
+def test_sets_and_indexes_resolve_and_what_is_gone_is_passed_over() -> None:
+    obj = {"finalizers": ["a", "b"], "atomic": [1, 2], "map": {"x": 1}}
+    trie: fields.FieldSet = {
+        "f:finalizers": {'v:"b"': {}, 'v:"gone"': {}},
+        "f:atomic": {"i:1": {}, "i:9": {}},
+        "f:map": {".": {}, "f:x": {}},
+        "f:gone": {},
+        "f:x": {"k:{}": {}},
+    }
+    assert fields.pointers(obj, trie) == {"/finalizers/1", "/atomic/1", "/map/x"}
+    assert fields.pointers({"list": [{"a": 1}]}, {"f:list": {'k:{"a":2}': {}}, "i:0": {}}) == set()
+
+
+def test_metadata_that_the_system_needs_is_kept() -> None:
+    for tokens in ("metadata/finalizers/0", "metadata/ownerReferences", "status/x"):
+        assert fields.is_kept(tuple(fields.Step(t) for t in tokens.split("/")))
+    assert not fields.is_kept((fields.Step("metadata"), fields.Step("annotations")))
+    assert not fields.is_kept((fields.Step("spec"), fields.Step("replicas")))

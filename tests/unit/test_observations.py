@@ -1,0 +1,178 @@
+"""Observations in any order: the newest wins, and only what matters is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setpoint import names
+from setpoint.objects import ObjectId
+from setpoint.observations import LiveChange, Observations
+
+KEY = ("", "ConfigMap")
+
+
+def oid(name: str = "a", namespace: str = "n") -> ObjectId:
+    return ObjectId(*KEY, namespace, name)
+
+
+def obj(version: int, name: str = "a", label: str = "x", namespace: str = "n", **meta: Any) -> dict[str, Any]:
+    labels = {names.LABEL_SYNC: label} if label else {}
+    own = {
+        "manager": names.FIELD_MANAGER,
+        "operation": "Apply",
+        "fieldsV1": {"f:data": {}},
+        "time": "2026-01-01T00:00:00Z",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": "u",
+            "resourceVersion": str(version),
+            "labels": labels,
+            "managedFields": [own],
+            **meta,
+        },
+    }
+
+
+class World:
+    def __init__(self) -> None:
+        self.changes: list[LiveChange] = []
+        self.seen = Observations(frozenset(), self.changes.append)
+
+    def told(self) -> list[tuple[str, int | None, int | None]]:
+        return [
+            (
+                c.label,
+                c.before.resource_version if c.before else None,
+                c.after.resource_version if c.after else None,
+            )
+            for c in self.changes
+        ]
+
+
+def test_coming_changing_and_going_are_told() -> None:
+    world = World()
+    world.seen.observed(oid(), obj(1))
+    world.seen.observed(oid(), obj(2, finalizers=["example.org/x"]))
+    world.seen.deleted(oid(), 3)
+    assert world.told() == [("x", None, 1), ("x", 1, 2), ("x", 2, None)]
+    assert world.seen.get(oid()) is None
+    assert world.seen.of("x") == []
+    assert len(world.seen) == 0
+
+
+def test_a_new_version_alone_is_not_told_but_remembered() -> None:
+    world = World()
+    world.seen.observed(oid(), obj(1))
+    world.seen.observed(oid(), obj(2))
+    assert world.told() == [("x", None, 1)]
+    seen = world.seen.get(oid())
+    assert seen is not None
+    assert seen.resource_version == 2
+
+
+def test_the_watch_beats_the_answer_to_our_write() -> None:
+    world = World()
+    world.seen.observed(oid(), obj(5, finalizers=["example.org/x"]))
+    answer = world.seen.written(oid(), obj(4), seen_to=5)
+    assert answer.resource_version == 5
+    assert answer.finalizers == ("example.org/x",)
+
+
+def test_our_own_write_is_kept_and_not_told() -> None:
+    world = World()
+    world.seen.written(oid(), obj(4), seen_to=3)
+    world.seen.observed(oid(), obj(4))
+    assert world.told() == []
+    assert [o.id for o in world.seen.of("x")] == [oid()]
+
+
+def test_an_answer_that_comes_after_the_deletion_does_not_bring_the_object_back() -> None:
+    world = World()
+    world.seen.written(oid(), obj(4), seen_to=6)
+    assert world.seen.get(oid()) is None
+    world.seen.written(oid(), obj(4), seen_to=None)
+    assert world.seen.get(oid()) is None
+
+
+def test_an_old_deletion_does_not_remove_the_new_object() -> None:
+    world = World()
+    world.seen.written(oid(), obj(9), seen_to=3)
+    world.seen.deleted(oid(), 8)
+    assert world.seen.get(oid()) is not None
+
+
+def test_who_loses_an_object_by_our_write_is_told() -> None:
+    world = World()
+    world.seen.observed(oid(), obj(1, label="x"))
+    world.seen.written(oid(), obj(2, label="y"), seen_to=1)
+    (_, change) = world.changes
+    assert change.before is not None
+    assert (change.before.sync_label, change.label) == ("x", "y")
+    assert world.seen.of("x") == []
+    assert [o.id for o in world.seen.of("y")] == [oid()]
+
+
+def test_an_answer_without_our_label_is_not_kept() -> None:
+    world = World()
+    world.seen.written(oid(), obj(2, label=""), seen_to=1)
+    assert world.seen.get(oid()) is None
+    world.seen.observed(oid(), obj(3))
+    world.seen.written(oid(), obj(4, label=""), seen_to=3)
+    assert world.seen.get(oid()) is None
+
+
+def test_a_list_shows_what_was_deleted_while_nobody_watched() -> None:
+    world = World()
+    for name in "abc":
+        world.seen.observed(oid(name), obj(1, name))
+    world.seen.observed(oid("d", "other"), obj(1, "d", namespace="other"))
+    world.seen.written(oid("new"), obj(9, "new"), seen_to=1)
+    world.changes.clear()
+    world.seen.keep_only(KEY, "n", {oid("b")}, 5)
+    assert {c.oid.name for c in world.changes} == {"a", "c"}
+    assert all(c.after is None for c in world.changes)
+    assert world.seen.get(oid("new")) is not None, "made after the list"
+    assert world.seen.get(oid("d", "other")) is not None, "not in the namespace listed"
+
+
+def test_no_value_of_a_secret_is_kept() -> None:
+    world = World()
+    secret = {**obj(1), "kind": "Secret", "data": {"pin": "aHVudGVyMg=="}}
+    seen = world.seen.reduced(ObjectId("", "Secret", "n", "a"), secret)
+    assert "aHVudGVyMg==" not in repr(seen)
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["observed", "written", "deleted", "forget"]),
+        st.sampled_from("ab"),
+        st.sampled_from("xy"),
+    )
+)
+
+
+@given(EVENTS)
+def test_the_index_by_label_is_always_right(events: list[tuple[str, str, str]]) -> None:
+    world = World()
+    for version, (what, name, label) in enumerate(events, 1):
+        if what == "observed":
+            world.seen.observed(oid(name), obj(version, name, label))
+        elif what == "written":
+            world.seen.written(oid(name), obj(version, name, label), seen_to=version - 1)
+        elif what == "deleted":
+            world.seen.deleted(oid(name), version)
+        else:
+            world.seen.forget(oid(name))
+    for label in "xy":
+        expected = {
+            oid(n) for n in "ab" if (seen := world.seen.get(oid(n))) is not None and seen.sync_label == label
+        }
+        assert {o.id for o in world.seen.of(label)} == expected

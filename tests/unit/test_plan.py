@@ -1,0 +1,298 @@
+"""The plan: what differs, whose it is, what is ignored, what may go."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonpatch
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setpoint import names, plan
+from setpoint.api import IgnoreRule
+from setpoint.desired import Desired, Stamp, stamped
+from setpoint.health import Health, Verdict
+from setpoint.objects import ObjectId, Observed, SyncKey, digest, identity, observe, owner_annotation
+from setpoint.plan import Action, PrunePolicy
+from setpoint.reasons import Reason
+
+ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
+STAMP = Stamp(ME, "0123456789abcdef")
+
+
+def config(name: str = "a", data: dict[str, str] | None = None) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "team"},
+        "data": {"k": "v"} if data is None else data,
+    }
+
+
+def desired(manifest: dict[str, Any]) -> Desired:
+    oid = identity(manifest)
+    full = stamped(manifest, oid, STAMP)
+    return Desired(oid, full, digest(full), "a.yaml:1", None)
+
+
+def live_of(d: Desired, **meta: Any) -> dict[str, Any]:
+    obj = copy.deepcopy(d.manifest)
+    own = {
+        "manager": names.FIELD_MANAGER,
+        "operation": "Apply",
+        "apiVersion": "v1",
+        "fieldsV1": {"f:data": {"f:k": {}}},
+    }
+    obj["metadata"] |= {"uid": "u", "resourceVersion": "7", "managedFields": [own], **meta}
+    return obj
+
+
+def judge(d: Desired, live: dict[str, Any] | None, predicted: dict[str, Any]) -> plan.Change:
+    return plan.judge(d, live, predicted, ME, (), frozenset())
+
+
+def test_absent_is_created_equal_is_kept_different_is_patched() -> None:
+    d = desired(config())
+    assert judge(d, None, live_of(d)).action is Action.CREATE
+    assert (
+        judge(d, live_of(d, generation=3), live_of(d, generation=4, resourceVersion="8")).action
+        is Action.KEEP
+    )
+    edited = live_of(d)
+    edited["data"] = {"k": "hand"}
+    change = judge(d, edited, live_of(d))
+    assert (change.action, change.patch) == (
+        Action.PATCH,
+        ({"op": "replace", "path": "/data/k", "value": "v"},),
+    )
+
+
+def test_the_attribution_stamp_is_never_a_difference() -> None:
+    d = desired(config())
+    stampy = live_of(d)
+    stampy["metadata"]["annotations"] |= {
+        names.ANNOTATION_CHANGED_BY: "alice",
+        names.ANNOTATION_CHANGED_FROM: "3",
+    }
+    assert judge(d, stampy, live_of(d)).action is Action.KEEP
+
+
+def test_the_culprit_is_the_manager_that_owns_what_differs() -> None:
+    d = desired(config())
+    edited = live_of(d)
+    edited["data"] = {"k": "hand"}
+    edited["metadata"]["managedFields"] += [
+        {
+            "manager": "kubectl-edit",
+            "operation": "Update",
+            "time": "2026-01-02T00:00:00Z",
+            "fieldsV1": {"f:data": {"f:k": {}}},
+        },
+        {
+            "manager": "noise",
+            "operation": "Update",
+            "time": "2026-01-03T00:00:00Z",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:z": {}}}},
+        },
+    ]
+    assert judge(d, edited, live_of(d)).manager == "kubectl-edit"
+
+
+def test_what_a_person_added_is_patched_away() -> None:
+    d = desired(config())
+    edited = live_of(d)
+    edited["data"] = {"k": "v", "extra": "1"}
+    edited["metadata"]["managedFields"].append(
+        {
+            "manager": "kubectl-patch",
+            "operation": "Update",
+            "time": "t",
+            "fieldsV1": {"f:data": {"f:extra": {}}},
+        }
+    )
+    change = judge(d, edited, copy.deepcopy(edited))
+    assert (change.action, change.manager) == (Action.PATCH, "kubectl-patch")
+    assert change.patch == ({"op": "remove", "path": "/data/extra"},)
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({}, None),
+        (
+            {
+                "annotations": {
+                    names.ANNOTATION_OWNER: owner_annotation(SyncKey("gone", "x"), identity(config()))
+                }
+            },
+            None,
+        ),
+        ({"annotations": {names.ANNOTATION_OWNER: owner_annotation(OTHER, identity(config("copy")))}}, None),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, Reason.Foreign),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "x"}}, Reason.Foreign),
+        (
+            {
+                "labels": {"app.kubernetes.io/managed-by": "Helm"},
+                "annotations": {names.ANNOTATION_ADOPT: "true"},
+            },
+            None,
+        ),
+    ],
+)
+def test_whose_an_object_is(meta: dict[str, Any], reason: Reason | None) -> None:
+    live = config()
+    live["metadata"] |= meta
+    refusal = plan.may_take(live, desired(config()), ME, None)
+    assert (refusal.reason if refusal else None) == reason
+
+
+def test_a_claim_decides_not_the_annotation() -> None:
+    live = config()
+    live["metadata"]["annotations"] = {names.ANNOTATION_OWNER: owner_annotation(OTHER, identity(live))}
+    refusal = plan.may_take(live, desired(config()), ME, OTHER)
+    assert refusal
+    assert refusal.reason is Reason.Contested
+    assert plan.may_take(live, desired(config()), ME, ME) is None
+    assert plan.may_take(live, desired(config()), ME, None) is None
+
+
+def test_an_ignored_path_is_sent_with_the_live_value_and_gits_on_create() -> None:
+    d = desired({**config(), "spec": {"replicas": 2, "list": [{"a": 1, "b": 2}]}})
+    rules = [IgnoreRule(paths=("/spec/replicas", "/spec/list/0/a", "/spec/gone"))]
+    assert plan.with_ignored(d.manifest, None, rules, d.id) == d.manifest
+    live = {"spec": {"replicas": 9, "list": [{"a": 5, "b": 6}]}}
+    assert plan.with_ignored(d.manifest, live, rules, d.id)["spec"] == {
+        "replicas": 9,
+        "list": [{"a": 5, "b": 2}],
+    }
+    assert d.manifest["spec"]["replicas"] == 2
+
+
+# --- prune
+
+
+def seen(oid: ObjectId, owner: SyncKey | None = ME, **annotations: str) -> Observed:
+    obj = {
+        "apiVersion": "v1",
+        "kind": oid.kind,
+        "metadata": {"name": oid.name, "uid": "u", "resourceVersion": "1", "annotations": dict(annotations)},
+    }
+    if owner:
+        obj["metadata"]["annotations"][names.ANNOTATION_OWNER] = owner_annotation(owner, oid)
+    return observe(obj, oid)
+
+
+def maps(*labels: str) -> list[ObjectId]:
+    return [ObjectId("", "ConfigMap", "team", n) for n in labels]
+
+
+def prune(
+    inventory: list[ObjectId],
+    keep: list[ObjectId],
+    live: dict[ObjectId, Observed] | None = None,
+    **policy: Any,
+) -> plan.Prune:
+    found = {o: seen(o) for o in inventory} if live is None else live
+    rules = PrunePolicy(policy.get("prune", True), policy.get("limit", "25%"))
+    return plan.prune(frozenset(inventory), frozenset(keep), found, ME, policy.get("wanted", {}), rules)
+
+
+def test_what_left_git_is_deleted() -> None:
+    a, b = maps("a", "b")
+    assert prune([a, b], [a]).delete == (b,)
+
+
+@pytest.mark.parametrize(
+    ("observed", "word"),
+    [
+        (lambda o: seen(o, OTHER), "belongs to"),
+        (lambda o: seen(o, None), "no longer"),
+        (lambda o: seen(o, ME, **{names.ANNOTATION_PRUNE: "never"}), "stays"),
+    ],
+)
+def test_what_is_not_ours_any_more_is_let_go(observed: Any, word: str) -> None:
+    a, b = maps("a", "b")
+    decision = prune([a, b], [a], {b: observed(b)})
+    assert decision.delete == ()
+    assert word in decision.release[b]
+
+
+def test_protected_kinds_need_leave() -> None:
+    namespace = ObjectId("", "Namespace", "", "n")
+    (a,) = maps("a")
+    refused = prune([a, namespace], [a])
+    assert (refused.delete, set(refused.refuse)) == ((), {namespace})
+    assert "setpoint.dev/prune: allow" in refused.message
+    allowed = prune(
+        [a, namespace], [a], {namespace: seen(namespace, ME, **{names.ANNOTATION_PRUNE: "allow"})}
+    )
+    assert allowed.delete == (namespace,)
+
+
+def test_limits() -> None:
+    many = maps(*(f"o{i:02}" for i in range(41)))
+    over = prune(many, many[:1])
+    assert (over.delete, over.message) == ((), "would delete 40 of 41 objects (limit 25%)")
+    assert len(prune(many, many[10:]).delete) == 10
+    assert prune(many, many[11:]).delete == ()
+    assert len(prune(many, many[11:], limit=11).delete) == 11
+    assert prune(many[:5], []).delete == ()
+    assert len(prune(many[:6], many[:1]).delete) == 5
+    assert prune(many, many[1:], limit=0).delete == ()
+
+
+def test_an_object_that_another_waits_for_is_handed_over() -> None:
+    a, b = maps("a", "b")
+    decision = prune([a, b], [a], wanted={b: OTHER})
+    assert decision.delete == ()
+    assert "handed over" in decision.release[b]
+
+
+ids = st.sets(st.sampled_from(maps(*"abcdefghij")), max_size=10)
+
+
+@given(ids, ids, ids, st.integers(0, 12))
+def test_nothing_outside_the_inventory_and_nothing_desired_is_ever_deleted(
+    inventory: set[ObjectId], wanted: set[ObjectId], alive: set[ObjectId], limit: int
+) -> None:
+    decision = plan.prune(
+        frozenset(inventory), frozenset(wanted), {o: seen(o) for o in alive}, ME, {}, PrunePolicy(True, limit)
+    )
+    assert set(decision.delete) <= (inventory - wanted) & alive
+    assert len(decision.delete) <= limit
+    named = set(decision.delete) | set(decision.refuse) | set(decision.release)
+    assert named == inventory - wanted
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=3),
+    lambda v: (
+        st.lists(v, max_size=3) | st.dictionaries(st.text("ab/~", min_size=1, max_size=3), v, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, json_values)
+def test_the_patch_turns_live_into_predicted_and_a_second_plan_is_empty(left: Any, right: Any) -> None:
+    base = config()
+    live, predicted = {**base, "spec": left}, {**base, "spec": right}
+    patch = plan.difference(live, predicted)
+    after = jsonpatch.apply_patch(plan.comparable(live), list(patch))
+    assert after == plan.comparable(predicted)
+    assert plan.difference(after, predicted) == ()
+
+
+def test_a_verdict_is_remembered_and_never_the_content() -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "n"},
+        "data": {"p": "aHVudGVyMg=="},
+    }
+    memory = observe(secret, identity(secret))
+    assert "aHVudGVyMg" not in repr(memory)
+    assert isinstance(memory.verdict, Verdict)
+    assert memory.verdict.health is Health.Healthy

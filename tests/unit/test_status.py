@@ -1,0 +1,168 @@
+"""Status: conditions, phrases, history; the same outcome gives the same status."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from setpoint import status
+from setpoint.api import SyncStatus
+from setpoint.health import Health, Verdict
+from setpoint.objects import ObjectId
+from setpoint.reasons import Problem, Reason
+from setpoint.status import Correction, ObjectState, Outcome, Revision, SyncState
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
+GIT = Revision(f"main@sha1:{SHA}", "d1")
+GOOD = Verdict(Health.Healthy, "Available", "")
+SLOW = Verdict(Health.Progressing, "RolloutInProgress", "1 of 3 pods ready")
+BAD = Verdict(Health.Degraded, "ImagePullBackOff", "ImagePullBackOff registry/ads:9")
+
+
+def oid(name: str, namespace: str = "shop") -> ObjectId:
+    return ObjectId("apps", "Deployment", namespace, name)
+
+
+def state(
+    name: str, verdict: Verdict | None = GOOD, sync: SyncState = SyncState.SYNCED, **more: Any
+) -> ObjectState:
+    return ObjectState(oid(name), "apps/v1", sync, verdict=verdict, **more)
+
+
+def outcome(*states: ObjectState, **more: Any) -> Outcome:
+    inventory = tuple(("apps/v1", s.id) for s in states)
+    return Outcome(
+        **{
+            "namespace": "shop",
+            "generation": 2,
+            "desired": GIT,
+            "complete": True,
+            "states": states,
+            "inventory": inventory,
+            "ownership": "o",
+            **more,
+        }
+    )
+
+
+def ready(built: dict[str, Any], kind: str = "Ready") -> tuple[str, str, str]:
+    c = next(c for c in built["conditions"] if c["type"] == kind)
+    return c["status"], c["reason"], c["message"]
+
+
+@pytest.mark.parametrize(
+    ("o", "expected"),
+    [
+        (outcome(state("a"), state("b")), ("True", "Succeeded", "2/2 healthy")),
+        (outcome(), ("True", "Succeeded", "0/0 healthy")),
+        (
+            outcome(state("a"), state("search", SLOW)),
+            ("False", "Progressing", "1 of 2 progressing: Deployment/search (1 of 3 pods ready)"),
+        ),
+        (
+            outcome(state("ads", BAD), state("search", SLOW)),
+            ("False", "Degraded", "1 of 2 degraded: Deployment/ads (ImagePullBackOff registry/ads:9)"),
+        ),
+        (
+            outcome(state("a"), refused="would delete 40 of 41 objects (limit 25%)"),
+            ("False", "Refused", "refused: would delete 40 of 41 objects (limit 25%)"),
+        ),
+        (
+            outcome(desired=None, problem=Problem(Reason.RenderFailed, "a.yaml:12: bad"), complete=False),
+            ("False", "RenderFailed", "render failed: a.yaml:12: bad"),
+        ),
+        (
+            outcome(state("a", None, SyncState.FAILED, reason=Reason.Forbidden, message="a.yaml:1: may not"), state("b"), complete=False),
+            ("False", "Forbidden", "1 of 2 failed: Deployment/a: a.yaml:1: may not"),
+        ),
+        (outcome(state("a", sync=SyncState.OUT_OF_SYNC, message="differs at /spec")), ("False", "Drift", "1 of 1 drifted: Deployment/a: differs at /spec")),
+        (outcome(state("a"), suspended=True), ("False", "Suspended", "suspended at main@1a2b3c4: nothing is applied or corrected")),
+    ],
+)  # fmt: skip
+def test_what_ready_says(o: Outcome, expected: tuple[str, str, str]) -> None:
+    built = status.build({}, o, NOW)
+    assert ready(built) == expected
+    SyncStatus.model_validate(built)
+
+
+def test_the_same_outcome_gives_the_same_status_later() -> None:
+    o = outcome(state("a"), state("b", SLOW))
+    first = status.build({}, o, NOW)
+    assert status.build(first, o, NOW + timedelta(seconds=1)) == first
+
+
+def test_a_rollout_that_takes_too_long_has_failed_and_one_over_two_seconds_is_reconciling() -> None:
+    o = outcome(state("a", SLOW), timeout=60)
+    first = status.build({}, o, NOW)
+    assert "Reconciling" not in [c["type"] for c in first["conditions"]]
+    assert ready(status.build(first, o, NOW + timedelta(seconds=3)), "Reconciling")[0] == "True"
+    late = status.build(first, o, NOW + timedelta(seconds=61))
+    assert ready(late)[:2] == ("False", "TimedOut")
+    assert late["history"][0]["result"] == "TimedOut"
+
+
+def test_transition_times_move_only_with_the_status() -> None:
+    first = status.build({}, outcome(state("a", SLOW)), NOW)
+    later = NOW + timedelta(seconds=1)
+    second = status.build(first, outcome(state("a", BAD)), later)
+    times = {c["type"]: c["lastTransitionTime"] for c in second["conditions"]}
+    assert times["Ready"] == status.stamp(NOW)
+    third = status.build(second, outcome(state("a")), later)
+    assert {c["type"]: c["lastTransitionTime"] for c in third["conditions"]}["Ready"] == status.stamp(later)
+
+
+def test_what_stays_enforced_is_said() -> None:
+    first = status.build({}, outcome(state("a")), NOW)
+    broken = Outcome("shop", 2, problem=Problem(Reason.RenderFailed, "a.yaml: bad"), states=(state("a"),))
+    built = status.build(first, broken, NOW)
+    assert ready(built)[2] == "render failed: a.yaml: bad; main@1a2b3c4 stays enforced"
+    assert built["applied"] == first["applied"]
+    assert [c["type"] for c in built["conditions"]][-1] == "Stalled"
+
+
+def test_healthy_keeps_the_last_revision_that_was() -> None:
+    first = status.build({}, outcome(state("a")), NOW)
+    worse = outcome(state("a", BAD), desired=Revision("main@sha1:" + "f" * 40, "d2"))
+    second = status.build(first, worse, NOW)
+    assert second["healthy"] == first["healthy"]
+    assert second["applied"]["digest"] == "d2"
+    assert [h["result"] for h in second["history"]] == ["Degraded", "Healthy"]
+
+
+def test_lists_are_bounded_and_say_so() -> None:
+    many = outcome(*(state(f"o{i:03}", BAD) for i in range(70)))
+    built = status.build({}, many, NOW)
+    assert (len(built["differences"]), built["omitted"]) == (50, 20)
+    log = tuple(
+        Correction(
+            oid("a"),
+            "apps/v1",
+            "kubectl-edit",
+            "alice",
+            "t",
+            "t",
+            ({"op": "remove", "path": "/x", "value": None},),
+        )
+        for _ in range(30)
+    )
+    again = status.build(built, outcome(state("a"), corrections=log), NOW)
+    assert len(again["driftLog"]) == 20
+    assert again["driftLog"][0]["patch"][0] == {"op": "remove", "path": "/x", "value": None}
+    assert again["summary"]["corrected"] == 30
+
+
+def test_an_inventory_is_grouped_and_read_back() -> None:
+    entries = [("apps/v1", oid(f"d{i}")) for i in range(5)] + [("v1", ObjectId("", "Namespace", "", "n"))]
+    grouped = status.grouped(entries)
+    assert len(grouped) == 2
+    assert status.ungrouped(grouped) == {o: v for v, o in entries}
+
+
+def test_ten_thousand_objects_fit() -> None:
+    import json
+
+    built = status.build({}, outcome(*(state(f"deployment-number-{i:05}") for i in range(10_000))), NOW)
+    assert len(json.dumps(built)) < 500_000
