@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from setpoint import fields, names, plan, redact
+from setpoint import fields, plan, redact
 from setpoint.api import IgnoreRule
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
@@ -20,7 +20,7 @@ from setpoint.discovery import Kind
 from setpoint.health import Health
 from setpoint.live import Live
 from setpoint.memory import Baseline
-from setpoint.objects import Manifest, ObjectId, Observed, SyncKey
+from setpoint.objects import Manifest, ObjectId, Observed, SyncKey, stamp_of
 from setpoint.order import Stage, is_blocking, is_crd, is_namespace, servers_of, stages
 from setpoint.plan import Action, Change
 from setpoint.reasons import Problem, Reason
@@ -340,13 +340,6 @@ def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Base
     return Baseline(
         d.digest, fields.ownership(meta.get("managedFields") or (), people), stamp_of(annotations)
     )
-
-
-def stamp_of(annotations: Mapping[str, str]) -> str | None:
-    """Give the attribution stamp as one value that differs for each stamped write."""
-    from_version = annotations.get(names.ANNOTATION_CHANGED_FROM, "")
-    user = annotations.get(names.ANNOTATION_CHANGED_BY)
-    return f"{user}\n{from_version}" if user else None
 
 
 def shown_patch(change: Change, key: bytes) -> tuple[redact.Operation, ...]:

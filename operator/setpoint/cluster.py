@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from setpoint.cluster_errors import ApiError, Cause, Fenced, error_of_status, wa
 from setpoint.discovery import Catalog, Kind
 from setpoint.proxies import proxy_for
 from setpoint.requests import Request, Selection
-from setpoint.transport import Endpoint, Fence, Response, Transport
+from setpoint.transport import TOKEN_SECONDS, Authorization, Endpoint, Fence, Response, Transport
 
 __all__ = ["ApiError", "Cause", "Cluster", "Fence", "Fenced", "Kind", "Written"]
 
@@ -37,8 +36,6 @@ PAGE = 500
 WATCH_SECONDS = (300, 600)
 # Bookmarks come each minute: after this long without one, the connection is dead.
 SILENCE_SECONDS = 90.0
-# Bound tokens are rotated on disk at 80 % of their life, an hour or more.
-TOKEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +347,12 @@ async def _endpoint(path: str | None) -> Endpoint:
         raise ApiError(0, "NotConfigured", f"no usable configuration for a cluster: {error}") from error
     except yaml.YAMLError:  # its words quote the file, which may hold a token
         raise ApiError(0, "NotConfigured", "no usable configuration for a cluster: not YAML") from None
-    authorization = _Authorization(load, configuration)
+
+    async def token() -> str | None:
+        value: str | None = (await load()).api_key.get("BearerToken")
+        return value
+
+    authorization = Authorization(token, configuration.api_key.get("BearerToken"))
     proxy = configuration.proxy or proxy_for(configuration.host, os.environ)
 
     async def login() -> Json:
@@ -396,20 +398,3 @@ def _loader(path: str | None) -> Callable[[], Awaitable[Configuration]]:
         return configuration
 
     return load
-
-
-class _Authorization:
-    """The Authorization header; whatever gives the token (a file, a plugin) is asked again once a minute."""
-
-    def __init__(self, load: Callable[[], Awaitable[Configuration]], configuration: Configuration) -> None:
-        self._load = load
-        self._value: str | None = configuration.api_key.get("BearerToken")
-        self._due = time.monotonic() + TOKEN_SECONDS
-
-    async def __call__(self, renew: bool) -> str | None:
-        if self._value is None:
-            return None
-        if renew or time.monotonic() >= self._due:
-            self._due = time.monotonic() + TOKEN_SECONDS
-            self._value = (await self._load()).api_key.get("BearerToken")
-        return self._value.strip() if self._value else None

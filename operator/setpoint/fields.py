@@ -136,7 +136,11 @@ def _walk(node: Any, foreign: FieldSet, others: FieldSet, path: Path) -> Iterabl
         step, value = found
         theirs = others.get(key)
         here = (*path, step)
-        if theirs is None and (not child or "." in child or not isinstance(value, dict | list)):
+        if (
+            theirs is None
+            and key != "f:annotations"
+            and (not child or "." in child or not isinstance(value, dict | list))
+        ):
             yield here, value
         elif child:
             yield from _walk(value, child, theirs or {}, here)

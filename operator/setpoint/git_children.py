@@ -133,17 +133,15 @@ class Children:
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._starting = asyncio.Lock()
         self._count = 0
-
-    @property
-    def pids(self) -> dict[tuple[str, str, int], int]:
-        """Process ids by origin (of several trusts, any)."""
-        return {origin: child.process.pid for (_, origin), child in self._children.items()}
+        self._closed = False
 
     async def call(self, repository: Repository, request: Mapping[str, Any]) -> Any:
         """Have a request done; one that loses its child through no fault of its own is done again, once."""
         key = (repository.credentials.trust, repository.remote.origin)
         died = ChildDied(0)
         for _ in range(ATTEMPTS):
+            if self._closed:
+                raise Problem(Reason.GitFailed, "the operator is stopping")
             child = await self._child(key)
             try:
                 return await child.call(request)
@@ -156,7 +154,8 @@ class Children:
         raise Problem(Reason.GitFailed, f"the Git worker died twice ({_signal(died.code)})")
 
     async def close(self) -> None:
-        """End all children."""
+        """End all children; what they work on ends as a Problem."""
+        self._closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -85,7 +85,7 @@ def _anew(mirror: Mirror, old: Path | None, wanted: Fetch) -> str:
     try:
         sha = _into(made, wanted, fresh=True)
         if old:
-            _carry(old, made)
+            _carry(old, made, wanted.limit // 4)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -195,54 +195,72 @@ def _keep(local: pygit2.Repository, sha: str) -> None:
     local.references.create(now, sha, force=True)
     folder = Path(local.path) / KEPT
     os.utime(folder / sha)
-    ages = sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns, reverse=True)
-    kept = {f"{KEPT}/{each.name}" for each in ages[:KEEP]}
+    kept = {f"{KEPT}/{each.name}" for each in _by_use(folder)[:KEEP]}
     for name in list(local.references):
         if name not in kept and name != TIP:
             local.references.delete(name)
 
 
-def _carry(old: Path, made: Path) -> None:
-    """Bring what is kept in the old generation into the new one: only the objects that the new one lacks."""
+def _carry(old: Path, made: Path, budget: int) -> None:
+    """Bring what is kept in the old generation into the new one: only the objects that the new one lacks.
+
+    Those in use last come first, as many as have at most `budget` bytes (uncompressed).
+    """
     with suppress(pygit2.GitError, KeyError, OSError):  # else it is damaged, and fetched again when needed
         source, target = pygit2.Repository(str(old)), pygit2.Repository(str(made))
+        objects: set[pygit2.Oid] = set()
+        carried: list[str] = []
+        for sha in [each.name for each in _by_use(old / KEPT) if each.name not in target]:
+            missing = _missing(source, target, sha, objects)
+            budget -= sum(_blob_size(source[each]) for each in missing)
+            if budget < 0:
+                break
+            objects |= missing
+            carried.append(sha)
+        if not carried:
+            return
         builder = pygit2.PackBuilder(source)
-        seen: set[pygit2.Oid] = set()
-        carried = [each.name for each in (old / KEPT).iterdir() if each.name not in target]
+        for each in objects:
+            builder.add(each)
+        builder.write(str(made / "objects" / "pack"))
+        # Their parents are not here: without this, the next fetch would stumble while it looks for them.
+        with (made / "shallow").open("a") as shallow:
+            shallow.writelines(f"{sha}\n" for sha in carried)
+        target = pygit2.Repository(str(made))
         for sha in carried:
-            commit = source[sha]
-            if isinstance(commit, pygit2.Commit):
-                _carry_tree(source, target, commit.tree_id, builder, seen)
-                builder.add(commit.id)
-        if carried:
-            builder.write(str(made / "objects" / "pack"))
-            # Their parents are not here: without this, the next fetch would stumble while it looks for them.
-            with (made / "shallow").open("a") as shallow:
-                shallow.writelines(f"{sha}\n" for sha in carried)
-            for sha in carried:
-                pygit2.Repository(str(made)).references.create(f"{KEPT}/{sha}", sha)
-                shutil.copystat(old / KEPT / sha, made / KEPT / sha)
+            target.references.create(f"{KEPT}/{sha}", sha)
+            shutil.copystat(old / KEPT / sha, made / KEPT / sha)
 
 
-def _carry_tree(
-    source: pygit2.Repository,
-    target: pygit2.Repository,
-    oid: pygit2.Oid,
-    builder: pygit2.PackBuilder,
-    seen: set[pygit2.Oid],
-) -> None:
-    if oid in seen or oid in target:
-        return
-    seen.add(oid)
-    builder.add(oid)
-    tree = source[oid]
-    assert isinstance(tree, pygit2.Tree)  # noqa: S101 - git's own invariant
-    for entry in tree:
-        if entry.type == ObjectType.TREE:
-            _carry_tree(source, target, entry.id, builder, seen)
-        elif entry.type == ObjectType.BLOB and entry.id not in seen and entry.id not in target:
-            seen.add(entry.id)
-            builder.add(entry.id)
+def _missing(
+    source: pygit2.Repository, target: pygit2.Repository, sha: str, known: set[pygit2.Oid]
+) -> set[pygit2.Oid]:
+    """Give the objects of a commit (not of its parents) that are in neither `target` nor `known`."""
+    commit = source[sha]
+    assert isinstance(commit, pygit2.Commit)  # noqa: S101 - only commits are kept
+    found, folders = {commit.id}, [commit.tree_id]
+    while folders:
+        oid = folders.pop()
+        if oid in known or oid in found or oid in target:
+            continue
+        found.add(oid)
+        tree = source[oid]
+        assert isinstance(tree, pygit2.Tree)  # noqa: S101 - git's own invariant
+        for entry in tree:
+            if entry.type == ObjectType.TREE:
+                folders.append(entry.id)
+            elif entry.type == ObjectType.BLOB and entry.id not in known and entry.id not in target:
+                found.add(entry.id)
+    return found
+
+
+def _blob_size(found: pygit2.Object) -> int:
+    return found.size if isinstance(found, pygit2.Blob) else 0
+
+
+def _by_use(folder: Path) -> list[Path]:
+    """Give what is in a folder, the one touched last first."""
+    return sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns, reverse=True)
 
 
 def _drop(local: pygit2.Repository, name: str) -> None:

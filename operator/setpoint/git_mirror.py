@@ -83,6 +83,7 @@ class Mirror:
 
     def publish(self, made: Path) -> Path:
         """Make a finished generation the one to read, in one step; the old one goes unless it is read."""
+        (made / READER).touch(mode=0o600)
         generation = made.with_name(made.name.replace("new-", "g-", 1))
         made.rename(generation)
         link = self.path / f"link-{secrets.token_hex(8)}"
@@ -158,7 +159,7 @@ def cache_key(cache: Path) -> bytes:
 def open_reader(generation: Path) -> int | None:
     """Take a reader's lock on a generation: a descriptor to close, or None if the generation is going away."""
     try:
-        descriptor = os.open(generation / READER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(generation / READER, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

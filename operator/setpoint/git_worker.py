@@ -10,6 +10,7 @@ request: {id, op: list | fetch, repository, ref, selected?, mirror?, maxBytes?, 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import struct
@@ -91,6 +92,9 @@ def _answer(home: Path, request: Message) -> Message:
         failed = cache_problem(error)
     except Exception as error:  # noqa: BLE001 - the parent must hear of it; a type's name holds no value
         failed = Problem(Reason.GitFailed, f"an internal error ({type(error).__name__}) in the Git worker")
+    # A failure holds the frames it came through, and they the files of a fetch that take space though deleted.
+    failed.__traceback__ = None
+    gc.collect()
     return {"id": request["id"], "problem": [str(failed.reason), failed.message]}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,8 +30,8 @@ def registry_for(operator: Operator) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    async def _login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**await operator.cluster.login())
 
     @kopf.on.startup(registry=registry)
     def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -93,8 +92,6 @@ async def serve(settings: Settings, kubeconfig: str | None) -> int:
 def main(settings: Settings, kubeconfig: str | None) -> int:
     """Run the operator; what `python -m setpoint run` calls."""
     configure(settings.log_level, settings.log_format)
-    if kubeconfig is not None:
-        os.environ["KUBECONFIG"] = kubeconfig  # kopf reads it from there
     runner: Callable[[Awaitable[int]], int]
     try:
         import uvloop  # noqa: PLC0415 - optional on platforms without it

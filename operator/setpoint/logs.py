@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
         line = fields(record)
         head = f"{str(line.pop('ts'))[11:23]} {line.pop('level')!s:7} {line.pop('msg')}"
         line.pop("logger")
-        return " ".join([head, *(f"{k}={v}" for k, v in line.items())])
+        return " ".join([head, *(f"{k}={v}" for k, v in line.items())]).replace("\n", "\\n")
 
 
 def configure(level: str = "info", form: str = "json", stream: TextIO | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from setpoint import fields
 from setpoint.inputs import Inputs
@@ -61,7 +62,7 @@ class Memory:
     """(commit, generation) that were last evaluated, whatever the result."""
     failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
     """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
-    reported: dict[ObjectId, tuple[fields.Ownership | None, Change, tuple[Operation, ...]]] = field(
+    reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]] = field(
         default_factory=dict
     )
     """With `drift: Report`: what was seen, so that the same drift costs no second dry run."""

@@ -99,6 +99,12 @@ class Observed:
     verdict: health.Verdict = field(compare=False)
 
 
+def stamp_of(annotations: Mapping[str, str]) -> str | None:
+    """Give the attribution stamp as one value, user and old version by line: it differs for each stamped write."""
+    user = annotations.get(names.ANNOTATION_CHANGED_BY)
+    return f"{user}\n{annotations.get(names.ANNOTATION_CHANGED_FROM, '')}" if user else None
+
+
 def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = frozenset()) -> Observed:
     """Reduce a live object (or its PartialObjectMetadata) to what is remembered.
 
@@ -113,7 +119,7 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         sync_label=(meta.get("labels") or {}).get(names.LABEL_SYNC, ""),
         owner=owner_of(annotations, oid),
         ownership=fields.ownership(meta.get("managedFields") or (), people),
-        changed_by=annotations.get(names.ANNOTATION_CHANGED_BY),
+        changed_by=stamp_of(annotations),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations={k: v for k, v in annotations.items() if k.startswith(f"{names.GROUP}/")},

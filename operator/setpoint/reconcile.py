@@ -14,7 +14,7 @@ from typing import Any
 
 from setpoint import names, plan, status
 from setpoint.api import Drift, OnError, Sync
-from setpoint.apply import Applied, Applier, Identity, shown_patch, stamp_of
+from setpoint.apply import Applied, Applier, Identity, shown_patch
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
@@ -23,7 +23,7 @@ from setpoint.desired import Desired, Stamp
 from setpoint.events import Events
 from setpoint.live import Live
 from setpoint.memory import Baseline, Memory, Ref, Target
-from setpoint.objects import ObjectId, Observed, SyncKey, digest, observe, sync_label
+from setpoint.objects import ObjectId, Observed, SyncKey, digest, observe, stamp_of, sync_label
 from setpoint.plan import Action, Change
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
@@ -82,6 +82,8 @@ class Run:
     corrections: list[Correction] = field(default_factory=list)
     again: float | None = None
     retry: bool = False
+    pending: bool = True
+    """Whether the target differs from what was applied last."""
     complete: bool = False
     began: float = 0.0
 
@@ -271,7 +273,8 @@ class Syncs:
         if key not in self._evaluated or news:
             self._evaluated.add(key)
             self._wake_all(set(self._p.store.dependents(key)))
-            waiters, self._prune_waiters = self._prune_waiters - {key}, set()
+            waiters = self._prune_waiters - {key}
+            self._prune_waiters -= waiters
             self._wake_all(waiters)
 
     async def _hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
@@ -285,7 +288,7 @@ class Syncs:
         self._restore(run, target)
         run.contested = self._p.claims.contested(run.key, (r.id for r in target.refs))
         self._wake_all(self._p.claims.want(run.key, run.contested))
-        pending = target.digest != (run.previous.get("applied") or {}).get("digest")
+        run.pending = pending = target.digest != (run.previous.get("applied") or {}).get("digest")
         if pending and (words := self._dependency(run)):
             run.waiting = Problem(Reason.DependencyNotReady, words)
             await self._enforce(run, good)
@@ -429,7 +432,7 @@ class Syncs:
         for ref in todo:
             seen = self._p.live.get(ref.id)
             old = reported.get(ref.id)
-            if old is None or old[0] != (seen.ownership if seen else None):
+            if old is None or old[0] != _state_of(seen):
                 result.append(ref)
         return result
 
@@ -534,10 +537,11 @@ class Syncs:
             oid, change = item.desired.id, item.change
             seen = self._p.live.get(oid)
             if change.action is Action.KEEP and item.live is not None:
+                run.memory.reported.pop(oid, None)
                 self._settle(run, item.desired, seen)
                 continue
             patch = shown_patch(change, self._p.secret_key)
-            run.memory.reported[oid] = (seen.ownership if seen else None, change, patch)
+            run.memory.reported[oid] = (_state_of(seen), change, patch)
             run.corrections.append(self._correction(run, change, item.desired, corrected=None))
 
     def _settle(self, run: Run, d: Desired, seen: Observed | None) -> None:
@@ -551,7 +555,8 @@ class Syncs:
         for change in result.written:
             base = memory.baselines.get(change.id)
             d = chosen.get(change.id)
-            if d is not None and base is not None and base.digest == d.digest:
+            again = base.digest == d.digest if d is not None and base is not None else not run.pending
+            if d is not None and again:
                 run.corrections.append(
                     self._correction(run, change, d, corrected=_precise(datetime.now(UTC)))
                 )
@@ -850,6 +855,7 @@ class Syncs:
                 run.body, "Normal", str(Reason.Pruned), f"{len(run.pruned)} deleted: {labels}{more}"
             )
         quiet = {
+            str(Reason.SourceNotReady),
             str(Reason.Progressing),
             str(Reason.Waiting),
             str(Reason.Succeeded),
@@ -958,6 +964,11 @@ def _row(oid: ObjectId) -> list[str]:
 
 async def _no_claim() -> None:
     """Claim nothing: what was applied is in the inventory already."""
+
+
+def _state_of(seen: Observed | None) -> tuple[Any, ...] | None:
+    """Give what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
+    return (seen.ownership, seen.changed_by) if seen else None
 
 
 def _oid(key: SyncKey) -> ObjectId:

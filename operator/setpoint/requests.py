@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -179,7 +180,13 @@ def _selector(what: Selection) -> dict[str, str]:
 
 def _target(path: str, query: Mapping[str, str], *, dry_run: bool = False) -> str:
     query = {**query, "dryRun": "All"} if dry_run else query
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{_encoded(tuple(query.items()))}" if query else path
+
+
+@lru_cache(maxsize=64)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """Encode a query; those of writes are always the same."""
+    return urlencode(query)
 
 
 def _is_secret(kind: Kind) -> bool:

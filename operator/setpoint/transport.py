@@ -11,6 +11,7 @@ import io
 import random
 import ssl
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ KEEP_ALIVE_SECONDS = 60.0
 ATTEMPTS = 3
 LONGEST_PAUSE = 5.0
 LARGE_BODY = 2**19
+# Bound tokens are rotated on disk at 80 % of their life, which is an hour or more.
+TOKEN_SECONDS = 60.0
 
 
 class Fence(Protocol):
@@ -54,6 +57,23 @@ class Endpoint:
     tls: ssl.SSLContext | None = None
     server_hostname: str | None = None
     proxy: str | None = None
+
+
+class Authorization:
+    """The Authorization header; whatever gives it (a file, a plugin) is asked again once a minute, or to `renew`."""
+
+    def __init__(self, load: Callable[[], Awaitable[str | None]], value: str | None) -> None:
+        self._load, self._value = load, value
+        self._due = time.monotonic() + TOKEN_SECONDS
+
+    async def __call__(self, renew: bool) -> str | None:
+        """Give the header's value; None if we are let in by other means."""
+        if self._value is None:
+            return None
+        if renew or time.monotonic() >= self._due:
+            self._due = time.monotonic() + TOKEN_SECONDS
+            self._value = await self._load()
+        return self._value.strip() if self._value else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tests.cluster.base import Cluster
 from tests.cluster.binaries import ensure
 from tests.e2e.api import Api, Json
@@ -124,6 +124,11 @@ class World:
                 "PATCH", f"{path}?fieldManager=test&force=true", full, "application/apply-patch+yaml"
             ).close()
 
+    def ask(self, kind: str, name: str, value: str) -> None:
+        """Ask for a check at once, as `kubectl annotate` does."""
+        body = {"metadata": {"annotations": {"setpoint.dev/requested": value}}}
+        self.api.merge(kind, self.namespace, name, body)
+
     def get(self, kind: str, name: str) -> Json | None:
         return self.api.get(kind, self.target, name)
 
@@ -142,8 +147,8 @@ class World:
 
 
 def config(name: str, **data: str) -> str:
-    """Give a ConfigMap as YAML."""
-    return yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+    """Give a ConfigMap as JSON, which is YAML (a bare `y` would be a boolean there)."""
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 
 
 @pytest.fixture(scope="session")

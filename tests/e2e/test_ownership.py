@@ -90,13 +90,7 @@ def test_objects_of_other_tools_are_refused_unless_annotated(world: World) -> No
     assert "a.yaml" in condition(sync)["message"]
     assert world.get("ConfigMap", "b") is None
     world.cluster.kubectl("annotate", "configmap", "a", "-n", world.target, "setpoint.dev/adopt=true")
-    world.apply(
-        {
-            "apiVersion": "setpoint.dev/v1alpha1",
-            "kind": "Sync",
-            "metadata": {"name": "app", "annotations": {"setpoint.dev/requested": "1"}},
-        }
-    )
+    world.ask("Sync", "app", "1")
     world.until("Sync", "app", is_ready)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from tests.e2e.api import condition, is_ready
+from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy
@@ -30,6 +30,7 @@ def test_an_install_costs_few_requests(world: World, proxy: ApiProxy) -> None:
     world.source()
     world.until("Source", "src", is_ready)
     world.sync("warm", path=".", suspend=True)
+    world.until("Sync", "warm", says("Suspended"))
     proxy.clear()
     world.sync()
     world.until("Sync", "app", ready_at(sha))
@@ -48,20 +49,12 @@ def test_a_commit_that_touches_nothing_of_a_sync_writes_nothing_to_it(world: Wor
     proxy.clear()
     world.repo.commit({"other/x.yaml": config("x", k="2")}, "Elsewhere")
     world.until("Source", "src", lambda o: o and o["status"]["commit"]["subject"] == "Elsewhere")
-    world.apply(requested("Sync", "app", "after"))
+    world.ask("Sync", "app", "after")
     sync = world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "after")
     assert sync["status"]["applied"] == before["status"]["applied"]
     assert sync["status"]["desired"]["revision"].endswith(sha)
     writes = [r for r in proxy.writes if not is_lease(r) and not r.is_dry_run and "/configmaps" in r.path]
     assert writes == []
-
-
-def requested(kind: str, name: str, value: str) -> dict[str, object]:
-    return {
-        "apiVersion": "setpoint.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name, "annotations": {"setpoint.dev/requested": value}},
-    }
 
 
 def test_a_noisy_neighbour_costs_nothing(world: World, proxy: ApiProxy) -> None:
@@ -89,7 +82,7 @@ def test_a_restart_writes_nothing(world: World, operator: OperatorProcess, proxy
     operator.stop(signal.SIGTERM)
     proxy.clear()
     operator.start()
-    world.apply(requested("Source", "src", "again"))
+    world.ask("Source", "src", "again")
     world.until("Source", "src", lambda o: o and o["status"].get("requested") == "again")
     sha = world.repo.commit({"b.yaml": config("b", k="2")}, "Second")
     world.until("Sync", "app", ready_at(sha))

@@ -113,7 +113,7 @@ class Stalled(Rules):
         super().__init__()
 
     @property
-    def delay(self) -> float:  # type: ignore[override]
+    def delay(self) -> float:
         self.arrived.set()
         return 3600.0
 

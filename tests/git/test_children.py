@@ -146,9 +146,8 @@ async def test_closing_ends_children_at_work(world: World, git_https: GitHttp, a
     failing = asyncio.create_task(world.fails(trusting(git_https.url("app"), authority)))
     await asyncio.to_thread(arrived.wait)
     pids = world.pids()
-    failing.cancel()
-    await asyncio.wait([failing])
     await world.git.close()
+    assert "stopping" in (await failing).message
     for pid in pids:
         await gone(pid)
     assert list((world.cache / "run").iterdir()) == []

@@ -288,12 +288,20 @@ async def test_half_a_pack_is_not_kept_and_the_next_fetch_is_whole(world: World,
         assert world.read(there, sha, "7.yaml").startswith(f"7: {7 * 7919 % 1009}\n".encode())
 
 
-def test_a_client_that_hangs_up_harms_nobody() -> None:
-    with origin(lambda _head, _body: ok(b"x" * 2**22)) as server, Relay(repository(server), None) as relay:
+def test_a_client_that_hangs_up_is_no_problem_of_the_server() -> None:
+    with origin(lambda _head, _body: ok(b"x" * 2**24)) as server, Relay(repository(server), None) as relay:
+        before = set(threading.enumerate())
         connection, base = client_of(relay)
         connection.request("GET", base + LISTING)
+        answer = connection.getresponse()
+        assert answer.read(1) == b"x"
+        mine = set(threading.enumerate()) - before
+        answer.close()
         connection.close()
-        assert listing(relay) == (200, b"x" * 2**22)
+        for thread in mine:
+            thread.join(WAIT)
+        assert relay.problem is None
+        assert listing(relay) == (200, b"x" * 2**24)
 
 
 def test_leaving_closes_the_port_and_ends_every_thread_even_while_the_server_is_silent() -> None:

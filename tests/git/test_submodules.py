@@ -6,7 +6,7 @@ import pytest
 from tests.cluster.pki import Authority
 from tests.git.conftest import MAIN, TIMEOUT, World, paths, trusting, with_secret
 from tests.servers.githttp import GitHttp
-from tests.servers.repo import Submodule
+from tests.servers.repo import Entry, Submodule
 
 from setpoint.reasons import Problem, Reason
 from setpoint.tree import EntryKind
@@ -133,7 +133,11 @@ async def test_a_repository_that_is_its_own_submodule_ends(
     repo = git_https.repo("app", any_sha=True)
     sha = repo.commit({"a": "0"})
     for n in range(12):
-        files = {".gitmodules": modules(self="../app.git"), "self": Submodule(sha), "a": str(n)}
+        files: dict[str, Entry] = {
+            ".gitmodules": modules(self="../app.git"),
+            "self": Submodule(sha),
+            "a": str(n),
+        }
         sha = repo.commit(files)
     problem = await world.fails(trusting(git_https.url("app"), authority), submodules=True)
     assert problem.reason is Reason.GitFailed

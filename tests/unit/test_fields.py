@@ -177,3 +177,11 @@ def test_metadata_that_the_system_needs_is_kept() -> None:
         assert fields.is_kept(tuple(fields.Step(t) for t in tokens.split("/")))
     assert not fields.is_kept((fields.Step("metadata"), fields.Step("annotations")))
     assert not fields.is_kept((fields.Step("spec"), fields.Step("replicas")))
+
+
+def test_annotations_are_looked_at_one_by_one_so_that_an_operation_survives_an_addition() -> None:
+    key = "kubectl.kubernetes.io/restartedAt"
+    obj = {"metadata": {"annotations": {key: "now", "x": "1"}}}
+    theirs: fields.FieldSet = {"f:metadata": {"f:annotations": {".": {}, f"f:{key}": {}, "f:x": {}}}}
+    found = [p for p, _ in fields.additions(obj, theirs, {}) if not fields.is_kept(p)]
+    assert [fields.pointer(p) for p in found] == ["/metadata/annotations/x"]
