@@ -157,6 +157,10 @@ class Operator:
             )
         )
         await self.relist()
+        self.telemetry.depth("source", lambda: len(self.source_queue))
+        self.telemetry.depth("sync", lambda: len(self.sync_queue))
+        lease = self.lease
+        self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
         for queue in (self.source_queue, self.sync_queue):
             self._tasks.append(asyncio.create_task(queue.run()))
         self.ready = True

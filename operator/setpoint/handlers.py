@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,13 +26,14 @@ log = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0
 
 
-def registry_for(operator: Operator) -> kopf.OperatorRegistry:
-    """Give a kopf registry whose handlers hand each event's body to the operator."""
+def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+    """Give a kopf registry whose handlers hand each event's body to the operator, in the operator's own loop."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     async def _login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(**await operator.cluster.login())
+        answer = asyncio.run_coroutine_threadsafe(operator.cluster.login(), loop)
+        return kopf.ConnectionInfo(**await asyncio.wrap_future(answer))
 
     @kopf.on.startup(registry=registry)
     def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -42,31 +44,47 @@ def registry_for(operator: Operator) -> kopf.OperatorRegistry:
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
         settings.networking.request_timeout = 30
-        settings.process.ultimate_exiting_timeout = 20
+        settings.process.ultimate_exiting_timeout = 5
 
     @kopf.on.event(names.GROUP, names.VERSION, "sources", registry=registry)
     async def _source(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        operator.source_event(type, dict(body))
+        loop.call_soon_threadsafe(operator.source_event, type, dict(body))
 
     @kopf.on.event(names.GROUP, names.VERSION, "syncs", registry=registry)
     async def _sync(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        operator.sync_event(type, dict(body))
+        loop.call_soon_threadsafe(operator.sync_event, type, dict(body))
 
     return registry
 
 
+def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
+    """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared."""
+    asyncio.run(
+        kopf.operator(
+            registry=registry,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            stop_flag=stop,
+        )
+    )
+
+
 async def watch(operator: Operator, stop: asyncio.Event) -> None:
-    """Run kopf's watches until `stop`; a watch that dies (kopf ends then) is started again after a new list."""
-    namespaces = operator.settings.watch_namespaces
+    """Run kopf's watches until `stop`; a watch that dies (kopf ends then) is started again, and all is listed anew."""
+    loop = asyncio.get_running_loop()
     while not stop.is_set():
+        flag = threading.Event()
+        registry = registry_for(operator, loop)
+        running = asyncio.create_task(
+            asyncio.to_thread(_watch, registry, operator.settings.watch_namespaces, flag)
+        )
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        flag.set()
+        stopping.cancel()
         try:
-            await kopf.operator(
-                registry=registry_for(operator),
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                stop_flag=stop,
-            )
+            await running
         except Exception:
             log.exception("the watch of Sources and Syncs ended; starting it again")
         if not stop.is_set():
