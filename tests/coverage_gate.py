@@ -10,6 +10,7 @@ from pathlib import Path
 
 LEAST = 90.0
 PURE = (
+    "announce",
     "api",
     "claims",
     "crds",

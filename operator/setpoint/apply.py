@@ -347,6 +347,13 @@ def shown_patch(change: Change, key: bytes) -> tuple[redact.Operation, ...]:
     return redact.shown(change.patch, change.id, key)
 
 
+def shown_value(value: Any, change: Change, key: bytes) -> Any:
+    """Give a value of an object as it may be shown: that of a Secret only as a hash."""
+    path = change.patch[0]["path"] if change.patch else ""
+    shown = redact.shown([{"op": "replace", "path": path, "value": value}], change.id, key)
+    return None if value is None else shown[0]["value"]
+
+
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What a commit brings itself: kinds, so that objects of them can wait for it."""

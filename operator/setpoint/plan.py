@@ -66,6 +66,8 @@ class Change:
     patch: tuple[Operation, ...] = ()
     additions: tuple[tuple[fields.Path, Any], ...] = ()
     manager: str | None = None
+    was: Any = None
+    """The live value at the path of the first operation, where that is a scalar."""
 
 
 # --- whose is it ----------------------------------------------------------------------------------
@@ -283,7 +285,15 @@ def judge(
         shown,
         additions,
         culprit(live, patch, additions),
+        value_at(live, shown[0]["path"]) if shown else None,
     )
+
+
+def value_at(obj: Any, path: str) -> str | int | float | bool | None:
+    """Give the scalar at a JSON Pointer; None if there is none."""
+    for token in _tokens(path):
+        obj = _child(obj, token)
+    return obj if isinstance(obj, str | int | float | bool) else None
 
 
 def describe(patch: Sequence[Operation]) -> str:

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from setpoint import names, plan, status
+from setpoint.announce import Deeds, announcements
 from setpoint.api import Drift, OnError, Sync
-from setpoint.apply import Applied, Applier, Identity, shown_patch
+from setpoint.apply import Applied, Applier, Identity, shown_patch, shown_value
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
@@ -589,8 +590,8 @@ class Syncs:
             stamped.partition("\n")[0] if believed and stamped else None,
             memory.detected.get(change.id, _precise(datetime.now(UTC))),
             corrected,
-            shown_patch(change, self._p.secret_key)
-            or ({"op": "add", "path": "", "value": "(the object was deleted)"},),
+            shown_patch(change, self._p.secret_key),
+            shown_value(change.was, change, self._p.secret_key),
         )
 
     # --- prune
@@ -789,7 +790,7 @@ class Syncs:
             suspended=run.sync.spec.suspend,
         )
         new = status.build(run.previous, outcome, datetime.now(UTC))
-        self._announce(run, new, changed)
+        self._announce(run, new)
         self._pace(run, new)
         await self._write(key, run.body, new)
         self._wake_all(self._p.claims.record(key, inventory))
@@ -832,55 +833,23 @@ class Syncs:
         if memory.full_check_at is not None:
             run.sooner(max(0.0, memory.full_check_at - loop.time()))
 
-    def _announce(self, run: Run, new: Mapping[str, Any], changed: int) -> None:
-        """Post Events about what is new; nothing is announced that did not change."""
-        events, home = self._p.events, run.key.namespace
-        ready = next(c for c in new["conditions"] if c["type"] == "Ready")
-        was = next((c for c in run.previous.get("conditions") or [] if c["type"] == "Ready"), None)
-        for c in run.corrections:
-            who = f" by {c.user}" if c.user else ""
-            tool = f" with {c.manager}" if c.manager else ""
-            end = ", corrected" if c.corrected else ", reported"
-            text = f"{c.id.label(home)} changed{who}{tool}: {_patch_words(c.patch)}{end}"
-            events.record(run.body, "Warning", str(Reason.Drift), text)
-        written = [w for w in run.applied.written if w.id not in {c.id for c in run.corrections}]
-        if written and run.target is not None:
-            took = asyncio.get_running_loop().time() - run.began
-            text = _applied_words(run.target, written, len(run.target.refs), home, took)
-            events.record(run.body, "Normal", str(Reason.Applied), text)
-        if run.pruned:
-            labels = ", ".join(o.label(home) for o in run.pruned[:5])
-            more = f" and {len(run.pruned) - 5} more" if len(run.pruned) > 5 else ""
-            events.record(
-                run.body, "Normal", str(Reason.Pruned), f"{len(run.pruned)} deleted: {labels}{more}"
-            )
-        quiet = {
-            str(Reason.SourceNotReady),
-            str(Reason.Progressing),
-            str(Reason.Waiting),
-            str(Reason.Succeeded),
-            str(Reason.DependencyNotReady),
-        }
-        if (
-            ready["status"] == "False"
-            and ready["reason"] not in quiet
-            and (was is None or was["reason"] != ready["reason"])
-        ):
-            kind = (
-                "Normal"
-                if ready["reason"] in (str(Reason.Suspended), str(Reason.PruneWaiting))
-                else "Warning"
-            )
-            events.record(run.body, kind, ready["reason"], ready["message"])
-        if (
-            ready["status"] == "True"
-            and was is not None
-            and was["status"] == "False"
-            and was["reason"] not in quiet
-        ):
-            events.record(run.body, "Normal", str(Reason.Recovered), ready["message"])
-        for warning in run.applied.warnings[:5]:
-            events.record(run.body, "Warning", "ApiWarning", warning)
+    def _announce(self, run: Run, new: Mapping[str, Any]) -> None:
+        """Post Events about what is new."""
+        target = run.target
+        deeds = Deeds(
+            home=run.key.namespace,
+            revision=short(target.revision) if target else "",
+            total=len(target.refs) if target else 0,
+            took=asyncio.get_running_loop().time() - run.began,
+            corrections=run.corrections,
+            written=run.applied.written,
+            pruned=run.pruned,
+            warnings=run.applied.warnings,
+        )
+        before = next((c for c in run.previous.get("conditions") or [] if c["type"] == "Ready"), None)
+        now = next(c for c in new["conditions"] if c["type"] == "Ready")
+        for a in announcements(deeds, before, now):
+            self._p.events.record(run.body, a.type, a.reason, a.message)
 
     async def _write(self, key: SyncKey, body: Body, new: Mapping[str, Any]) -> None:
         ready = next(c for c in new["conditions"] if c["type"] == "Ready")
@@ -982,23 +951,3 @@ def _precise(now: datetime) -> str:
 def _first_pending(pending: Mapping[ObjectId, str], home: str) -> str:
     oid = next(iter(pending))
     return f"{oid.label(home)} {pending[oid]}"
-
-
-def _patch_words(patch: Sequence[Mapping[str, Any]]) -> str:
-    if not patch:
-        return "no difference shown"
-    first = patch[0]
-    value = f" {first['op']} {first.get('value')!r}" if "value" in first else f" {first['op']}"
-    more = f" and {len(patch) - 1} more" if len(patch) > 1 else ""
-    return f"{first['path'] or 'object'}{value}{more}"
-
-
-def _applied_words(target: Target, written: Sequence[Change], total: int, home: str, took: float) -> str:
-    counts = [(a, [c for c in written if c.action is a]) for a in (Action.CREATE, Action.PATCH, Action.ADOPT)]
-    words = {Action.CREATE: "created", Action.PATCH: "patched", Action.ADOPT: "adopted"}
-    parts = []
-    for action, changes in counts:
-        if changes:
-            labels = ", ".join(c.id.label(home) for c in changes[:3]) + (", ..." if len(changes) > 3 else "")
-            parts.append(f"{len(changes)} {words[action]} ({labels})")
-    return f"{short(target.revision)}: {', '.join(parts)}, {total - len(written)} unchanged in {took:.1f}s"

@@ -65,6 +65,8 @@ class Correction:
     detected: str
     corrected: str | None
     patch: tuple[Json, ...]
+    was: Any = None
+    """The value that the first operation replaces."""
 
 
 @dataclass(frozen=True, slots=True)
