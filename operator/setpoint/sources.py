@@ -140,10 +140,13 @@ class Sources:
         memory.generation, memory.answered = generation, requested
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
-        await self._report(key, body, memory, problem, requested, suspended=suspended)
-        if memory.current != before or (requested is not None):
-            for user in self._store.users(key):
-                self._wake(user)
+        try:
+            await self._report(key, body, memory, problem, requested, suspended=suspended)
+        finally:
+            # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
+            if memory.current != before or (requested is not None):
+                for user in self._store.users(key):
+                    self._wake(user)
         answered, memory.asked = memory.asked, {}
         memory.done |= answered
         for user in answered:
