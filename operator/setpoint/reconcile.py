@@ -260,11 +260,19 @@ class Syncs:
         try:
             await self._hold(run, loaded)
         except ApiError as error:
-            run.problem = run.problem or problem_of(error, _oid(run.key), "reconcile")
+            run.problem = run.problem or await self._unreadable(run, error)
+            run.retry = True
         except Problem as problem:
             run.problem = run.problem or problem
         self._note_evaluated(run.key, sha, generation)
         p.telemetry.objects(run.key.namespace, run.key.name, len(run.target.refs) if run.target else 0)
+
+    async def _unreadable(self, run: Run, error: ApiError) -> Problem:
+        """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""
+        if error.status != 404:
+            return problem_of(error, _oid(run.key), "reconcile")
+        await self._targets.discover()
+        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
 
     def _note_evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
         """Note that a Sync saw this commit: dependents and those who wait to prune may go on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class World:
 
     def __init__(self, cluster: Cluster, api: Api, git: GitHttp) -> None:
         self.cluster, self.api, self.git = cluster, api, git
-        self.namespace = f"e2e-{os.getpid()}-{next(_NUMBERS)}"
+        self.namespace = f"e2e-{secrets.token_hex(3)}-{next(_NUMBERS)}"
         self.target = f"{self.namespace}-t"
         for name in (self.namespace, self.target):
             api.create(

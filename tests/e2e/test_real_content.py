@@ -1,0 +1,224 @@
+"""What people install for real: Gatekeeper, cert-manager and podinfo, each in a cluster of its own.
+
+Pods are played by kwok, so the operators inside never run; what they would write, these tests write for them.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from tests.cluster.binaries import ensure
+from tests.cluster.local import LocalCluster
+from tests.cluster.processes import interrupt_on_sigterm
+from tests.e2e.api import Api, Json, condition, is_ready, says
+from tests.e2e.conftest import ROOT, SYSTEM, OperatorProcess, World
+from tests.e2e.test_quiet import is_lease, told
+from tests.e2e.test_sync import ready_at
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Request
+from tests.servers.githttp import GitHttp
+
+pytestmark = pytest.mark.cluster
+
+DATA = ROOT.parent / "shared/data"
+RENEWALS = 4
+SECONDS = 40.0
+NOT_READY = """
+- target: {kind: Deployment}
+  patch: |
+    - op: add
+      path: /spec/template/metadata/annotations
+      value: {tests.setpoint.dev/fate: pending}
+"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Where it lies, how many objects it is, and its webhooks."""
+
+    name: str
+    path: str
+    objects: int
+    namespace: str | None = None
+    webhooks: tuple[str, ...] = field(default=())
+
+    def files(self) -> dict[str, str]:
+        """Give path in the repository -> content; skips the test where the data is absent."""
+        found = DATA / self.path
+        if not found.exists():
+            pytest.skip(f"the shared data is absent: no {self.path}")
+        parts = [found] if found.is_file() else sorted(found.iterdir())
+        # No metrics server: the autoscaler degrades, rightly, and it would change the replicas while we count.
+        texts = {p.name: p.read_text().replace("  - hpa.yaml\n", "") for p in parts}
+        return {name: text for name, text in texts.items() if name != "hpa.yaml"}
+
+
+GATEKEEPER = Content(
+    "gatekeeper",
+    "manifests/gatekeeper-v3.10.0.yaml",
+    25,
+    webhooks=(
+        "mutatingwebhookconfiguration/gatekeeper-mutating-webhook-configuration",
+        "validatingwebhookconfiguration/gatekeeper-validating-webhook-configuration",
+    ),
+)
+CERT_MANAGER = Content(
+    "cert-manager",
+    "manifests/cert-manager-v1.6.1.yaml",
+    45,
+    webhooks=(
+        "mutatingwebhookconfiguration/cert-manager-webhook",
+        "validatingwebhookconfiguration/cert-manager-webhook",
+    ),
+)
+PODINFO = Content("podinfo", "repos/podinfo/kustomize", 2, namespace="podinfo")
+ALL = (GATEKEEPER, CERT_MANAGER, PODINFO)
+
+
+class PlainProxy(ApiProxy):
+    """Asks for answers without compression, as the operator does: a list of many CRDs is gzipped otherwise."""
+
+    async def _listen(self, tls: ssl.SSLContext) -> None:
+        await super()._listen(tls)
+        self._session.headers["Accept-Encoding"] = "identity"
+
+
+class Place:
+    """One cluster, one operator, one content."""
+
+    def __init__(self, content: Content, world: World, operator: OperatorProcess, proxy: ApiProxy) -> None:
+        self.content, self.world, self.operator, self.proxy = content, world, operator, proxy
+
+    def commit(self, **more: str | None) -> str:
+        """Commit the content with more files (or fewer) beside it."""
+        return self.world.repo.commit({**self.content.files(), **more}, "Content")
+
+    def sync(self) -> None:
+        """Make the Source and the Sync; harmless when they are there."""
+        self.world.source(interval="1h")
+        spec: Json = {"source": {"name": "src"}, "serviceAccountName": "deployer"}
+        if self.content.namespace:
+            spec |= {"targetNamespace": self.content.namespace, "createNamespace": True}
+        body = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": {"name": "app"}}
+        self.world.apply({**body, "spec": spec})
+
+    def installed(self) -> Json:
+        """Bring the content to Ready, if it is not; gives the Sync."""
+        sha = self.world.repo.find("refs/heads/main") or self.commit()
+        self.sync()
+        self.world.ask("Source", "src", sha)
+        found = self.world.until("Sync", "app", ready_at(sha), seconds=SECONDS)
+        assert found is not None
+        return found
+
+    def there(self, *names: str) -> list[str]:
+        """Give which of these objects (`kind/name`) exist."""
+        return self.world.cluster.kubectl("get", *names, "--ignore-not-found", "-o", "name").split()
+
+    def objects(self) -> list[str]:
+        """Give what exists of the inventory's kinds under our label, anywhere."""
+        kinds = "deploy,svc,sa,secret,cm,hpa,clusterrole,clusterrolebinding,role,rolebinding,crd,ns,pdb,quota"
+        kinds += ",mutatingwebhookconfigurations,validatingwebhookconfigurations"
+        args = ("get", kinds, "-A", "-l", "setpoint.dev/sync", "-o", "name")
+        return self.world.cluster.kubectl(*args).split()
+
+    def renewals(self, count: int = RENEWALS) -> None:
+        """Wait until the lease was renewed so many times from now on."""
+        seen = len(self.proxy.select(_renews))
+        self.proxy.wait_for(_renews, seen + count, SECONDS)
+
+
+def _renews(request: Request) -> bool:
+    return is_lease(request) and request.method in {"PUT", "PATCH"}
+
+
+@pytest.fixture(scope="module", params=ALL, ids=lambda content: content.name)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    content: Content = request.param
+    content.files()
+    interrupt_on_sigterm()
+    folder: Path = tmp_path_factory.mktemp(content.name)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(LocalCluster(kwok=True))
+        command = [ensure("helm")["helm"], "install", "setpoint", ROOT / "charts/setpoint", "-n", SYSTEM]
+        command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
+        subprocess.run(command, check=True, capture_output=True)
+        git = stack.enter_context(GitHttp(folder / "git"))
+        proxy = stack.enter_context(PlainProxy(cluster))
+        world = World(cluster, Api(cluster), git)
+        operator = OperatorProcess(
+            proxy.kubeconfig(cluster.service_account_token(SYSTEM, "setpoint")), folder
+        )
+        operator.start()
+        stack.callback(lambda: operator.process and operator.stop(signal.SIGKILL))
+        yield Place(content, world, operator, proxy)
+
+
+def test_webhooks_wait_for_what_serves_them(place: Place) -> None:
+    if not place.content.webhooks:
+        pytest.skip(f"{place.content.name} has no webhook")
+    names = json.dumps([*place.content.files()])
+    pending = place.commit(**{"kustomization.yaml": f"resources: {names}\npatches: {NOT_READY}"})
+    place.sync()
+    place.world.ask("Source", "src", pending)
+    sync = place.world.until("Sync", "app", says("Waiting", "Deployment"), seconds=SECONDS)
+    assert "WebhookConfiguration" in condition(sync)["message"]
+    assert place.there(*place.content.webhooks) == []
+    place.commit(**{"kustomization.yaml": None})
+    place.installed()
+    assert len(place.there(*place.content.webhooks)) == len(place.content.webhooks)
+
+
+def test_it_becomes_ready_without_drift(place: Place) -> None:
+    sync = place.installed()
+    total = place.content.objects
+    assert condition(sync)["message"] == f"{total}/{total} healthy"
+    expected = {"objects": total, "synced": total, "healthy": total, "drifted": 0, "corrected": 0}
+    assert sync["status"]["summary"] == expected
+    assert not sync["status"].get("differences")
+    assert not sync["status"].get("driftLog")
+    if place.content.webhooks:
+        assert len(place.there(*place.content.webhooks)) == len(place.content.webhooks)
+
+
+def test_idle_it_asks_for_nothing(place: Place) -> None:
+    before = place.installed()
+    place.renewals(1)
+    place.proxy.clear()
+    place.renewals()
+    assert told(place.proxy) == []
+    after = place.world.until("Sync", "app", is_ready)
+    assert after is not None
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def test_a_restart_writes_nothing_but_the_lease(place: Place) -> None:
+    before = place.installed()
+    place.operator.stop(signal.SIGTERM)
+    place.proxy.clear()
+    place.operator.start()
+    place.proxy.wait_for(lambda r: r.is_watch and "/deployments" in r.path, 1, SECONDS)
+    place.renewals()
+    sent = [
+        (r.method, r.path, r.query) for r in place.proxy.requests if r.method != "GET" and not is_lease(r)
+    ]
+    assert sent == []
+    after = place.world.until("Sync", "app", is_ready)
+    assert after is not None
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def test_it_goes_completely_with_its_sync(place: Place) -> None:
+    place.installed()
+    assert place.objects() != []
+    place.world.api.delete("Sync", place.world.namespace, "app")
+    place.world.until("Sync", "app", lambda o: o is None, seconds=SECONDS)
+    assert place.objects() == []
