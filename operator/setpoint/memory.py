@@ -74,6 +74,8 @@ class Memory:
     asked: str | None = None
     answered: str | None = None
     started: str = ""
+    known: bool = False
+    """Whether the inventory is known: stored, new, or rebuilt once from labels after the status was lost."""
     fights: dict[ObjectId, str] = field(default_factory=dict)
     last_event: tuple[str, str] | None = None
 

@@ -194,8 +194,9 @@ class Syncs:
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
             wanted = [*(body["metadata"].get("finalizers") or []), names.FINALIZER]
             run.body = await self._p.writer.finalizers(_oid(key), body, wanted)
-        elif run.previous and "inventory" not in run.previous:
+        elif not run.previous and not memory.known:
             await self._rebuild(run)
+        memory.known = True
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         if not sync.spec.suspend:
             self._ask(run, requested)
