@@ -349,9 +349,10 @@ def shown_patch(change: Change, key: bytes) -> tuple[redact.Operation, ...]:
 
 def shown_value(value: Any, change: Change, key: bytes) -> Any:
     """Give a value of an object as it may be shown: that of a Secret only as a hash."""
-    path = change.patch[0]["path"] if change.patch else ""
-    shown = redact.shown([{"op": "replace", "path": path, "value": value}], change.id, key)
-    return None if value is None else shown[0]["value"]
+    if value is None or not change.patch:
+        return None
+    operation = {"op": "replace", "path": change.patch[0]["path"], "value": value}
+    return redact.shown([operation], change.id, key)[0]["value"]
 
 
 @dataclass(frozen=True, slots=True)

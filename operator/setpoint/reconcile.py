@@ -24,7 +24,7 @@ from setpoint.desired import Desired, Stamp
 from setpoint.events import Events
 from setpoint.live import Live
 from setpoint.memory import Baseline, Memory, Ref, Target
-from setpoint.objects import ObjectId, Observed, SyncKey, digest, observe, stamp_of, sync_label
+from setpoint.objects import ObjectId, Observed, SyncKey, digest, observe, sync_label
 from setpoint.plan import Action, Change
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
@@ -340,7 +340,7 @@ class Syncs:
         seen = {r.id: self._p.live.get(r.id) for r in target.refs}
         if all(seen.values()) and ownership_digest([o for o in seen.values() if o]) == applied["ownership"]:
             memory.baselines = {
-                r.id: Baseline(r.digest, o.ownership, stamp_of(o.annotations))
+                r.id: Baseline(r.digest, o.ownership, o.changed_by)
                 for r in target.refs
                 if (o := seen[r.id]) is not None
             }
@@ -356,9 +356,7 @@ class Syncs:
                 return f"Sync {other} does not exist"
             if run.key in self._upstream(other):
                 return f"dependsOn forms a cycle through Sync {other}; remove one of its links"
-            ready = next(
-                (c for c in (body.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"), None
-            )
+            ready = status.condition_of(body.get("status") or {}, "Ready")
             if ready is None or ready["status"] != "True":
                 return f"Sync {other} is not Ready" + (f": {ready['message']}" if ready else " yet")
             memory = self._memory.get(other)
@@ -556,7 +554,7 @@ class Syncs:
 
     def _settle(self, run: Run, d: Desired, seen: Observed | None) -> None:
         if seen is not None:
-            run.memory.baselines[d.id] = Baseline(d.digest, seen.ownership, stamp_of(seen.annotations))
+            run.memory.baselines[d.id] = Baseline(d.digest, seen.ownership, seen.changed_by)
         run.memory.detected.pop(d.id, None)
 
     def _absorb(self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired]) -> None:
@@ -590,7 +588,7 @@ class Syncs:
     def _correction(self, run: Run, change: Change, d: Desired, *, corrected: str | None) -> Correction:
         memory, seen = run.memory, self._p.live.get(change.id)
         base = memory.baselines.get(change.id)
-        stamped = stamp_of(seen.annotations) if seen else None
+        stamped = seen.changed_by if seen else None
         believed = stamped is not None and base is not None and stamped != base.stamp
         return Correction(
             change.id,
@@ -855,7 +853,7 @@ class Syncs:
             pruned=run.pruned,
             warnings=run.applied.warnings,
         )
-        before = next((c for c in run.previous.get("conditions") or [] if c["type"] == "Ready"), None)
+        before = status.condition_of(run.previous, "Ready")
         now = next(c for c in new["conditions"] if c["type"] == "Ready")
         for a in announcements(deeds, before, now):
             self._p.events.record(run.body, a.type, a.reason, a.message)
@@ -863,9 +861,7 @@ class Syncs:
     async def _write(self, key: SyncKey, body: Body, new: Mapping[str, Any]) -> None:
         ready = next(c for c in new["conditions"] if c["type"] == "Ready")
         self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
-        before = next(
-            (c for c in (body.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"), None
-        )
+        before = status.condition_of(body.get("status") or {}, "Ready")
         await self._p.writer.write(_oid(key), body, new)
         if before is None or before["status"] != ready["status"]:
             self._wake_all(set(self._p.store.dependents(key)))

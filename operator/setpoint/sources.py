@@ -31,7 +31,7 @@ from setpoint.remotes import (
     parse_url,
 )
 from setpoint.revisions import seconds, short
-from setpoint.status import condition, stamp
+from setpoint.status import condition, condition_of, stamp
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store, source_model
 from setpoint.telemetry import Telemetry
@@ -289,7 +289,7 @@ class Sources:
         reason: Reason,
         message: str,
     ) -> None:
-        was = next((c for c in previous.get("conditions") or [] if c["type"] == "Ready"), None)
+        was = condition_of(previous, "Ready")
         if not ready:
             if was is None or was["reason"] != str(reason) or was["message"] != message:
                 self._events.record(

@@ -424,6 +424,11 @@ def _cut(text: str) -> str:
 # --- conditions and history -----------------------------------------------------------------------
 
 
+def condition_of(status: Mapping[str, Any], kind: str) -> Json | None:
+    """Give the condition of that type in a status; None if it has none."""
+    return next((c for c in status.get("conditions") or [] if c.get("type") == kind), None)
+
+
 def condition(
     previous: Sequence[Mapping[str, Any]],
     generation: int,

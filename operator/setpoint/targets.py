@@ -18,6 +18,7 @@ from setpoint.order import stage_key, wave_of
 from setpoint.reasons import Problem, Reason
 from setpoint.render import Renderer
 from setpoint.sources import Current, Sources
+from setpoint.status import condition_of
 from setpoint.store import Store, source_model
 
 REDISCOVER_SECONDS = 0.5
@@ -161,7 +162,5 @@ class Targets:
 
 
 def _why(source: Mapping[str, Any]) -> str:
-    ready = next(
-        (c for c in (source.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"), None
-    )
+    ready = condition_of(source.get("status") or {}, "Ready")
     return str(ready["message"]) if ready else "it was not fetched yet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import secrets
 import time
@@ -15,7 +14,6 @@ from urllib.error import HTTPError
 
 import pytest
 from tests.cluster.base import Cluster
-from tests.e2e import conftest
 from tests.e2e.api import Api, Json, condition, is_ready, says
 from tests.e2e.conftest import OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
@@ -144,10 +142,7 @@ BAD = {
 @contextmanager
 def opened(cluster: Cluster, api: Api, git: GitHttp) -> Iterator[World]:
     """Give a World that outlives one test."""
-    # pytest loads conftest under a name of its own: this copy's counter must not meet that one's namespaces.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conftest, "_NUMBERS", itertools.count(1000))
-        made = World(cluster, api, git)
+    made = World(cluster, api, git)
     yield made
     for sync in api.list("Sync", made.namespace):
         api.delete("Sync", made.namespace, sync["metadata"]["name"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -83,14 +82,6 @@ PODINFO = Content("podinfo", "repos/podinfo/kustomize", 2, namespace="podinfo")
 ALL = (GATEKEEPER, CERT_MANAGER, PODINFO)
 
 
-class PlainProxy(ApiProxy):
-    """Asks for answers without compression, as the operator does: a list of many CRDs is gzipped otherwise."""
-
-    async def _listen(self, tls: ssl.SSLContext) -> None:
-        await super()._listen(tls)
-        self._session.headers["Accept-Encoding"] = "identity"
-
-
 class Place:
     """One cluster, one operator, one content."""
 
@@ -152,7 +143,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
         subprocess.run(command, check=True, capture_output=True)
         git = stack.enter_context(GitHttp(folder / "git"))
-        proxy = stack.enter_context(PlainProxy(cluster))
+        proxy = stack.enter_context(ApiProxy(cluster))
         world = World(cluster, Api(cluster), git)
         operator = OperatorProcess(
             proxy.kubeconfig(cluster.service_account_token(SYSTEM, "setpoint")), folder

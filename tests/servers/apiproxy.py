@@ -152,6 +152,7 @@ class ApiProxy:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=upstream),
             timeout=aiohttp.ClientTimeout(total=None),
+            headers={"Accept-Encoding": "identity"},  # else aiohttp asks for gzip, which no client here did
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             auto_decompress=False,
         )
