@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from setpoint.health_model import (
+    Condition,
     Object,
     Verdict,
     condition,
@@ -84,20 +85,26 @@ def service(obj: Object) -> Verdict:
 
 
 def autoscaler(obj: Object) -> Verdict:
-    """Judge a HorizontalPodAutoscaler: can it scale, and does it get its metrics."""
+    """Judge a HorizontalPodAutoscaler: can it scale; metrics that cannot be had are told, but degrade nothing."""
     status = mapping(obj, "status")
     found = conditions(status)
-    for one in found:
-        if (
-            one.status == "False"
-            and one.type in ("AbleToScale", "ScalingActive")
-            and one.reason != "ScalingDisabled"
-        ):
+    stopped = [c for c in found if c.status == "False" and c.type in ("AbleToScale", "ScalingActive")]
+    for one in stopped:
+        if one.reason != "ScalingDisabled" and not _without_metrics(one):
             return degraded(one.reason or one.type, one.words)
     if not found:
         return progressing("WaitingForStatus", "waits for its first metrics")
+    if waits := next(filter(_without_metrics, stopped), None):
+        return healthy(waits.reason, f"does not scale, for want of metrics: {waits.words}")
     now, wanted = number(status, "currentReplicas"), number(status, "desiredReplicas")
     return healthy("ScalingActive", f"{now} replicas, {wanted} desired")
+
+
+def _without_metrics(one: Condition) -> bool:
+    """Whether the metrics pipeline fails (`FailedGetResourceMetric` and its kin), not the autoscaler itself."""
+    return (
+        one.type == "ScalingActive" and one.reason.startswith("FailedGet") and one.reason.endswith("Metric")
+    )
 
 
 def definition(obj: Object) -> Verdict:

@@ -290,9 +290,36 @@ CASES: list[tuple[str, Obj, Health, str, str]] = [
                 ]
             },
         ),
-        Health.Degraded,
+        Health.Healthy,
         "FailedGetResourceMetric",
         "no metrics",
+    ),
+    (
+        "autoscaler without metrics whose target is gone",
+        make(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            {
+                "conditions": [
+                    cond("ScalingActive", "False", "FailedGetExternalMetric", "no adapter"),
+                    cond("AbleToScale", "False", "FailedGetScale", "deployments.apps not found"),
+                ]
+            },
+        ),
+        Health.Degraded,
+        "FailedGetScale",
+        "not found",
+    ),
+    (
+        "autoscaler with a selector that is none",
+        make(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            {"conditions": [cond("ScalingActive", "False", "InvalidSelector", "missing a selector")]},
+        ),
+        Health.Degraded,
+        "InvalidSelector",
+        "selector",
     ),
     (
         "autoscaler of a workload at zero",
