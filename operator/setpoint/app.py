@@ -24,8 +24,9 @@ from setpoint.live import Live, LiveChange
 from setpoint.objects import SyncKey
 from setpoint.queue import Queue
 from setpoint.reasons import Problem, Reason
-from setpoint.reconcile import Parts, Syncs
+from setpoint.reconcile import Syncs
 from setpoint.render import Renderer
+from setpoint.run import Parts
 from setpoint.settings import Settings
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
@@ -50,7 +51,7 @@ class Operator:
         self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, telemetry, lease
         self._connection = connection
         self.store, self.claims = Store(), Claims()
-        self.ready = False
+        self._works = self._waits = False
         self._tasks: list[asyncio.Task[None]] = []
         cache = Path(settings.cache_dir)
         self.git = Git(cache / "git", cache_limit=settings.cache_size)
@@ -67,6 +68,7 @@ class Operator:
             self.events,
             telemetry,
             self._wake_sync,
+            self._wake_source,
             allow_file=settings.allow_file_urls,
         )
         renderer = Renderer(
@@ -117,9 +119,11 @@ class Operator:
         """Wait until this process holds the lease, or is told to stop; losing it later stops everything."""
         if self.lease is None:
             return
+        self._waits = True
         waiting = asyncio.create_task(self.lease.acquire(self._connection))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._waits = False
         for task in (waiting, stopping):
             task.cancel()
         if not stop.is_set():
@@ -130,6 +134,11 @@ class Operator:
             await self.lease.lost.wait()
             log.error("the lease was lost; this process ends")
             stop.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it works, or waits for the lease and hears from the API server about it."""
+        return self._works or (self._waits and self.lease is not None and self.lease.reachable())
 
     @property
     def lost(self) -> bool:
@@ -153,7 +162,7 @@ class Operator:
                 await self._cluster_id(),
                 await self._secret_key(),
                 self._wake_sync,
-                self.source_queue.add,
+                self._wake_source,
             )
         )
         await self.relist()
@@ -163,7 +172,7 @@ class Operator:
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
         for queue in (self.source_queue, self.sync_queue):
             self._tasks.append(asyncio.create_task(queue.run()))
-        self.ready = True
+        self._works = True
 
     async def _cluster_id(self) -> str:
         if self.settings.cluster_id:
@@ -248,6 +257,9 @@ class Operator:
     def _wake_sync(self, key: SyncKey) -> None:
         self.sync_queue.add(key)
 
+    def _wake_source(self, key: SyncKey) -> None:
+        self.source_queue.add(key)
+
     def _written(self, body: Body) -> None:
         (self.store.put_source if body["kind"] == "Source" else self.store.put_sync)(body)
 
@@ -257,7 +269,7 @@ class Operator:
 
     async def close(self) -> None:
         """End in order: no new work, then Events, lease and connections."""
-        self.ready = False
+        self._works = False
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -87,6 +87,11 @@ class Lease:
         self._renewal: asyncio.Task[None] | None = None
         self._record: Record | None = None
         self._since = 0.0
+        self._answered = -math.inf
+
+    def reachable(self) -> bool:
+        """Tell whether the API server answered about the lease within the last lease: who waits could take over."""
+        return self._clock() - self._answered <= self.duration
 
     async def acquire(self, cluster: Cluster) -> None:
         """Wait until the lease is held; then keep renewing it in the background."""
@@ -137,6 +142,7 @@ class Lease:
         except ApiError as error:
             log.warning("the lease cannot be had now", extra={"error": str(error)})
             return False
+        self._answered = self._clock()
         if won:
             self.fence.deadline = began + self.duration * SAFE_SHARE
         return won

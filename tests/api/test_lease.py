@@ -164,6 +164,27 @@ async def test_who_cannot_renew_stops_writing_and_says_so(
     assert (await record(api, namespace))["holderIdentity"] == "one", "what is lost is not ours to release"
 
 
+async def test_who_waits_is_reachable_for_as_long_as_the_api_server_answers(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    clock = Clock()
+    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15, clock=clock)
+    assert await attempt(first, api)
+    assert not second.reachable(), "it has not asked yet"
+    assert not await attempt(second, proxied)
+    assert second.reachable()
+    rule = api_proxy.on(lambda r: "leases" in r.path, reply(503, b"{}"))
+    clock.now += 10
+    assert not await attempt(second, proxied)
+    assert second.reachable(), "one failure is not an outage"
+    clock.now += 10
+    assert not second.reachable()
+    rule.remove()
+    assert await attempt(first, api), "the other still holds it"
+    assert not await attempt(second, proxied)
+    assert second.reachable()
+
+
 async def test_who_is_robbed_stops_writing_at_once(api: Cluster, namespace: str) -> None:
     lease = Lease(namespace, NAME, "one", 1.5)
     await lease.acquire(api)
