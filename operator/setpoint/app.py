@@ -22,11 +22,11 @@ from setpoint.git import Git
 from setpoint.lease import Lease
 from setpoint.live import Live, LiveChange
 from setpoint.objects import SyncKey
+from setpoint.parts import Parts
 from setpoint.queue import Queue
 from setpoint.reasons import Problem, Reason
 from setpoint.reconcile import Syncs
 from setpoint.render import Renderer
-from setpoint.run import Parts
 from setpoint.settings import Settings
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from setpoint import fields, plan, redact
@@ -19,7 +19,7 @@ from setpoint.desired import Desired
 from setpoint.discovery import Kind
 from setpoint.health import Health
 from setpoint.live import Live
-from setpoint.memory import Baseline
+from setpoint.memory import Applied, Baseline
 from setpoint.objects import Manifest, ObjectId, Observed, SyncKey, stamp_of
 from setpoint.order import Stage, is_blocking, is_crd, is_namespace, servers_of, stages
 from setpoint.plan import Action, Change
@@ -53,20 +53,6 @@ class Checked:
     sent: Manifest | None = None
     predicted: Manifest | None = None
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Applied:
-    """What a run did: `written` changes, `failed` with their problems, `deferred` (not checked yet), why it waits."""
-
-    written: list[Change] = field(default_factory=list)
-    unchanged: list[ObjectId] = field(default_factory=list)
-    failed: dict[ObjectId, Problem] = field(default_factory=dict)
-    deferred: dict[ObjectId, str] = field(default_factory=dict)
-    waiting: Problem | None = None
-    baselines: dict[ObjectId, Baseline] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    retry_after: float | None = None
 
 
 ClaimInventory = Callable[[], Awaitable[None]]

@@ -52,6 +52,19 @@ class Target:
 
 
 @dataclass(slots=True)
+class Applied:
+    """What a run did: `written` changes, `failed` with their problems, `deferred` (not checked yet), why it waits."""
+
+    written: list[Change] = field(default_factory=list)
+    unchanged: list[ObjectId] = field(default_factory=list)
+    failed: dict[ObjectId, Problem] = field(default_factory=dict)
+    deferred: dict[ObjectId, str] = field(default_factory=dict)
+    waiting: Problem | None = None
+    baselines: dict[ObjectId, Baseline] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Memory:
     """One Sync's cache."""
 
@@ -66,18 +79,17 @@ class Memory:
         default_factory=dict
     )
     """With `drift: Report`: what was seen, so that the same drift costs no second dry run."""
-    logged: set[ObjectId] = field(default_factory=set)
     detected: dict[ObjectId, str] = field(default_factory=dict)
     corrections: dict[ObjectId, deque[float]] = field(default_factory=dict)
     full_check_at: float | None = None
     trigger: str = "Start"
     asked: str | None = None
-    answered: str | None = None
     started: str = ""
     known: bool = False
     """Whether the inventory is known: stored, new, or rebuilt once from labels after the status was lost."""
     fights: dict[ObjectId, str] = field(default_factory=dict)
-    last_event: tuple[str, str] | None = None
+    opponents: dict[ObjectId, str] = field(default_factory=dict)
+    """Who made the last change that was corrected, as far as it is known."""
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
@@ -88,6 +100,13 @@ class Memory:
             times.popleft()
         return FIGHT_SECONDS - (now - times[0]) if len(times) > FIGHT_CORRECTIONS else None
 
-    def corrected(self, oid: ObjectId, now: float) -> None:
-        """Count one correction."""
+    def corrected(self, oid: ObjectId, now: float, by: str) -> None:
+        """Count one correction of what a manager (`by`; empty if unknown) had done."""
         self.corrections.setdefault(oid, deque()).append(now)
+        if by:
+            self.opponents[oid] = by
+
+    def fight_words(self, oid: ObjectId) -> str:
+        """Say who undoes the corrections of an object."""
+        who = self.opponents.get(oid, "another writer")
+        return f"{who} undoes every correction of {oid.label()}; Setpoint backs off for a minute"

@@ -17,6 +17,7 @@ from setpoint.refs import Head, RefSpec, Selected, select
 __all__ = [
     "NO_CREDENTIALS",
     "Credentials",
+    "Current",
     "Head",
     "RefSpec",
     "Remote",
@@ -71,6 +72,16 @@ class Repository:
 
     remote: Remote
     credentials: Credentials = NO_CREDENTIALS
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The last good commit of a Source in this process."""
+
+    repository: Repository
+    sha: str
+    revision: str
+    submodules: bool
 
 
 def parse_url(url: str, *, allow_file: bool = False, field: str = "spec.url") -> Remote:

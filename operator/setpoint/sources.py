@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from setpoint import names
+from setpoint import names, source_status
 from setpoint.api import Source
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
@@ -25,29 +26,23 @@ from setpoint.reasons import Problem, Reason
 from setpoint.remotes import (
     NO_CREDENTIALS,
     Credentials,
+    Current,
     RefSpec,
     Repository,
     credentials_from_secret,
     parse_url,
 )
-from setpoint.revisions import seconds, short
-from setpoint.status import condition, condition_of, stamp
+from setpoint.revisions import seconds
+from setpoint.source_status import Checked, Fetched
+from setpoint.status import condition_of, stamp
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store, source_model
 from setpoint.telemetry import Telemetry
 from setpoint.tree import Tree
 
+log = logging.getLogger(__name__)
+
 JITTER = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """The last good commit of a Source in this process."""
-
-    repository: Repository
-    sha: str
-    revision: str
-    submodules: bool
 
 
 @dataclass(slots=True)
@@ -61,6 +56,9 @@ class SourceMemory:
     answered: str | None = None
     asked: dict[SyncKey, str] = field(default_factory=dict)
     done: dict[SyncKey, str] = field(default_factory=dict)
+    older: dict[str, SyncKey] = field(default_factory=dict)
+    """Commits to fetch once more, with the Sync that asked."""
+    refused: set[str] = field(default_factory=set)
 
 
 class Sources:
@@ -75,12 +73,17 @@ class Sources:
         events: Events,
         telemetry: Telemetry,
         wake: Callable[[SyncKey], None],
+        wake_source: Callable[[SyncKey], None],
         *,
         allow_file: bool,
     ) -> None:
-        """`wake` is called for each Sync of a Source that has a new commit, or that waits for a check."""
+        """`wake` is called for each Sync of a Source that has a new commit, or that waits for a check.
+
+        `wake_source` puts a Source into the queue.
+        """
         self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
         self._events, self._telemetry, self._wake, self._allow_file = events, telemetry, wake, allow_file
+        self._wake_source = wake_source
         self._memory: dict[SyncKey, SourceMemory] = {}
 
     def current(self, key: SyncKey) -> Current | None:
@@ -124,39 +127,100 @@ class Sources:
         return await self._check(key, body, memory, requested)
 
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
-        before = memory.current
-        generation = body["metadata"].get("generation", 0)
-        problem: Problem | None = None
-        interval = 60.0
-        suspended = False
-        try:
-            spec = source_model(body)
-            interval = max(1.0, seconds(spec.spec.interval))
-            suspended = spec.spec.suspend
-            if not suspended:
-                memory.current = await self._fetched(key, spec, memory, generation)
-        except Problem as caught:
-            problem = caught
+        before, generation = memory.current, body["metadata"].get("generation", 0)
+        problem, interval, suspended = await self._asked(key, body, memory)
         memory.generation, memory.answered = generation, requested
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
+        new = memory.current if problem is None and not suspended else None
+        checked = Checked(generation, requested, self._shown(new) if new else None, problem, suspended)
         try:
-            await self._report(key, body, memory, problem, requested, suspended=suspended)
+            await self._report(key, body, checked)
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            if memory.current != before or (requested is not None):
-                for user in self._store.users(key):
-                    self._wake(user)
-        answered, memory.asked = memory.asked, {}
-        memory.done |= answered
-        for user in answered:
-            self._wake(user)
-        if suspended:
-            return Result()
+            self._wake_users(key, memory, everyone=memory.current != before or requested is not None)
         if problem is not None and problem.transient:
             memory.due = 0.0
             return Result(retry=True)
-        return Result(after=interval)
+        return Result() if suspended else Result(after=interval)
+
+    def _wake_users(self, key: SyncKey, memory: SourceMemory, *, everyone: bool) -> None:
+        """Wake those who asked for this check or for an older commit, and everyone where there is news."""
+        answered, memory.asked = memory.asked, {}
+        memory.done |= answered
+        older, memory.older = memory.older, {}
+        for user in {*answered, *older.values(), *(self._store.users(key) if everyone else ())}:
+            self._wake(user)
+
+    async def _asked(
+        self, key: SyncKey, body: Body, memory: SourceMemory
+    ) -> tuple[Problem | None, float, bool]:
+        """Ask the remote, unless suspended; gives the problem, the interval in seconds, and whether suspended."""
+        try:
+            source = source_model(body)
+        except Problem as invalid:
+            return invalid, 60.0, False
+        interval, suspended = max(1.0, seconds(source.spec.interval)), source.spec.suspend
+        problem: Problem | None = None
+        if not suspended:
+            try:
+                memory.current = await self._fetched(
+                    key, source, memory, body["metadata"].get("generation", 0)
+                )
+            except Problem as caught:
+                problem = caught
+        if problem is None or not problem.transient:
+            problem = await self._fetch_older(key, source, body, memory) or problem
+        return problem, interval, suspended
+
+    async def _fetch_older(
+        self, key: SyncKey, source: Source, body: Body, memory: SourceMemory
+    ) -> Problem | None:
+        """Fetch commits that are applied somewhere and gone from the cache, first that of the Source itself.
+
+        A server need not give a commit that no ref points to: then what was applied cannot be enforced, and
+        that commit is not asked for again. Gives the problem that another attempt may solve.
+        """
+        stored = str((body.get("status") or {}).get("revision") or "")
+        wanted = {sha: sha for sha in memory.older}
+        if self.current(key) is None and stored:
+            wanted = {stored.rpartition("sha1:")[2]: stored, **wanted}
+        for sha, revision in wanted.items():
+            if sha in memory.refused:
+                continue
+            try:
+                found = await self._older(key, source, memory, sha, revision)
+            except Problem as problem:
+                if problem.transient:
+                    return problem
+                log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
+                memory.refused.add(sha)
+                continue
+            if revision == stored:
+                memory.current = found
+        return None
+
+    async def _older(
+        self, key: SyncKey, source: Source, memory: SourceMemory, sha: str, revision: str
+    ) -> Current:
+        remote = parse_url(source.spec.url, allow_file=self._allow_file)
+        credentials = memory.credentials or await self._credentials(key, source, remote)
+        repository, submodules = Repository(remote, credentials), source.spec.submodules
+        if not self._git.has(repository, sha, submodules=submodules):
+            ref, limit = RefSpec(commit=sha), seconds(source.spec.timeout)
+            selected = await self._git.resolve(repository, ref, limit)
+            await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
+            if not self._git.has(repository, sha, submodules=submodules):
+                raise Problem(Reason.RefNotFound, f"the cache does not keep commit {sha[:12]}")
+        return Current(repository, sha, revision, submodules)
+
+    def want(self, key: SyncKey, sync: SyncKey, sha: str) -> None:
+        """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then."""
+        memory = self._memory.setdefault(key, SourceMemory())
+        if sha not in memory.refused and sha not in memory.older:
+            memory.older[sha] = sync
+            memory.due = 0.0
+            self._wake_source(key)
 
     def wait_for_check(self, key: SyncKey, sync: SyncKey, requested: str) -> None:
         """Have the remote asked now; `was_checked` tells when that is done, and `sync` is woken then."""
@@ -224,92 +288,15 @@ class Sources:
 
     # --- what people see
 
-    async def _report(
-        self,
-        key: SyncKey,
-        body: Body,
-        memory: SourceMemory,
-        problem: Problem | None,
-        requested: str | None,
-        *,
-        suspended: bool,
-    ) -> None:
+    async def _report(self, key: SyncKey, body: Body, checked: Checked) -> None:
         previous: Mapping[str, Any] = body.get("status") or {}
-        at = stamp(datetime.now(UTC))
-        status: dict[str, Any] = {
-            k: previous[k] for k in ("revision", "short", "commit", "lastFetched") if k in previous
-        }
-        current = memory.current
-        if (
-            current is not None
-            and problem is None
-            and not suspended
-            and (previous.get("revision") != current.revision or "commit" not in previous)
-        ):
-            status |= {"revision": current.revision, "short": short(current.revision), "lastFetched": at}
-            commit = self._git.commit(current.repository, current.sha)
-            status["commit"] = {
-                "sha": commit.sha,
-                "subject": commit.subject[:200],
-                "author": commit.author[:100],
-                "time": commit.time,
-                "summary": f"{commit.subject[:72]} ({commit.author[:40]})",
-            }
-        status["observedGeneration"] = body["metadata"].get("generation", 0)
-        if requested is not None:
-            status["requested"] = requested
-        ready, reason, message = _words(problem, status, suspended=suspended)
-        conditions = previous.get("conditions") or []
-        rows = [("Ready", ready)] + (
-            [("Stalled", True)] if problem is not None and not problem.transient else []
-        )
-        status["conditions"] = [
-            condition(
-                conditions,
-                status["observedGeneration"],
-                kind=k,
-                true=t,
-                reason=str(reason),
-                message=message,
-                at=at,
-            )
-            for k, t in rows
-        ]
-        self._tell(body, previous, status, ready=ready, reason=reason, message=message)
-        self._telemetry.ready("Source", key.namespace, key.name, ready=ready)
+        status = source_status.build(previous, checked, stamp(datetime.now(UTC)))
+        if news := source_status.news(previous, status):
+            self._events.record(body, news.type, news.reason, news.message)
+        ready = condition_of(status, "Ready") or {}
+        self._telemetry.ready("Source", key.namespace, key.name, ready=ready.get("status") == "True")
         await self._writer.write(ObjectId(names.GROUP, "Source", key.namespace, key.name), body, status)
 
-    def _tell(
-        self,
-        body: Body,
-        previous: Mapping[str, Any],
-        status: Mapping[str, Any],
-        *,
-        ready: bool,
-        reason: Reason,
-        message: str,
-    ) -> None:
-        was = condition_of(previous, "Ready")
-        if not ready:
-            if was is None or was["reason"] != str(reason) or was["message"] != message:
-                self._events.record(
-                    body, "Normal" if reason is Reason.Suspended else "Warning", str(reason), message
-                )
-            return
-        if previous.get("revision") != status.get("revision"):
-            text = f"{status['short']}: {status['commit']['summary']}"
-            self._events.record(body, "Normal", str(Reason.Fetched), text)
-        elif was is not None and was["status"] != "True":
-            self._events.record(body, "Normal", str(Reason.Recovered), message)
-
-
-def _words(
-    problem: Problem | None, status: Mapping[str, Any], *, suspended: bool
-) -> tuple[bool, Reason, str]:
-    """Give Ready, its reason and its message."""
-    if suspended:
-        return False, Reason.Suspended, "suspended: the remote is not asked"
-    if problem is None:
-        return True, Reason.Succeeded, f"{status['short']}"
-    kept = f"; {status['short']} stays enforced" if status.get("short") else ""
-    return False, problem.reason, f"{problem.message}{kept}"
+    def _shown(self, current: Current) -> Fetched:
+        commit = self._git.commit(current.repository, current.sha)
+        return Fetched(current.revision, commit.sha, commit.subject, commit.author, commit.time)

@@ -16,8 +16,9 @@ from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
 from setpoint.order import stage_key, wave_of
 from setpoint.reasons import Problem, Reason
+from setpoint.remotes import Current
 from setpoint.render import Renderer
-from setpoint.sources import Current, Sources
+from setpoint.sources import Sources
 from setpoint.status import condition_of
 from setpoint.store import Store, source_model
 

@@ -1,0 +1,114 @@
+"""Which objects of a target must be looked at now (decides over memory and what the watch knows; pure).
+
+An object costs a request only if it is missing, changed in Git, touched by somebody, or if the safety net is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from setpoint.memory import Baseline, Memory, Ref
+from setpoint.objects import ObjectId, Observed, SyncKey, digest
+from setpoint.reasons import Problem
+
+Look = Callable[[ObjectId], Observed | None]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a choice is made from: whose objects, their label, what is live, and what is remembered."""
+
+    key: SyncKey
+    label: str
+    look: Look
+    memory: Memory
+
+    def needs(self, ref: Ref) -> bool:
+        """Tell whether an object must be looked at: missing, changed in Git, or touched by somebody."""
+        seen, base = self.look(ref.id), self.memory.baselines.get(ref.id)
+        if seen is None or base is None or base.digest != ref.digest:
+            return True
+        return seen.ownership != base.ownership or seen.owner != self.key or seen.sync_label != self.label
+
+    def held(self, ref: Ref) -> bool:
+        """Tell whether this very state was written before, so that any difference is drift."""
+        base = self.memory.baselines.get(ref.id)
+        return base is not None and base.digest == ref.digest
+
+
+@dataclass(slots=True)
+class Choice:
+    """What to look at, what failed before and did not change, what is deferred, and what is backed off from."""
+
+    todo: list[Ref] = field(default_factory=list)
+    stuck: dict[ObjectId, Problem] = field(default_factory=dict)
+    deferred: dict[ObjectId, str] = field(default_factory=dict)
+    backed_off: dict[ObjectId, float] = field(default_factory=dict)
+
+
+def choose(
+    view: View, refs: Sequence[Ref], contested: Iterable[ObjectId], now: float, *, due: bool, abort: bool
+) -> Choice:
+    """Choose among the objects of a target.
+
+    `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
+    rejected. `now` is in seconds of the clock that `Memory.corrected` was given.
+    """
+    choice = Choice(stuck=_stuck(view.memory, refs))
+    others = frozenset(contested)
+    for ref in refs:
+        if ref.id in others or not (due or view.needs(ref)):
+            continue
+        if ref.id in choice.stuck:
+            continue
+        if choice.stuck and abort and not view.held(ref):
+            choice.deferred[ref.id] = "is not written while another object is rejected"
+        elif not due and (back := view.memory.fights_back(ref.id, now)) is not None:
+            choice.backed_off[ref.id] = back
+        else:
+            choice.todo.append(ref)
+    return choice
+
+
+def _stuck(memory: Memory, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
+    """Give what failed in this very state for a reason that only a person can change."""
+    return {
+        r.id: f[1] for r in refs if (f := memory.failed.get(r.id)) and f[0] == r.digest and not f[1].transient
+    }
+
+
+def unreported(memory: Memory, todo: Sequence[Ref], look: Look) -> list[Ref]:
+    """With `drift: Report`, give what was not reported yet or has moved since; forgets what drifts no more."""
+    needed = {r.id for r in todo}
+    for oid in [o for o in memory.reported if o not in needed]:
+        del memory.reported[oid]
+    return [r for r in todo if (old := memory.reported.get(r.id)) is None or old[0] != state_of(look(r.id))]
+
+
+def state_of(seen: Observed | None) -> tuple[Any, ...] | None:
+    """Give what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
+    return (seen.ownership, seen.changed_by) if seen else None
+
+
+def restored(refs: Sequence[Ref], look: Look, ownership: str) -> dict[ObjectId, Baseline]:
+    """After a restart: give the live objects as baselines if their digest is the stored one, else nothing."""
+    seen = {r.id: o for r in refs if (o := look(r.id)) is not None}
+    if len(seen) != len(refs) or ownership_digest(seen.values()) != ownership:
+        return {}
+    return {r.id: Baseline(r.digest, seen[r.id].ownership, seen[r.id].changed_by) for r in refs}
+
+
+def ownership_digest(seen: Iterable[Observed]) -> str:
+    """Give one digest over who owns what of all objects: the same after a restart unless somebody wrote."""
+    rows = sorted([*_row(o.id), o.ownership.ours, o.ownership.time, _people(o)] for o in seen)
+    return digest(rows)
+
+
+def _people(seen: Observed) -> list[list[str]]:
+    return [[p.manager, p.time, p.digest] for p in seen.ownership.people]
+
+
+def _row(oid: ObjectId) -> list[str]:
+    return [oid.group, oid.kind, oid.namespace, oid.name]

@@ -1,0 +1,83 @@
+"""The end of a Sync as its status and finalizer tell it (shell around `deletion`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from setpoint import names, status
+from setpoint.cluster_errors import ApiError, problem_of
+from setpoint.deletion import Deletion
+from setpoint.fleet import Fleet
+from setpoint.objects import ObjectId, SyncKey
+from setpoint.parts import Parts
+from setpoint.queue import Result
+from setpoint.reasons import Problem, Reason
+from setpoint.removal import Remover
+from setpoint.run import Run, oid_of
+from setpoint.store import Body, dependency_keys
+from setpoint.telling import Teller
+
+
+class Ender:
+    """Ends one Sync after another."""
+
+    def __init__(self, parts: Parts, fleet: Fleet, teller: Teller) -> None:
+        """All parts are shared."""
+        self._p, self._fleet, self._teller = parts, fleet, teller
+        self._deletion = Deletion(parts.cluster, parts.store)
+
+    async def end(self, run: Run, remover: Remover) -> Result:
+        """Delete or orphan what a Sync owns, as far as it goes now; the finalizer goes last."""
+        if names.FINALIZER not in (run.body["metadata"].get("finalizers") or []):
+            return Result()
+        inventory, cluster = run.inventory, self._p.cluster
+        kinds = {cluster.kind_of_group(o.group, o.kind) for o in inventory}
+        try:
+            await self._p.live.require(k for k in kinds if k is not None)
+            ending = await self._deletion.run(run.key, run.sync, inventory, remover)
+        except ApiError as error:
+            problem = problem_of(error, oid_of(run.key), "delete")
+            await self._say(run, problem.reason, problem.message, inventory)
+            return Result(retry=True)
+        if ending.done:
+            kind = "Warning" if ending.reason is Reason.Orphaned else "Normal"
+            self._p.events.record(run.body, kind, str(ending.reason), ending.message)
+            await self._release(run.key, run.body)
+            return Result()
+        left = {o: v for o, v in inventory.items() if o in ending.left}
+        await self._say(run, ending.reason, ending.message, left)
+        return Result(retry=ending.retry)
+
+    async def orphan(self, key: SyncKey, body: Body, problem: Problem) -> None:
+        """Let go of a Sync that has no identity to delete with."""
+        text = f"objects stay in the cluster: {problem.message}"
+        self._p.events.record(body, "Warning", str(Reason.Orphaned), text)
+        await self._release(key, body)
+
+    async def _say(self, run: Run, reason: Reason, message: str, left: Mapping[ObjectId, str]) -> None:
+        """Say how far a deletion is; the inventory shrinks with it."""
+        old = run.previous.get("conditions") or []
+        ready = status.condition(
+            old,
+            run.generation,
+            kind="Ready",
+            true=False,
+            reason=str(reason),
+            message=message,
+            at=status.stamp(datetime.now(UTC)),
+        )
+        rows = [ready, *(c for c in old if c["type"] in ("Synced", "Healthy"))]
+        entries = status.grouped((v, o) for o, v in left.items())
+        await self._teller.write(
+            run.key, run.body, {**run.previous, "inventory": entries, "conditions": rows}
+        )
+        self._fleet.record(run.key, left)
+
+    async def _release(self, key: SyncKey, body: Body) -> None:
+        rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]
+        answer = await self._p.writer.finalizers(oid_of(key), body, rest)
+        if not rest:
+            self._p.store.drop_sync(key)
+            self._fleet.forget(key)
+            self._fleet.wake(dependency_keys(answer))

@@ -1,0 +1,119 @@
+"""What this process knows of all Syncs together, and which of them a piece of news wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from setpoint import status
+from setpoint.claims import Claims
+from setpoint.memory import Memory
+from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
+from setpoint.run import precise
+from setpoint.store import Body, Store, key_of, source_key
+
+
+class Fleet:
+    """The memory of each Sync, and who waits for whom. All of it is a cache."""
+
+    def __init__(
+        self, store: Store, claims: Claims, cluster_id: str, wake: Callable[[SyncKey], None]
+    ) -> None:
+        """`wake` puts a Sync into the queue."""
+        self._store, self._claims, self._cluster_id, self._wake = store, claims, cluster_id, wake
+        self._memory: dict[SyncKey, Memory] = {}
+        self._labels: dict[str, SyncKey] = {}
+        self._evaluated: set[SyncKey] = set()
+        self._prune_waiters: set[SyncKey] = set()
+
+    def memory(self, key: SyncKey) -> Memory:
+        """Give the memory of a Sync; a new one where there is none."""
+        return self._memory.setdefault(key, Memory())
+
+    def label(self, key: SyncKey) -> str:
+        """Give the value of our label on a Sync's objects."""
+        return sync_label(self._cluster_id, key)
+
+    def wake(self, keys: Iterable[SyncKey]) -> None:
+        """Put Syncs into the queue."""
+        for key in keys:
+            self._wake(key)
+
+    def seen(self, body: Body) -> None:
+        """Note a Sync that the watch or a list brought, with its claims."""
+        key = key_of(body)
+        self._labels[self.label(key)] = key
+        if key not in self._memory:
+            self.record(key, status.ungrouped((body.get("status") or {}).get("inventory") or []))
+
+    def record(self, key: SyncKey, inventory: Iterable[ObjectId]) -> None:
+        """Note what a Sync owns; wakes those who waited for what it let go of."""
+        self.wake(self._claims.record(key, inventory))
+
+    def forget(self, key: SyncKey) -> None:
+        """Forget a Sync that is gone, and wake those who may have waited for that."""
+        self._memory.pop(key, None)
+        self._evaluated.discard(key)
+        self._prune_waiters.discard(key)
+        self._labels.pop(self.label(key), None)
+        self.wake(self._claims.drop(key) | set(self._store.dependents(key)) | self._prune_waiters)
+
+    # --- live objects
+
+    def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
+        """Wake the Syncs that a change of a live object concerns, and note when it was seen."""
+        for label in {o.sync_label for o in (before, after) if o is not None}:
+            key = self._labels.get(label)
+            if key is not None:
+                self._note_drift(key, oid, after)
+                self._wake(key)
+
+    def _note_drift(self, key: SyncKey, oid: ObjectId, after: Observed | None) -> None:
+        memory = self._memory.get(key)
+        base = memory.baselines.get(oid) if memory else None
+        if memory is None or base is None:
+            return
+        if after is None or base.ownership != after.ownership or after.owner != key:
+            memory.detected.setdefault(oid, precise(datetime.now(UTC)))
+
+    # --- commits
+
+    def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
+        """Note that a Sync saw this commit: dependents and those who wait to prune may go on."""
+        memory = self.memory(key)
+        news = memory.evaluated != (sha or "", generation)
+        memory.evaluated = (sha or "", generation)
+        if key not in self._evaluated or news:
+            self._evaluated.add(key)
+            self.wake(self._store.dependents(key))
+            waiters = self._prune_waiters - {key}
+            self._prune_waiters -= waiters
+            self.wake(waiters)
+
+    def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
+        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given."""
+        memory = self._memory.get(key)
+        state = memory.evaluated if memory else None
+        return state is not None and state[1] == generation and (sha is None or state[0] == sha)
+
+    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
+        """Give a Sync that a prune of `key` waits for; None if it may go. The waiter is woken by `evaluated`.
+
+        Every Sync must have been seen once since start, and those of the same Source at this commit.
+        """
+        for other, body in self._store.syncs.items():
+            if other == key or _rests(body):
+                continue
+            if other not in self._evaluated or (source_key(body) == source and self._behind(other, sha)):
+                self._prune_waiters.add(key)
+                return other
+        return None
+
+    def _behind(self, key: SyncKey, sha: str | None) -> bool:
+        memory = self._memory.get(key)
+        state = memory.evaluated if memory else None
+        return sha is not None and state is not None and state[0] not in ("", sha)
+
+
+def _rests(body: Body) -> bool:
+    return "deletionTimestamp" in body["metadata"] or bool((body.get("spec") or {}).get("suspend"))

@@ -1,0 +1,250 @@
+"""Holds the cluster to a target: brings what is new, corrects what drifted, and keeps what was good (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from setpoint import plan, status
+from setpoint.api import Drift, OnError
+from setpoint.apply import Applier, Checked, Identity
+from setpoint.choosing import View, choose, restored, unreported
+from setpoint.dependencies import waits_for
+from setpoint.desired import Desired
+from setpoint.fleet import Fleet
+from setpoint.ledger import Ledger
+from setpoint.memory import Applied, Memory, Ref, Target
+from setpoint.objects import ObjectId, SyncKey
+from setpoint.parts import Parts
+from setpoint.pruning import Pruner
+from setpoint.reasons import Problem, Reason
+from setpoint.removal import Remover
+from setpoint.revisions import seconds
+from setpoint.run import Run, oid_of
+from setpoint.store import Body, source_key
+from setpoint.targets import NotYet, Targets
+
+
+class Holder:
+    """Acts for one Sync after another; what it did stands in the `Run`."""
+
+    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets) -> None:
+        """All parts are shared."""
+        self._p, self._fleet, self._targets = parts, fleet, targets
+        self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
+        people = frozenset(parts.settings.people_managers)
+        self._people, self._takeover = people, people | plan.TAKEOVER_MANAGERS
+        self._pruner = Pruner(parts, fleet, people)
+        self._ledger = Ledger(parts)
+
+    def remover(self, run: Run) -> Remover:
+        """Give what deletes objects on behalf of a Sync."""
+        return Remover(self._p.cluster, self._limit, run.key, run.user)
+
+    async def hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
+        """Bring the target to the cluster, or hold what was applied last while the target cannot be had.
+
+        `loaded` are the target's manifests where they are at hand. Raises ApiError and Problem.
+        """
+        target, memory = run.target, run.memory
+        good = memory.good or await self._recovered(run)
+        if target is None:
+            await self._enforce(run, good)
+            return
+        await self._watch(run, target)
+        run.contested = self._p.claims.contested(run.key, (r.id for r in target.refs))
+        self._fleet.wake(self._p.claims.want(run.key, run.contested))
+        run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
+        if run.pending and (words := self._dependency(run)):
+            run.waiting = Problem(Reason.DependencyNotReady, words)
+            await self._enforce(run, good)
+            return
+        await self._converge(run, target, loaded)
+        failed = bool(run.applied.failed) or bool(target.unplaced)
+        if failed and good is not None and good.digest != target.digest:
+            await self._enforce(run, good)
+        run.complete = not failed and not run.applied.deferred and not run.contested
+        if run.complete:
+            memory.good = target
+            await self._pruner.prune(run, target, self.remover(run))
+
+    async def _watch(self, run: Run, target: Target) -> None:
+        """See that all kinds of this Sync are watched, and take over what a former process wrote."""
+        cluster, memory = self._p.cluster, run.memory
+        kinds = [cluster.kind(r.api_version, r.id.kind) for r in target.refs]
+        kinds += [cluster.kind_of_group(o.group, o.kind) for o in run.inventory]
+        await self._p.live.require(dict.fromkeys(k for k in kinds if k is not None))
+        applied = run.previous.get("applied") or {}
+        if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
+            memory.baselines = restored(target.refs, self._p.live.get, applied["ownership"])
+
+    async def _recovered(self, run: Run) -> Target | None:
+        """Give what was applied last, after a restart: rendered from that commit, which may have to be fetched."""
+        applied = run.previous.get("applied")
+        if not applied or run.current is None:
+            return None
+        if run.target is not None and run.target.digest == applied["digest"]:
+            return run.target
+        sha = applied["revision"].rpartition("sha1:")[2]
+        try:
+            target, _ = await self._targets.at(run.sync, Memory(), run.current, sha, run.stamp, run.previous)
+        except NotYet:
+            self._p.sources.want(source_key(run.body), run.key, sha)
+            return None
+        except Problem:
+            return None  # e.g. the path of the spec is new: what was applied under the old one is not known
+        if target.digest == applied["digest"]:
+            run.memory.good = target
+        return target
+
+    def _dependency(self, run: Run) -> str | None:
+        mine = source_key(run.body)
+
+        def seen(other: SyncKey, body: Body) -> bool:
+            sha = run.current.sha if run.current and source_key(body) == mine else None
+            return self._fleet.has_seen(other, sha, body["metadata"].get("generation", 0))
+
+        return waits_for(run.key, self._p.store.syncs, seen)
+
+    # --- what is looked at
+
+    def _view(self, run: Run) -> View:
+        return View(run.key, run.stamp.label, self._p.live.get, run.memory)
+
+    def _todo(self, run: Run, target: Target) -> list[Ref]:
+        now = asyncio.get_running_loop().time()
+        due = self._safety_net(run, now)
+        abort = run.pending and run.sync.spec.on_error is OnError.ABORT
+        choice = choose(self._view(run), target.refs, run.contested, now, due=due, abort=abort)
+        run.applied.failed |= choice.stuck
+        run.applied.deferred |= choice.deferred
+        self._back_off(run, choice.backed_off, {r.id for r in choice.todo})
+        if run.pending or run.sync.spec.drift is Drift.CORRECT:
+            run.memory.reported.clear()
+            return choice.todo
+        return unreported(run.memory, choice.todo, self._p.live.get)
+
+    @staticmethod
+    def _safety_net(run: Run, now: float) -> bool:
+        memory, interval = run.memory, seconds(run.sync.spec.interval)
+        if memory.full_check_at is None:
+            memory.full_check_at = now + interval
+        if now < memory.full_check_at:
+            return False
+        memory.full_check_at = now + interval
+        memory.failed.clear()
+        return True
+
+    @staticmethod
+    def _back_off(run: Run, backed_off: Mapping[ObjectId, float], todo: Iterable[ObjectId]) -> None:
+        fights = run.memory.fights
+        for oid, back in backed_off.items():
+            run.sooner(back)
+            fights.setdefault(oid, run.memory.fight_words(oid))
+        for oid in todo:
+            fights.pop(oid, None)
+
+    # --- act
+
+    async def _converge(self, run: Run, target: Target, loaded: Sequence[Desired] | None) -> None:
+        memory, abort = run.memory, run.pending and run.sync.spec.on_error is OnError.ABORT
+        if target.unplaced:
+            run.applied.failed |= dict(target.unplaced)
+            run.retry = True
+            if abort:
+                return
+        todo = self._todo(run, target)
+        if not todo:
+            return
+        loaded = loaded if loaded is not None else await self._manifests(run, target)
+        wanted = {r.id for r in todo}
+        chosen = [d for d in loaded if d.id in wanted]
+        self._note_trigger(run)
+        memory.started = memory.started or status.stamp(datetime.now(UTC))
+        applier = self._applier(run, abort=abort)
+        if run.sync.spec.drift is Drift.REPORT and not run.pending:
+            await self._report_only(run, applier, chosen)
+            return
+        result = await applier.converge(chosen, loaded, lambda: self._claim(run, target))
+        self._ledger.absorb(run, result, {d.id: d for d in chosen})
+        await self._look_for_kinds(run, target, result)
+        self._p.telemetry.written(len(result.written))
+
+    async def _look_for_kinds(self, run: Run, target: Target, result: Applied) -> None:
+        """Ask which kinds are served now, while some of this commit's are not yet."""
+        if self._targets.unresolved(target) and not result.failed:
+            await self._targets.discover()
+            run.sooner(0.3 if not self._targets.unresolved(target) else 1.0)
+
+    async def _enforce(self, run: Run, good: Target | None) -> None:
+        """Correct drift against what was applied last; nothing new is written and nothing is pruned."""
+        if good is None or run.current is None or run.sync.spec.drift is Drift.REPORT:
+            return
+        await self._watch(run, good)
+        view = self._view(run)
+        drifted = {r.id for r in good.refs if view.held(r) and view.needs(r) and r.id not in run.contested}
+        if not drifted:
+            return
+        loaded = await self._manifests(run, good)
+        chosen = [d for d in loaded if d.id in drifted]
+        run.memory.trigger = "Drift"
+        result = await self._applier(run, abort=False).converge(chosen, loaded, _no_claim)
+        self._ledger.absorb(run, result, {d.id: d for d in chosen})
+
+    async def _manifests(self, run: Run, target: Target) -> Sequence[Desired]:
+        if run.current is None:
+            raise NotYet
+        return (await self._targets.manifests(run.sync, run.current, target, run.stamp)).desired
+
+    def _applier(self, run: Run, *, abort: bool) -> Applier:
+        spec = run.sync.spec
+        who = Identity(
+            run.key,
+            run.stamp.label,
+            run.user,
+            spec.ignore,
+            self._people,
+            self._takeover,
+            self._p.claims.owner,
+            abort,
+            spec.target_namespace if spec.create_namespace else None,
+            self._p.secret_key,
+        )
+        return Applier(self._p.cluster, self._p.live, self._limit, who)
+
+    async def _report_only(self, run: Run, applier: Applier, chosen: Sequence[Desired]) -> None:
+        for item in await applier.check(chosen):
+            if isinstance(item, Checked):
+                self._ledger.report(run, item)
+            else:
+                run.applied.failed[item[0].id] = item[1]
+
+    async def _claim(self, run: Run, target: Target) -> None:
+        """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
+        inventory = run.inventory
+        new = {**inventory, **{r.id: r.api_version for r in target.refs if r.id not in run.contested}}
+        if new == inventory:
+            return
+        entries = status.grouped((v, o) for o, v in new.items())
+        run.body = await self._p.writer.write(
+            oid_of(run.key), run.body, {**run.previous, "inventory": entries}
+        )
+        self._fleet.record(run.key, new)
+
+    @staticmethod
+    def _note_trigger(run: Run) -> None:
+        memory, previous = run.memory, run.previous
+        if memory.trigger == "Requested":
+            return
+        if not run.pending:
+            memory.trigger = "Drift" if memory.detected else memory.trigger
+            return
+        moved = previous.get("observedGeneration") not in (None, run.generation)
+        revision = run.target.revision if run.target else ""
+        same = (previous.get("applied") or {}).get("revision") == revision
+        memory.trigger = "Spec" if moved and same else "Commit"
+
+
+async def _no_claim() -> None:
+    """Claim nothing: what was applied is in the inventory already."""

@@ -1,0 +1,38 @@
+"""The parts that reconciles share; made once in `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from setpoint.claims import Claims
+from setpoint.cluster import Cluster
+from setpoint.events import Events
+from setpoint.live import Live
+from setpoint.objects import SyncKey
+from setpoint.render import Renderer
+from setpoint.settings import Settings
+from setpoint.sources import Sources
+from setpoint.status_writer import StatusWriter
+from setpoint.store import Store
+from setpoint.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a reconcile works with; made once in `app`."""
+
+    settings: Settings
+    cluster: Cluster
+    live: Live
+    store: Store
+    claims: Claims
+    sources: Sources
+    renderer: Renderer
+    writer: StatusWriter
+    events: Events
+    telemetry: Telemetry
+    cluster_id: str
+    secret_key: bytes
+    wake: Callable[[SyncKey], None]
+    wake_source: Callable[[SyncKey], None]

@@ -1,0 +1,35 @@
+"""Rebuilds a lost inventory from label and self-naming annotation, over all kinds that can be listed (shell)."""
+
+from __future__ import annotations
+
+from setpoint import names, plan
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.discovery import Kind
+from setpoint.objects import Manifest, ObjectId, SyncKey
+
+
+async def owned(cluster: Cluster, key: SyncKey, label: str) -> dict[ObjectId, str]:
+    """Give what names this Sync as its owner: identity -> apiVersion. Raises ApiError.
+
+    Kinds that the operator may not list are left out: `rbac.watch` names those it may see.
+    """
+    found: dict[ObjectId, str] = {}
+    for kind in cluster.listable():
+        for obj in await _listed(cluster, kind, label):
+            meta = obj["metadata"]
+            oid = ObjectId(kind.group, kind.kind, meta.get("namespace") or "", meta["name"])
+            if plan.is_ours(obj, oid, key):
+                found[oid] = kind.api_version
+    return found
+
+
+async def _listed(cluster: Cluster, kind: Kind, label: str) -> list[Manifest]:
+    selector = f"{names.LABEL_SYNC}={label}"
+    try:
+        objects, _ = await cluster.list(kind, label_selector=selector, metadata_only=True)
+    except ApiError as error:
+        if error.status == 403:
+            return []
+        raise
+    return objects

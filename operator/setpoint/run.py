@@ -1,0 +1,76 @@
+"""One run over one Sync: what was gathered, and what came of it (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from setpoint import names, status
+from setpoint.api import Sync
+from setpoint.desired import Stamp
+from setpoint.memory import Applied, Memory, Target
+from setpoint.objects import ObjectId, SyncKey
+from setpoint.reasons import Problem
+from setpoint.remotes import Current
+from setpoint.status import Correction, ObjectState
+from setpoint.store import Body
+
+
+@dataclass(slots=True)
+class Run:
+    """One run over one Sync."""
+
+    key: SyncKey
+    body: Body
+    sync: Sync
+    memory: Memory
+    stamp: Stamp
+    user: str
+    current: Current | None = None
+    target: Target | None = None
+    problem: Problem | None = None
+    waiting: Problem | None = None
+    refused: str = ""
+    applied: Applied = field(default_factory=Applied)
+    contested: dict[ObjectId, SyncKey] = field(default_factory=dict)
+    extra: list[ObjectState] = field(default_factory=list)
+    kept: dict[ObjectId, str] = field(default_factory=dict)
+    pruned: list[ObjectId] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
+    again: float | None = None
+    retry: bool = False
+    pending: bool = True
+    """Whether the target differs from what was applied last."""
+    complete: bool = False
+    began: float = 0.0
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec that this run works with."""
+        return int(self.body["metadata"].get("generation", 0))
+
+    @property
+    def previous(self) -> Mapping[str, Any]:
+        """The status as stored."""
+        return self.body.get("status") or {}
+
+    @property
+    def inventory(self) -> dict[ObjectId, str]:
+        """The inventory as stored: identity -> apiVersion."""
+        return status.ungrouped(self.previous.get("inventory") or [])
+
+    def sooner(self, delay: float) -> None:
+        """Ask for another run after at most `delay` seconds."""
+        self.again = delay if self.again is None else min(self.again, delay)
+
+
+def oid_of(key: SyncKey) -> ObjectId:
+    """Give the identity of a Sync as an object."""
+    return ObjectId(names.GROUP, "Sync", key.namespace, key.name)
+
+
+def precise(now: datetime) -> str:
+    """Give a time with milliseconds, for the ledger of drift."""
+    return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"

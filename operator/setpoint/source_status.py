@@ -1,0 +1,102 @@
+"""What a Source says: its status, and what is news for an Event (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from setpoint.reasons import Problem, Reason
+from setpoint.revisions import short
+from setpoint.status import condition, condition_of
+
+KEPT = ("revision", "short", "commit", "lastFetched")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A commit that was fetched: its revision, and what the status shows of it."""
+
+    revision: str
+    sha: str
+    subject: str
+    author: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of one check of a Source. `fetched` is None where nothing new is known."""
+
+    generation: int
+    requested: str | None
+    fetched: Fetched | None
+    problem: Problem | None
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One Event."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def build(previous: Mapping[str, Any], checked: Checked, at: str) -> dict[str, Any]:
+    """Give the next status of a Source from the stored one; `at` is the time now, in RFC 3339."""
+    status: dict[str, Any] = {k: previous[k] for k in KEPT if k in previous}
+    new = checked.fetched
+    if new is not None and (previous.get("revision") != new.revision or "commit" not in previous):
+        status |= {"revision": new.revision, "short": short(new.revision), "lastFetched": at}
+        status["commit"] = _commit(new)
+    status["observedGeneration"] = checked.generation
+    if checked.requested is not None:
+        status["requested"] = checked.requested
+    ready, reason, message = words(checked, status)
+    rows = [("Ready", ready)]
+    if checked.problem is not None and not checked.problem.transient:
+        rows.append(("Stalled", True))
+    old = previous.get("conditions") or []
+    status["conditions"] = [
+        condition(old, checked.generation, kind=k, true=t, reason=str(reason), message=message, at=at)
+        for k, t in rows
+    ]
+    return status
+
+
+def _commit(new: Fetched) -> dict[str, Any]:
+    return {
+        "sha": new.sha,
+        "subject": new.subject[:200],
+        "author": new.author[:100],
+        "time": new.time,
+        "summary": f"{new.subject[:72]} ({new.author[:40]})",
+    }
+
+
+def words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
+    """Give Ready, its reason and its message."""
+    if checked.suspended:
+        return False, Reason.Suspended, "suspended: the remote is not asked"
+    problem = checked.problem
+    if problem is None:
+        return True, Reason.Succeeded, f"{status['short']}"
+    kept = f"; {status['short']} stays enforced" if status.get("short") else ""
+    return False, problem.reason, f"{problem.message}{kept}"
+
+
+def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> News | None:
+    """Give what a person should hear of: a new commit, a failure that is new, a recovery."""
+    was, now = condition_of(previous, "Ready"), condition_of(status, "Ready") or {}
+    reason, message = str(now.get("reason")), str(now.get("message"))
+    if now.get("status") != "True":
+        if was is not None and (was["reason"], was["message"]) == (reason, message):
+            return None
+        return News("Normal" if reason == Reason.Suspended else "Warning", reason, message)
+    if previous.get("revision") != status.get("revision"):
+        return News("Normal", str(Reason.Fetched), f"{status['short']}: {status['commit']['summary']}")
+    if was is not None and was["status"] != "True":
+        return News("Normal", str(Reason.Recovered), message)
+    return None

@@ -1,0 +1,131 @@
+"""What came of a run is told: the status, Events, metrics, and when to come back (shell around `status.build`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from setpoint import status
+from setpoint.announce import Deeds, announcements
+from setpoint.choosing import ownership_digest
+from setpoint.fleet import Fleet
+from setpoint.objects import ObjectId, SyncKey
+from setpoint.parts import Parts
+from setpoint.queue import Result
+from setpoint.reasons import Problem, Reason
+from setpoint.revisions import seconds, short
+from setpoint.run import Run, oid_of
+from setpoint.states import states_of
+from setpoint.status import Outcome, Revision
+from setpoint.store import Body, source_key
+
+
+class Teller:
+    """Tells of one run after another."""
+
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
+        """All parts are shared."""
+        self._p, self._fleet = parts, fleet
+
+    async def tell(self, run: Run, requested: str | None) -> Result:
+        """Write what came of a run, if it differs from what is stored; gives when to run again."""
+        inventory = self._next_inventory(run)
+        new = status.build(run.previous, self._outcome(run, requested, inventory), datetime.now(UTC))
+        self._announce(run, new)
+        self._pace(run, new)
+        await self.write(run.key, run.body, new)
+        self._fleet.record(run.key, inventory)
+        if run.complete:
+            run.memory.started, run.memory.trigger = "", "Commit"
+        took = asyncio.get_running_loop().time() - run.began
+        self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)
+        if run.retry or _server_is_away(run.problem):
+            return Result(retry=True)
+        return Result(after=run.again)
+
+    async def write(self, key: SyncKey, body: Body, new: Mapping[str, Any]) -> None:
+        """Write a status if it differs; those who depend on this Sync are woken when Ready changed."""
+        ready = _ready(new)
+        self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
+        before = status.condition_of(body.get("status") or {}, "Ready")
+        await self._p.writer.write(oid_of(key), body, new)
+        if before is None or before["status"] != ready["status"]:
+            self._fleet.wake(self._p.store.dependents(key))
+
+    def _outcome(self, run: Run, requested: str | None, inventory: Mapping[ObjectId, str]) -> Outcome:
+        target = run.target
+        return Outcome(
+            namespace=run.key.namespace,
+            generation=run.generation,
+            desired=Revision(target.revision, target.digest) if target else None,
+            requested=requested if self._answered(run, requested) else None,
+            problem=run.problem,
+            waiting=run.waiting,
+            refused=run.refused,
+            complete=run.complete,
+            ownership=self._ownership(run),
+            states=tuple(states_of(run, self._p.live.get) + run.extra),
+            inventory=tuple((v, o) for o, v in inventory.items()),
+            corrections=tuple(run.corrections),
+            changed=len(run.applied.written) + len(run.pruned),
+            started=run.memory.started,
+            trigger=run.memory.trigger,
+            timeout=seconds(run.sync.spec.timeout),
+            suspended=run.sync.spec.suspend,
+        )
+
+    def _answered(self, run: Run, requested: str | None) -> bool:
+        return requested is not None and (
+            requested == run.previous.get("requested")
+            or self._p.sources.was_checked(source_key(run.body), run.key, requested)
+        )
+
+    @staticmethod
+    def _next_inventory(run: Run) -> dict[ObjectId, str]:
+        if not run.complete or run.target is None:
+            return run.inventory
+        desired = {r.id: r.api_version for r in run.target.refs if r.id not in run.contested}
+        return {**desired, **run.kept}
+
+    def _ownership(self, run: Run) -> str:
+        if not run.complete or run.target is None:
+            return ""
+        found = [o for r in run.target.refs if (o := self._p.live.get(r.id)) is not None]
+        return ownership_digest(found) if len(found) == len(run.target.refs) else ""
+
+    @staticmethod
+    def _pace(run: Run, new: Mapping[str, Any]) -> None:
+        """Come back for what no event announces: the time-out of a rollout, the safety-net interval."""
+        applied, now = new.get("applied"), asyncio.get_running_loop().time()
+        healthy = next(c for c in new["conditions"] if c["type"] == "Healthy")
+        if healthy["reason"] == str(Reason.Progressing) and applied:
+            age = (datetime.now(UTC) - status.parse(applied["at"])).total_seconds()
+            run.sooner(max(1.0, seconds(run.sync.spec.timeout) - age))
+        if run.memory.full_check_at is not None:
+            run.sooner(max(0.0, run.memory.full_check_at - now))
+
+    def _announce(self, run: Run, new: Mapping[str, Any]) -> None:
+        """Post Events about what is new."""
+        target = run.target
+        deeds = Deeds(
+            home=run.key.namespace,
+            revision=short(target.revision) if target else "",
+            total=len(target.refs) if target else 0,
+            took=asyncio.get_running_loop().time() - run.began,
+            corrections=run.corrections,
+            written=run.applied.written,
+            pruned=run.pruned,
+            warnings=run.applied.warnings,
+        )
+        for a in announcements(deeds, status.condition_of(run.previous, "Ready"), _ready(new)):
+            self._p.events.record(run.body, a.type, a.reason, a.message)
+
+
+def _ready(new: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(c for c in new["conditions"] if c["type"] == "Ready")
+
+
+def _server_is_away(problem: Problem | None) -> bool:
+    return problem is not None and problem.transient and problem.reason is Reason.ApiUnavailable
