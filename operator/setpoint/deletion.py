@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from setpoint import names
+from setpoint import accounts, names
 from setpoint.api import DeletionPolicy, Sync
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
@@ -53,6 +53,9 @@ class Deletion:
         removed = await remover.remove(inventory)
         if removed.failed and await self._without_identity(key, removed):
             return _orphaned(inventory, "its identity is gone with the namespace")
+        reasons = {p.reason for p in removed.failed.values()}
+        if problem := await accounts.missing(self._cluster, remover.user, reasons):
+            return _failed(problem, removed)
         return _ending(removed, len(inventory), key.namespace)
 
     async def _crd_is_going(self) -> bool:
@@ -87,12 +90,13 @@ def _orphaned(inventory: Mapping[ObjectId, str], why: str) -> Ending:
 def _ending(removed: Removed, total: int, home: str) -> Ending:
     if removed.failed:
         oid = min(removed.failed)
-        problem: Problem = removed.failed[oid]
-        return Ending(
-            False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True
-        )
+        return _failed(removed.failed[oid], removed)
     if removed.pending:
         oid = next(iter(removed.pending))
         text = f"{len(removed.left)} of {total} left: {oid.label(home)} {removed.pending[oid]}"
         return Ending(False, Reason.Deleting, text, frozenset(removed.left))
     return Ending(True, Reason.Pruned, f"{total} objects deleted")
+
+
+def _failed(problem: Problem, removed: Removed) -> Ending:
+    return Ending(False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True)

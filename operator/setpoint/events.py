@@ -2,6 +2,7 @@
 
 core/v1 Events, as `kubectl describe` shows them. The same words within ten minutes raise the count of the
 Event that is there; an object that says too much is cut short by a token bucket (as client-go does).
+A warning about an object whose namespace is being deleted becomes one about the Namespace, and stands in `default`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError, Fenced
+from setpoint.cluster_errors import ApiError, Fenced, classify
+from setpoint.discovery import Kind
+from setpoint.reasons import Reason
 from setpoint.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -62,7 +65,7 @@ class Events:
     def record(self, obj: dict[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
         """Say something about an object; returns at once and never fails."""
         meta = obj["metadata"]
-        text = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
+        text = _cut(message)
         said = Said(meta["uid"], type, reason, text)
         about = {
             "apiVersion": obj["apiVersion"],
@@ -121,11 +124,27 @@ class Events:
             else:
                 self._known[said] = known
                 return
-        name = f"{about['name'][:230]}.{secrets.token_hex(8)}"
-        await self._cluster.create(kind, _event(said, about, name, at))
-        self._known[said] = Posted(about["namespace"], name, 1, loop.time())
+        namespace, name = await self._create(kind, said, about, at)
+        self._known[said] = Posted(namespace, name, 1, loop.time())
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
+
+    async def _create(self, kind: Kind, said: Said, about: dict[str, Any], at: str) -> tuple[str, str]:
+        """Make a new Event; gives its namespace and name."""
+        namespace, name = about["namespace"], f"{about['name'][:230]}.{secrets.token_hex(8)}"
+        try:
+            await self._cluster.create(kind, _event(said, about, (namespace, name), at))
+        except ApiError as error:
+            if said.type != "Warning" or classify(error) is not Reason.NamespaceTerminating:
+                raise
+        else:
+            return namespace, name
+        text = f"{about['kind']} {namespace}/{about['name']}: {said.message}"
+        instead = {"apiVersion": "v1", "kind": "Namespace", "name": namespace}
+        await self._cluster.create(
+            kind, _event(replace(said, message=_cut(text)), instead, ("default", name), at)
+        )
+        return "default", name
 
     async def close(self) -> None:
         """Post what is queued, for two seconds at the most, and end."""
@@ -137,11 +156,15 @@ class Events:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _event(said: Said, about: dict[str, Any], name: str, at: str) -> dict[str, Any]:
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _event(said: Said, about: dict[str, Any], place: tuple[str, str], at: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": about["namespace"]},
+        "metadata": {"namespace": place[0], "name": place[1]},
         "involvedObject": about,
         "type": said.type,
         "reason": said.reason,

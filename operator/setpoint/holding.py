@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from setpoint import plan, status
+from setpoint import accounts, plan, status
 from setpoint.api import Drift, OnError
 from setpoint.apply import Applier, Checked, Identity
 from setpoint.choosing import View, choose, restored, unreported
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
 from setpoint.fleet import Fleet
+from setpoint.health import Health
 from setpoint.ledger import Ledger
 from setpoint.memory import Applied, Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey
@@ -24,6 +25,9 @@ from setpoint.revisions import seconds
 from setpoint.run import Run, oid_of
 from setpoint.store import Body, source_key
 from setpoint.targets import NotYet, Targets
+
+# How often an object is read that is not healthy yet and may not be watched.
+UNWATCHED_SECONDS = 15.0
 
 
 class Holder:
@@ -47,6 +51,11 @@ class Holder:
 
         `loaded` are the target's manifests where they are at hand. Raises ApiError and Problem.
         """
+        await self._hold(run, loaded)
+        reasons = {p.reason for p in run.applied.failed.values()} | {s.reason for s in run.extra}
+        run.problem = run.problem or await accounts.missing(self._p.cluster, run.user, reasons)
+
+    async def _hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
         target, memory = run.target, run.memory
         good = memory.good or await self._recovered(run)
         if target is None:
@@ -75,9 +84,23 @@ class Holder:
         kinds = [cluster.kind(r.api_version, r.id.kind) for r in target.refs]
         kinds += [cluster.kind_of_group(o.group, o.kind) for o in run.inventory]
         await self._p.live.require(dict.fromkeys(k for k in kinds if k is not None))
+        await self._read_unwatched(run, target)
         applied = run.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
             memory.baselines = restored(target.refs, self._p.live.get, applied["ownership"])
+
+    async def _read_unwatched(self, run: Run, target: Target) -> None:
+        """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
+        for ref in target.refs:
+            seen = self._p.live.get(ref.id)
+            kind = self._p.cluster.kind(ref.api_version, ref.id.kind)
+            if seen is None or kind is None or not self._p.live.unwatched(ref.id):
+                continue
+            if seen.verdict.health is Health.Progressing:
+                run.sooner(UNWATCHED_SECONDS)
+                obj = await self._p.cluster.get(kind, ref.id.namespace, ref.id.name, user=run.user)
+                if obj is not None:
+                    self._p.live.store(kind, obj)
 
     async def _recovered(self, run: Run) -> Target | None:
         """Give what was applied last, after a restart: rendered from that commit, which may have to be fetched."""
@@ -183,14 +206,22 @@ class Holder:
             return
         await self._watch(run, good)
         view = self._view(run)
-        drifted = {r.id for r in good.refs if view.held(r) and view.needs(r) and r.id not in run.contested}
+        # What was applied completely is held even if a restart took the baselines with it.
+        whole = good.digest == (run.previous.get("applied") or {}).get("digest")
+        drifted = {
+            r.id
+            for r in good.refs
+            if view.needs(r)
+            and r.id not in run.contested
+            and (view.held(r) or (whole and r.id not in run.memory.baselines))
+        }
         if not drifted:
             return
         loaded = await self._manifests(run, good)
         chosen = [d for d in loaded if d.id in drifted]
         run.memory.trigger = "Drift"
         result = await self._applier(run, abort=False).converge(chosen, loaded, _no_claim)
-        self._ledger.absorb(run, result, {d.id: d for d in chosen})
+        self._ledger.absorb(run, result, {d.id: d for d in chosen}, enforced=True)
 
     async def _manifests(self, run: Run, target: Target) -> Sequence[Desired]:
         if run.current is None:

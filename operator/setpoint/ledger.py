@@ -24,12 +24,15 @@ class Ledger:
         """All parts are shared."""
         self._live, self._key, self._telemetry = parts.live, parts.secret_key, parts.telemetry
 
-    def absorb(self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired]) -> None:
+    def absorb(
+        self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired], *, enforced: bool = False
+    ) -> None:
         """Take what a run of the applier did into memory, and log what was drift.
 
-        What failed before in this run stays: an enforcement of the last good state follows a failure.
+        `enforced`: this was about what had been applied before, so all of it is drift, and what failed in this
+        run before stays.
         """
-        self._log(run, result, chosen)
+        self._log(run, result, chosen, old=enforced or not run.pending)
         memory = run.memory
         for oid in (*result.unchanged, *(c.id for c in result.written)):
             memory.detected.pop(oid, None)
@@ -58,11 +61,11 @@ class Ledger:
         run.memory.reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
         run.corrections.append(self._correction(run, change, item.desired, corrected=None))
 
-    def _log(self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired]) -> None:
+    def _log(self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired], *, old: bool) -> None:
         now = asyncio.get_running_loop().time()
         for change in result.written:
             d = chosen.get(change.id)
-            if d is None or not _was_drift(run, d):
+            if d is None or not _was_drift(run, d, old=old):
                 continue
             correction = self._correction(run, change, d, corrected=precise(datetime.now(UTC)))
             run.corrections.append(correction)
@@ -86,7 +89,7 @@ class Ledger:
         )
 
 
-def _was_drift(run: Run, d: Desired) -> bool:
-    """Tell a correction from news: the very state was written before, or nothing in Git is new."""
+def _was_drift(run: Run, d: Desired, *, old: bool) -> bool:
+    """Tell a correction from news: the very state was written before (`old`: as far as the status knows)."""
     base = run.memory.baselines.get(d.id)
-    return base.digest == d.digest if base is not None else not run.pending
+    return base.digest == d.digest if base is not None else old

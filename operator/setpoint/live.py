@@ -31,6 +31,9 @@ LONGEST_PAUSE = 60.0
 # A kind that is gone comes back with its CRD, which whoever needs it tells us by `require`.
 GONE_PAUSE = 300.0
 FAILURES_TO_TELL = 3
+FORBIDDEN = 403
+# Rights change rarely: a kind that may not be watched is asked for again after this many seconds.
+FORBIDDEN_PAUSE = 300.0
 
 
 class Live:
@@ -47,21 +50,45 @@ class Live:
         self._cluster, self._namespaces = cluster, namespaces
         self._observations = Observations(people, on_change)
         self._streams: dict[tuple[str, str], tuple[Stream, ...]] = {}
+        self._forbidden: dict[tuple[str, str], float] = {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         """Return when all these kinds were listed once and are watched. Raises ApiError when one cannot be listed.
 
-        A kind that could not be listed is not watched; ask again.
+        A kind that could not be listed is not watched; ask again. One that may not be listed (`rbac.watch` of the
+        chart names those that may) is `unwatched`: known of it is only what `store` was given.
         """
-        wanted = {(k.group, k.kind): self._started(k) for k in kinds}
+        now = asyncio.get_running_loop().time()
+        wanted = {(k.group, k.kind): self._started(k) for k in kinds if not self._rests(k, now)}
         streams = [stream for several in wanted.values() for stream in several]
         errors = await asyncio.gather(*(stream.listed() for stream in streams))
         for key, several in wanted.items():
             if self._streams.get(key) is several and any(stream.ended for stream in several):
-                await self._end(key)
+                await self._end(key, keep=key in self._forbidden)
+        self._note_forbidden(wanted, now)
         for error in errors:
-            if error is not None:
+            if error is not None and error.status != FORBIDDEN:
                 raise error
+
+    def unwatched(self, oid: ObjectId) -> bool:
+        """Tell whether an object's kind may not be watched: then nobody tells us when it changes."""
+        return (oid.group, oid.kind) in self._forbidden
+
+    def _rests(self, kind: Kind, now: float) -> bool:
+        """Tell whether a kind was refused so lately that it is not asked for again."""
+        refused = self._forbidden.get((kind.group, kind.kind))
+        return refused is not None and now - refused < FORBIDDEN_PAUSE
+
+    def _note_forbidden(self, wanted: Mapping[tuple[str, str], tuple[Stream, ...]], now: float) -> None:
+        for key, streams in wanted.items():
+            if not any(stream.forbidden for stream in streams):
+                self._forbidden.pop(key, None)
+                continue
+            if key not in self._forbidden:
+                log.warning(
+                    "a kind may not be watched: drift is found at the interval", extra={"kind": key[1]}
+                )
+            self._forbidden[key] = now
 
     def get(self, oid: ObjectId) -> Observed | None:
         """Give what is known of an object; None if it does not exist, has not our label, or its kind is not required."""
@@ -79,7 +106,8 @@ class Live:
         """Take the answer to a write of our own; gives what is known now, which the watch may have made newer."""
         oid = identity(kind.group, kind.kind, obj["metadata"])
         stream = self._stream_of(oid)
-        return self._observations.written(oid, obj, stream.seen if stream else None)
+        seen_to = stream.seen if stream else 0 if self.unwatched(oid) else None
+        return self._observations.written(oid, obj, seen_to)
 
     def forget(self, oid: ObjectId) -> None:
         """Forget an object that we know to be gone."""
@@ -108,10 +136,11 @@ class Live:
         streams = self._streams.get((oid.group, oid.kind), ())
         return next((s for s in streams if s.namespace in (None, oid.namespace)), None)
 
-    async def _end(self, key: tuple[str, str]) -> None:
+    async def _end(self, key: tuple[str, str], *, keep: bool = False) -> None:
         streams = self._streams.pop(key, ())
         await asyncio.gather(*(stream.close() for stream in streams))
-        self._observations.drop(key)
+        if not keep:
+            self._observations.drop(key)
 
 
 class Stream:
@@ -127,6 +156,7 @@ class Stream:
         self.seen = 0
         self._cluster, self._observations, self._kind = cluster, observations, kind
         self._gone = False
+        self.forbidden = False
         self._failures = 0
         self._woken = asyncio.Event()
         self._listed: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
@@ -189,7 +219,7 @@ class Stream:
         self.seen = max(self.seen, version)
         if self._failures >= FAILURES_TO_TELL:
             log.info("the watch works again", extra={"kind": self._kind.resource})
-        self._gone, self._failures = False, 0
+        self._gone, self.forbidden, self._failures = False, False, 0
         if not self._listed.done():
             self._listed.set_result(None)
 
@@ -251,6 +281,7 @@ class Stream:
         self._observations.keep_only(self._key, self.namespace, frozenset(), None)
 
     def _tell(self, error: ApiError) -> None:
+        self.forbidden = error.status == FORBIDDEN
         if not self._listed.done():
             self._listed.set_result(error)
         if error.status == 410:

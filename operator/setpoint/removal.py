@@ -38,7 +38,7 @@ class Remover:
 
     def __init__(self, cluster: Cluster, limit: asyncio.Semaphore, key: SyncKey, user: str) -> None:
         """`limit` bounds the requests of all Syncs together."""
-        self._cluster, self._limit, self._key, self._user = cluster, limit, key, user
+        self._cluster, self._limit, self._key, self.user = cluster, limit, key, user
 
     async def remove(self, objects: Iterable[ObjectId]) -> Removed:
         """Delete objects step by step; stops after the first step that is not gone at once."""
@@ -62,7 +62,7 @@ class Remover:
 
     async def _delete(self, oid: ObjectId, result: Removed) -> None:
         kind = self._cluster.kind_of_group(oid.group, oid.kind)
-        live = await self._cluster.get(kind, oid.namespace, oid.name, user=self._user) if kind else None
+        live = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user) if kind else None
         if kind is None or live is None:
             result.gone[oid] = "is gone"
             return
@@ -76,11 +76,11 @@ class Remover:
             result.pending[oid] = _terminating(live["metadata"].get("finalizers") or [])
         else:
             if await self._cluster.delete(
-                kind, oid.namespace, oid.name, uid=str(meta["uid"]), user=self._user
+                kind, oid.namespace, oid.name, uid=str(meta["uid"]), user=self.user
             ):
                 result.deleted.append(oid)
             # Finalizers and grace periods keep it for a while; most objects are gone at once.
-            rest = await self._cluster.get(kind, oid.namespace, oid.name, user=self._user)
+            rest = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user)
             if rest is None or rest["metadata"]["uid"] != meta["uid"]:
                 result.gone[oid] = "deleted"
             else:

@@ -43,6 +43,8 @@ from setpoint.tree import Tree
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
+# What keeps any commit from being fetched, so that an older one need not be tried.
+OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
 
 
 @dataclass(slots=True)
@@ -169,8 +171,9 @@ class Sources:
                 )
             except Problem as caught:
                 problem = caught
-        if problem is None or not problem.transient:
-            problem = await self._fetch_older(key, source, body, memory) or problem
+        if problem is None or problem.reason not in OUTAGES:
+            older = await self._fetch_older(key, source, body, memory)
+            problem = problem or older
         return problem, interval, suspended
 
     async def _fetch_older(

@@ -231,17 +231,36 @@ async def test_a_deletion_while_nobody_watched_is_found_by_the_list(
     assert len(told.of("b")) == 1, "what did not change is not told again"
 
 
-async def test_a_kind_that_may_not_be_listed_is_an_error_and_can_be_asked_again(
+async def test_a_kind_that_cannot_be_listed_is_an_error_and_can_be_asked_again(
     behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, namespace: str
 ) -> None:
     live, api = behind_proxy
     of = kind(api, "v1", "ConfigMap")
-    denied = b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}'
-    with api_proxy.on(lambda r: r.path.endswith(f"{namespace}/configmaps"), reply(403, denied)):
+    broken = b'{"kind":"Status","code":500,"reason":"InternalError","message":"no"}'
+    with api_proxy.on(lambda r: r.path.endswith(f"{namespace}/configmaps"), reply(500, broken)):
         with pytest.raises(ApiError) as caught:
             await live.require([of, kind(api, "v1", "Service")])
-        assert caught.value.status == 403
+        assert caught.value.status == 500
     await live.require([of])
+    assert not live.unwatched(config(namespace, "any"))
+
+
+async def test_of_a_kind_that_may_not_be_listed_what_we_store_is_known(
+    behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, namespace: str, label: str
+) -> None:
+    live, api = behind_proxy
+    of = kind(api, "v1", "ConfigMap")
+    denied = b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}'
+    path = f"{namespace}/configmaps"
+    with api_proxy.on(lambda r: r.path.endswith(path) and r.method == "GET", reply(403, denied)):
+        await live.require([of, kind(api, "v1", "Service")])
+        answer = await api.apply(of, config_map(namespace, "a", label))
+        live.store(of, answer.object)
+        before = len(api_proxy.select(lambda r: path in r.path))
+        await live.require([of])
+    assert live.unwatched(config(namespace, "a"))
+    assert live.get(config(namespace, "a")) is not None
+    assert len(api_proxy.select(lambda r: path in r.path)) == before, "asked for again at once"
 
 
 async def test_all_namespaces_and_cluster_scoped_kinds(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH = 100
+BY_SIGINT = (-signal.SIGINT, 128 + signal.SIGINT)
 LIMIT_SECONDS = 90
 LOOK_SECONDS = 1
 
@@ -83,6 +85,8 @@ class Screen:
             except BaseException:
                 process.kill()
                 raise
+        if process.returncode in BY_SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C reaches the command too, at times before it reaches us
         if process.returncode:
             raise DemoError(f"{line}\n{output.strip()}")
         return output
