@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import time
@@ -92,42 +93,51 @@ class Api:
     ) -> Json | None:
         """Give the object as soon as it fits (None: it is absent); AssertionError with its last state otherwise."""
         deadline = time.monotonic() + seconds
-        last = self.get(kind, namespace, name)
-        while not fits(last):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise AssertionError(
-                    f"{kind} {namespace}/{name} never fitted: {json.dumps(last, indent=1)[:6000]}"
-                )
-            last = self._next(kind, namespace, name, last, fits, left)
-        return last
+        while (left := deadline - time.monotonic()) > 0:
+            last, version = self._now(kind, namespace, name)
+            if fits(last):
+                return last
+            found, last = self._watched(kind, namespace, name, last, version, fits, left)
+            if found:
+                return last
+        raise AssertionError(f"{kind} {namespace}/{name} never fitted: {json.dumps(last, indent=1)[:6000]}")
 
-    def _next(
+    def _now(self, kind: str, namespace: str | None, name: str) -> tuple[Json | None, str]:
+        """Give an object, and the version from which a watch misses nothing."""
+        query = urlencode({"fieldSelector": f"metadata.name={name}"})
+        with self.request("GET", f"{self.path(kind, namespace)}?{query}") as answer:
+            found = json.load(answer)
+        whole = {"apiVersion": found["apiVersion"], "kind": kind}
+        last = {**whole, **found["items"][0]} if found["items"] else None
+        return last, found["metadata"]["resourceVersion"]
+
+    def _watched(
         self,
         kind: str,
         namespace: str | None,
         name: str,
         last: Json | None,
+        version: str,
         fits: Callable[[Json | None], Any],
         left: float,
-    ) -> Json | None:
+    ) -> tuple[bool, Json | None]:
+        """Follow an object from a version; gives whether it fitted, and its last state."""
         query = {
             "watch": "1",
             "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": version,
             "timeoutSeconds": str(max(1, int(left))),
         }
-        try:
-            with self.request(
-                "GET", f"{self.path(kind, namespace)}?{urlencode(query)}", timeout=left + 2
-            ) as stream:
-                for line in stream:
-                    event = json.loads(line)
-                    last = None if event["type"] == "DELETED" else event["object"]
-                    if fits(last):
-                        return last
-        except TimeoutError:
-            return last
-        return self.get(kind, namespace, name)
+        path = f"{self.path(kind, namespace)}?{urlencode(query)}"
+        with contextlib.suppress(TimeoutError), self.request("GET", path, timeout=left + 2) as stream:
+            for line in stream:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    break  # e.g. the version is too old by now: the next round starts from a new one
+                last = None if event["type"] == "DELETED" else event["object"]
+                if fits(last):
+                    return True, last
+        return False, last
 
 
 def condition(obj: Json | None, kind: str = "Ready") -> Json:
