@@ -107,9 +107,11 @@ class Applier:
     # --- writing
 
     async def write(self, checked: Checked) -> Baseline:
-        """Write one object, and remove what persons added. Raises ApiError."""
+        """Write one object, and remove what persons added. Raises ApiError, and Problem if it is another's by now."""
         async with self._limit:
             d, kind, who = checked.desired, _kind(checked.desired), self._who
+            if (owner := who.owner_of(d.id)) not in (None, who.key):
+                raise Problem(Reason.Contested, f"{d.id.label()} belongs to Sync {owner}")
             if checked.change.action is Action.ADOPT and checked.live is not None:
                 await self._keep_adopted(checked)
             sent = checked.sent or d.manifest
@@ -290,6 +292,8 @@ class Applier:
             return await self.write(c)
         except ApiError as error:
             return problem_at(c.desired, error, "apply")
+        except Problem as problem:
+            return problem
 
     @staticmethod
     def _defer(objects: Iterable[Desired], why: str, result: Applied) -> None:

@@ -253,15 +253,18 @@ class Holder:
 
     async def _claim(self, run: Run, target: Target) -> None:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
+        # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
+        run.contested |= self._p.claims.contested(run.key, (r.id for r in target.refs))
+        self._fleet.wake(self._p.claims.want(run.key, run.contested))
         inventory = run.inventory
         new = {**inventory, **{r.id: r.api_version for r in target.refs if r.id not in run.contested}}
+        self._fleet.record(run.key, new)
         if new == inventory:
             return
         entries = status.grouped((v, o) for o, v in new.items())
         run.body = await self._p.writer.write(
             oid_of(run.key), run.body, {**run.previous, "inventory": entries}
         )
-        self._fleet.record(run.key, new)
 
     @staticmethod
     def _note_trigger(run: Run) -> None:
