@@ -12,12 +12,15 @@ LEAST = 90.0
 PURE = (
     "announce",
     "api",
+    "choosing",
     "claims",
     "crds",
+    "dependencies",
     "desired",
     "documents",
     "fields",
     "health",
+    "memory",
     "objects",
     "order",
     "plan",
@@ -25,6 +28,9 @@ PURE = (
     "redact",
     "revisions",
     "rules",
+    "run",
+    "source_status",
+    "states",
     "status",
 )
 

@@ -1,0 +1,74 @@
+"""Values that unit tests of decisions start from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from setpoint import fields
+from setpoint.api import Sync
+from setpoint.desired import Stamp
+from setpoint.health import Health, Verdict
+from setpoint.inputs import Flavour, Inputs
+from setpoint.memory import Baseline, Memory, Ref, Target
+from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.run import Run
+from setpoint.source_status import Fetched
+
+KEY = SyncKey("team", "app")
+LABEL = "0123456789abcdef"
+SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
+HEALTHY = Verdict(Health.Healthy, "Current", "")
+
+
+def oid(name: str) -> ObjectId:
+    return ObjectId("", "ConfigMap", "shop", name)
+
+
+def ref(name: str, digest: str = "d1") -> Ref:
+    return Ref(oid(name), "v1", digest, f"{name}.yaml:1", (3, 0, 0))
+
+
+def ownership(ours: str = "o1") -> fields.Ownership:
+    return fields.Ownership(ours, "2026-01-01T00:00:00Z", ())
+
+
+def observed(name: str, **changes: Any) -> Observed:
+    whole: dict[str, Any] = {
+        "id": oid(name),
+        "uid": f"uid-{name}",
+        "resource_version": 7,
+        "sync_label": LABEL,
+        "owner": KEY,
+        "ownership": ownership(),
+        "changed_by": None,
+        "deleting": False,
+        "finalizers": (),
+        "annotations": {},
+        "verdict": HEALTHY,
+    }
+    return Observed(**{**whole, **changes})
+
+
+def baseline(digest: str = "d1", ours: str = "o1") -> Baseline:
+    return Baseline(digest, ownership(ours), None)
+
+
+def target(*refs: Ref, digest: str = "t1") -> Target:
+    return Target(SHA, f"main@sha1:{SHA}", digest, Inputs("i1", (), Flavour.PLAIN, ""), refs)
+
+
+def run(memory: Memory | None = None, status: dict[str, Any] | None = None, **spec: Any) -> Run:
+    metadata = {"namespace": KEY.namespace, "name": KEY.name, "generation": 1}
+    body = {
+        "apiVersion": "setpoint.dev/v1alpha1",
+        "kind": "Sync",
+        "metadata": metadata,
+        "spec": {"source": {"name": "src"}, **spec},
+        "status": status or {},
+    }
+    sync = Sync.model_validate({k: body[k] for k in ("apiVersion", "kind", "metadata", "spec")})
+    return Run(KEY, body, sync, memory or Memory(), Stamp(KEY, LABEL), "system:serviceaccount:team:deployer")
+
+
+def fetched(sha: str = SHA, branch: str = "main") -> Fetched:
+    return Fetched(f"{branch}@sha1:{sha}", sha, "Fix the shop", "Ada", "2026-01-01T00:00:00Z")
