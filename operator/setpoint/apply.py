@@ -172,8 +172,9 @@ class Applier:
         first = [d for d in ready if is_namespace(d.id) or is_crd(d.id)]
         checks = await self._checked(first, result)
         new = {c.desired.id.name for c in checks.values() if is_namespace(c.desired.id) and c.live is None}
+        lacking = await self._lacking_namespace(todo, new, result)
+        new |= {lacking} if lacking else set()
         second = [d for d in ready if not (is_namespace(d.id) or is_crd(d.id))]
-        await self._ensure_namespace(todo, new, result)
         later += [d for d in second if d.id.namespace in new]
         checks |= await self._checked([d for d in second if d.id.namespace not in new], result)
         if result.failed and self._who.abort:
@@ -187,19 +188,30 @@ class Applier:
             self._keep(checks.values(), result)
             return result
         await claim()
+        if lacking:
+            await self._make_namespace(lacking, result)
         await self._stages(todo, everything, checks, {d.id for d in later}, result)
         return result
 
-    async def _ensure_namespace(self, todo: Sequence[Desired], new: set[str], result: Applied) -> None:
-        """Make `targetNamespace` if it is asked for and not there; it is never ours, so it is never pruned."""
+    async def _lacking_namespace(self, todo: Sequence[Desired], new: set[str], result: Applied) -> str | None:
+        """Give `targetNamespace` if it is to be made and is not there; it is never ours, so it is never pruned."""
         name = self._who.create_namespace
-        if name is None or name in new or not any(d.id.namespace == name for d in todo):
-            return
         kind = self._cluster.kind("v1", "Namespace")
-        oid = ObjectId("", "Namespace", "", name)
+        if name is None or kind is None or name in new or not any(d.id.namespace == name for d in todo):
+            return None
         try:
-            if kind and await self._cluster.get(kind, "", name, user=self._who.user) is None:
-                manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            found = await self._cluster.get(kind, "", name, user=self._who.user)
+        except ApiError as error:
+            oid = ObjectId("", "Namespace", "", name)
+            result.failed[oid] = problem_of(error, oid, "read")
+            return None
+        return name if found is None else None
+
+    async def _make_namespace(self, name: str, result: Applied) -> None:
+        kind, oid = self._cluster.kind("v1", "Namespace"), ObjectId("", "Namespace", "", name)
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        try:
+            if kind is not None:
                 await self._cluster.apply(kind, manifest, user=self._who.user)
         except ApiError as error:
             result.failed[oid] = problem_of(error, oid, "create")

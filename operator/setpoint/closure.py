@@ -6,6 +6,7 @@ build that fails with a file that is missing, never a change that goes unnoticed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -85,7 +86,7 @@ class Closure:
         parsed, found = read_kustomization(self._tree, file)
         self._take(found, folder)
         if parsed.unknown:
-            self._whole("")
+            self._everything(file, parsed.unknown)
         elif parsed.plugins:
             self._whole(folder)
         for reference in parsed.references:
@@ -136,6 +137,14 @@ class Closure:
     def _links(self, found: Found) -> None:
         for link in found.links:
             self._entries[link.path] = link
+
+    def _everything(self, file: str, unknown: Sequence[str]) -> None:
+        """Take in the whole repository: an unknown field may refer to anything in it."""
+        try:
+            self._whole("")
+        except Problem as problem:
+            text = f"{file}: unknown field {', '.join(unknown)}, so all files count as its input, and {problem.message}"
+            raise Problem(problem.reason, text) from None
 
     def _whole(self, folder: str) -> None:
         """Take in a folder with everything below it, and what its symlinks lead to."""

@@ -7,7 +7,7 @@ that changed nothing writes nothing. Conditions follow the Kubernetes API conven
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -84,6 +84,8 @@ class Outcome:
     namespace: str
     generation: int
     desired: Revision | None = None
+    attempted: str = ""
+    """The revision that could not be made into a desired state."""
     requested: str | None = None
     problem: Problem | None = None
     """Why the desired revision cannot be had or written; what is applied stays enforced."""
@@ -101,7 +103,6 @@ class Outcome:
     trigger: str = ""
     timeout: float = 300.0
     suspended: bool = False
-    now: datetime | None = field(default=None, compare=False)
 
 
 def stamp(now: datetime) -> str:
@@ -471,7 +472,9 @@ def _conditions(previous: Sequence[Json], o: Outcome, p: Phrase, at: str) -> lis
 
 def _history(previous: Sequence[Json], o: Outcome, p: Phrase, at: str) -> list[Json]:
     result = _result(o, p)
-    if o.desired is None or o.suspended or o.trigger == "Drift" or result is None:
+    if o.desired is None:
+        return _attempts(previous, o, at)
+    if o.suspended or o.trigger == "Drift" or result is None:
         return list(previous)
     latest = previous[0] if previous and previous[0]["revision"] == o.desired.revision else None
     if latest is None or (o.changed and o.trigger == "Spec"):
@@ -482,6 +485,15 @@ def _history(previous: Sequence[Json], o: Outcome, p: Phrase, at: str) -> list[J
         return list(previous)
     changed = int(latest.get("changed") or 0) + o.changed
     return [{**latest, "result": result, "finished": at, "changed": changed}, *previous[1:]]
+
+
+def _attempts(previous: Sequence[Json], o: Outcome, at: str) -> list[Json]:
+    """Add a commit that could not be rendered; one entry for those in a row that fail alike."""
+    reason = str(o.problem.reason) if o.problem else ""
+    if not o.attempted or not reason or (previous and previous[0]["result"] == reason):
+        return list(previous)
+    entry: Json = {"revision": o.attempted, "started": at, "finished": at, "result": reason, "changed": 0}
+    return [{**entry, "trigger": "Commit"}, *previous][:MOST_HISTORY]
 
 
 def _result(o: Outcome, p: Phrase) -> str | None:

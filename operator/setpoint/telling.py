@@ -60,6 +60,7 @@ class Teller:
             namespace=run.key.namespace,
             generation=run.generation,
             desired=Revision(target.revision, target.digest) if target else None,
+            attempted=run.current.revision if run.current and target is None else "",
             requested=requested if self._answered(run, requested) else None,
             problem=run.problem,
             waiting=run.waiting,

@@ -229,6 +229,14 @@ def test_a_symlink_in_the_folder_that_leads_nowhere_good_is_named(
     assert gather(tree, sync_spec(path="p", exclude=[link.removeprefix("p/")])).paths == ("p/x.yaml",)
 
 
+def test_an_unknown_field_is_named_before_an_unrelated_symlink(repo: GitFolder) -> None:
+    repo.put({"p/kustomization.yaml": "resorces: [a.yaml]\n", "p/a.yaml": config("a")})
+    tree = repo.link("elsewhere/x", "/etc/passwd").commit()
+    text = message(tree, Reason.RenderFailed, path="p")
+    assert text.startswith("p/kustomization.yaml: unknown field resorces, so all files count as its input")
+    assert "elsewhere/x is a symlink" in text
+
+
 def test_symlinks_that_multiply_end(repo: GitFolder) -> None:
     for level in range(20):
         repo.put({f"l{level}/x.yaml": config("x")})

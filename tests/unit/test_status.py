@@ -166,3 +166,18 @@ def test_ten_thousand_objects_fit() -> None:
 
     built = status.build({}, outcome(*(state(f"deployment-number-{i:05}") for i in range(10_000))), NOW)
     assert len(json.dumps(built)) < 500_000
+
+
+def test_a_commit_that_cannot_be_rendered_stands_in_the_history_once() -> None:
+    good = status.build({}, outcome(state("a"), trigger="Commit"), NOW)
+    broken = Problem(Reason.RenderFailed, "a.yaml:12: bad")
+    failing = {"desired": None, "complete": False, "problem": broken, "trigger": "Commit"}
+    bad = status.build(good, outcome(state("a"), attempted="main@sha1:2", **failing), NOW)
+    assert [(h["revision"], h["result"]) for h in bad["history"]] == [
+        ("main@sha1:2", "RenderFailed"),
+        (GIT.revision, "Healthy"),
+    ]
+    worse = status.build(bad, outcome(state("a"), attempted="main@sha1:3", **failing), NOW)
+    assert worse["history"] == bad["history"], "a commit elsewhere does not add to it"
+    mended = status.build(worse, outcome(state("a"), trigger="Commit"), NOW)
+    assert [h["result"] for h in mended["history"]] == ["Healthy", "RenderFailed", "Healthy"]
