@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.chart import samples
@@ -222,7 +222,7 @@ syncs = st.fixed_dictionaries(
 ).map(lambda spec: samples.manifest("Sync", spec))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=10, derandomize=True)
 @given(st.lists(sources | syncs, min_size=20, max_size=20))
 def test_model_and_server_agree_on_any_spec(with_crds: Cluster, manifests: list[dict[str, Any]]) -> None:
     """A batch goes through one kubectl: the server's verdict on each is told apart by the name."""

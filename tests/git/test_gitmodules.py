@@ -70,7 +70,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]))
 def test_whatever_git_understands_is_understood_alike(lines: list[str], end: str) -> None:
     data = end.join([*lines, ""]).encode()

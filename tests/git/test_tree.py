@@ -280,7 +280,7 @@ NAMES = st.text(
 ).filter(lambda name: name not in (".", "..") and name.lower() != ".git")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.dictionaries(
         st.tuples(st.sampled_from("abc"), NAMES), st.binary(max_size=20), min_size=1, max_size=6

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.render.conftest import config, sync_spec
 from tests.render.gitfolder import GitFolder
@@ -113,7 +113,7 @@ SPECS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.data())
 def test_a_commit_changes_the_digests_of_those_syncs_alone_that_read_a_changed_file(
     data: st.DataObject,

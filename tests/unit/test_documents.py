@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.cluster import binaries
 
@@ -100,7 +100,7 @@ def test_merge_keys_and_aliases_are_those_of_kubectl(value: str) -> None:
 words = st.text(alphabet="0123456789-+._eExXoObBaAfFnNyYsSiItruTRUlL~:", min_size=1, max_size=12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(
     st.lists(words.filter(lambda word: not word.endswith(":") and word not in "--"), min_size=20, max_size=60)
 )
@@ -118,7 +118,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(st.lists(json_values, max_size=5))
 @example([1.0, -0.0, 1e20, 1e22, 2**63, 2**64, -(2**63), "\ud83d\ude00"])
 def test_any_json_is_typed_as_kubectl_types_it(values: list[Any]) -> None:

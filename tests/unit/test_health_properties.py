@@ -123,13 +123,13 @@ def fit_to_be_shown(verdict: health.Verdict) -> None:
 
 
 @given(obj=st.dictionaries(NAMES | st.text(max_size=8), JSON, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_mapping(obj: dict[str, Any]) -> None:
     fit_to_be_shown(health.evaluate(obj))
 
 
 @given(kind=KINDS, status=JSON, spec=JSON, metadata=JSON)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_status_of_a_known_kind(kind: tuple[str, str], status: Any, spec: Any, metadata: Any) -> None:
     obj = {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, "spec": spec, "status": status}
     before = copy.deepcopy(obj)
@@ -151,7 +151,7 @@ CONDITIONS = st.lists(
 
 
 @given(conditions=CONDITIONS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_order_of_different_conditions_does_not_matter(conditions: list[dict[str, Any]]) -> None:
     once = list({condition["type"]: condition for condition in conditions}.values())
     forth, back = ({"kind": "Thing", "status": {"conditions": order}} for order in (once, once[::-1]))
@@ -159,7 +159,7 @@ def test_the_order_of_different_conditions_does_not_matter(conditions: list[dict
 
 
 @given(text=st.text(max_size=3000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_a_controller_writes_cannot_break_the_line(text: str) -> None:
     ready = {"type": "Ready", "status": "False", "reason": text, "message": text}
     fit_to_be_shown(

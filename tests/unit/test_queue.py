@@ -314,7 +314,7 @@ ANSWERS = st.sampled_from([Result(), Result(), Result(retry=True), Result(after=
 
 
 @given(st.lists(STEPS, max_size=40), st.lists(ANSWERS, max_size=20), st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_add_is_followed_by_a_run_that_begins_after_it(
     steps: list[tuple[str, str, float]], answers: list[Result], workers: int
 ) -> None:
