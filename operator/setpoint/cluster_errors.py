@@ -367,7 +367,7 @@ def _kind_unknown(_error: ApiError, what: Named) -> str:
 
 def _too_large_text(error: ApiError, _what: Named) -> str:
     limit = re.search(r"(?:more than|at most|limit is|vs\.) (\d+)", _all_words(error))
-    return "the object is too large" + (f" (limit {int(limit[1]):,} bytes)" if limit else "")
+    return "the object is too large" + (f" (limit {int(limit[1]):,} bytes)" if limit else "") + "; split it"
 
 
 def _unavailable(error: ApiError) -> str:

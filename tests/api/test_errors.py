@@ -206,7 +206,7 @@ async def test_too_large(api: Cluster, namespace: str) -> None:
         problem = await refused(api, config_map(namespace, "c", a="x" * size))
         assert (problem.reason, problem.message) == (
             Reason.TooLarge,
-            f"ConfigMap/c: the object is too large (limit {limit} bytes)",
+            f"ConfigMap/c: the object is too large (limit {limit} bytes); split it",
         )
         hidden = await refused(api, secret(namespace, stringData={"a": "hunter2" * (size // 7 + 1)}))
         assert hidden.reason is Reason.TooLarge
@@ -407,7 +407,7 @@ async def test_custom_resources(api: Cluster, namespace: str, cluster_wide: Any)
     problem = await until(large, lambda p: p.reason is not Reason.Invalid)
     assert (problem.reason, problem.message) == (
         Reason.TooLarge,
-        "Thing/a: the object is too large (limit 2,097,152 bytes)",
+        "Thing/a: the object is too large (limit 2,097,152 bytes); split it",
     )
 
 

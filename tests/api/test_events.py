@@ -63,6 +63,30 @@ async def test_an_event_says_what_happened_and_repeats_are_counted(
     assert dropped(telemetry) == 0
 
 
+async def test_a_warning_from_a_namespace_that_goes_is_about_the_namespace(
+    api: Cluster, telemetry: Telemetry, namespace: str
+) -> None:
+    held = config_map(namespace, "held")
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    about = (await api.apply(kind(api, "v1", "ConfigMap"), held)).object
+    of = kind(api, "v1", "Namespace")
+    live = await api.get(of, "", namespace)
+    assert live is not None
+    await api.delete(of, "", namespace, uid=live["metadata"]["uid"])
+    events = Events(api, telemetry)
+    events.record(about, "Warning", "Orphaned", "3 objects stay")
+    events.record(about, "Normal", "Pruned", "1 object deleted")
+    await events.close()
+    assert await found(api, namespace) == []
+    (event,) = [e for e in await found(api, "default") if e["involvedObject"]["name"] == namespace]
+    assert (event["type"], event["reason"]) == ("Warning", "Orphaned")
+    assert event["involvedObject"]["kind"] == "Namespace"
+    assert event["message"] == f"ConfigMap {namespace}/held: 3 objects stay"
+    assert dropped(telemetry) == 1
+    release = [{"op": "remove", "path": "/metadata/finalizers"}]
+    await api.patch(kind(api, "v1", "ConfigMap"), namespace, "held", release)
+
+
 async def test_an_event_that_expired_is_made_anew(
     api: Cluster, telemetry: Telemetry, about: Json, namespace: str
 ) -> None:

@@ -8,6 +8,7 @@ TLS ends here, and client certificates with it: log in with a token.
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import ssl
 import threading
@@ -197,7 +198,8 @@ class ApiProxy:
             incoming.method,
             URL(self._endpoint.server.rstrip("/") + incoming.raw_path, encoded=True),
             headers=_forwarded(incoming.headers),
-            data=await incoming.read() if incoming.body_exists else None,
+            # A stream, since aiohttp warns of large bodies as bytes, and warnings are errors.
+            data=io.BytesIO(await incoming.read()) if incoming.body_exists else None,
             allow_redirects=False,
         ) as answer:
             headers = _forwarded(answer.headers)

@@ -88,7 +88,7 @@ TABLE: list[tuple[int, str, Reason, str]] = [
         Reason.KindUnknown,
         "the cluster does not serve kind Deployment (any more)",
     ),
-    (500, "etcdserver: request is too large", Reason.TooLarge, "the object is too large"),
+    (500, "etcdserver: request is too large", Reason.TooLarge, "the object is too large; split it"),
 ]
 
 

@@ -1,0 +1,222 @@
+"""A Sync ends at an awkward moment: nothing of it stays, or everything does and an Event says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.base import Cluster
+from tests.cluster.binaries import ensure
+from tests.cluster.local import LocalCluster
+from tests.e2e.api import Api, Json, condition, is_ready, says
+from tests.e2e.conftest import ROOT, SYSTEM, OperatorProcess, World, config
+from tests.e2e.test_sync import ready_at
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Action, Alter, Hold, Match, Reply, Request, cut
+from tests.servers.githttp import GitHttp
+
+pytestmark = pytest.mark.cluster
+
+NAMES = ("a", "b", "c")
+
+
+def configs(world: World) -> list[str]:
+    """Give the ConfigMaps of the target namespace that are not Kubernetes' own."""
+    found = [o["metadata"]["name"] for o in world.api.list("ConfigMap", world.target)]
+    return [name for name in found if name != "kube-root-ca.crt"]
+
+
+def orphaned(events: list[Json], sync: str = "") -> list[str]:
+    """Give the messages of Events that say a Sync's objects stay."""
+    return [e["message"] for e in events if e["reason"] == "Orphaned" and sync in e["message"]]
+
+
+# --- while it is applying
+
+
+def lost(hold: Hold) -> Action:
+    """Keep requests, and lose their answers in the end: the server did what was asked."""
+
+    async def action(request: Request) -> Reply | Alter | None:
+        await hold(request)
+        return await cut(after=True)(request)
+
+    return action
+
+
+def at_objects(world: World) -> Match:
+    """Match requests for the ConfigMaps of a target namespace."""
+    return lambda r: r.method == "PATCH" and f"/namespaces/{world.target}/configmaps/" in r.path
+
+
+def at_status(world: World) -> Match:
+    """Match status writes of a World's Sync."""
+    return lambda r: r.method == "PATCH" and r.path.endswith(f"{world.namespace}/syncs/app/status")
+
+
+MOMENTS = {
+    "checking": lambda world, r: at_objects(world)(r) and r.is_dry_run,
+    "claiming": lambda world, r: at_status(world)(r),
+    "writing": lambda world, r: at_objects(world)(r) and r.is_write,
+}
+
+
+@pytest.mark.parametrize("answer", ["held", "lost"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_sync_deleted_while_it_applies_leaves_nothing(
+    world: World, proxy: ApiProxy, moment: str, answer: str
+) -> None:
+    world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.until("Source", "src", is_ready)
+    hold = Hold()
+    action: Action = hold if answer == "held" else lost(hold)
+    with proxy.on(lambda r: MOMENTS[moment](world, r), action, times=1):
+        world.sync()
+        assert hold.arrived.wait(30)
+        world.api.delete("Sync", world.namespace, "app")
+        ending = world.until("Sync", "app", lambda o: o is None or "deletionTimestamp" in o["metadata"])
+        assert ending is not None  # the finalizer holds it
+        hold.release()
+        world.until("Sync", "app", lambda o: o is None)
+    assert configs(world) == []
+    assert orphaned(world.events("Orphaned")) == []
+    # A Sync after it finds the place empty, and nothing of the first comes back.
+    world.repo.commit({"next/n.yaml": config("n")}, "Next")
+    world.sync("next", path="next")
+    world.until("Sync", "next", is_ready)
+    assert configs(world) == ["n"]
+
+
+def test_a_sync_made_again_while_it_goes_takes_its_place(world: World, proxy: ApiProxy) -> None:
+    sha = world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.sync()
+    first = world.until("Sync", "app", is_ready)
+    assert first
+    hold = Hold()
+    deletes = f"/namespaces/{world.target}/configmaps/"
+    with proxy.on(lambda r: r.method == "DELETE" and deletes in r.path, hold, times=1):
+        world.api.delete("Sync", world.namespace, "app")
+        assert hold.arrived.wait(30)
+        hold.release()
+        world.until("Sync", "app", lambda o: o is None)
+    world.sync()
+    second = world.until("Sync", "app", ready_at(sha))
+    assert second
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert configs(world) == [*NAMES]
+
+
+# --- when its namespace, or its account, goes
+
+
+def test_a_terminating_namespace_prunes_what_its_sync_has_elsewhere(world: World) -> None:
+    world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    world.api.delete("Namespace", None, world.namespace)
+    world.until("Sync", "app", lambda o: o is None)
+    assert configs(world) == []
+    world.api.until("Namespace", None, world.namespace, lambda o: o is None)
+
+
+def test_a_terminating_namespace_without_identity_orphans(world: World) -> None:
+    world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    world.cluster.kubectl("delete", "clusterrolebinding", f"{world.namespace}-deployer")
+    world.api.delete("Namespace", None, world.namespace)
+    world.until("Sync", "app", lambda o: o is None)
+    assert configs(world) == [*NAMES]
+    # No Event can be made in a namespace that is going, so it is about the namespace, and stands in `default`.
+    world.api.until("Namespace", None, world.namespace, lambda o: o is None)
+    said = orphaned(world.api.list("Event", "default"), f"{world.namespace}/app")
+    assert len(said) == 1
+    assert "3 objects stay in the cluster" in said[0]
+
+
+def test_a_deletion_without_an_account_says_so_and_goes_on_when_it_is_back(world: World) -> None:
+    world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.account("leaver", None)
+    binding = ("leaver", "--clusterrole=admin", f"--serviceaccount={world.namespace}:leaver")
+    world.cluster.kubectl("create", "rolebinding", *binding, "-n", world.target)
+    world.sync(serviceAccountName="leaver")
+    world.until("Sync", "app", is_ready)
+    world.cluster.kubectl("delete", "rolebinding", "leaver", "-n", world.target)
+    world.api.delete("ServiceAccount", world.namespace, "leaver")
+    world.api.delete("Sync", world.namespace, "app")
+    sync = world.until("Sync", "app", says("ServiceAccountNotFound", f"{world.namespace}/leaver"))
+    assert "deletion" in condition(sync)["message"]
+    assert len(sync["status"]["inventory"][0]["names"]) == len(NAMES)
+    assert configs(world) == [*NAMES]
+    assert orphaned(world.events("Orphaned")) == []
+    world.account("leaver", None)
+    world.until("Sync", "app", says("Forbidden", "leaver"))
+    world.cluster.kubectl("create", "rolebinding", *binding, "-n", world.target)
+    world.until("Sync", "app", lambda o: o is None)
+    assert configs(world) == []
+
+
+# --- when the CRD goes
+
+
+@pytest.fixture
+def own_world(local_cluster: LocalCluster, tmp_path: Path) -> Iterator[World]:
+    """A World with a cluster and an operator of its own."""
+    command: list[Any] = [
+        ensure("helm")["helm"],
+        "install",
+        "setpoint",
+        ROOT / "charts/setpoint",
+        "-n",
+        SYSTEM,
+    ]
+    command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", local_cluster.kubeconfig]
+    subprocess.run(command, check=True, capture_output=True)
+    token = local_cluster.service_account_token(SYSTEM, "setpoint")
+    operator = OperatorProcess(local_cluster.kubeconfig_for(token), tmp_path)
+    with GitHttp(tmp_path / "git") as git:
+        operator.start()
+        try:
+            yield World(local_cluster, Api(local_cluster), git)
+        finally:
+            operator.stop()
+
+
+def crds(cluster: Cluster) -> str:
+    """Give the manifests of our CRDs as they are in the cluster, to make them again."""
+    found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
+    ours = [c for c in found if c["spec"]["group"] == "setpoint.dev"]
+    bare = [{**c, "metadata": {"name": c["metadata"]["name"]}, "status": None} for c in ours]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": bare})
+
+
+def test_a_crd_that_goes_takes_no_object_with_it(own_world: World) -> None:
+    world = own_world
+    sha = world.repo.commit({f"{n}.yaml": config(n, k="1") for n in NAMES}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    uids = [world.get("ConfigMap", n)["metadata"]["uid"] for n in NAMES]
+    manifests = crds(world.cluster)
+    world.api.delete("CustomResourceDefinition", None, "syncs.setpoint.dev")
+    world.api.until("CustomResourceDefinition", None, "syncs.setpoint.dev", lambda o: o is None)
+    assert [world.get("ConfigMap", n)["metadata"]["uid"] for n in NAMES] == uids
+    said = orphaned(world.events("Orphaned"))
+    assert ["CRD" in text for text in said] == [True]
+    # Whoever installs again finds the same objects held again.
+    world.cluster.kubectl("apply", "-f", "-", input=manifests)
+    world.cluster.kubectl("wait", "--for=condition=Established", "crd/syncs.setpoint.dev")
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    assert [world.get("ConfigMap", n)["metadata"]["uid"] for n in NAMES] == uids
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": "hand"}})
+    world.until("ConfigMap", "a", lambda o: o["data"] == {"k": "1"})
