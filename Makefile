@@ -18,12 +18,12 @@ $(STAMP): requirements-dev.lock pyproject.toml
 setup: $(STAMP) ## install the locked dependencies into .venv
 
 fmt: setup ## format the code
-	@$(VENV)/bin/ruff check -q --fix operator tests || true
-	@$(VENV)/bin/ruff format operator tests
+	@$(VENV)/bin/ruff check -q --fix operator tests image || true
+	@$(VENV)/bin/ruff format operator tests image
 
 lint: setup ## formatting and lint rules
-	@$(VENV)/bin/ruff format --check operator tests
-	@$(VENV)/bin/ruff check operator tests
+	@$(VENV)/bin/ruff format --check operator tests image
+	@$(VENV)/bin/ruff check operator tests image
 
 type: setup ## mypy, strict
 	@$(VENV)/bin/mypy
@@ -51,8 +51,8 @@ test: check ## everything, against a real API server and real Git servers
 demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
 
-cluster-up: setup ## a local Kubernetes; the last line is KUBECONFIG=<path>
-	@$(PY) -m tests.cluster up $(if $(NAME),--name $(NAME))
+cluster-up: setup ## a local Kubernetes, with NODE=1 one that runs containers; the last line is KUBECONFIG=<path>
+	@$(PY) -m tests.cluster up $(if $(NAME),--name $(NAME)) $(if $(NODE),--node)
 
 cluster-down: setup ## remove every local Kubernetes
 	@$(PY) -m tests.cluster down $(if $(NAME),--name $(NAME))

@@ -47,14 +47,24 @@ TOOL = {
     "kube-apiserver": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
     "kube-controller-manager": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     "kube-scheduler": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    "kube-proxy": Tool("kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
+    "kubelet": Tool("kubernetes", "k8s.io/kubernetes/cmd/kubelet"),
+    "containerd": Tool("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+    "containerd-shim-runc-v2": Tool(
+        "containerd", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"
+    ),
+    "ctr": Tool("containerd", "github.com/containerd/containerd/v2/cmd/ctr"),
     "etcd": Tool("etcd", "go.etcd.io/etcd/server/v3"),
     "helm": Tool("helm", "helm.sh/helm/v3/cmd/helm"),
     "kustomize": Tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
     "kwok": Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     "kind": Tool("kind", "sigs.k8s.io/kind"),
 }
-# kind is needed only where Docker answers, and is built on demand there.
-DEFAULT = tuple(name for name in TOOL if name != "kind")
+NODE = ("kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr")
+# kind is needed only where Docker answers, the others only where a node can run: built on demand.
+DEFAULT = tuple(name for name in TOOL if name not in {"kind", *NODE})
+# Snapshotters that need C libraries or kernel features of their own.
+TAGS = {"containerd": "no_btrfs,no_zfs,no_devmapper"}
 
 
 def cache() -> Path:
@@ -102,7 +112,8 @@ def _flags(family: str) -> list[str]:
         major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
         stamp = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor}
         link += [f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items()]
-    return ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(link)]
+    tags = [f"-tags={TAGS[family]}"] if family in TAGS else []
+    return ["-mod=readonly", "-trimpath", "-buildvcs=false", *tags, "-ldflags", " ".join(link)]
 
 
 def _digest(family: str) -> str:
@@ -178,7 +189,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print `name=path` for each name (all but kind when there is none)."""
+    """Print `name=path` for each name (what every machine can run when there is none)."""
     try:
         for name in arguments or (*DEFAULT, "kubectl"):
             print(f"{name}={ensure(name)[name]}", flush=True)

@@ -14,6 +14,8 @@ from tests.cluster.pki import Authority, Pair, key_pair
 
 STAGES = Path(__file__).with_name("kwok-stages.yaml")
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+SERVICE_ADDRESS = "10.96.0.1"  # the first of the range of Services
+NODE_NAME = "node-0"
 FAKE_NODE_NAME = "kwok-node-0"
 FAKE_NODE = f"""
 apiVersion: v1
@@ -33,6 +35,7 @@ class Layout:
     api_port: int
     etcd_port: int
     peer_port: int
+    address: str = "127.0.0.1"  # where the API server listens; with a node, where its pods reach it
 
     @property
     def pki(self) -> Path:
@@ -42,7 +45,7 @@ class Layout:
     @property
     def server(self) -> str:
         """URL of the API server."""
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.address}:{self.api_port}"
 
     def pair(self, name: str) -> Pair:
         """Certificate and key of that name."""
@@ -56,13 +59,17 @@ class Layout:
 def write_credentials(layout: Layout) -> None:
     """Everything that must exist before the first component starts."""
     authority = Authority(layout.pki)
-    authority.server("apiserver", "127.0.0.1", "localhost", "kubernetes.default.svc")
+    addresses = dict.fromkeys((layout.address, "127.0.0.1", SERVICE_ADDRESS))
+    authority.server("apiserver", *addresses, "localhost", "kubernetes.default.svc")
     key_pair(layout.pki, "service-account")
     # Extension API servers trust the front proxy alone; it must not be the CA of ordinary clients.
     Authority(layout.pki, "front-proxy-ca").client("front-proxy-client", "front-proxy-client")
     endpoint = kubeconfig.Endpoint(layout.server, authority.certificate.read_bytes())
     people = {"admin": ("setpoint-admin", "system:masters")}
-    parts = {name: (f"system:{name}",) for name in ("kube-controller-manager", "kube-scheduler")}
+    parts: dict[str, tuple[str, ...]] = {
+        name: (f"system:{name}",) for name in ("kube-controller-manager", "kube-scheduler")
+    }
+    parts |= {"kube-proxy": ("system:kube-proxy",), "kubelet": (f"system:node:{NODE_NAME}", "system:nodes")}
     for name, (user, *groups) in {**people, **parts, "kwok": ("kwok", "system:masters")}.items():
         login = kubeconfig.certificate_user(authority.client(name, user, *groups))
         kubeconfig.write(layout.kubeconfig(name), endpoint, login)
@@ -92,9 +99,10 @@ def apiserver(layout: Layout) -> list[str]:
     return [
         str(binaries.ensure("kube-apiserver")["kube-apiserver"]),
         f"--etcd-servers=http://127.0.0.1:{layout.etcd_port}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",  # refuses to publish a loopback address, every 10 s
+        f"--bind-address={layout.address}",
+        f"--advertise-address={layout.address}",
+        # A loopback address cannot be published: it would be refused every 10 s.
+        *(["--endpoint-reconciler-type=none"] if layout.address.startswith("127.") else _for_node(layout)),
         f"--secure-port={layout.api_port}",
         f"--tls-cert-file={pki / 'apiserver.crt'}",
         f"--tls-private-key-file={pki / 'apiserver.key'}",
@@ -113,6 +121,17 @@ def apiserver(layout: Layout) -> list[str]:
         "--service-cluster-ip-range=10.96.0.0/16",  # a /24 is full after 254 Services
         "--allow-privileged=true",
         "--profiling=false",
+    ]
+
+
+def _for_node(layout: Layout) -> list[str]:
+    """Logs and exec through the kubelet; webhooks and extension servers by the address of their pods."""
+    admin = layout.pair("admin")
+    return [
+        f"--kubelet-client-certificate={admin.certificate}",
+        f"--kubelet-client-key={admin.key}",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--enable-aggregator-routing=true",
     ]
 
 

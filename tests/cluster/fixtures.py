@@ -11,6 +11,7 @@ import pytest
 from tests.cluster import provide
 from tests.cluster.base import Cluster
 from tests.cluster.local import LocalCluster
+from tests.cluster.node import unavailable
 from tests.cluster.processes import interrupt_on_sigterm
 
 _NUMBERS = itertools.count()
@@ -32,6 +33,25 @@ def kwok_cluster() -> Iterator[Cluster]:
         pytest.skip("needs a fake node, which a cluster from $KUBECONFIG is not given")
     with provide(kwok=True) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def node_cluster() -> Iterator[LocalCluster]:
+    """Shared as well; here containers run, on a real node, of images that `load` gave it. Mark tests with `node`."""
+    interrupt_on_sigterm()
+    require_node()
+    with LocalCluster(node=True) as started:
+        yield started
+
+
+def require_node() -> None:
+    """Skip the test where no node can run; in CI, as root, that is a failure."""
+    if os.environ.get("SETPOINT_TEST_CLUSTER") == "kubeconfig":
+        pytest.skip("needs a node of this machine, and a cluster from $KUBECONFIG is asked for")
+    if reason := unavailable():
+        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+            pytest.fail(f"CI as root must be able to run a node: {reason}")
+        pytest.skip(reason)
 
 
 @pytest.fixture

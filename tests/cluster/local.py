@@ -1,6 +1,7 @@
-"""A real Kubernetes control plane as plain child processes: no Docker, no root, ready in seconds.
+"""A real Kubernetes control plane as plain child processes: no Docker, ready in seconds.
 
-In: which extras to run. Out: a `Cluster` whose API server is the real one, with etcd and the controllers.
+In: which extras to run. Out: a `Cluster` whose API server is the real one, with etcd and the controllers. Only a real
+node needs root.
 Everything lives in one temporary folder and dies with the process that started it.
 """
 
@@ -12,10 +13,14 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 from tests.cluster import binaries, components
+from tests.cluster import node as nodes
 from tests.cluster.base import Cluster
+from tests.cluster.node import Node
+from tests.cluster.nodespace import Network
 from tests.cluster.processes import Child, until
 from tests.cluster.workspace import Workspace, is_free
 
@@ -30,11 +35,17 @@ ACCOUNTS = (
 class LocalCluster(Cluster):
     """etcd, kube-apiserver and kube-controller-manager.
 
-    `scheduler` adds kube-scheduler; `kwok` adds a fake node as well, on which every pod becomes Ready.
+    `scheduler` adds kube-scheduler; `kwok` adds a fake node as well, on which every pod becomes Ready; `node` adds a real
+    one, which runs containers of images that `load` gave it.
     """
 
-    def __init__(self, *, scheduler: bool = False, kwok: bool = False) -> None:
-        self._extras = [*(["kube-scheduler"] if scheduler or kwok else []), *(["kwok"] if kwok else [])]
+    def __init__(self, *, scheduler: bool = False, kwok: bool = False, node: bool = False) -> None:
+        self._extras = [
+            *(["kube-scheduler"] if scheduler or kwok or node else []),
+            *(["kwok"] if kwok else []),
+        ]
+        self._with_node = node
+        self._node: Node | None = None
         self._children: dict[str, Child] = {}
         self._workspace: Workspace | None = None
         self._owner = 0
@@ -43,14 +54,20 @@ class LocalCluster(Cluster):
         """Start everything and wait until the API is ready and controllers work; if that fails, undo it."""
         names = ("etcd", "kube-apiserver", "kube-controller-manager", *self._extras)
         binaries.ensure(*names)  # may take minutes once, and must not count as starting
+        if self._with_node:
+            self._ensure_node()
         workspace = self._workspace = Workspace()
         self._owner = os.getpid()
         atexit.register(self.stop)
         self.folder = workspace.path
-        self._layout = components.Layout(self.folder, *(workspace.port() for _ in range(3)))
+        ports = [workspace.port() for _ in range(3)]
+        network = Network(workspace.network()) if self._with_node else None
+        self._layout = components.Layout(self.folder, *ports, *([network.host] if network else []))
         self.kubeconfig = self._layout.kubeconfig("admin")
         try:
             components.write_credentials(self._layout)
+            if network:
+                self._prepare_node(network)
             self._start_components()
         except BaseException:
             self.stop()
@@ -62,6 +79,9 @@ class LocalCluster(Cluster):
         if self._workspace is None or os.getpid() != self._owner:  # a fork owns nothing
             return
         atexit.unregister(self.stop)
+        if self._node is not None:
+            self._node.stop()
+            self._node = None
         for name in sorted(
             self._children, key="etcd".__eq__
         ):  # etcd last: without it, kube-apiserver lingers
@@ -69,10 +89,27 @@ class LocalCluster(Cluster):
         self._workspace.close()
         self._workspace = None
 
+    def load(self, archive: Path) -> None:
+        """Give an image archive (OCI or Docker) to the node."""
+        assert self._node, "only a cluster with a node holds images"
+        self._node.load(archive)
+
+    @property
+    def node(self) -> Node:
+        """The real node."""
+        assert self._node, "this cluster was started without a node"
+        return self._node
+
+    @property
+    def host(self) -> str:
+        """An address of this machine that pods of the node can reach: bind test servers to it."""
+        return self._layout.address
+
     @property
     def pids(self) -> dict[str, int]:
         """Component -> process id, of what runs now."""
-        return {name: child.pid for name, child in self._children.items() if child.running}
+        children = {**self._children, **(self._node.children if self._node else {})}
+        return {name: child.pid for name, child in children.items() if child.running}
 
     def logs(self, component: str) -> str:
         """Everything that one component wrote."""
@@ -89,7 +126,10 @@ class LocalCluster(Cluster):
 
     def start_apiserver(self) -> None:
         """Start kube-apiserver and wait until it is ready."""
-        self._wait(lambda: is_free(self._layout.api_port), f"port {self._layout.api_port} given back")
+        self._wait(
+            lambda: is_free(self._layout.api_port, self._layout.address),
+            f"port {self._layout.api_port} given back",
+        )
         self._run("kube-apiserver", components.apiserver(self._layout))
         self._wait(self._ready, "ready kube-apiserver")
 
@@ -114,7 +154,24 @@ class LocalCluster(Cluster):
         if "kwok" in self._extras:
             self.kubectl("create", "--filename=-", input=components.FAKE_NODE)
             self._run("kwok", components.kwok(self._layout.kubeconfig("kwok")))
-            self._wait(self._node_ready, "ready node")
+            self._wait(lambda: self._node_ready(components.FAKE_NODE_NAME), "ready node")
+        if self._node is not None:
+            self._start_node(self._node)
+
+    def _ensure_node(self) -> None:
+        if reason := nodes.unavailable():
+            raise RuntimeError(reason)
+        nodes.ensure()
+
+    def _prepare_node(self, network: Network) -> None:
+        authority = self._layout.pki / "ca.crt"
+        self._node = Node(self.folder / "node", network, self._layout.kubeconfig, authority)
+        self._node.prepare()
+
+    def _start_node(self, node: Node) -> None:
+        node.start()
+        children = (*self._children.values(), *node.children.values())
+        until(lambda: self._node_ready(components.NODE_NAME), "ready node", START_SECONDS, children)
 
     def _run(self, name: str, command: list[str]) -> None:
         self._children[name] = Child(name, command, self.folder / f"{name}.log")
@@ -130,11 +187,9 @@ class LocalCluster(Cluster):
         # /readyz remembers what it last heard from etcd; a single object is always read from there.
         return self._answers("/readyz") and self._answers("/api/v1/namespaces/kube-system")
 
-    def _node_ready(self) -> bool:
-        condition = '{.status.conditions[?(@.type=="Ready")].status}'
-        return (
-            self.kubectl("get", "node", components.FAKE_NODE_NAME, f"--output=jsonpath={condition}") == "True"
-        )
+    def _node_ready(self, name: str) -> bool:
+        condition = '--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+        return self.kubectl("get", "node", name, "--ignore-not-found", condition) == "True"
 
     def _answers(self, path: str) -> bool:
         context = ssl.create_default_context(cafile=self._layout.pki / "ca.crt")

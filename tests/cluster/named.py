@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster import binaries
+from tests.cluster import node as nodes
 from tests.cluster.local import LocalCluster
 from tests.cluster.processes import until
 from tests.cluster.workspace import is_locked, sweep
@@ -65,6 +66,11 @@ class State:
         return self.folder / "with-kwok"
 
     @property
+    def node(self) -> Path:
+        """There if containers run; the process by whose namespaces the node is found."""
+        return self.folder / "node.pid"
+
+    @property
     def running(self) -> bool:
         """Whether a supervisor lives."""
         return is_locked(self.lock)
@@ -82,21 +88,32 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in _root().glob("*/supervisor.lock"))
 
 
-def up(name: str, *, kwok: bool = False) -> Path:
+def up(name: str, *, kwok: bool = False, node: bool = False) -> Path:
     """Start the cluster unless it runs; its kubeconfig. Raises NamedClusterError, BuildError."""
     files = state(name)
     extra = ("kube-scheduler", "kwok") if kwok else ()
     binaries.ensure("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", *extra)
+    if node:
+        _ensure_node()
     with _alone():
         if files.running:
-            if kwok and not files.kwok.exists():
-                raise NamedClusterError(f"cluster {name} runs without kwok: `down --name {name}` first")
             until(files.kubeconfig.exists, f"kubeconfig of cluster {name}", START_SECONDS)
+            for what, wanted, mark in (("kwok", kwok, files.kwok), ("a node", node, files.node)):
+                if wanted and not mark.exists():
+                    raise NamedClusterError(f"cluster {name} runs without {what}: `down --name {name}` first")
             return files.kubeconfig
         shutil.rmtree(files.folder, ignore_errors=True)
         files.folder.mkdir(mode=0o700, parents=True)
-        _start(files, name, kwok=kwok)
+        _start(files, name, [*(["--kwok"] if kwok else []), *(["--node"] if node else [])])
     return files.kubeconfig
+
+
+def load(name: str, archive: Path) -> None:
+    """Give an image archive to the node of the cluster. Raises NamedClusterError, ProcessError."""
+    files = state(name)
+    if not files.running or not files.node.exists():
+        raise NamedClusterError(f"there is no cluster {name} with a node: `up --name {name} --node` first")
+    nodes.load(int(files.node.read_text()), archive)
 
 
 def down(name: str) -> bool:
@@ -111,7 +128,7 @@ def down(name: str) -> bool:
     return existed
 
 
-def supervise(name: str, *, kwok: bool) -> None:
+def supervise(name: str, *, kwok: bool, node: bool) -> None:
     """Own the cluster until SIGTERM or SIGINT; runs in the supervisor's process."""
     files = state(name)
     with files.lock.open("ab") as lock:
@@ -120,16 +137,24 @@ def supervise(name: str, *, kwok: bool) -> None:
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        with LocalCluster(kwok=kwok) as cluster:
+        with LocalCluster(kwok=kwok, node=node) as cluster:
             if kwok:
                 files.kwok.touch()
+            if node:
+                files.node.write_text(str(cluster.node.init))
             partial = files.folder / ".kubeconfig"
             shutil.copy(cluster.kubeconfig, partial)
             partial.rename(files.kubeconfig)
             stopped.wait()
 
 
-def _start(files: State, name: str, *, kwok: bool) -> None:
+def _ensure_node() -> None:
+    if reason := nodes.unavailable():
+        raise NamedClusterError(reason)
+    nodes.ensure()
+
+
+def _start(files: State, name: str, options: list[str]) -> None:
     command = [
         sys.executable,
         "-m",
@@ -137,7 +162,7 @@ def _start(files: State, name: str, *, kwok: bool) -> None:
         "supervise",
         "--name",
         name,
-        *(["--kwok"] if kwok else []),
+        *options,
     ]
     with files.log.open("ab") as log:
         process = subprocess.Popen(

@@ -17,10 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.cluster import cgroups
+
 # Below the kernel's range for outgoing connections: a client that retries against a stopped server inside
 # of that range can, by TCP's simultaneous open, end up connected to itself.
 PORTS = range(20000, 29999)
 PORT_LOCKS = "ports"
+NETWORKS = range(1, 255)
 
 
 class Workspace:
@@ -51,21 +54,36 @@ class Workspace:
             lock.close()
         raise RuntimeError("no free port on loopback")
 
+    def network(self) -> int:
+        """A number that no other workspace has, from which the addresses of a node follow; until `close`."""
+        reserved = _default_root() / PORT_LOCKS
+        reserved.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in NETWORKS:
+            lock = _try_lock(reserved / f"network-{number}")
+            if lock is None:
+                continue
+            # The kernel takes away the interface of a node that was killed, but not at once.
+            if not Path(f"/sys/class/net/setpoint{number}").exists():
+                self._ports.append(lock)
+                return number
+            lock.close()
+        raise RuntimeError("no free network for a node")
+
     def close(self) -> None:
-        """Remove the folder and give the ports back."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder, and the control group of a node; give ports and networks back."""
+        _remove(self.path)
         for lock in (*self._ports, self._lock):
             if lock is not None:
                 lock.close()
         self._ports = []
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of loopback now."""
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on this port of that address now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
@@ -116,4 +134,14 @@ def _sweep(root: Path) -> None:
     for folder in root.glob("*/"):
         # A folder without a lock is what an interrupted sweep left: making one and locking it is one step for others.
         if folder.name != PORT_LOCKS and not is_locked(folder / "owner.lock"):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def cgroup(folder: Path) -> str:
+    """The control group that belongs to a workspace, if a node runs in it."""
+    return f"setpoint-{folder.name}"
+
+
+def _remove(folder: Path) -> None:
+    cgroups.remove(cgroup(folder))
+    shutil.rmtree(folder, ignore_errors=True)
