@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from setpoint import names
 from setpoint.discovery import Kind
@@ -53,6 +54,26 @@ def stamped(manifest: Manifest, oid: ObjectId, stamp: Stamp) -> Manifest:
     return {**manifest, "metadata": meta}
 
 
+def as_stored(manifest: Manifest) -> Manifest:
+    """Give a Secret with its write-only `stringData` as the `data` that the server makes of it.
+
+    The server keeps no owner of what came by `stringData`: a key that leaves Git would stay, and one that somebody
+    edited would look like an addition of theirs. What is no map of texts is left for the server to refuse.
+    """
+    texts = manifest.get("stringData")
+    data = manifest.get("data") or {}
+    if (manifest["apiVersion"], manifest["kind"]) != ("v1", "Secret") or not _is_of_texts(texts):
+        return manifest
+    if not isinstance(data, dict):
+        return manifest
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {**{k: v for k, v in manifest.items() if k != "stringData"}, "data": {**data, **encoded}}
+
+
+def _is_of_texts(value: object) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
 def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
     """Give (group, kind) -> namespaced for the CRDs among the documents."""
     scopes: dict[tuple[str, str], bool] = {}
@@ -87,7 +108,7 @@ def complete(
         if problem is not None:
             bad.append((oid, problem))
             continue
-        manifest = stamped(_with_namespace(d.manifest, oid.namespace), oid, stamp)
+        manifest = stamped(_with_namespace(as_stored(d.manifest), oid.namespace), oid, stamp)
         good.append(Desired(oid, manifest, digest(manifest), d.where, kind))
     return good, bad
 

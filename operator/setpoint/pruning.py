@@ -43,20 +43,23 @@ class Pruner:
         decision = plan.prune(frozenset(inventory), desired, live, run.key, wanted, policy)
         run.refused = decision.message
         removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
-        self._note(run, inventory, decision, removed)
+        self._note(run, live, decision, removed)
 
     def _note(
-        self, run: Run, inventory: Mapping[ObjectId, str], decision: plan.Prune, removed: Removed
+        self, run: Run, live: Mapping[ObjectId, Observed], decision: plan.Prune, removed: Removed
     ) -> None:
+        inventory = run.inventory
+
+        def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
+            verdict = live[oid].verdict if oid in live else None
+            return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
+
         run.pruned = removed.deleted
         run.kept = {o: inventory[o] for o in (*decision.refuse, *removed.left) if o in inventory}
         run.extra += [
-            *(_state(o, inventory, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
-            *(
-                _state(o, inventory, SyncState.WAITING, Reason.PruneWaiting, m)
-                for o, m in removed.pending.items()
-            ),
-            *(_state(o, inventory, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
+            *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
+            *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
+            *(say(o, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
         ]
         run.retry = run.retry or bool(removed.failed)
         self._let_go(run, {**decision.release, **removed.gone})
@@ -89,12 +92,6 @@ class Pruner:
             return seen
         obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=run.user)
         return observe(obj, oid, self._people) if obj is not None else None
-
-
-def _state(
-    oid: ObjectId, inventory: Mapping[ObjectId, str], sync: SyncState, reason: Reason, message: str
-) -> ObjectState:
-    return ObjectState(oid, inventory[oid], sync, reason, message)
 
 
 def _wanted(oid: ObjectId, version: str, by: object) -> ObjectState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
@@ -161,3 +163,24 @@ spec:
     world.until(
         "Deployment", "d", lambda o: o and not o["spec"]["template"]["spec"]["containers"][0].get("env")
     )
+
+
+def secret(**texts: str) -> str:
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": texts}
+    return json.dumps(body)
+
+
+def test_a_secret_in_plain_text_is_held_key_by_key(world: World) -> None:
+    world.repo.commit({"s.yaml": secret(user="ana", password="correct-horse")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    patch = json.dumps({"data": {"password": "YmF0dGVyeQ==", "extra": "eA=="}})
+    world.cluster.kubectl("patch", "secret/s", "--type=merge", f"--patch={patch}", "-n", world.target)
+    held = {"user": "YW5h", "password": "Y29ycmVjdC1ob3JzZQ=="}
+    world.until("Secret", "s", lambda o: o and o["data"] == held)
+    sync = world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 1)
+    assert "correct-horse" not in json.dumps(sync)
+    sha = world.repo.commit({"s.yaml": secret(user="ana")}, "No password any more")
+    world.until("Sync", "app", ready_at(sha))
+    assert world.get("Secret", "s")["data"] == {"user": "YW5h"}
