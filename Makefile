@@ -2,6 +2,9 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+PURE := tests/unit tests/golden/test_golden.py
+# Most tests wait for a server most of the time. One file stays with one worker, and each worker has its own cluster.
+PARALLEL := -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
 
@@ -36,17 +39,17 @@ generate: setup ## CRDs, chart schema and reference docs from the models
 
 coverage: setup ## unit tests, with the coverage gate on the pure modules
 	@$(VENV)/bin/coverage erase
-	@$(VENV)/bin/coverage run -m pytest -q tests/unit
+	@$(VENV)/bin/coverage run -m pytest -q $(PURE)
 	@$(PY) tests/coverage_gate.py
 
 check: lint type layers coverage ## format, lint, types, layers, generated files, coverage gate
 	@$(PY) -m setpoint.generate --check
 
 unit: setup ## the pure tests alone: seconds
-	@$(PY) -m pytest -q tests/unit
+	@$(PY) -m pytest -q $(PURE)
 
 test: check ## everything, against a real API server and real Git servers
-	@$(PY) -m pytest --durations=15
+	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
 
 demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
