@@ -126,6 +126,9 @@ class Operator:
         self._waits = False
         for task in (waiting, stopping):
             task.cancel()
+        await asyncio.gather(waiting, stopping, return_exceptions=True)
+        if not waiting.cancelled():
+            waiting.result()  # whoever failed to take the lease must not go on as if it had
         if not stop.is_set():
             self._tasks.append(asyncio.create_task(self._stop_when_lost(stop)))
 

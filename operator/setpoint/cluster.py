@@ -273,6 +273,7 @@ class Cluster:
         namespace: str | None = None,
         label_selector: str | None = None,
         metadata_only: bool = False,
+        name: str | None = None,
     ) -> AsyncGenerator[tuple[str, Json], None]:
         """Give (ADDED | MODIFIED | DELETED | BOOKMARK, object) after that version; close it with `aclosing`.
 
@@ -280,7 +281,7 @@ class Cluster:
         the stream raises ApiError; 410 means that the version is too old: list again.
         """
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the load
-        what = Selection(kind, namespace, label_selector, metadata_only)
+        what = Selection(kind, namespace, label_selector, metadata_only, name)
         request = requests.watch(what, resource_version=resource_version, seconds=seconds)
         stream = self._transport.stream(request, seconds=seconds, silence=SILENCE_SECONDS)
         async with aclosing(stream) as lines:

@@ -1,6 +1,7 @@
 """Leader election on a Lease (coordination.k8s.io/v1), with fencing (shell).
 
-A takeover waits a full lease since the record last changed as seen here, and never trusts another's clock.
+A takeover waits a full lease since the record last changed as seen here, and never trusts another's clock. Who
+waits watches the record, so a lease that is given up passes on at once.
 A forced apply always wins, so a stale leader must be kept from writing: every write asks the fence first, and
 no request outlives it. The fence counts from before the renewal was sent, so it closes before others' wait ends.
 """
@@ -13,6 +14,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 SAFE_SHARE = 0.8
 """The share of a lease after which its holder stops writing."""
+
+CLOCK_STEP = 0.01
+"""Seconds by which a timer may be early."""
 
 Spec = dict[str, Any]
 
@@ -90,14 +95,17 @@ class Lease:
         self._answered = -math.inf
 
     def reachable(self) -> bool:
-        """Tell whether the API server answered about the lease within the last lease: who waits could take over."""
-        return self._clock() - self._answered <= self.duration
+        """Tell whether the API server told of the lease lately: who waits could take over.
+
+        Who waits watches the record, and asks for it when a lease went by without news.
+        """
+        return self._clock() - self._answered <= 2 * self.duration
 
     async def acquire(self, cluster: Cluster) -> None:
         """Wait until the lease is held; then keep renewing it in the background."""
         free = cluster.fenced(None)
-        while not await self._attempt(free):  # noqa: ASYNC110 - a lease that runs out sends no event
-            await asyncio.sleep(self.duration / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        while not await self._attempt(free):
+            await self._chance(free)
         log.info(
             "this process leads", extra={"lease": f"{self.namespace}/{self.name}", "holder": self.holder}
         )
@@ -116,9 +124,49 @@ class Lease:
         if not held or self._record is None:
             return
         try:
-            await self._write(cluster.fenced(None), self._record, {**self._record.spec, "holderIdentity": ""})
+            await self._given_up(cluster.fenced(None), self._record)
         except ApiError as error:
             log.warning("the lease was not released, others wait until it ends", extra={"error": str(error)})
+
+    async def _given_up(self, cluster: Cluster, record: Record) -> None:
+        """Take our name out of the record, also if it is newer than we know: a renewal may have lost its answer."""
+        now: Record | None = record
+        while now is not None and now.holder == self.holder:
+            if await self._write(cluster, now, {**now.spec, "holderIdentity": ""}):
+                return
+            now = await self._read(cluster)
+
+    async def _chance(self, cluster: Cluster) -> None:
+        """Return when the record has become nobody's, or a lease went by without a change of it.
+
+        Also after a while when it cannot be watched, so that it is asked for then.
+        """
+        try:
+            async with asyncio.timeout(self._left()) as limit:
+                if self._record is not None and await self._freed(cluster, self._record.version, limit):
+                    return
+        except TimeoutError:
+            return
+        except ApiError as error:
+            log.info("the lease cannot be watched now", extra={"error": str(error)})
+        await asyncio.sleep(self.duration / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+
+    async def _freed(self, cluster: Cluster, version: str, limit: asyncio.Timeout) -> bool:
+        """Follow the record; True once it is nobody's or gone, False when the stream ends."""
+        kind = _kind(cluster)
+        stream = cluster.watch(kind, resource_version=version, namespace=self.namespace, name=self.name)
+        async with aclosing(stream) as events:
+            async for event, found in events:
+                self._answered = self._clock()
+                if event == "DELETED" or (event != "BOOKMARK" and self._free(_record(found))):
+                    return True
+                limit.reschedule(asyncio.get_running_loop().time() + self._left())
+        return False
+
+    def _left(self) -> float:
+        """Give the seconds after which the record, unless it changes, counts as free; a bit more than that."""
+        lasts = self._lasts(self._record) if self._record else self.duration
+        return max(0.0, self._since + lasts - self._clock()) + CLOCK_STEP
 
     async def _renew(self, cluster: Cluster) -> None:
         pause = self.duration / 3
@@ -126,7 +174,9 @@ class Lease:
             while True:
                 await asyncio.sleep(min(pause, max(0.0, self.fence.remaining())))
                 self.fence()
-                pause = self.duration / (3 if await self._attempt(cluster) else 15)
+                began = self._clock()
+                due = began + self.duration / (3 if await self._attempt(cluster) else 15)
+                pause = max(0.0, due - self._clock())
                 if self._record is not None and self._record.holder != self.holder:
                     break
         except Fenced:
@@ -163,12 +213,14 @@ class Lease:
         now = self._clock()
         if self._record is None or self._record.version != found.version:
             self._record, self._since = found, now
-        lasts = float(found.spec.get("leaseDurationSeconds") or self.duration)
-        return found.holder in ("", self.holder) or now - self._since > lasts
+        return found.holder in ("", self.holder) or now - self._since > self._lasts(found)
+
+    def _lasts(self, record: Record) -> float:
+        return float(record.spec.get("leaseDurationSeconds") or self.duration)
 
     async def _read(self, cluster: Cluster) -> Record | None:
         found = await cluster.get(_kind(cluster), self.namespace, self.name)
-        return Record(found["metadata"]["resourceVersion"], found.get("spec") or {}) if found else None
+        return _record(found) if found else None
 
     async def _won(self, cluster: Cluster, record: Record) -> bool:
         now = _now()
@@ -195,7 +247,7 @@ class Lease:
             if error.status in (404, 409, 422):
                 return False
             raise
-        self._record = Record(answer["metadata"]["resourceVersion"], answer["spec"])
+        self._record = _record(answer)
         self._since = self._clock()
         return True
 
@@ -219,8 +271,12 @@ class Lease:
             if error.status == 409:
                 return False
             raise
-        self._record = Record(answer["metadata"]["resourceVersion"], answer["spec"])
+        self._record = _record(answer)
         return True
+
+
+def _record(found: dict[str, Any]) -> Record:
+    return Record(found["metadata"]["resourceVersion"], found.get("spec") or {})
 
 
 def _kind(cluster: Cluster) -> Kind:

@@ -118,7 +118,13 @@ RELEASE = Role(
             ("create",),
             "Leader election; RBAC cannot restrict the creation to a name.",
         ),
-        Rule(("coordination.k8s.io",), ("leases",), ("get", *WRITE), "Leader election.", (LEASE,)),
+        Rule(
+            ("coordination.k8s.io",),
+            ("leases",),
+            ("get", "watch", *WRITE),
+            "Leader election: who waits watches the lease, so that one that is given up passes on at once.",
+            (LEASE,),
+        ),
         Rule(
             ("",), ("secrets",), ("get",), "The key that turns values of Secrets into hashes.", (KEY_SECRET,)
         ),

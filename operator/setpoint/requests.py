@@ -134,12 +134,13 @@ def delete(
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects of a kind to list or to watch, and whether their metadata is enough."""
+    """Which objects of a kind to list or to watch (`name`: one alone), and whether their metadata is enough."""
 
     kind: Kind
     namespace: str | None = None
     label_selector: str | None = None
     metadata_only: bool = False
+    name: str | None = None
 
 
 def page(what: Selection, user: str | None, *, limit: int, token: str | None) -> Request:
@@ -175,7 +176,9 @@ def watch(what: Selection, *, resource_version: str, seconds: int) -> Request:
 
 
 def _selector(what: Selection) -> dict[str, str]:
-    return {"labelSelector": what.label_selector} if what.label_selector else {}
+    labels = {"labelSelector": what.label_selector} if what.label_selector else {}
+    # RBAC's resourceNames let a list or watch pass that selects by this field.
+    return {**labels, "fieldSelector": f"metadata.name={what.name}"} if what.name else labels
 
 
 def _target(path: str, query: Mapping[str, str], *, dry_run: bool = False) -> str:

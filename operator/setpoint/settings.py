@@ -139,7 +139,9 @@ class Settings(BaseModel):
     )
     lease_name: str = Field("setpoint", min_length=1, description="The name of the lease.")
     lease_duration: Seconds = Field(
-        15.0, ge=3, description="How long a lease lasts; a takeover waits that long."
+        10.0,
+        ge=3,
+        description="How long a lease lasts; after a crash the takeover waits that long, after a clean stop not at all.",
     )
     hmac_secret: str = Field(
         "setpoint-redaction-key",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import pytest
 from tests.api.objects import Json, gone, kind
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import cut, reply
+from tests.servers.apirules import Request, cut, reply
 
 from setpoint.cluster import ApiError, Cluster, Fenced
 from setpoint.lease import SAFE_SHARE, Lease
@@ -104,6 +105,101 @@ async def test_a_release_lets_the_next_in_at_once(api: Cluster, namespace: str) 
     assert not first.lost.is_set(), "given up is not lost"
 
 
+def is_lease_watch(request: Request) -> bool:
+    return request.is_watch and "/leases" in request.path
+
+
+async def waits(lease: Lease, via: Cluster, proxy: ApiProxy) -> asyncio.Task[None]:
+    """Start to acquire; returns when the record is watched."""
+    task = asyncio.create_task(lease.acquire(via))
+    await asyncio.to_thread(proxy.wait_for, lambda r: is_lease_watch(r) and r.status == 200)
+    return task
+
+
+async def test_who_waits_is_told_of_a_release_and_polls_nothing(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    """With a lease this long, and a clock that stands still, nothing but the event can bring it."""
+    first = Lease(namespace, NAME, "one", 3000)
+    second = Lease(namespace, NAME, "two", 3000, clock=Clock())
+    assert await attempt(first, api)
+    task = await waits(second, proxied, api_proxy)
+    for _ in range(3):
+        assert await attempt(first, api)
+    first._renewal = asyncio.create_task(asyncio.sleep(0))
+    await first.release(api)
+    async with asyncio.timeout(30):
+        await task
+    of_lease = [("WATCH" if r.is_watch else r.method) for r in api_proxy.requests if "/leases" in r.path]
+    assert of_lease == ["GET", "WATCH", "GET", "PATCH"]
+    spec = await record(api, namespace)
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("two", 1)
+    await second.release(api)
+
+
+async def test_who_waits_sees_a_renewal_and_takes_what_is_not_renewed(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    """A takeover comes a lease after the last renewal that was seen, and not before."""
+    first, second = Lease(namespace, NAME, "one", 6), Lease(namespace, NAME, "two", 6)
+    await first.acquire(api)
+    task = await waits(second, proxied, api_proxy)
+    before = (await record(api, namespace))["renewTime"]
+    async with asyncio.timeout(30):
+        while (renewed := (await record(api, namespace))["renewTime"]) == before:
+            await asyncio.sleep(0.1)
+    assert first._renewal is not None
+    first._renewal.cancel()  # as if it had been killed
+    async with asyncio.timeout(60):
+        await task
+    spec = await record(api, namespace)
+    assert spec["holderIdentity"] == "two"
+    waited = datetime.fromisoformat(spec["acquireTime"]) - datetime.fromisoformat(renewed)
+    assert waited.total_seconds() > 6
+    asked = [r.method for r in api_proxy.requests if "/leases" in r.path and not r.is_watch]
+    assert asked == ["GET", "GET", "PATCH"], "nothing was asked while it was renewed"
+    await second.release(api)
+
+
+async def test_who_cannot_watch_asks_now_and_then(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    first, second = Lease(namespace, NAME, "one", 3), Lease(namespace, NAME, "two", 3)
+    await first.acquire(api)
+    api_proxy.on(is_lease_watch, reply(403, b"{}"))
+    task = asyncio.create_task(second.acquire(proxied))
+    await asyncio.to_thread(api_proxy.wait_for, lambda r: is_lease_watch(r) and r.ended, 2)
+    await first.release(api)
+    async with asyncio.timeout(60):
+        await task
+    await second.release(api)
+
+
+async def test_a_record_that_is_deleted_under_who_waits_is_taken_a_lease_later(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    first, second = Lease(namespace, NAME, "one", 3), Lease(namespace, NAME, "two", 3)
+    assert await attempt(first, api)
+    task = await waits(second, proxied, api_proxy)
+    await gone(api, kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME)
+    async with asyncio.timeout(60):
+        await task
+    assert first.fence.remaining() < 0
+    assert (await record(api, namespace))["holderIdentity"] == "two"
+    await second.release(api)
+
+
+async def test_a_release_counts_though_the_last_renewal_lost_its_answer(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    lease = Lease(namespace, NAME, "one", 15)
+    await lease.acquire(proxied)
+    api_proxy.on(lambda r: r.method == "PATCH", cut(after=True), times=1)
+    assert not await attempt(lease, proxied)
+    await lease.release(proxied)
+    assert (await record(api, namespace))["holderIdentity"] == ""
+
+
 async def test_a_deleted_record_is_not_free_for_who_knew_its_holder(api: Cluster, namespace: str) -> None:
     clock = Clock()
     first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15, clock=clock)
@@ -174,10 +270,10 @@ async def test_who_waits_is_reachable_for_as_long_as_the_api_server_answers(
     assert not await attempt(second, proxied)
     assert second.reachable()
     rule = api_proxy.on(lambda r: "leases" in r.path, reply(503, b"{}"))
-    clock.now += 10
+    clock.now += 20
     assert not await attempt(second, proxied)
     assert second.reachable(), "one failure is not an outage"
-    clock.now += 10
+    clock.now += 20
     assert not second.reachable()
     rule.remove()
     assert await attempt(first, api), "the other still holds it"

@@ -23,7 +23,7 @@ def test_defaults() -> None:
     assert found.admin_namespaces == ("setpoint-system",)
     assert found.cache_dir == "/home/ana/.cache/setpoint"
     assert found.render_memory == 512 * 2**20
-    assert found.lease_duration == 15
+    assert found.lease_duration == 10
 
 
 def test_what_is_set_wins() -> None:

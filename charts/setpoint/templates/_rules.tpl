@@ -52,11 +52,11 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   verbs: ["create"]
-# Leader election.
+# Leader election: who waits watches the lease, so that one that is given up passes on at once.
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   resourceNames: [{{ include "setpoint.fullname" . | quote }}]
-  verbs: ["get", "patch"]
+  verbs: ["get", "watch", "patch"]
 # The key that turns values of Secrets into hashes.
 - apiGroups: [""]
   resources: ["secrets"]
