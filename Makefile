@@ -6,7 +6,8 @@ PURE := tests/unit tests/golden/test_golden.py
 # Most tests wait for a server most of the time. One file stays with one worker, and each worker has its own cluster.
 PARALLEL := -n 2 --dist loadfile
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
+BENCH := $(PY) -m tests.bench
+.PHONY: help setup demo bench check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ test: check ## everything, against a real API server and real Git servers
 
 demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
+
+bench: setup ## the figures of the budgets on a fresh cluster: N=100, IDLE=60 (seconds), COMPARE=file
+	@$(BENCH) --n $(or $(N),100) $(if $(IDLE),--idle $(IDLE)) $(if $(COMPARE),--compare $(COMPARE))
 
 cluster-up: setup ## a local Kubernetes, with NODE=1 one that runs containers; the last line is KUBECONFIG=<path>
 	@$(PY) -m tests.cluster up $(if $(NAME),--name $(NAME)) $(if $(NODE),--node)

@@ -1,0 +1,67 @@
+"""The pure parts of the bench: what it counts, what it reads from /proc, and what it says of a budget."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.bench import counting, report, tree, workload
+from tests.bench.report import Figure
+
+METRICS = """
+# TYPE apiserver_flowcontrol_dispatched_requests_total counter
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="bench-write",priority_level="workload-low"} 12
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="bench-lease",priority_level="workload-low"} 7
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="bench-event",priority_level="workload-low"} 1
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="exempt",priority_level="exempt"} 900
+apiserver_request_total{code="200",dry_run="All",group="apps",resource="deployments",verb="APPLY"} 3
+apiserver_request_total{code="201",dry_run="All",group="",resource="services",verb="APPLY"} 1
+apiserver_request_total{code="200",dry_run="",group="",resource="services",verb="APPLY"} 50
+"""
+
+
+def test_requests_are_counted_by_kind_and_dry_runs_are_no_writes() -> None:
+    counts = counting.read(METRICS)
+    assert counts == {"write": 8, "dry-run": 4, "lease": 7, "event": 1}
+    assert (counting.total(counts), counting.writes(counts)) == (13, 9)
+
+
+def test_each_request_of_the_operator_meets_a_schema() -> None:
+    made = counting.schemas(["someone"])
+    order = [s["spec"]["matchingPrecedence"] for s in made]
+    assert order == sorted(order)
+    assert {s["metadata"]["name"] for s in made} == {f"bench-{name}" for name in counting.RULES}
+    assert made[-2]["spec"]["rules"][0]["resourceRules"][0]["verbs"] == ["*"]
+
+
+def test_cpu_counts_reaped_children_and_names_with_blanks() -> None:
+    assert tree.ticks("7 (a (b) c) S 1 7 7 0 -1 0 0 0 0 0 11 22 33 44 20 0") == 110
+    assert tree.pss("Rss: 9 kB\nPss:  5 kB\nPss_Anon: 3 kB\n") == 5120
+
+
+def test_a_tree_is_a_process_with_all_below_it() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
+        while len(tree.descendants(parent.pid)) < 2:
+            assert parent.poll() is None
+        assert tree.memory_bytes(parent.pid) > 0
+        parent.communicate(b"\n")
+    assert tree.descendants(os.getpid())[0] == os.getpid()
+
+
+def test_a_budget_is_met_or_exceeded_by_so_much() -> None:
+    figures = (Figure("a", "A", "s", 2), Figure("b", "  B", "", 0), Figure("c", "C"), Figure("d", "D", "", 1))
+    lines = report.table(figures, {"a": 3.0, "b": 0, "c": 12.34})
+    assert lines[2:] == [
+        "| A | 3 s | <= 2 s | **over by 50 %** |",
+        "| &emsp;B | 0 | <= 0 | met |",
+        "| C | 12.3 |  |  |",
+    ]
+    assert report.comparison(figures, {"a": 2, "c": 1}, {"a": 3})[2:] == ["| A | 2 s | 3 s | +50 % |"]
+
+
+def test_the_workload_is_four_objects_and_one_sync() -> None:
+    kinds = sorted(o["kind"] for o in workload.objects("x"))
+    assert kinds == ["Deployment", "Ingress", "Service", "ServiceAccount"]
+    assert len(workload.repository(3)) == 12
