@@ -159,6 +159,7 @@ def test_rights_are_those_of_the_table(helm: Helm) -> None:
         ("coordination.k8s.io/leases", "create", ""),
         ("coordination.k8s.io/leases", "get", "setpoint"),
         ("coordination.k8s.io/leases", "patch", "setpoint"),
+        ("coordination.k8s.io/leases", "watch", "setpoint"),
         ("/secrets", "get", "setpoint-redaction-key"),
         ("/serviceaccounts", "get", "setpoint-admin"),
         ("/serviceaccounts", "impersonate", "setpoint-admin"),

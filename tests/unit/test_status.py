@@ -181,3 +181,10 @@ def test_a_commit_that_cannot_be_rendered_stands_in_the_history_once() -> None:
     assert worse["history"] == bad["history"], "a commit elsewhere does not add to it"
     mended = status.build(worse, outcome(state("a"), trigger="Commit"), NOW)
     assert [h["result"] for h in mended["history"]] == ["Healthy", "RenderFailed", "Healthy"]
+
+
+def test_drift_that_is_only_reported_is_logged_and_not_counted_as_corrected() -> None:
+    seen = Correction(oid("web"), "apps/v1", "kubectl", None, "2026-01-02T03:04:05.000Z", None, ())
+    told = status.build({}, outcome(state("web", sync=SyncState.OUT_OF_SYNC), corrections=(seen,)), NOW)
+    assert told["summary"]["corrected"] == 0
+    assert [entry["manager"] for entry in told["driftLog"]] == ["kubectl"]
