@@ -271,7 +271,7 @@ class Operator:
         return await self._syncs.reconcile(key)
 
     async def close(self) -> None:
-        """End in order: no new work, then Events, lease and connections."""
+        """End in order: no new work, then Events, answers to what was written, lease and connections."""
         self._works = False
         for task in self._tasks:
             task.cancel()
@@ -281,5 +281,6 @@ class Operator:
         self._renderer.close()
         await self.git.close()
         if self.lease is not None:
+            await self.cluster.settled()
             await self.lease.release(self._connection)
         await self._connection.close()

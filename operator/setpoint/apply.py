@@ -114,7 +114,7 @@ class Applier:
                 raise Problem(Reason.Contested, f"{d.id.label()} belongs to Sync {owner}")
             if checked.change.action is Action.ADOPT and checked.live is not None:
                 await self._keep_adopted(checked)
-            sent = checked.sent or d.manifest
+            sent = existing(checked.sent or d.manifest, checked.live)
             obj = (await self._cluster.apply(kind, sent, user=who.user)).object
             if checked.change.action is Action.PATCH:
                 obj = await self._without_additions(d, obj)
@@ -316,6 +316,17 @@ class Applier:
         if result.waiting is None and objects:
             label = objects[0].id.label(self._who.key.namespace)
             result.waiting = Problem(Reason.Waiting, f"{label} waits: {why}")
+
+
+def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
+    """Give the manifest as it may be applied to the object that was looked at, and to no other that has its name.
+
+    The server refuses it (409) if that object is gone, instead of making it anew: a write that comes late, whoever
+    leads by then, brings nothing back.
+    """
+    if live is None:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
 
 
 def _last_first(item: tuple[fields.Path, Any]) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ class Cluster:
         self._transport = transport
         self._fence = fence
         self._field_validation = field_validation
-        self._known = _Known()
+        self._shared = _Shared()
 
     @classmethod
     async def connect(
@@ -83,15 +83,23 @@ class Cluster:
     def fenced(self, fence: Fence | None) -> Cluster:
         """Give the same connection and the same kinds, with another fence around writes, or none."""
         other = Cluster(self._transport, fence=fence, field_validation=self._field_validation)
-        other._known = self._known
+        other._shared = self._shared
         return other
+
+    async def settled(self) -> None:
+        """Wait for the answers to all fenced writes, also to those whose callers have gone."""
+        while writes := self._shared.writes:
+            await asyncio.wait(writes)
 
     async def login(self) -> Json:
         """Give how we are let in, in the words of `kopf.ConnectionInfo`, which is asked again when this expires."""
         return await self._transport.endpoint.login()
 
     async def close(self) -> None:
-        """Close all connections, also of `fenced` ones."""
+        """Close all connections, also of `fenced` ones; writes that are under way end unanswered."""
+        for write in self._shared.writes:
+            write.cancel()
+        await asyncio.gather(*self._shared.writes, return_exceptions=True)
         await self._transport.close()
 
     # --- kinds
@@ -105,9 +113,9 @@ class Cluster:
             pairs = discovery.legacy_versions(core, groups)
             answers = await asyncio.gather(*(self._legacy(*pair) for pair in pairs))
             catalog = discovery.from_legacy(dict(zip(pairs, answers, strict=True)))
-        catalog = catalog.after(self._known.catalog)
-        changed = catalog != self._known.catalog
-        self._known.catalog = catalog
+        catalog = catalog.after(self._shared.catalog)
+        changed = catalog != self._shared.catalog
+        self._shared.catalog = catalog
         return changed
 
     async def _discovered(self, path: str) -> Json:
@@ -127,19 +135,19 @@ class Cluster:
     @property
     def broken_groups(self) -> frozenset[str]:
         """API groups of which a version did not answer, so that its kinds may be out of date."""
-        return frozenset(group for group, _ in self._known.catalog.broken)
+        return frozenset(group for group, _ in self._shared.catalog.broken)
 
     def kind(self, api_version: str, kind: str) -> Kind | None:
         """Give a kind at exactly that version; None if the cluster does not serve it."""
-        return self._known.catalog.kind(api_version, kind)
+        return self._shared.catalog.kind(api_version, kind)
 
     def kind_of_group(self, group: str, kind: str) -> Kind | None:
         """Give a kind at the version that the server prefers."""
-        return self._known.catalog.preferred(group, kind)
+        return self._shared.catalog.preferred(group, kind)
 
     def listable(self) -> tuple[Kind, ...]:
         """Give all kinds, each once at the preferred version, that can be listed and deleted."""
-        first = {(k.group, k.kind): k for k in reversed(self._known.catalog.kinds)}
+        first = {(k.group, k.kind): k for k in reversed(self._shared.catalog.kinds)}
         return tuple(k for k in first.values() if {"list", "delete"} <= k.verbs)
 
     async def version(self) -> str:
@@ -170,7 +178,10 @@ class Cluster:
         dry_run: bool = False,
         force: bool = True,
     ) -> Written:
-        """Server-side apply as field manager `setpoint`; a dry run gives what the server would make of it."""
+        """Server-side apply as field manager `setpoint`; a dry run gives what the server would make of it.
+
+        A manifest with a uid is for that object: ApiError 409 if it is gone, or another has its name.
+        """
         request = requests.apply(
             kind,
             manifest,
@@ -179,7 +190,10 @@ class Cluster:
             force=force,
             dry_run=dry_run,
         )
-        response = await self._write(request, dry_run=dry_run)
+        try:
+            response = await self._write(request, dry_run=dry_run)
+        except ApiError as error:
+            raise _uid_conflict(error) from None
         warnings = warning_texts(response.warnings, secret=request.secret)
         return Written(_received(_parsed(response), kind), response.status == 201, warnings)
 
@@ -292,15 +306,34 @@ class Cluster:
                 yield event["type"], _received(event["object"], kind)
 
     async def _write(self, request: Request, *, dry_run: bool = False) -> Response:
-        # A dry run changes nothing, so it needs no leader.
-        return await self._transport.send(request, None if dry_run else self._fence)
+        if dry_run or self._fence is None:  # a dry run changes nothing, so it needs no leader
+            return await self._transport.send(request)
+        # Not ended with its caller: whether the server did it would be unknown when the leadership is given up.
+        sending = asyncio.create_task(self._transport.send(request, self._fence))
+        self._shared.writes.add(sending)
+        sending.add_done_callback(self._shared.answered)
+        return await asyncio.shield(sending)
 
 
 @dataclass(slots=True)
-class _Known:
-    """What discovery found; shared by the fenced views of one connection."""
+class _Shared:
+    """What the fenced views of one connection share: the kinds, and the fenced writes under way."""
 
     catalog: Catalog = field(default_factory=Catalog)
+    writes: set[asyncio.Task[Response]] = field(default_factory=set)
+
+    def answered(self, write: asyncio.Task[Response]) -> None:
+        """Forget a write; its error, if any, is its caller's, who may have gone."""
+        self.writes.discard(write)
+        if not write.cancelled():
+            write.exception()
+
+
+def _uid_conflict(error: ApiError) -> ApiError:
+    """Give a wrong uid of an object that exists as what it is; the server says that a uid is immutable."""
+    if error.status == 422 and any(cause.field == "metadata.uid" for cause in error.causes):
+        return ApiError(409, "Conflict", "another object has this name now")
+    return error
 
 
 def _uncounted(_verb: str, _code: int) -> None:

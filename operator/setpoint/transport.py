@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+import socket
 import ssl
+import struct
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from setpoint.cluster_errors import ApiError, error_of
@@ -85,6 +89,36 @@ class Response:
     warnings: tuple[str, ...]
 
 
+_USED: ContextVar[list[asyncio.Transport]] = ContextVar("connections that the present request was given")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections that can be given up for good, and notes in `_USED` which one a request got."""
+
+    async def connect(self, *arguments: Any, **named: Any) -> Connection:
+        connection = await super().connect(*arguments, **named)
+        if connection.transport is not None:
+            _USED.get().append(connection.transport)
+        return connection
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """Make a socket that forgets at its end what it has not delivered.
+
+    By default the kernel would go on to deliver it for minutes after we, or even the process, gave up; to a server
+    that was out of reach meanwhile, a write of a former leader would come long after its lease.
+    """
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return made
+
+
+def _give_up(connections: list[asyncio.Transport]) -> None:
+    """End connections at once: closing politely would first deliver what is buffered, and wait for the peer."""
+    for connection in connections:
+        connection.abort()
+
+
 class Transport:
     """A connection to one API server; `close()` it at the end. `count(verb, code)` is called for each answer."""
 
@@ -96,8 +130,9 @@ class Transport:
         self._count = count
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=0,
+                socket_factory=_socket,
                 ssl=endpoint.tls or True,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 # Older Pythons leak TLS connections whose peer never answers the shutdown; newer ones need no help.
@@ -175,6 +210,8 @@ class Transport:
         self, request: Request, target: str, limits: aiohttp.ClientTimeout, *, renew: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = await self._headers(request, renew=renew)
+        used: list[asyncio.Transport] = []
+        _USED.set(used)
         try:
             async with self._session.request(
                 request.method,
@@ -189,8 +226,12 @@ class Transport:
                 self._count(request.verb, response.status)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _give_up(used)
             self._count(request.verb, 0)
             raise _unanswered(error, self.endpoint.server) from None
+        except asyncio.CancelledError:
+            _give_up(used)
+            raise
 
     async def _headers(self, request: Request, *, renew: bool) -> dict[str, str]:
         headers = {"Accept": request.accept}

@@ -14,9 +14,10 @@ import pytest
 from tests.api.objects import config_map, deployment, gone, kind
 from tests.cluster.base import Cluster as Environment
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Reply, Request, cut, reply
+from tests.servers.apirules import Hold, Reply, Request, cut, reply
 
 from setpoint import names
+from setpoint.apply import existing
 from setpoint.cluster import ApiError, Cluster, Fenced, Kind
 from setpoint.requests import Selection
 
@@ -289,6 +290,47 @@ async def test_a_request_ends_with_the_leadership(
     assert (caught.value.status, caught.value.reason) == (0, "Timeout")
     assert rule.hits == 1
     rule.remove()
+
+
+async def test_an_apply_with_a_uid_makes_nothing_anew(api: Cluster, namespace: str) -> None:
+    """What `apply.existing` relies on: the object that was looked at, or none."""
+    of, manifest = kind(api, "v1", "ConfigMap"), config_map(namespace, "c", a="1")
+    made = (await api.apply(of, manifest)).object
+    late = existing(config_map(namespace, "c", a="2"), made)
+    again = (await api.apply(of, late)).object
+    assert (again["data"], again["metadata"]["uid"]) == ({"a": "2"}, made["metadata"]["uid"])
+    assert "f:uid" not in str(again["metadata"]["managedFields"])
+    await gone(api, of, namespace, "c")
+    with pytest.raises(ApiError) as caught:
+        await api.apply(of, late)
+    assert (caught.value.status, caught.value.transient) == (409, True)
+    assert await api.get(of, namespace, "c") is None
+    other = (await api.apply(of, manifest)).object
+    with pytest.raises(ApiError) as caught:
+        await api.apply(of, late)
+    assert (caught.value.status, caught.value.transient) == (409, True)
+    assert (await api.get(of, namespace, "c") or {})["data"] == other["data"]
+
+
+async def test_a_write_whose_caller_went_is_waited_for(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    """So that who gives up the leadership knows that nothing of his comes later."""
+    of, hold = kind(proxied, "v1", "ConfigMap"), Hold()
+    api_proxy.on(lambda r: r.is_write, hold)
+    writer = proxied.fenced(Fence(30))
+    caller = asyncio.create_task(writer.apply(of, config_map(namespace, "c")))
+    await asyncio.to_thread(hold.arrived.wait, 30)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    settled = asyncio.create_task(writer.settled())
+    assert await api.get(of, namespace, "c") is None
+    assert not settled.done()
+    hold.release()
+    async with asyncio.timeout(30):
+        await settled
+    assert await api.get(of, namespace, "c") is not None
+    await writer.settled()
 
 
 async def test_too_many_requests_are_sent_again_after_the_pause(
