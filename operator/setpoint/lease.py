@@ -174,9 +174,7 @@ class Lease:
             while True:
                 await asyncio.sleep(min(pause, max(0.0, self.fence.remaining())))
                 self.fence()
-                began = self._clock()
-                due = began + self.duration / (3 if await self._attempt(cluster) else 15)
-                pause = max(0.0, due - self._clock())
+                pause = self.duration / (3 if await self._attempt(cluster) else 15)
                 if self._record is not None and self._record.holder != self.holder:
                     break
         except Fenced:

@@ -27,10 +27,10 @@ _NUMBERS = itertools.count()
 
 
 class OperatorProcess:
-    """`python -m setpoint run`; start and stop as often as a test wants."""
+    """`python -m setpoint run`; start and stop as often as a test wants. `variables` add to its environment."""
 
-    def __init__(self, kubeconfig: Path, folder: Path) -> None:
-        self.folder, self._kubeconfig = folder, kubeconfig
+    def __init__(self, kubeconfig: Path, folder: Path, **variables: str) -> None:
+        self.folder, self._kubeconfig, self._variables = folder, kubeconfig, variables
         self.log = folder / "operator.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +45,7 @@ class OperatorProcess:
             "SETPOINT_PROBE_PORT": "0",
             "SETPOINT_LOG_FORMAT": "text",
             "SETPOINT_LEASE_DURATION": "15s",
+            **self._variables,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -146,6 +147,14 @@ class World:
     def events(self, reason: str) -> list[Json]:
         return [e for e in self.api.list("Event", self.namespace) if e["reason"] == reason]
 
+    def remove(self) -> None:
+        """Delete the Syncs, and the namespaces without waiting for their end."""
+        for sync in self.api.list("Sync", self.namespace):
+            if "deletionTimestamp" not in sync["metadata"]:
+                self.api.delete("Sync", self.namespace, sync["metadata"]["name"])
+        for name in (self.target, self.namespace):
+            self.cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
 
 def config(name: str, **data: str) -> str:
     """Give a ConfigMap as JSON, which is YAML (a bare `y` would be a boolean there)."""
@@ -212,8 +221,4 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
 def world(installed: Cluster, api: Api, git: GitHttp, operator: OperatorProcess) -> Iterator[World]:
     made = World(installed, api, git)
     yield made
-    for sync in api.list("Sync", made.namespace):
-        if "deletionTimestamp" not in sync["metadata"]:
-            api.delete("Sync", made.namespace, sync["metadata"]["name"])
-    for name in (made.target, made.namespace):
-        installed.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    made.remove()
