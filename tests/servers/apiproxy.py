@@ -11,6 +11,7 @@ import asyncio
 import io
 import itertools
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Mapping
@@ -32,6 +33,7 @@ T = TypeVar("T")
 CHUNK = 1 << 16
 LARGEST_BODY = 1 << 26
 WAIT_SECONDS = 30
+TURNS_TO_CLOSE = 5
 _NUMBERS = itertools.count()
 # RFC 9110 section 7.6.1, and what describes one connection. Bodies are not compressed, so that rules can read them.
 HOP_BY_HOP = frozenset(
@@ -151,7 +153,12 @@ class ApiProxy:
         authority = self._endpoint.ca.decode() if self._endpoint.ca else None
         upstream = ssl.create_default_context(cadata=authority)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=upstream),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=upstream,
+                # See transport.py: what is left half-way would wait for the server's goodbye, longer than this loop runs.
+                enable_cleanup_closed=sys.version_info < (3, 12, 7),
+            ),
             timeout=aiohttp.ClientTimeout(total=None),
             headers={"Accept-Encoding": "identity"},  # else aiohttp asks for gzip, which no client here did
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
@@ -170,6 +177,8 @@ class ApiProxy:
         await self._abort(lambda _each: True)
         await self._runner.cleanup()
         await self._session.close()
+        for _ in range(TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
     async def _abort(self, match: Match) -> None:
         for number, incoming in list(self._open.items()):
