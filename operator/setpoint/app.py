@@ -171,6 +171,7 @@ class Operator:
         await self.relist()
         self.telemetry.depth("source", lambda: len(self.source_queue))
         self.telemetry.depth("sync", lambda: len(self.sync_queue))
+        self.telemetry.tasks("operator", asyncio.get_running_loop())
         lease = self.lease
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
         for queue in (self.source_queue, self.sync_queue):

@@ -36,7 +36,8 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
         return kopf.ConnectionInfo(**await asyncio.wrap_future(answer))
 
     @kopf.on.startup(registry=registry)
-    def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+    async def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        operator.telemetry.tasks("watch", asyncio.get_running_loop())
         settings.persistence.finalizer = f"{names.GROUP}/never-set-by-kopf"
         settings.posting.enabled = False
         settings.peering.standalone = True

@@ -150,7 +150,7 @@ def metrics_page(metrics: Iterable[tuple[str, str, Sequence[str], str]]) -> str:
     rows = [(_code(name), kind, ", ".join(map(_code, labels)), text) for name, kind, labels, text in metrics]
     return _page(
         "Metrics",
-        "Served at `/metrics` on port 8080, in the Prometheus text format.",
+        "Served at `/metrics` on port 8080, in the Prometheus text format, with `process_*` of the Prometheus client besides.",
         table(("metric", "type", "labels", "meaning"), rows),
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -67,6 +67,12 @@ METRICS = (
     ),
     Metric("setpoint_queue_depth", Gauge, "Keys that wait for a worker.", ("queue",)),
     Metric("setpoint_leader", Gauge, "Whether this process holds the lease."),
+    Metric(
+        "setpoint_tasks",
+        Gauge,
+        "Asynchronous tasks that exist, by event loop: `operator`, and `watch` of Sources and Syncs.",
+        ("loop",),
+    ),
 )
 
 
@@ -75,6 +81,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._counters = {m.name: self._made(m, Counter) for m in METRICS if m.type is Counter}
         self._gauges = {m.name: self._made(m, Gauge) for m in METRICS if m.type is Gauge}
         self._histograms = {m.name: self._made(m, Histogram) for m in METRICS if m.type is Histogram}
@@ -126,6 +133,10 @@ class Telemetry:
     def depth(self, queue: str, length: Callable[[], int]) -> None:
         """Have the depth of a queue read whenever metrics are."""
         self._gauges["setpoint_queue_depth"].labels(queue).set_function(length)
+
+    def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the tasks of an event loop counted whenever metrics are read."""
+        self._gauges["setpoint_tasks"].labels(name).set_function(lambda: len(asyncio.all_tasks(loop)))
 
     def leader(self, holds: Callable[[], bool]) -> None:
         """Have it read whether this process holds the lease whenever metrics are."""

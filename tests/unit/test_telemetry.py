@@ -37,6 +37,9 @@ def everything(telemetry: Telemetry) -> None:
     telemetry.ready("Sync", "team", "shop", ready=True)
     telemetry.depth("sync", lambda: 4)
     telemetry.leader(lambda: True)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    telemetry.tasks("operator", loop)
 
 
 def test_every_metric_of_the_table_can_happen_and_no_other() -> None:
