@@ -41,6 +41,8 @@ class Identity:
     abort: bool
     create_namespace: str | None
     secret_key: bytes
+    keep_ours: bool = False
+    """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Applier:
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
         change = plan.judge(d, live, predicted.object, who.key, who.rules, who.people)
+        if change.ours and who.keep_ours:
+            change = Change(d.id, Action.KEEP)
         return Checked(d, change, live, sent, predicted.object, predicted.warnings)
 
     # --- writing

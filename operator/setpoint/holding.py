@@ -67,6 +67,7 @@ class Holder:
         run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
         if run.pending and (words := self._dependency(run)):
             run.waiting = Problem(Reason.DependencyNotReady, words)
+            self._pruner.hand_over(run, target)
             await self._enforce(run, good)
             return
         await self._converge(run, target, loaded)
@@ -77,6 +78,8 @@ class Holder:
         if run.complete:
             memory.good = target
             await self._pruner.prune(run, target, self.remover(run))
+        elif not failed:
+            self._pruner.hand_over(run, target)
 
     async def _watch(self, run: Run, target: Target) -> None:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""
@@ -213,6 +216,8 @@ class Holder:
             for r in good.refs
             if view.needs(r)
             and r.id not in run.contested
+            and r.id not in run.released
+            and self._p.claims.owner(r.id) in (None, run.key)
             and (view.held(r) or (whole and r.id not in run.memory.baselines))
         }
         if not drifted:
@@ -220,7 +225,8 @@ class Holder:
         loaded = await self._manifests(run, good)
         chosen = [d for d in loaded if d.id in drifted]
         run.memory.trigger = "Drift"
-        result = await self._applier(run, abort=False).converge(chosen, loaded, _no_claim)
+        applier = self._applier(run, abort=False, keep_ours=True)
+        result = await applier.converge(chosen, loaded, _no_claim)
         self._ledger.absorb(run, result, {d.id: d for d in chosen}, enforced=True)
 
     async def _manifests(self, run: Run, target: Target) -> Sequence[Desired]:
@@ -228,7 +234,7 @@ class Holder:
             raise NotYet
         return (await self._targets.manifests(run.sync, run.current, target, run.stamp)).desired
 
-    def _applier(self, run: Run, *, abort: bool) -> Applier:
+    def _applier(self, run: Run, *, abort: bool, keep_ours: bool = False) -> Applier:
         spec = run.sync.spec
         who = Identity(
             run.key,
@@ -241,6 +247,7 @@ class Holder:
             abort,
             spec.target_namespace if spec.create_namespace else None,
             self._p.secret_key,
+            keep_ours,
         )
         return Applier(self._p.cluster, self._p.live, self._limit, who)
 

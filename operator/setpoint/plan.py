@@ -68,6 +68,8 @@ class Change:
     manager: str | None = None
     was: Any = None
     """The live value at the path of the first operation, where that is a scalar."""
+    ours: bool = False
+    """Whether what differs was written by us and by nobody since: a newer commit, before a crash."""
 
 
 # --- whose is it ----------------------------------------------------------------------------------
@@ -286,7 +288,21 @@ def judge(
         additions,
         culprit(live, patch, additions),
         value_at(live, shown[0]["path"]) if shown else None,
+        bool(patch) and not additions and written_by_us(live, patch),
     )
+
+
+def written_by_us(live: Mapping[str, Any], patch: Sequence[Operation]) -> bool:
+    """Tell whether we own every differing field that is there: whoever else had written one would own it now.
+
+    A field that is missing leaves no trace, so a patch that only adds is not taken for our own work.
+    """
+    entry = fields.own_entry(live["metadata"].get("managedFields") or ())
+    there = [op["path"] for op in patch if op["op"] != "add"]
+    if entry is None or not there:
+        return False
+    owned = fields.pointers(live, entry.get("fieldsV1") or {})
+    return all(any(_overlap(p, o) for o in owned) for p in there) and culprit(live, patch, ()) is None
 
 
 def value_at(obj: Any, path: str) -> str | int | float | bool | None:
@@ -354,7 +370,7 @@ def prune(
         elif seen.owner != me:
             release[oid] = f"belongs to Sync {seen.owner} now" if seen.owner else "no longer names this Sync"
         elif oid in wanted_by:
-            release[oid] = f"is handed over to Sync {wanted_by[oid]}"
+            release[oid] = _handed(wanted_by[oid])
         elif not policy.prune or seen.annotations.get(names.ANNOTATION_PRUNE) == "never":
             release[oid] = "stays, as it may not be pruned"
         elif (oid.group, oid.kind) in PROTECTED and seen.annotations.get(names.ANNOTATION_PRUNE) != "allow":
@@ -364,6 +380,17 @@ def prune(
         elif not seen.deleting:
             delete.append(oid)
     return _within_limits(delete, refuse, release, inventory, desired, policy)
+
+
+def handed_over(
+    inventory: Iterable[ObjectId], desired: frozenset[ObjectId], wanted_by: Mapping[ObjectId, SyncKey]
+) -> dict[ObjectId, str]:
+    """Give what left Git and another Sync waits for, with the words for it: it can go at any time, as nothing is deleted."""
+    return {o: _handed(wanted_by[o]) for o in inventory if o in wanted_by and o not in desired}
+
+
+def _handed(to: SyncKey) -> str:
+    return f"is handed over to Sync {to}"
 
 
 def _within_limits(

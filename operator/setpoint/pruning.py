@@ -45,6 +45,15 @@ class Pruner:
         removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
         self._note(run, live, decision, removed)
 
+    def hand_over(self, run: Run, target: Target) -> None:
+        """Let go of what left Git and another Sync waits for, although this one is not complete yet.
+
+        Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
+        """
+        desired = frozenset(r.id for r in target.refs)
+        run.released = plan.handed_over(run.inventory, desired, self._p.claims.wanted_of(run.key))
+        self._let_go(run, run.released)
+
     def _note(
         self, run: Run, live: Mapping[ObjectId, Observed], decision: plan.Prune, removed: Removed
     ) -> None:

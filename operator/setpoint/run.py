@@ -37,6 +37,8 @@ class Run:
     contested: dict[ObjectId, SyncKey] = field(default_factory=dict)
     extra: list[ObjectState] = field(default_factory=list)
     kept: dict[ObjectId, str] = field(default_factory=dict)
+    released: dict[ObjectId, str] = field(default_factory=dict)
+    """What is handed over before everything is written, and in which words."""
     pruned: list[ObjectId] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     again: float | None = None

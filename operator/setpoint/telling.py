@@ -86,7 +86,7 @@ class Teller:
     @staticmethod
     def _next_inventory(run: Run) -> dict[ObjectId, str]:
         if not run.complete or run.target is None:
-            return run.inventory
+            return {o: v for o, v in run.inventory.items() if o not in run.released}
         desired = {r.id: r.api_version for r in run.target.refs if r.id not in run.contested}
         return {**desired, **run.kept}
 

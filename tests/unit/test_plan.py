@@ -250,6 +250,37 @@ def test_an_object_that_another_waits_for_is_handed_over() -> None:
     assert "handed over" in decision.release[b]
 
 
+def test_two_syncs_that_change_places_need_not_wait_for_each_other() -> None:
+    a, b, c = maps("a", "b", "c")
+    assert plan.handed_over([a, b], frozenset([b, c]), {a: OTHER, b: OTHER}) == {
+        a: f"is handed over to Sync {OTHER}"
+    }
+    assert plan.handed_over([a, b], frozenset([b]), {}) == {}
+    assert plan.handed_over([a], frozenset(), {c: OTHER}) == {}
+
+
+OURS = {"manager": "setpoint", "operation": "Apply", "fieldsV1": {"f:data": {"f:k": {}}}}
+THEIRS = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:k": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("managed", "op", "ours"),
+    [
+        ([OURS], "replace", True),
+        ([OURS], "remove", True),
+        ([OURS], "add", False),
+        ([THEIRS], "replace", False),
+        ([OURS, THEIRS], "replace", False),
+        ([], "replace", False),
+    ],
+)
+def test_what_we_wrote_ourselves_before_a_crash_is_no_drift(
+    managed: list[dict[str, Any]], op: str, ours: bool
+) -> None:
+    live = {"metadata": {"managedFields": managed}, "data": {"k": "new"}}
+    assert plan.written_by_us(live, [{"op": op, "path": "/data/k", "value": "old"}]) is ours
+
+
 ids = st.sets(st.sampled_from(maps(*"abcdefghij")), max_size=10)
 
 
