@@ -7,7 +7,7 @@ PURE := tests/unit tests/golden/test_golden.py
 PARALLEL := -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 BENCH := $(PY) -m tests.bench
-.PHONY: help setup demo bench check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
+.PHONY: help setup demo bench soak check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ demo: setup ## a real cluster follows a Git repository, told in eight steps; KEE
 
 bench: setup ## the figures of the budgets on a fresh cluster: N=100, IDLE=60 (seconds), COMPARE=file
 	@$(BENCH) --n $(or $(N),100) $(if $(IDLE),--idle $(IDLE)) $(if $(COMPARE),--compare $(COMPARE))
+
+soak: setup ## an hour of random changes and faults (MINUTES=, SEED=); with KILLS=1000 the operator is killed so often instead
+ifdef KILLS
+	@SETPOINT_KILLS=$(KILLS) $(if $(SEED),SETPOINT_SEED=$(SEED)) $(PY) -m pytest -q -s tests/crash
+else
+	@$(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+endif
 
 cluster-up: setup ## a local Kubernetes, with NODE=1 one that runs containers; the last line is KUBECONFIG=<path>
 	@$(PY) -m tests.cluster up $(if $(NAME),--name $(NAME)) $(if $(NODE),--node)

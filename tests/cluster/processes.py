@@ -67,11 +67,11 @@ class Child:
                 stdout=output,
                 stderr=output,
                 process_group=0,
-                preexec_fn=lambda: _die_with(owner),  # noqa: PLW1509 - two system calls, no lock taken
+                preexec_fn=lambda: die_with(owner),  # noqa: PLW1509 - two system calls, no lock taken
             )
 
 
-def _die_with(owner: int) -> None:
+def die_with(owner: int) -> None:
     """Runs in the child, before exec."""
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -28,6 +28,7 @@ PLURALS = {
     "Event": ("api/v1", "events"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
+    "Widget": ("apis/test.setpoint.dev/v1", "widgets"),
 }
 
 
@@ -67,6 +68,18 @@ class Api:
             items: list[Json] = json.load(answer)["items"]
             return items
 
+    def find(self, path: str, *, absent_ok: bool = False) -> list[Json]:
+        """Give the items of a list; none, with `absent_ok`, where the kind is not served."""
+        try:
+            with self.request("GET", path) as answer:
+                items: list[Json] = json.load(answer)["items"]
+                return items
+        except urllib.error.HTTPError as error:
+            error.close()
+            if absent_ok and error.code == 404:
+                return []
+            raise
+
     def create(self, kind: str, namespace: str | None, body: Json) -> Json:
         with self.request("POST", self.path(kind, namespace), body) as answer:
             made: Json = json.load(answer)
@@ -100,7 +113,9 @@ class Api:
             found, last = self._watched(kind, namespace, name, last, version, fits, left)
             if found:
                 return last
-        raise AssertionError(f"{kind} {namespace}/{name} never fitted: {json.dumps(last, indent=1)[:6000]}")
+        shown = {k: v for k, v in (last or {}).get("metadata", {}).items() if k != "managedFields"}
+        text = json.dumps({**last, "metadata": shown} if last else None, indent=1)
+        raise AssertionError(f"{kind} {namespace}/{name} never fitted: {text[:6000]}")
 
     def _now(self, kind: str, namespace: str | None, name: str) -> tuple[Json | None, str]:
         """Give an object, and the version from which a watch misses nothing."""

@@ -1,0 +1,109 @@
+"""Kills the operator at points of its own requests: the k-th since the last start, before or after the server hears it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.crash.mortal import MortalOperator
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Action, Alter, CutError, Reply, Request
+
+AGENT = "setpoint/"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One moment: the k-th request (`after` the server did it, or before it hears of it), or a time.
+
+    `seconds`: for what is no request, such as a fetch from Git or a render.
+    """
+
+    request: int = 0
+    after: bool = False
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.request:
+            return f"after {self.seconds:.3f} s"
+        return f"{'after' if self.after else 'before'} request {self.request}"
+
+
+def draw(random: Random, requests: int, seconds: float) -> Point:
+    """Draw a moment of something that takes so many requests and seconds."""
+    if random.random() < 0.2:
+        return Point(seconds=random.uniform(0, seconds))
+    return Point(random.randint(1, max(1, requests)), after=random.random() < 0.5)
+
+
+class Saboteur:
+    """Works through points, one for each life of the operator."""
+
+    def __init__(self, proxy: ApiProxy, operator: MortalOperator) -> None:
+        self._operator, self._guard = operator, threading.Lock()
+        self._points: list[Point] = []
+        self._timer: threading.Timer | None = None
+        self.seen, self.done = 0, list[str]()
+        proxy.on(self._is_due, self._action())
+
+    def arm(self, points: Sequence[Point]) -> None:
+        """Kill at these points from now on; the requests of each life are counted anew."""
+        with self._guard:
+            self.seen, self._points, self.done = 0, list(points), []
+            self._set_timer()
+
+    def finish(self) -> None:
+        """Kill at once for each point that was never reached: that is a moment of rest."""
+        with self._guard:
+            left, self._points = self._points, []
+            if self._timer:
+                self._timer.cancel()
+        for point in left:
+            self._kill(f"{point}: at rest, which came first")
+            self._operator.reborn()
+
+    def _set_timer(self) -> None:
+        if self._points and not self._points[0].request:
+            self._timer = threading.Timer(self._points[0].seconds, self._time_is_up, [self._points[0]])
+            self._timer.start()
+
+    def _time_is_up(self, point: Point) -> None:
+        with self._guard:
+            if not self._points or self._points[0] is not point:
+                return
+            self._next()
+        self._kill(str(point))
+
+    def _next(self) -> None:
+        self._points.pop(0)
+        self.seen = 0
+        self._set_timer()
+
+    def _kill(self, what: str) -> None:
+        self.done.append(what)
+        self._operator.kill()
+
+    def _is_due(self, request: Request) -> bool:
+        if request.is_watch or not request.user_agent.startswith(AGENT):
+            return False
+        with self._guard:
+            self.seen += 1
+            return bool(self._points) and self._points[0].request == self.seen
+
+    def _action(self) -> Action:
+        async def action(request: Request) -> Reply | Alter | None:
+            with self._guard:
+                if not self._points:
+                    return None
+                point = self._points[0]
+                self._next()
+
+            def strike(_reply: Reply | None = None) -> Reply:
+                self._kill(f"{point} ({request.method} {request.path}{' dry run' * request.is_dry_run})")
+                raise CutError
+
+            return strike if point.after else strike()
+
+        return action

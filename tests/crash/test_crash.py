@@ -1,0 +1,43 @@
+"""The operator is killed (SIGKILL) at random points of install, upgrade, prune, hand-over and delete.
+
+After each kill it starts again, and all is as if it had never died. `SETPOINT_SEED` repeats a run, `SETPOINT_KILLS` says
+how many kills there are (`make soak KILLS=1000`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from random import Random
+
+import pytest
+from tests.crash.conftest import Range
+from tests.crash.story import EXTRAS, PHASES, Story
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(0)]
+
+KILLS = int(os.environ.get("SETPOINT_KILLS", "200"))
+SEED = os.environ.get("SETPOINT_SEED") or secrets.token_hex(4)
+WORLDS = 4
+
+
+@pytest.mark.parametrize("number", range(WORLDS))
+def test_whenever_it_is_killed_the_next_start_repairs(shooting_range: Range, number: int) -> None:
+    random = Random(f"{SEED}/{number}")
+    operator, budget = shooting_range.operator, -(-KILLS // WORLDS)
+    before = operator.kills
+    story = Story(shooting_range.world(), operator, shooting_range.saboteur, random)
+    try:
+        story.cycle(0)  # nothing is killed: what it takes is measured
+        while (left := budget - (operator.kills - before)) > 0:
+            story.cycle(left, random.choice(EXTRAS))
+        operator.no_orphans()
+    except BaseException as error:
+        told = "\n".join([*story.told, *(f"  killed {each}" for each in shooting_range.saboteur.done)])
+        error.add_note(
+            f"SETPOINT_SEED={SEED} world {number}, operator log {operator.log}\n{told}\n{story.scene()}"
+        )
+        raise
+    print(f"\nSETPOINT_SEED={SEED} world {number}: {story.kills}")
+    assert sum(story.kills.values()) >= budget
+    assert budget < 3 * len(PHASES) or all(story.kills.values())

@@ -1,0 +1,19 @@
+"""The chart on a test cluster, without a pod: the operator is a process of the test."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.cluster.base import Cluster
+from tests.cluster.binaries import ensure
+
+CHART = Path(__file__).parents[2] / "charts" / "setpoint"
+SYSTEM = "setpoint-system"
+
+
+def install(cluster: Cluster) -> None:
+    """Install the chart with Helm: CRDs, service accounts and rights."""
+    command = [ensure("helm")["helm"], "upgrade", "--install", "setpoint", CHART, "-n", SYSTEM]
+    command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
