@@ -24,10 +24,10 @@ from pygit2.enums import ConfigLevel
 from setpoint import git_mirror
 from setpoint.git_children import Children
 from setpoint.git_errors import cache_problem
-from setpoint.git_fetch import touch
 from setpoint.git_mirror import Mirror
 from setpoint.git_tree import Commit, MirrorTree, Reader
 from setpoint.gitmodules import submodule_urls
+from setpoint.lru import Lru
 from setpoint.reasons import Problem, Reason
 from setpoint.refs import moved
 from setpoint.remotes import RefSpec, Repository, Selected, submodule_repository
@@ -37,6 +37,7 @@ __all__ = ["Commit", "Git"]
 
 IDLE_SECONDS = 30.0
 MAX_READERS = 64
+MAX_MIRRORS = 1024  # remembered names of mirrors
 MAX_DEPTH = 8  # of submodules in submodules
 MAX_LISTS = 512  # remembered lists of submodules
 OBJECT_CACHE = 16 * 2**20  # bytes of libgit2's cache of parsed objects in this process
@@ -61,6 +62,8 @@ class Git:
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
+        self._key_file = str(cache / "key")
+        self._mirrors: Lru[Repository, Mirror] = Lru(MAX_MIRRORS)
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._trees: WeakValueDictionary[tuple[str, str, bool], MirrorTree] = WeakValueDictionary()
         self._pinned: OrderedDict[tuple[str, str], Pinned] = OrderedDict()
@@ -100,7 +103,7 @@ class Git:
                 reader = self._reader(repository)
                 if reader is None or not reader.holds(sha):
                     return False
-                touch(reader.generation, sha)
+                reader.touch(sha)
                 return not submodules or all(
                     self.has(inner, pinned, submodules=True)
                     for _, inner, pinned in self._submodules(repository, sha)
@@ -187,12 +190,16 @@ class Git:
     # --- reading
 
     def _mirror(self, repository: Repository) -> Mirror:
-        if self._key is None or not (self._cache / "key").exists():
+        if self._key is None or not os.path.exists(self._key_file):
             try:
                 self._key = git_mirror.cache_key(self._cache)
             except OSError as error:
                 raise cache_problem(error) from None
-        return git_mirror.mirror_of(self._cache, self._key, repository)
+            self._mirrors = Lru(MAX_MIRRORS)
+        known = self._mirrors.get(repository)
+        if known is None:
+            known = self._mirrors.put(repository, git_mirror.mirror_of(self._cache, self._key, repository), 1)
+        return known
 
     def _reader(self, repository: Repository) -> Reader | None:
         """Give the open mirror, opened again if it was made anew or wiped."""

@@ -50,6 +50,15 @@ class Mirror:
             return None
         return generation if generation.is_dir() else None
 
+    def reads(self, generation: str) -> bool:
+        """Tell whether a generation, by its path, is the one to read: `current` in two system calls and no more."""
+        try:
+            return generation.endswith("/" + os.readlink(f"{self.path}/current")) and os.path.isdir(
+                generation
+            )
+        except OSError:
+            return False
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the mirror for writing, against threads and processes; waits as long as it takes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from weakref import WeakSet, finalize
 import pygit2
 from pygit2.enums import FileMode
 
-from setpoint.git_fetch import readable
+from setpoint.git_fetch import readable, touch
 from setpoint.git_mirror import Mirror, open_reader
 from setpoint.reasons import Problem, Reason
 from setpoint.tree import Entry, EntryKind
@@ -30,6 +31,7 @@ KINDS: Mapping[int, EntryKind] = {
 }
 
 
+TOUCH_SECONDS = 1.0
 MAX_LINE = 256  # characters of a subject or a name that are kept
 
 
@@ -54,7 +56,9 @@ class Reader:
         self._unlock = finalize(self, os.close, descriptor)
         self._repository = pygit2.Repository(str(generation))
         self._lock = threading.Lock()
+        self._place = str(generation)
         self._known: set[str] = set()
+        self._touched: dict[str, float] = {}
         self.trees: WeakSet[MirrorTree] = WeakSet()
 
     @classmethod
@@ -73,7 +77,7 @@ class Reader:
     @property
     def fresh(self) -> bool:
         """Whether it is still the generation to read."""
-        return self._unlock.alive and self._mirror.current() == self.generation
+        return self._unlock.alive and self._mirror.reads(self._place)
 
     def close(self) -> None:
         """Let others remove the generation."""
@@ -87,6 +91,13 @@ class Reader:
             if sha not in self._known and readable(self._repository, sha):
                 self._known.add(sha)
             return sha in self._known
+
+    def touch(self, sha: str) -> None:
+        """Note that a commit is in use, at most once a second."""
+        now = time.monotonic()
+        if now - self._touched.get(sha, -TOUCH_SECONDS) >= TOUCH_SECONDS:
+            self._touched[sha] = now
+            touch(self.generation, sha)
 
     def commit(self, sha: str) -> Commit:
         """Describe a commit; Problem(GitFailed) if it cannot be read."""
