@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp import web
@@ -26,7 +27,7 @@ from multidict import CIMultiDict
 from tests.cluster import kubeconfig
 from tests.cluster.base import Cluster
 from tests.cluster.pki import Authority
-from tests.servers.apirules import Action, CutError, Match, Reply, Request, Rule
+from tests.servers.apirules import Action, CutError, Hold, Match, Reply, Request, Rule
 from yarl import URL
 
 T = TypeVar("T")
@@ -62,6 +63,10 @@ class ApiProxy:
         self._endpoint = kubeconfig.endpoint(cluster.kubeconfig)
         self._requests: dict[int, Request] = {}
         self._open: dict[int, web.Request] = {}
+        self._streams: dict[int, web.StreamResponse] = {}
+        self._muted: set[int] = set()
+        self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
+        self._last_connection = 0
         self._rules: list[Rule] = []
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
@@ -140,10 +145,32 @@ class ApiProxy:
         """Break the connections of matching requests that are open; by default all watches."""
         self._run(self._abort(match))
 
-    def kubeconfig(self, token: str | None = None) -> Path:
-        """A kubeconfig that leads here; without a token, the administrator's."""
+    def mute_open(self, match: Match = lambda each: each.is_watch) -> list[Request]:
+        """Pass nothing on any more in the matching streams that are open, which stay open; gives them."""
+        with self._changed:
+            numbers = [number for number in self._streams if match(self._requests[number])]
+            self._muted.update(numbers)
+            return [self._requests[number] for number in numbers]
+
+    def half_open(self) -> Rule:
+        """Leave all connections of now without an answer, as when the other side is gone and nobody said so.
+
+        Their streams stay silent for good, their requests as long as the rule holds; new connections work.
+        """
+        last = self._last_connection
+        self.mute_open(lambda each: each.connection <= last)
+        return self.on(lambda each: each.connection <= last, Hold())
+
+    def inject(self, data: bytes, match: Match = lambda each: each.is_watch) -> int:
+        """Write into the matching streams that are open, as if the server had; tells into how many."""
+        return self._run(self._write(data, match))
+
+    def kubeconfig(self, token: str | None = None, token_file: Path | None = None) -> Path:
+        """A kubeconfig that leads here; without a token or its file, the administrator's."""
         path = self._folder / f"{next(_NUMBERS)}.kubeconfig"
-        login = {"token": token or self._cluster.admin_token()}
+        login = (
+            {"tokenFile": str(token_file)} if token_file else {"token": token or self._cluster.admin_token()}
+        )
         return kubeconfig.write(path, kubeconfig.Endpoint(self.url, self._ca), login)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -184,6 +211,12 @@ class ApiProxy:
         for number, incoming in list(self._open.items()):
             if match(self._requests[number]) and incoming.transport is not None:
                 incoming.transport.abort()
+
+    async def _write(self, data: bytes, match: Match) -> int:
+        streams = [each for number, each in self._streams.items() if match(self._requests[number])]
+        for stream in streams:
+            await stream.write(data)
+        return len(streams)
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
         number = next(_NUMBERS)
@@ -232,21 +265,40 @@ class ApiProxy:
             outgoing.content_length = answer.content_length
         self._update(number, status=answer.status)
         await outgoing.prepare(incoming)
-        async for chunk in answer.content.iter_any():
-            await outgoing.write(chunk)
-        await outgoing.write_eof()
+        with self._changed:
+            self._streams[number] = outgoing
+        try:
+            async for chunk in answer.content.iter_any():
+                if number not in self._muted:
+                    await outgoing.write(chunk)
+            if number in self._muted:
+                await asyncio.Event().wait()  # until the client leaves
+            await outgoing.write_eof()
+        finally:
+            with self._changed:
+                del self._streams[number]
+                self._muted.discard(number)
         return outgoing
 
     def _arrive(self, incoming: web.Request, number: int) -> Request:
         path, _, query = incoming.raw_path.partition("?")
         names = ("User-Agent", "Content-Type", "Impersonate-User")
         agent, content, user = (incoming.headers.get(name, "") for name in names)
-        record = Request(incoming.method, path, query, agent, content, user, time.monotonic())
+        connection = self._numbered(incoming.transport)
+        record = Request(incoming.method, path, query, agent, content, user, time.monotonic(), connection)
         with self._changed:
             self._requests[number] = record
             self._open[number] = incoming
             self._changed.notify_all()
         return record
+
+    def _numbered(self, transport: asyncio.Transport | None) -> int:
+        if transport is None:
+            return 0
+        if transport not in self._connections:
+            self._last_connection += 1
+            self._connections[transport] = self._last_connection
+        return self._connections[transport]
 
     def _update(self, number: int, **changes: Any) -> None:
         with self._changed:

@@ -15,7 +15,10 @@ from urllib.parse import parse_qs
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; `status` is None until the server answered, or if it never did."""
+    """One request as it arrived; `status` is None until the server answered, or if it never did.
+
+    `connection` numbers the client's connections, in the order of their first request.
+    """
 
     method: str
     path: str
@@ -24,6 +27,7 @@ class Request:
     content_type: str
     impersonate_user: str
     started: float
+    connection: int = 0
     status: int | None = None
     ended: bool = False
 

@@ -1,0 +1,60 @@
+"""A cluster that these tests may break, and an operator that reaches it through proxies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.local import LocalCluster
+from tests.cluster.processes import interrupt_on_sigterm
+from tests.e2e.api import Api
+from tests.e2e.conftest import SYSTEM, World, api, git, installed, proxy
+from tests.faults.operators import Operator
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.githttp import GitHttp
+
+__all__ = ["api", "git", "installed", "proxy"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LocalCluster]:
+    """Not the one that all other tests share: parts of it are stopped here."""
+    interrupt_on_sigterm()
+    with LocalCluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    """What a module adds to the operator's environment."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def operator(
+    installed: LocalCluster,
+    proxy: ApiProxy,
+    variables: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Operator]:
+    """The operator of a module; it must survive all that is done to it."""
+    token = installed.service_account_token(SYSTEM, "setpoint")
+    folder = tmp_path_factory.mktemp("operator")
+    with Operator(proxy.kubeconfig(token), folder, **variables) as started:
+        yield started
+    sys.stderr.write(f"\noperator log: {started.log}\n")
+
+
+@pytest.fixture
+def world(
+    installed: LocalCluster,
+    api: Api,
+    git: GitHttp,
+    operator: Operator,
+) -> Iterator[World]:
+    """A namespace with a repository, and the shared operator at work; it is the same process afterwards."""
+    made, pid = World(installed, api, git), operator.pid
+    yield made
+    made.remove()
+    assert operator.pid == pid, f"the operator ended: {operator.log.read_text()[-3000:]}"

@@ -1,0 +1,51 @@
+"""What these tests do again and again."""
+
+from __future__ import annotations
+
+from tests.e2e.api import Json
+from tests.e2e.conftest import World, config
+from tests.e2e.test_sync import ready_at
+
+
+def ready(world: World, **source: object) -> str:
+    """Bring a first commit to the cluster; gives its id."""
+    sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source(**source)
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    return sha
+
+
+def commit(world: World, value: str) -> str:
+    """Commit another value of the ConfigMap, and one more ConfigMap."""
+    files = {"a.yaml": config("a", k=value), "b.yaml": config("b", k=value)}
+    return world.repo.commit(files, f"Value {value}")
+
+
+def converged(world: World, sha: str, value: str, seconds: float = 60) -> Json:
+    """Wait until a commit of `commit` is what the cluster holds, and nothing else."""
+    sync = world.until("Sync", "app", ready_at(sha), seconds=seconds)
+    assert sync
+    for name in ("a", "b"):
+        found = world.get("ConfigMap", name)
+        assert found
+        assert found["data"] == {"k": value}
+    (group,) = sync["status"]["inventory"]
+    assert (group["kind"], group["names"]) == ("ConfigMap", ["a", "b"])
+    return sync
+
+
+def drift(world: World, value: str = "by hand") -> None:
+    """Change the ConfigMap by hand."""
+    world.api.merge("ConfigMap", world.target, "a", {"data": {"k": value}})
+
+
+def corrected(world: World, value: str = "1", seconds: float = 60) -> None:
+    """Wait until the ConfigMap is as committed."""
+    world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": value}, seconds=seconds)
+
+
+def enforced(world: World, value: str = "1", seconds: float = 60) -> None:
+    """Change the ConfigMap by hand, and see it put back."""
+    drift(world)
+    corrected(world, value, seconds)
