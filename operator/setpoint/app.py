@@ -23,6 +23,7 @@ from setpoint.lease import Lease
 from setpoint.live import Live, LiveChange
 from setpoint.objects import SyncKey
 from setpoint.parts import Parts
+from setpoint.persisting import persisted
 from setpoint.queue import Queue
 from setpoint.reasons import Problem, Reason
 from setpoint.reconcile import Syncs
@@ -101,6 +102,7 @@ class Operator:
             user_agent=f"setpoint/{__version__}",
             request_timeout=settings.request_timeout,
             field_validation="Strict" if settings.strict_fields else "Warn",
+            watch_silence=settings.watch_silence,
             count=telemetry.api_request,
         )
         cluster = connection.fenced(lease.fence) if lease else connection
@@ -109,7 +111,7 @@ class Operator:
             serve(telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready)
         )
         try:
-            await connection.discover()
+            await persisted(connection.discover, "what the API server serves", stop)
             yield operator
         finally:
             server.cancel()
@@ -148,8 +150,12 @@ class Operator:
         """Whether the lease was lost."""
         return self.lease is not None and self.lease.lost.is_set()
 
-    async def start(self) -> None:
-        """Read what must be known before the first reconcile, then let the queues run."""
+    async def start(self, stop: asyncio.Event) -> None:
+        """Read what must be known before the first reconcile, then let the queues run; nothing if it is to stop."""
+        known = await persisted(self._gathered, "what must be known at the start", stop)
+        if known is None:
+            return
+        cluster_id, secret_key = known
         self._syncs = Syncs(
             Parts(
                 self.settings,
@@ -162,13 +168,13 @@ class Operator:
                 self._writer,
                 self.events,
                 self.telemetry,
-                await self._cluster_id(),
-                await self._secret_key(),
+                cluster_id,
+                secret_key,
                 self._wake_sync,
                 self._wake_source,
             )
         )
-        await self.relist()
+        await persisted(self.relist, "the list of Sources and Syncs", stop)
         self.telemetry.depth("source", lambda: len(self.source_queue))
         self.telemetry.depth("sync", lambda: len(self.sync_queue))
         self.telemetry.tasks("operator", asyncio.get_running_loop())
@@ -177,6 +183,9 @@ class Operator:
         for queue in (self.source_queue, self.sync_queue):
             self._tasks.append(asyncio.create_task(queue.run()))
         self._works = True
+
+    async def _gathered(self) -> tuple[str, bytes]:
+        return await self._cluster_id(), await self._secret_key()
 
     async def _cluster_id(self) -> str:
         if self.settings.cluster_id:

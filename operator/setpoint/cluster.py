@@ -1,6 +1,6 @@
-"""The API server, as verbs on raw dicts: the only place that imports `kubernetes.aio`.
+"""The API server, as verbs on raw dicts.
 
-The official client gives configuration and TLS; the requests are our own, because its typed models drop
+The official client gives configuration and TLS (`login`); the requests are our own, because its typed models drop
 unknown fields and its watch loses in-stream errors. An object's `last-applied-configuration` is dropped on
 receipt: it holds Secret values in plain text.
 """
@@ -8,34 +8,26 @@ receipt: it holds Secret values in plain text.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
 import orjson
-import yaml
-from kubernetes.aio import config as kubeconfig
-from kubernetes.aio.client import Configuration, rest
 
 from setpoint import discovery, names, requests
 from setpoint.cluster_errors import ApiError, Cause, Fenced, error_of_status, warning_texts
 from setpoint.discovery import Catalog, Kind
-from setpoint.proxies import proxy_for
+from setpoint.login import endpoint_of
 from setpoint.requests import Request, Selection
-from setpoint.transport import TOKEN_SECONDS, Authorization, Endpoint, Fence, Response, Transport
+from setpoint.transport import SILENCE_SECONDS, Fence, Response, Transport
 
 __all__ = ["ApiError", "Cause", "Cluster", "Fence", "Fenced", "Kind", "Written"]
 
 Json = dict[str, Any]
 PAGE = 500
 WATCH_SECONDS = (300, 600)
-# Bookmarks come each minute: after this long without one, the connection is dead.
-SILENCE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +59,22 @@ class Cluster:
         request_timeout: float = 30,
         fence: Fence | None = None,
         field_validation: str = "Warn",
+        watch_silence: float = SILENCE_SECONDS,
         count: Callable[[str, int], None] | None = None,
     ) -> Self:
         """Make a connection; without a kubeconfig by $KUBECONFIG, else as a pod, else by ~/.kube/config.
 
         `field_validation` is what an apply does about unknown fields (Warn, Strict, Ignore); `count(verb, code)`
-        is called for each answer, with code 0 when none came. Raises ApiError (status 0) without a usable configuration.
+        is called for each answer, with code 0 when none came; a watch without a byte for `watch_silence` seconds is
+        dead. Raises ApiError (status 0) without a usable configuration.
         """
-        endpoint = await _endpoint(kubeconfig)
+        endpoint = await endpoint_of(kubeconfig)
         transport = Transport(
-            endpoint, user_agent=user_agent, timeout=request_timeout, count=count or _uncounted
+            endpoint,
+            user_agent=user_agent,
+            timeout=request_timeout,
+            silence=watch_silence,
+            count=count or _uncounted,
         )
         return cls(transport, fence=fence, field_validation=field_validation)
 
@@ -90,6 +88,10 @@ class Cluster:
         """Wait for the answers to all fenced writes, also to those whose callers have gone."""
         while writes := self._shared.writes:
             await asyncio.wait(writes)
+
+    def reconnect(self) -> None:
+        """Open new connections for what is sent from now on, because those there are seem to be dead."""
+        self._transport.reconnect()
 
     async def login(self) -> Json:
         """Give how we are let in, in the words of `kopf.ConnectionInfo`, which is asked again when this expires."""
@@ -297,7 +299,7 @@ class Cluster:
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the load
         what = Selection(kind, namespace, label_selector, metadata_only, name)
         request = requests.watch(what, resource_version=resource_version, seconds=seconds)
-        stream = self._transport.stream(request, seconds=seconds, silence=SILENCE_SECONDS)
+        stream = self._transport.stream(request, seconds=seconds)
         async with aclosing(stream) as lines:
             async for line in lines:
                 event = _json(line)
@@ -367,68 +369,3 @@ def _received(obj: Json, kind: Kind) -> Json:
     if annotations:
         annotations.pop(names.ANNOTATION_LAST_APPLIED, None)
     return obj
-
-
-# --- configuration
-
-
-async def _endpoint(path: str | None) -> Endpoint:
-    load = _loader(path)
-    try:
-        configuration = await load()
-        client = rest.RESTClientObject(configuration)
-    except (kubeconfig.ConfigException, OSError, ValueError, TypeError) as error:
-        raise ApiError(0, "NotConfigured", f"no usable configuration for a cluster: {error}") from error
-    except yaml.YAMLError:  # its words quote the file, which may hold a token
-        raise ApiError(0, "NotConfigured", "no usable configuration for a cluster: not YAML") from None
-
-    async def token() -> str | None:
-        value: str | None = (await load()).api_key.get("BearerToken")
-        return value
-
-    authorization = Authorization(token, configuration.api_key.get("BearerToken"))
-    proxy = configuration.proxy or proxy_for(configuration.host, os.environ)
-
-    async def login() -> Json:
-        scheme, _, token = (await authorization(False) or "").partition(" ")
-        return {
-            "server": configuration.host.rstrip("/"),
-            "ca_path": configuration.ssl_ca_cert,
-            "insecure": not configuration.verify_ssl,
-            "certificate_path": configuration.cert_file,
-            "private_key_path": configuration.key_file,
-            "scheme": scheme or None,
-            "token": token or None,
-            "proxy_url": proxy,
-            "expiration": datetime.now(UTC) + timedelta(seconds=TOKEN_SECONDS * 10) if token else None,
-        }
-
-    return Endpoint(
-        configuration.host.rstrip("/"),
-        authorization,
-        login,
-        client.ssl_context if configuration.host.startswith("https") else None,
-        configuration.tls_server_name,
-        proxy,
-    )
-
-
-def _loader(path: str | None) -> Callable[[], Awaitable[Configuration]]:
-    path = path or os.environ.get("KUBECONFIG")
-    if path is None and "KUBERNETES_SERVICE_HOST" not in os.environ:
-        path = str(Path.home() / ".kube" / "config")
-
-    if path is not None and not any(Path(p).expanduser().exists() for p in path.split(os.pathsep)):
-        raise ApiError(0, "NotConfigured", f"there is no kubeconfig at {path}")
-
-    async def load() -> Configuration:
-        configuration = Configuration()
-        if path is None:
-            kubeconfig.load_incluster_config(configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
-        else:
-            await kubeconfig.load_kube_config(  # type: ignore[no-untyped-call]
-                path, client_configuration=configuration, persist_config=False
-            )
-        return configuration
-
-    return load

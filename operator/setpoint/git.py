@@ -22,8 +22,8 @@ import pygit2
 from pygit2.enums import ConfigLevel
 
 from setpoint import git_mirror
+from setpoint.cache_errors import cache_problem
 from setpoint.git_children import Children
-from setpoint.git_errors import cache_problem
 from setpoint.git_mirror import Mirror
 from setpoint.git_tree import Commit, MirrorTree, Reader
 from setpoint.gitmodules import submodule_urls

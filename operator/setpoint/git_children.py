@@ -22,7 +22,7 @@ from typing import Any
 
 import setpoint
 from setpoint import git_worker
-from setpoint.git_errors import cache_problem
+from setpoint.cache_errors import cache_problem
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Repository
 

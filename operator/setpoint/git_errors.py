@@ -5,12 +5,12 @@ libgit2 tells most failures apart by their text only; the texts are those of 1.9
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 
 import pygit2
 
+from setpoint.cache_errors import cache_problem
 from setpoint.credentials import knows_host
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Remote, Repository
@@ -18,7 +18,6 @@ from setpoint.remotes import Remote, Repository
 _FULL = re.compile(
     r"no space left|read-only file system|disk quota exceeded|file too large|permission denied", re.IGNORECASE
 )
-_FULL_ERRNO = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM})
 _UNREACHABLE: Sequence[tuple[str, str]] = (
     ("failed to resolve address", "its name cannot be resolved"),
     ("connection refused", "connection refused"),
@@ -72,14 +71,6 @@ def http_problem(status: int, remote: Remote, *, given: bool) -> Problem:
             Reason.GitFailed, f"{remote.place} answers 429: it is asked too often; raise spec.interval"
         )
     return Problem(Reason.GitFailed, f"{remote.place} answers {status} for {remote.url}")
-
-
-def cache_problem(error: OSError) -> Problem:
-    """Say why the cache cannot be used."""
-    why = (error.strerror or "unknown error").lower()
-    if error.errno in _FULL_ERRNO:
-        return Problem(Reason.CacheFull, f"the cache volume cannot be written: {why}")
-    return Problem(Reason.GitFailed, f"the cache volume failed: {why}")
 
 
 def untrusted(remote: Remote, why: str) -> Problem:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import pygit2
 from pygit2.enums import ConfigLevel
 
-from setpoint.git_errors import cache_problem
+from setpoint.cache_errors import cache_problem
 from setpoint.git_fetch import Fetch, create, fetch
 from setpoint.git_mirror import Mirror
 from setpoint.git_remote import list_heads

@@ -19,6 +19,7 @@ import kopf
 from setpoint import names
 from setpoint.app import Operator
 from setpoint.logs import configure
+from setpoint.persisting import persisted
 from setpoint.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
         settings.scanning.disabled = True
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
+        settings.watching.inactivity_timeout = operator.settings.watch_silence
         settings.networking.request_timeout = 30
         settings.process.ultimate_exiting_timeout = 5
 
@@ -91,7 +93,7 @@ async def watch(operator: Operator, stop: asyncio.Event) -> None:
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
-            await operator.relist()
+            await persisted(operator.relist, "the list of Sources and Syncs", stop)
 
 
 async def serve(settings: Settings, kubeconfig: str | None) -> int:
@@ -103,7 +105,7 @@ async def serve(settings: Settings, kubeconfig: str | None) -> int:
     async with Operator.running(settings, kubeconfig, stop) as operator:
         await operator.lead(stop)
         if not stop.is_set():
-            await operator.start()
+            await operator.start(stop)
             await watch(operator, stop)
     return 1 if operator.lost else 0
 

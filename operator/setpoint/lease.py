@@ -92,7 +92,7 @@ class Lease:
         self._renewal: asyncio.Task[None] | None = None
         self._record: Record | None = None
         self._since = 0.0
-        self._answered = -math.inf
+        self._began = self._answered = -math.inf
 
     def reachable(self) -> bool:
         """Tell whether the API server told of the lease lately: who waits could take over.
@@ -169,30 +169,43 @@ class Lease:
         return max(0.0, self._since + lasts - self._clock()) + CLOCK_STEP
 
     async def _renew(self, cluster: Cluster) -> None:
-        pause = self.duration / 3
+        """Renew each third of a lease. An attempt without an answer gets another beside it, over a new connection."""
+        under_way: set[asyncio.Task[bool]] = set()
+        due = self._began + self.duration / 3
         try:
-            while True:
-                await asyncio.sleep(min(pause, max(0.0, self.fence.remaining())))
+            while self._record is None or self._record.holder == self.holder:
+                await asyncio.sleep(max(0.0, min(due - self._clock(), self.fence.remaining())))
                 self.fence()
-                pause = self.duration / (3 if await self._attempt(cluster) else 15)
-                if self._record is not None and self._record.holder != self.holder:
-                    break
+                if under_way:
+                    cluster.reconnect()
+                under_way.add(asyncio.create_task(self._attempt(cluster)))
+                done, under_way = await asyncio.wait(
+                    under_way, timeout=self.duration / 5, return_when=asyncio.FIRST_COMPLETED
+                )
+                won = [task.result() for task in done]
+                if any(won):
+                    await _cancel(under_way)
+                    due = self._began + self.duration / 3
+                else:
+                    due = self._clock() + (self.duration / 15 if done else 0.0)
         except Fenced:
             log.warning("the lease could not be renewed in time")
+        except Exception:
+            # Whatever it is: who cannot renew must end, or it would do nothing for ever and say so to nobody.
+            log.exception("the lease cannot be renewed")
+        finally:
+            await _cancel(under_way)
         self.fence.deadline = -math.inf
         self.lost.set()
 
     async def _attempt(self, cluster: Cluster) -> bool:
         """Take or renew the lease once; False if another holds it or the API server does not answer."""
-        began = self._clock()
         try:
             won = await self._take(cluster)
         except ApiError as error:
             log.warning("the lease cannot be had now", extra={"error": str(error)})
             return False
         self._answered = self._clock()
-        if won:
-            self.fence.deadline = began + self.duration * SAFE_SHARE
         return won
 
     async def _take(self, cluster: Cluster) -> bool:
@@ -239,6 +252,7 @@ class Lease:
             {"op": "test", "path": "/metadata/resourceVersion", "value": record.version},
             {"op": "add", "path": "/spec", "value": spec},
         ]
+        sent = self._clock()
         try:
             answer = await cluster.patch(_kind(cluster), self.namespace, self.name, operations)
         except ApiError as error:
@@ -247,6 +261,7 @@ class Lease:
             raise
         self._record = _record(answer)
         self._since = self._clock()
+        self._held(sent)
         return True
 
     async def _created(self, cluster: Cluster) -> bool:
@@ -263,6 +278,7 @@ class Lease:
                 "leaseTransitions": 0,
             },
         }
+        sent = self._clock()
         try:
             answer = await cluster.create(_kind(cluster), manifest)
         except ApiError as error:
@@ -270,7 +286,21 @@ class Lease:
                 return False
             raise
         self._record = _record(answer)
+        self._held(sent)
         return True
+
+    def _held(self, sent: float) -> None:
+        """Note since when the lease is ours at least: others wait from when the server had what was sent then."""
+        if self._record is not None and self._record.holder == self.holder:
+            self._began = max(self._began, sent)
+            self.fence.deadline = self._began + self.duration * SAFE_SHARE
+
+
+async def _cancel(tasks: set[asyncio.Task[bool]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
 
 
 def _record(found: dict[str, Any]) -> Record:

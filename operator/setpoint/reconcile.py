@@ -7,6 +7,7 @@ Nothing waits in a worker: what is not ready ends the run, and the event that ch
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -29,6 +30,8 @@ from setpoint.status_writer import Gone, Moved
 from setpoint.store import Body, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
+
+log = logging.getLogger(__name__)
 
 
 class Syncs:
@@ -67,6 +70,11 @@ class Syncs:
             self._p.wake_source(source_key(body))
             return Result()
         except Moved:
+            return Result(retry=True)
+        except (ApiError, Problem) as error:
+            log.warning(
+                "what came of a Sync cannot be told now", extra={"key": str(key), "error": str(error)}
+            )
             return Result(retry=True)
 
     def _forget(self, key: SyncKey) -> None:

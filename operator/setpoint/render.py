@@ -18,6 +18,7 @@ import orjson
 
 from setpoint import documents, export, kustomize_errors, overlay
 from setpoint.api import SyncSpec
+from setpoint.cache_errors import cache_problem
 from setpoint.closure import Build, find_kustomization, read_kustomization
 from setpoint.documents import Document
 from setpoint.inputs import Flavour, Inputs
@@ -92,11 +93,14 @@ class Renderer:
     async def render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
         """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
 
-        Raises Problem: RenderFailed or TooLarge, with file and what to do.
+        Raises Problem: RenderFailed or TooLarge, with file and what to do; CacheFull.
         """
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
-        rendered = await self._render(tree, spec, inputs)
+        try:
+            rendered = await self._render(tree, spec, inputs)
+        except OSError as error:  # the export of what a build reads
+            raise cache_problem(error, Reason.RenderFailed) from None
         size = await asyncio.to_thread(_unique_and_size, rendered.objects)
         return self._cache.put(inputs.digest, rendered, size)
 

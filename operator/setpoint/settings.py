@@ -149,6 +149,10 @@ class Settings(BaseModel):
         description="The Secret in the release namespace whose `key` turns values of Secrets into hashes, in patches that people see.",
     )
     request_timeout: Seconds = Field(30.0, description="The time limit of one request to the API server.")
+    watch_silence: Seconds = Field(
+        90.0,
+        description="How long a watch may be silent before its connection counts as dead. API servers send something each minute.",
+    )
 
 
 FIELDS = tuple(Settings.model_fields)

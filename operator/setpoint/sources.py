@@ -35,7 +35,7 @@ from setpoint.remotes import (
 from setpoint.revisions import seconds
 from setpoint.source_status import Checked, Fetched
 from setpoint.status import condition_of, stamp
-from setpoint.status_writer import StatusWriter
+from setpoint.status_writer import Gone, Moved, StatusWriter
 from setpoint.store import Body, Store, source_model
 from setpoint.telemetry import Telemetry
 from setpoint.tree import Tree
@@ -112,6 +112,19 @@ class Sources:
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Source up to date."""
+        try:
+            return await self._reconcile(key)
+        except Gone:
+            return Result()  # the watch will say so
+        except Moved:
+            return Result(retry=True)
+        except (ApiError, Problem) as error:
+            log.warning(
+                "what came of a Source cannot be told now", extra={"key": str(key), "error": str(error)}
+            )
+            return Result(retry=True)
+
+    async def _reconcile(self, key: SyncKey) -> Result:
         body = self._store.sources.get(key)
         if body is None:
             self._memory.pop(key, None)
@@ -138,6 +151,9 @@ class Sources:
         checked = Checked(generation, requested, self._shown(new) if new else None, problem, suspended)
         try:
             await self._report(key, body, checked)
+        except Exception:
+            memory.due = 0.0  # what was not told is told by the next run, not by the next interval
+            raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
             self._wake_users(key, memory, everyone=memory.current != before or requested is not None)

@@ -126,7 +126,9 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
     desired = _revision(previous.get("desired"), o.desired, at)
     applied = _applied(previous.get("applied"), o, at)
     counted = [s for s in o.states if s.counted]
-    summary = _summary(previous.get("summary") or {}, counted, sum(c.corrected is not None for c in o.corrections))
+    summary = _summary(
+        previous.get("summary") or {}, counted, sum(c.corrected is not None for c in o.corrections)
+    )
     phrase = _phrase(o, counted, applied, now)
     healthy = previous.get("healthy")
     if phrase.healthy and o.complete and o.desired is not None:

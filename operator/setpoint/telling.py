@@ -14,7 +14,7 @@ from setpoint.fleet import Fleet
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
 from setpoint.queue import Result
-from setpoint.reasons import Problem, Reason
+from setpoint.reasons import Reason
 from setpoint.revisions import seconds, short
 from setpoint.run import Run, oid_of
 from setpoint.states import states_of
@@ -41,7 +41,7 @@ class Teller:
             run.memory.started, run.memory.trigger = "", "Commit"
         took = asyncio.get_running_loop().time() - run.began
         self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)
-        if run.retry or _server_is_away(run.problem):
+        if run.retry or (run.problem is not None and run.problem.transient):
             return Result(retry=True)
         return Result(after=run.again)
 
@@ -126,7 +126,3 @@ class Teller:
 
 def _ready(new: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(c for c in new["conditions"] if c["type"] == "Ready")
-
-
-def _server_is_away(problem: Problem | None) -> bool:
-    return problem is not None and problem.transient and problem.reason is Reason.ApiUnavailable

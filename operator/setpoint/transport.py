@@ -14,6 +14,7 @@ import ssl
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -33,7 +34,11 @@ CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 60.0
 ATTEMPTS = 3
 LONGEST_PAUSE = 5.0
+# A server that asks for more patience than that is asked again nevertheless.
+LONGEST_PATIENCE = 60.0
 LARGE_BODY = 2**19
+# Bookmarks come each minute: after this long without one, the connection of a watch is dead.
+SILENCE_SECONDS = 90.0
 # Bound tokens are rotated on disk at 80 % of their life, which is an hour or more.
 TOKEN_SECONDS = 60.0
 
@@ -64,7 +69,10 @@ class Endpoint:
 
 
 class Authorization:
-    """The Authorization header; whatever gives it (a file, a plugin) is asked again once a minute, or to `renew`."""
+    """The Authorization header; whatever gives it (a file, a plugin) is asked again once a minute, or to `renew`.
+
+    While that gives nothing, as a file that is being replaced, the value before is used.
+    """
 
     def __init__(self, load: Callable[[], Awaitable[str | None]], value: str | None) -> None:
         self._load, self._value = load, value
@@ -76,7 +84,7 @@ class Authorization:
             return None
         if renew or time.monotonic() >= self._due:
             self._due = time.monotonic() + TOKEN_SECONDS
-            self._value = await self._load()
+            self._value = await self._load() or self._value
         return self._value.strip() if self._value else None
 
 
@@ -123,32 +131,76 @@ class Transport:
     """A connection to one API server; `close()` it at the end. `count(verb, code)` is called for each answer."""
 
     def __init__(
-        self, endpoint: Endpoint, *, user_agent: str, timeout: float, count: Callable[[str, int], None]
+        self,
+        endpoint: Endpoint,
+        *,
+        user_agent: str,
+        timeout: float,
+        silence: float,
+        count: Callable[[str, int], None],
     ) -> None:
         self.endpoint = endpoint
-        self._timeout = timeout
+        self._timeout, self._silence = timeout, silence
         self._count = count
         self._slots = asyncio.Semaphore(IN_FLIGHT)
-        self._session = aiohttp.ClientSession(
+        self._patience: dict[str, tuple[float, ApiError]] = {}
+        self._user_agent = user_agent
+        self._session = self._new_session()
+        self._users: Counter[aiohttp.ClientSession] = Counter()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=_Connector(
                 limit=0,
                 socket_factory=_socket,
-                ssl=endpoint.tls or True,
+                ssl=self.endpoint.tls or True,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 # Older Pythons leak TLS connections whose peer never answers the shutdown; newer ones need no help.
                 enable_cleanup_closed=sys.version_info < (3, 12, 7),
             ),
             # Compression costs both sides more CPU than the network inside a cluster saves.
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             # Not from the environment: aiohttp would look up the proxy and ~/.netrc for each request.
             trust_env=False,
         )
 
+    def reconnect(self) -> None:
+        """Open new connections for what is sent from now on: a silent one may be dead, and so may all others.
+
+        What is under way goes on.
+        """
+        old, self._session = self._session, self._new_session()
+        if not self._users[old]:
+            self._retire(old)
+
+    def _retire(self, session: aiohttp.ClientSession) -> None:
+        del self._users[session]
+        task = asyncio.create_task(session.close())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give the connections to use; those that were given up are closed when nobody uses them any more."""
+        session = self._session
+        self._users[session] += 1
+        try:
+            yield session
+        except TimeoutError:
+            if session is self._session:
+                self.reconnect()
+            raise
+        finally:
+            self._users[session] -= 1
+            if session is not self._session and not self._users[session]:
+                self._retire(session)
+
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await asyncio.gather(*(each.close() for each in {self._session, *self._users}), *self._ending)
 
     async def send(self, request: Request, fence: Fence | None = None) -> Response:
         """Send a request and read the whole answer; repeat it only where that is safe.
@@ -156,16 +208,34 @@ class Transport:
         `fence` is asked before each attempt, and neither side works on the request longer than it lasts.
         """
         renew = False
+        self._be_patient(request)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._once(request, fence, renew=renew)
             except ApiError as error:
                 pause = _pause(error, request, attempt)
                 if pause is None:
+                    self._note_patience(request, error)
                     raise
                 renew = error.status == 401
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")  # pragma: no cover
+
+    def _be_patient(self, request: Request) -> None:
+        """Refuse what the server asked not to be sent yet: it counts the requests of each user by themselves."""
+        known = self._patience.get(request.user or "")
+        if known is None:
+            return
+        until, error = known
+        if (left := until - time.monotonic()) > 0:
+            raise ApiError(error.status, error.reason, error.message, (), left)
+        del self._patience[request.user or ""]
+
+    def _note_patience(self, request: Request, error: ApiError) -> None:
+        # Our own requests are few, and the lease is one of them.
+        if request.user and error.status == 429 and error.retry_after:
+            patience = min(error.retry_after, LONGEST_PATIENCE)
+            self._patience[request.user] = time.monotonic() + patience, error
 
     async def _once(self, request: Request, fence: Fence | None, *, renew: bool) -> Response:
         async with self._slots:
@@ -182,12 +252,10 @@ class Transport:
                     raise _error(response, body, request)
                 return Response(response.status, body, tuple(response.headers.getall("Warning", ())))
 
-    async def stream(
-        self, request: Request, *, seconds: float, silence: float
-    ) -> AsyncGenerator[bytes, None]:
-        """Give the lines of a long answer; it ends when the server ends it, or after `silence` seconds without a byte."""
+    async def stream(self, request: Request, *, seconds: float) -> AsyncGenerator[bytes, None]:
+        """Give the lines of a long answer; it ends when the server ends it, or when it was silent for too long."""
         limits = aiohttp.ClientTimeout(
-            total=seconds + silence, sock_connect=CONNECT_SECONDS, sock_read=silence
+            total=seconds + self._silence, sock_connect=CONNECT_SECONDS, sock_read=self._silence
         )
         async with self._open(request, request.target, limits, renew=False) as response:
             if response.status >= 300:
@@ -198,7 +266,9 @@ class Transport:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in filter(None, lines):
                         yield line
-            except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
+            except TimeoutError:
+                self.reconnect()
+            except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError):
                 return  # the caller resumes from the version it has seen
             finally:
                 # Left half-way: a polite TLS shutdown would linger beyond the session's end.
@@ -213,16 +283,19 @@ class Transport:
         used: list[asyncio.Transport] = []
         _USED.set(used)
         try:
-            async with self._session.request(
-                request.method,
-                URL(self.endpoint.server + target, encoded=True),
-                data=_payload(request.body),
-                headers=headers,
-                timeout=limits,
-                proxy=self.endpoint.proxy,
-                server_hostname=self.endpoint.server_hostname,
-                allow_redirects=False,
-            ) as response:
+            async with (
+                self._connections() as session,
+                session.request(
+                    request.method,
+                    URL(self.endpoint.server + target, encoded=True),
+                    data=_payload(request.body),
+                    headers=headers,
+                    timeout=limits,
+                    proxy=self.endpoint.proxy,
+                    server_hostname=self.endpoint.server_hostname,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 self._count(request.verb, response.status)
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

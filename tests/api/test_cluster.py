@@ -349,6 +349,61 @@ async def test_too_many_requests_are_sent_again_after_the_pause(
     assert caught.value.transient
 
 
+async def test_a_user_who_is_asked_for_patience_is_not_sent_again_before(
+    proxied: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    of = kind(proxied, "v1", "ConfigMap")
+    rule = api_proxy.on(lambda r: r.is_write, reply(429, b"{}", {"Retry-After": "3600"}))
+    for _ in range(3):
+        with pytest.raises(ApiError) as caught:
+            await proxied.apply(of, config_map(namespace, "c"), user="system:serviceaccount:a:b")
+        assert caught.value.status == 429
+    assert rule.hits == 1
+    with pytest.raises(ApiError):
+        await proxied.apply(of, config_map(namespace, "c"), user="system:serviceaccount:a:another")
+    with pytest.raises(ApiError):
+        await proxied.apply(of, config_map(namespace, "c"))
+    assert rule.hits == 3, "the others, and we ourselves, are counted apart by the server"
+
+
+async def test_after_a_silence_what_comes_is_sent_over_new_connections(
+    api_proxy: ApiProxy, namespace: str
+) -> None:
+    connection = await Cluster.connect(
+        str(api_proxy.kubeconfig()), user_agent="setpoint-tests", request_timeout=1
+    )
+    try:
+        await connection.discover()
+        of = kind(connection, "v1", "ConfigMap")
+        with api_proxy.half_open() as dead:
+            with pytest.raises(ApiError) as caught:
+                await connection.get(of, namespace, "c")
+            assert caught.value.reason == "Timeout"
+            assert await connection.get(of, namespace, "c") is None
+        assert dead.hits == 1
+    finally:
+        await connection.close()
+
+
+async def test_a_watch_that_falls_silent_ends(api_proxy: ApiProxy, api: Cluster, namespace: str) -> None:
+    connection = await Cluster.connect(
+        str(api_proxy.kubeconfig()), user_agent="setpoint-tests", watch_silence=1
+    )
+    try:
+        await connection.discover()
+        of = kind(connection, "v1", "ConfigMap")
+        _, version = await connection.list(of, namespace=namespace)
+        watch = connection.watch(of, resource_version=version, namespace=namespace)
+        async with aclosing(watch) as events, asyncio.timeout(20):
+            await api.apply(of, config_map(namespace, "c"))
+            assert (await anext(events))[0] == "ADDED"
+            await asyncio.to_thread(api_proxy.mute_open)
+            await api.apply(of, config_map(namespace, "d"))
+            assert [event async for event in events] == []
+    finally:
+        await connection.close()
+
+
 async def test_a_broken_connection_is_tried_again_only_where_that_is_safe(
     proxied: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:

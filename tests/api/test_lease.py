@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from tests.api.objects import Json, gone, kind
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request, cut, reply
+from tests.servers.apirules import Request, cut, delay, reply
 
 from setpoint.cluster import ApiError, Cluster, Fenced
 from setpoint.lease import SAFE_SHARE, Lease
@@ -302,6 +302,47 @@ async def test_it_is_renewed_for_as_long_as_it_is_held(api: Cluster, namespace: 
             await asyncio.sleep(0.1)
     lease.fence()
     await lease.release(api)
+
+
+async def test_it_is_renewed_although_each_answer_takes_a_quarter_of_it(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    lease = Lease(namespace, NAME, "one", 8)
+    api_proxy.on(lambda r: "leases" in r.path, delay(2))
+    await lease.acquire(proxied)
+    renewed = await asyncio.to_thread(
+        api_proxy.wait_for, lambda r: r.method == "PATCH" and r.status == 200, 2
+    )
+    assert len(renewed) == 2
+    assert not lease.lost.is_set()
+    lease.fence()
+    await lease.release(api)
+
+
+async def test_it_is_renewed_over_a_new_connection_when_the_old_one_is_dead(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    lease = Lease(namespace, NAME, "one", 9)
+    await lease.acquire(proxied)
+    first = (await record(api, namespace))["renewTime"]
+    with api_proxy.half_open() as dead:
+        async with asyncio.timeout(30):
+            while (await record(api, namespace))["renewTime"] == first:
+                await asyncio.sleep(0.1)
+        assert dead.hits == 1
+    assert not lease.lost.is_set()
+    lease.fence()
+    await lease.release(api)
+
+
+async def test_an_error_that_nobody_thought_of_ends_the_leadership(api: Cluster, namespace: str) -> None:
+    lease = Lease(namespace, NAME, "one", 1.5)
+    await lease.acquire(api)
+    lease._take = None  # type: ignore[assignment, method-assign]
+    async with asyncio.timeout(20):
+        await lease.lost.wait()
+    with pytest.raises(Fenced):
+        lease.fence()
 
 
 async def test_a_cluster_without_leases_is_an_error_not_a_leader(api: Cluster, namespace: str) -> None:
