@@ -53,8 +53,8 @@ def world(
     git: GitHttp,
     operator: Operator,
 ) -> Iterator[World]:
-    """A namespace with a repository, and the shared operator at work; it is the same process afterwards."""
-    made, pid = World(installed, api, git), operator.pid
+    """A namespace with a repository, and the operator at work, as it must be afterwards."""
+    made = World(installed, api, git)
     yield made
+    assert operator.pid is not None, f"the operator ended: {operator.log.read_text()[-3000:]}"
     made.remove()
-    assert operator.pid == pid, f"the operator ended: {operator.log.read_text()[-3000:]}"
