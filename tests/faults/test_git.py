@@ -1,0 +1,80 @@
+"""Git servers that are down, slow, unwell, or send half a pack: the Source says so, and the commit before stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.api import condition, is_ready, says
+from tests.e2e.conftest import World, config
+from tests.faults.steps import commit, converged, enforced, ready
+from tests.servers.githttp import GitHttp
+from tests.servers.tcpproxy import TcpProxy
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def wire(git: GitHttp) -> Iterator[TcpProxy]:
+    """Between the operator and the Git server."""
+    with TcpProxy(git.port) as between:
+        yield between
+
+
+def url(world: World, wire: TcpProxy) -> str:
+    return f"http://127.0.0.1:{wire.port}/{world.namespace}.git"
+
+
+def stays(world: World, reason: str, word: str = "") -> None:
+    """Wait until the Source says it; the Sync is Ready nevertheless, and held."""
+    source = world.until("Source", "src", says(reason, word))
+    assert "stays enforced" in condition(source)["message"]
+    assert is_ready(world.api.get("Sync", world.namespace, "app"))
+    enforced(world)
+
+
+def test_down(world: World, wire: TcpProxy) -> None:
+    ready(world, url=url(world, wire))
+    wire.down()
+    sha = commit(world, "2")
+    stays(world, "HostUnreachable", "refused")
+    wire.up()
+    converged(world, sha, "2")
+
+
+def test_silent(world: World, wire: TcpProxy) -> None:
+    ready(world, url=url(world, wire), timeout="3s")
+    wire.silent = True
+    sha = commit(world, "2")
+    stays(world, "HostUnreachable", "within 3 s")
+    wire.silent = False
+    converged(world, sha, "2")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(500, "GitFailed"), (503, "HostUnreachable"), (429, "GitFailed")]
+)
+def test_unwell(world: World, git: GitHttp, status: int, reason: str) -> None:
+    ready(world)
+    git.rules(world.namespace).status = status
+    sha = commit(world, "2")
+    stays(world, reason, str(status))
+    git.rules(world.namespace).status = None
+    converged(world, sha, "2")
+
+
+def test_half_a_pack(world: World, wire: TcpProxy) -> None:
+    ready(world, url=url(world, wire))
+    wire.cut_after = 50_000
+    world.repo.commit({"large.bin": os.urandom(400_000)}, "Large")
+    sha = commit(world, "2")
+    source = world.until("Source", "src", lambda o: condition(o).get("status") == "False")
+    assert "stays enforced" in condition(source)["message"]
+    enforced(world)
+    assert wire.cuts > 0
+    assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
+    wire.cut_after = None
+    world.repo.commit({"large.bin": None, "a.yaml": config("a", k="2")}, "Small again")
+    sha = commit(world, "2") if world.repo.head() == sha else world.repo.head()
+    converged(world, sha, "2")
