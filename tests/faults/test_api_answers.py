@@ -1,0 +1,124 @@
+"""The API server answers with errors, late, or half: every such answer is told, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from tests.e2e.api import condition, says
+from tests.e2e.conftest import World, config
+from tests.e2e.test_sync import ready_at
+from tests.faults.operators import Operator
+from tests.faults.steps import commit, converged, drift, enforced, ready
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Reply, Request, alter, delay, reply
+
+pytestmark = pytest.mark.cluster
+
+
+def refusal(code: int, reason: str, message: str) -> bytes:
+    """An error as the API server words it."""
+    body = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason}
+    return json.dumps({**body, "message": message}).encode()
+
+
+def objects(world: World) -> Callable[[Request], bool]:
+    """The requests about managed objects, made on behalf of the Sync."""
+    return lambda r: f"/namespaces/{world.target}/" in r.path and not r.is_watch
+
+
+def own(world: World) -> Callable[[Request], bool]:
+    """Writes of the statuses that the operator tells by."""
+    return lambda r: f"/namespaces/{world.namespace}/" in r.path and r.path.endswith("/status")
+
+
+ERRORS = {
+    "500": (500, refusal(500, "InternalError", "etcdserver: leader changed"), {}, "leader changed"),
+    "503": (503, b"upstream connect error", {"Content-Type": "text/plain"}, "upstream connect error"),
+    "429": (429, refusal(429, "TooManyRequests", "slow down"), {"Retry-After": "1"}, "too many requests"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_about_every_object_is_said_and_outlived(
+    world: World, proxy: ApiProxy, operator: Operator, name: str
+) -> None:
+    code, body, headers, words = ERRORS[name]
+    ready(world)
+    before = operator.refused(code)
+    with proxy.on(objects(world), reply(code, body, {"Content-Type": "application/json", **headers})):
+        sha = commit(world, "2")
+        sync = world.until("Sync", "app", says("ApiUnavailable", words))
+        assert "stays enforced" in condition(sync)["message"]
+        assert world.events("ApiUnavailable")
+        assert operator.refused(code) > before
+        assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
+    converged(world, sha, "2")
+    enforced(world, "2")
+
+
+def test_a_server_that_asks_for_patience_gets_it(world: World, proxy: ApiProxy) -> None:
+    ready(world)
+    headers = {"Content-Type": "application/json", "Retry-After": "8"}
+    with proxy.on(objects(world), reply(429, refusal(429, "TooManyRequests", "slow down"), headers)):
+        sha = commit(world, "2")
+        world.until("Sync", "app", says("ApiUnavailable", "too many requests"))
+    converged(world, sha, "2")
+
+
+def test_a_storm_of_conflicts_is_said_and_outlived(world: World, proxy: ApiProxy, operator: Operator) -> None:
+    ready(world)
+    conflict = refusal(409, "Conflict", "the object has been modified; please apply your changes")
+    with proxy.on(lambda r: objects(world)(r) and r.method == "PATCH", reply(409, conflict)):
+        sha = commit(world, "2")
+        world.until("Sync", "app", says("ApplyFailed", "somebody else changed it"))
+    converged(world, sha, "2")
+    before = operator.refused(409)
+    with proxy.on(own(world), reply(409, conflict), times=5) as storm:
+        sha = commit(world, "3")
+        converged(world, sha, "3")
+        assert storm.hits == 5
+    assert operator.refused(409) - before == 5
+    enforced(world, "3")
+
+
+def test_half_an_answer_is_no_answer(world: World, proxy: ApiProxy) -> None:
+    ready(world)
+    half = alter(lambda answer: Reply(answer.status, answer.body[: len(answer.body) // 2], answer.headers))
+    with proxy.on(objects(world), half):
+        sha = commit(world, "2")
+        world.until("Sync", "app", says("ApiUnavailable", "not JSON"))
+    converged(world, sha, "2")
+    enforced(world, "2")
+
+
+def test_statuses_that_cannot_be_written_are_told_by_log_and_metric_and_written_later(
+    world: World, proxy: ApiProxy, operator: Operator
+) -> None:
+    ready(world)
+    before, said = operator.refused(503), operator.logged()
+    with proxy.on(own(world), reply(503, b"no")):
+        # An object that is new would have to stand in the inventory first.
+        sha = world.repo.commit({"a.yaml": config("a", k="2")}, "Second")
+        world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": "2"})
+        operator.says("what came of a Sync cannot be told now", said)
+        operator.says("what came of a Source cannot be told now", said)
+        assert operator.refused(503) > before
+        enforced(world, "2")
+    world.until("Sync", "app", ready_at(sha))
+    source = world.until("Source", "src", lambda o: o and o["status"]["revision"].endswith(sha))
+    assert condition(source)["status"] == "True"
+
+
+@pytest.mark.slow
+def test_five_seconds_for_each_answer_only_make_it_slow(
+    world: World, proxy: ApiProxy, operator: Operator
+) -> None:
+    ready(world)
+    with proxy.on(lambda _request: True, delay(5)):
+        sha = commit(world, "2")
+        drift(world)
+        converged(world, sha, "2", seconds=120)
+        assert operator.metric("setpoint_leader") == 1
+    enforced(world, "2")
