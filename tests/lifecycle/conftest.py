@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,9 +44,10 @@ class Replica(OperatorProcess):
         super().__init__(proxy.kubeconfig(token), folder, **ports, **variables)
 
     @property
-    def pid(self) -> int:
+    def running(self) -> subprocess.Popen[bytes]:
+        """Its process."""
         assert self.process
-        return self.process.pid
+        return self.process
 
     @property
     def leads(self) -> bool:

@@ -124,7 +124,7 @@ def test_a_leader_that_was_frozen_writes_nothing_and_what_it_had_sent_does_no_ha
     frozen.proxy.on(lambda r: r.is_write and world.target in r.path, late)
     world.repo.commit({"a.yaml": config("a", k="old"), "b.yaml": config("b", k="old")}, "Second")
     frozen.proxy.wait_for(lambda r: r.is_write and world.target in r.path, 2)
-    frozen.process.send_signal(signal.SIGSTOP)
+    frozen.running.send_signal(signal.SIGSTOP)
     standby.until_leading()
     sha = world.repo.commit({"a.yaml": config("a", k="new"), "b.yaml": None}, "Third")
     held(world, sha)
@@ -141,8 +141,8 @@ def test_a_leader_that_was_frozen_writes_nothing_and_what_it_had_sent_does_no_ha
     assert world.get("ConfigMap", "b") is None
 
     thawed = time.monotonic()
-    frozen.process.send_signal(signal.SIGCONT)
-    assert frozen.process.wait(60) == 1, "it ends, and says that this was no clean stop"
+    frozen.running.send_signal(signal.SIGCONT)
+    assert frozen.running.wait(60) == 1, "it ends, and says that this was no clean stop"
     assert [r for r in frozen.proxy.writes if r.started > thawed] == []
     held(world, sha)
     assert standby.leads
@@ -173,7 +173,7 @@ def test_a_leader_that_lost_the_lease_ends_and_sends_nothing(stage: Stage) -> No
     cut_off.proxy.on(of_lease, never)
     standby.until_leading()
     taken = time.monotonic()
-    assert cut_off.process.wait(60) == 1
+    assert cut_off.running.wait(60) == 1
     edited(world, "a")
     writes = [r for r in cut_off.proxy.writes if r.started > taken]
     assert writes == []
