@@ -139,6 +139,15 @@ class LeaderElection(Values):
     )
 
 
+class PodDisruptionBudget(Values):
+    """What keeps drained nodes from taking all operators at once."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether, with several replicas, an eviction waits while another of them is not available.",
+    )
+
+
 class RedactionKey(Values):
     """The key that turns values of Secrets into hashes, in patches that people see."""
 
@@ -198,6 +207,13 @@ class Root(Values):
     node_selector: Strings = Field({}, description="Labels of nodes to run on.")
     tolerations: Objects = Field([], description="Taints to tolerate.")
     affinity: FreeForm = Field({}, description="Affinity of the pod.")
+    topology_spread_constraints: Objects = Field(
+        [],
+        description="How the pods are spread over nodes and zones; empty: as the scheduler does by itself.",
+    )
+    pod_disruption_budget: PodDisruptionBudget = Field(
+        PodDisruptionBudget(), description="The PodDisruptionBudget."
+    )
     priority_class_name: str = Field("", description="PriorityClass of the pod.")
     extra_env: Objects = Field(
         [], description="More environment, such as a proxy: `[{name: HTTPS_PROXY, value: ...}]`."

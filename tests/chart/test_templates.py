@@ -114,7 +114,7 @@ def test_the_deployment(helm: Helm) -> None:
     pod = deployment["spec"]["template"]["spec"]
     container = pod["containers"][0]
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert pod["enableServiceLinks"] is False
     assert container["image"] == f"setpoint:{__version__}"
     assert container["args"] == ["run"]
@@ -126,6 +126,22 @@ def test_the_deployment(helm: Helm) -> None:
     volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
     assert volumes["cache"] == {"medium": "Memory", "sizeLimit": "256Mi"}
     assert volumes["tmp"]["medium"] == "Memory"
+
+
+def test_without_a_lease_the_old_pod_goes_first(helm: Helm) -> None:
+    deployment = only(helm.template("--set=leaderElection.enabled=false"), "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_several_replicas_are_not_evicted_at_once(helm: Helm) -> None:
+    several = helm.template("--set=replicaCount=2")
+    budget = only(several, "PodDisruptionBudget")["spec"]
+    pods = only(several, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"].items() <= pods.items()
+    assert budget["maxUnavailable"] == 1
+    # A budget for one pod alone would keep its node from being drained, or say nothing.
+    for values in ((), ("--set=replicaCount=2,podDisruptionBudget.enabled=false",)):
+        assert "PodDisruptionBudget" not in {o["kind"] for o in helm.template(*values)}
 
 
 def test_the_environment_is_read_by_the_operator(helm: Helm) -> None:
