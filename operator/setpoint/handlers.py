@@ -27,6 +27,14 @@ log = logging.getLogger(__name__)
 RESTART_SECONDS = 1.0
 
 
+class _NoDiffBase(kopf.AnnotationsDiffBaseStorage):
+    """No essence of a body: kopf makes one for changes that no handler asks for, with five deep copies an event."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
+        """Give nothing: only `on.event` is used, so there is nothing to compare."""
+        return {}
+
+
 def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
     """Give a kopf registry whose handlers hand each event's body to the operator, in the operator's own loop."""
     registry = kopf.OperatorRegistry()
@@ -40,6 +48,7 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
     async def _startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         operator.telemetry.tasks("watch", asyncio.get_running_loop())
         settings.persistence.finalizer = f"{names.GROUP}/never-set-by-kopf"
+        settings.persistence.diffbase_storage = _NoDiffBase(prefix=names.GROUP)
         settings.posting.enabled = False
         settings.peering.standalone = True
         settings.scanning.disabled = True
