@@ -7,7 +7,7 @@ PURE := tests/unit tests/golden/test_golden.py
 PARALLEL := -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 BENCH := $(PY) -m tests.bench
-.PHONY: help setup demo bench soak check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
+.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ unit: setup ## the pure tests alone: seconds
 test: check ## everything, against a real API server and real Git servers
 	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
 
+image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/
+	@$(PY) -m image
+
 demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
 
@@ -71,5 +74,5 @@ cluster-up: setup ## a local Kubernetes, with NODE=1 one that runs containers; t
 cluster-down: setup ## remove every local Kubernetes
 	@$(PY) -m tests.cluster down $(if $(NAME),--name $(NAME))
 
-clean: ## remove caches of the checkout
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+clean: ## remove caches and results of the checkout
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

@@ -11,9 +11,10 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-LEVEL = 9
+LEVEL = 6
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,15 @@ class Archive:
 
 
 def assemble(
-    target: Path, reference: str, layers: list[Path], config: Mapping[str, Any], *, epoch: int = 0
+    target: Path, reference: str, layers: Sequence[Path | Blob], config: Mapping[str, Any], *, epoch: int = 0
 ) -> Archive:
-    """Write the image of these folders; `config` as in `docker inspect`: Entrypoint, Env, User, ..."""
+    """Write the image of these folders or finished layers; `config` as in `docker inspect`: Entrypoint, Env, User, ..."""
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         work = Path(temporary)
-        blobs = [_layer(folder, work, epoch) for folder in layers]
+        blobs = [
+            each if isinstance(each, Blob) else pack(each, work / f"layer-{number}", epoch=epoch)
+            for number, each in enumerate(layers)
+        ]
         image = _blob(_json(_config(config, blobs, epoch)), work)
         document = {
             "schemaVersion": 2,
@@ -103,11 +107,11 @@ def _write(target: Path, reference: str, manifest: Blob, image: Blob, layers: li
                 archive.addfile(_entry(_name(blob), blob.size, epoch), file)
 
 
-def _layer(folder: Path, work: Path, epoch: int) -> Blob:
-    path = work / f"layer-{len(list(work.iterdir()))}"
+def pack(folder: Path, path: Path, *, epoch: int = 0) -> Blob:
+    """Write the layer of a folder; all of it belongs to root."""
     with path.open("wb") as file:
         packed = _Hashing(file)
-        with gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as compressed:  # type: ignore[arg-type]
+        with gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as compressed:
             plain = _Hashing(compressed)
             with tarfile.open(mode="w|", fileobj=plain, format=tarfile.PAX_FORMAT) as archive:
                 for name in _walk(folder):
@@ -126,12 +130,22 @@ def _walk(folder: Path, below: str = "") -> Iterator[str]:
 
 def _add(archive: tarfile.TarFile, folder: Path, name: str, epoch: int) -> None:
     entry = archive.gettarinfo(str(folder / name), name)
-    entry.mtime, entry.uname, entry.gname = epoch, "", ""
+    entry.mtime, entry.uname, entry.gname, entry.uid, entry.gid = epoch, "", "", 0, 0
+    entry.mode = _mode(entry)
     if entry.isreg():
         with (folder / name).open("rb") as file:
             archive.addfile(entry, file)
     else:
         archive.addfile(entry)
+
+
+def _mode(entry: tarfile.TarInfo) -> int:
+    """Neither the umask of the builder shall show, nor a bit that makes a program run as somebody else."""
+    if entry.issym():
+        return 0o777
+    if entry.isdir():
+        return 0o1777 if entry.mode & stat.S_ISVTX else 0o755
+    return 0o755 if entry.mode & stat.S_IXUSR else 0o644
 
 
 def _blob(content: bytes, work: Path) -> Blob:

@@ -99,13 +99,13 @@ def _ensure(name: str) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder / ".lock", name):
+    with lock(folder / ".lock", name):
         if not target.exists():  # another process may have built it while we waited
             _build(name, tool, target)
     return target
 
 
-def _flags(family: str) -> list[str]:
+def flags(family: str) -> list[str]:
     """Arguments of `go build`; with CGO off and trimmed paths the result depends on nothing of this machine."""
     link = ["-s", "-w"]
     if family == "kubernetes":  # unstamped servers report v0.0.0, which kubectl and helm cannot parse
@@ -118,17 +118,18 @@ def _flags(family: str) -> list[str]:
 
 def _digest(family: str) -> str:
     parts = [(TOOLS / family / name).read_text() for name in ("go.mod", "go.sum")]
-    parts += [*_flags(family), platform.system(), platform.machine()]
+    parts += [*flags(family), platform.system(), platform.machine()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def _lock(path: Path, name: str) -> Iterator[None]:
+def lock(path: Path, name: str) -> Iterator[None]:
+    """Hold a file lock; who waits for another process that makes the same is told of what."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"waiting for another process that builds {name}")
+            say(f"waiting for another process that builds {name}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -137,10 +138,10 @@ def _build(name: str, tool: Tool, target: Path) -> None:
     """Build under a temporary name, then rename: a path that exists is always a whole program."""
     go = _go(TOOLS / tool.family)
     partial = target.with_name(f".{name}.partial")
-    command = [go, "build", *_flags(tool.family), "-o", str(partial), tool.package]
+    command = [go, "build", *flags(tool.family), "-o", str(partial), tool.package]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     started = time.monotonic()
-    _say(f"building {name} ({tool.package}); done once, then cached in {target.parent}")
+    say(f"building {name} ({tool.package}); done once, then cached in {target.parent}")
     log = target.with_name(f"{name}.log")
     with (
         log.open("wb") as output,
@@ -152,7 +153,7 @@ def _build(name: str, tool: Tool, target: Path) -> None:
     if process.returncode:
         raise BuildError(f"building {name} failed:\n{log.read_text(errors='replace')[-3000:]}")
     partial.rename(target)
-    _say(f"built {name} in {time.monotonic() - started:.0f} s")
+    say(f"built {name} in {time.monotonic() - started:.0f} s")
 
 
 def _follow(process: subprocess.Popen[bytes], name: str, started: float) -> None:
@@ -160,7 +161,7 @@ def _follow(process: subprocess.Popen[bytes], name: str, started: float) -> None
         try:
             process.wait(PROGRESS_SECONDS)
         except subprocess.TimeoutExpired:
-            _say(f"building {name}: {time.monotonic() - started:.0f} s so far")
+            say(f"building {name}: {time.monotonic() - started:.0f} s so far")
         except BaseException:
             process.kill()
             raise
@@ -184,7 +185,8 @@ def _go(module: Path) -> str:
     return go
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell the person of progress, on stderr."""
     print(f"[setpoint] {text}", file=sys.stderr, flush=True)
 
 
@@ -194,7 +196,7 @@ def main(arguments: list[str]) -> int:
         for name in arguments or (*DEFAULT, "kubectl"):
             print(f"{name}={ensure(name)[name]}", flush=True)
     except BuildError as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 

@@ -13,7 +13,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.binaries import BuildError, _lock, _say, cache
+from image.debian import download
+from image.layout import ImageError
+from tests.cluster.binaries import BuildError, cache, lock, say
 
 PACKAGES = (
     *("runc", "libseccomp2", "containernetworking-plugins", "busybox-static"),
@@ -61,7 +63,7 @@ def ensure() -> Programs:
     folder = _unpacked()
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.parent / ".debian.lock", "the Debian packages of a node"):
+        with lock(folder.parent / ".debian.lock", "the Debian packages of a node"):
             if not folder.exists():
                 _unpack(folder)
     return Programs(folder / "bin", folder / "usr/lib/cni")
@@ -71,10 +73,10 @@ def debian(packages: tuple[str, ...], folder: Path) -> None:
     """Download these packages and unpack them, all into one folder."""
     archives = folder / "archives"
     archives.mkdir(parents=True)
-    if not _download(packages, archives):
-        _run("apt-get", "update", "-q")  # a fresh machine has no package lists, or old ones
-        if not _download(packages, archives):
-            raise BuildError(f"apt-get cannot download {' '.join(packages)}")
+    try:
+        download(packages, archives)
+    except ImageError as error:
+        raise BuildError(str(error)) from error
     for archive in archives.glob("*.deb"):
         _run("dpkg-deb", "--extract", str(archive), str(folder))
     shutil.rmtree(archives)
@@ -109,7 +111,7 @@ def _unpack(folder: Path) -> None:
     """Under a temporary name first: a folder that exists is always whole."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _say("downloading runc, CNI plugins, nft and busybox (Debian packages); done once")
+    say("downloading runc, CNI plugins, nft and busybox (Debian packages); done once")
     debian(PACKAGES, partial)
     (partial / "bin").mkdir(exist_ok=True)
     for name, path in PROGRAMS.items():
@@ -126,11 +128,6 @@ def _unpack(folder: Path) -> None:
 def _first_of_each_folder(folder: Path, partial: Path) -> list[Path]:
     found = {path.parent: path for path in sorted(partial.glob("**/lib*.so.*"))}
     return [folder / path.relative_to(partial) for path in found.values()]
-
-
-def _download(packages: tuple[str, ...], folder: Path) -> bool:
-    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *packages]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
 def _run(*command: str) -> None:

@@ -1,0 +1,117 @@
+"""The Dockerfile cannot be run where no engine is, so it is held to the table that the archive is made of."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+
+import pytest
+import yaml
+from image import layout
+from tests.cluster import binaries
+
+TEXT = (layout.ROOT / "image/Dockerfile").read_text()
+IGNORED = (layout.ROOT / "image/Dockerfile.dockerignore").read_text()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its base, and its instructions as (word, rest)."""
+
+    base: str
+    instructions: tuple[tuple[str, str], ...]
+
+    def all(self, word: str) -> list[str]:
+        return [rest for each, rest in self.instructions if each == word]
+
+    def one(self, word: str) -> str:
+        (found,) = self.all(word)
+        return found
+
+
+def stages() -> dict[str, Stage]:
+    """Read the stages by name; the last has none."""
+    lines = [line for line in TEXT.splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    split = [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]
+    found: dict[str, Stage] = {}
+    for word, rest in split:
+        if word == "FROM":
+            base, _, name = re.sub(r"--platform=\S+ ", "", rest).partition(" AS ")
+            found[name] = Stage(base, ())
+        else:
+            last = list(found)[-1]
+            found[last] = Stage(found[last].base, (*found[last].instructions, (word, rest)))
+    return found
+
+
+STAGES = stages()
+FINAL = STAGES[""]
+
+
+def test_the_user_is_that_of_the_chart() -> None:
+    chart = yaml.safe_load((layout.ROOT / "charts/setpoint/values.yaml").read_text())
+    security = chart["podSecurityContext"]
+    assert FINAL.one("USER") == layout.config()["User"] == f"{layout.USER}:{layout.USER}"
+    assert (security["runAsUser"], security["runAsGroup"]) == (layout.USER, layout.USER)
+
+
+def test_what_runs_is_the_same() -> None:
+    config = layout.config()
+    assert json.loads(FINAL.one("ENTRYPOINT")) == config["Entrypoint"]
+    assert json.loads(FINAL.one("CMD")) == config["Cmd"]
+    assert FINAL.one("WORKDIR") == config["WorkingDir"]
+    assert shlex.split(FINAL.one("ENV")) == config["Env"]
+    assert {port: {} for port in FINAL.one("EXPOSE").split()} == config["ExposedPorts"]
+
+
+def test_labels_are_the_same() -> None:
+    pairs = [each.partition("=")[::2] for each in shlex.split(FINAL.one("LABEL"))]
+    assert dict(pairs) == layout.config()["Labels"]
+
+
+def test_it_holds_what_the_archive_holds_and_nothing_else() -> None:
+    assert FINAL.base == "scratch"
+    assert FINAL.all("COPY") == [
+        "--from=root /out/base /",
+        "--from=tools /out /",
+        "--from=root /out/dependencies /",
+        "--from=root /out/application /",
+    ]
+    assert FINAL.all("RUN") == []
+
+
+def test_python_comes_from_the_same_debian() -> None:
+    assert STAGES["root"].base == f"debian:{layout.SUITE}-slim"
+    assert STAGES["root"].all("RUN")[-1].endswith("python3 -m image root /out")
+
+
+@pytest.mark.parametrize("name", layout.TOOLS)
+def test_a_tool_is_built_of_the_pinned_module_with_the_same_flags(name: str) -> None:
+    tool, stage = binaries.TOOL[name], STAGES["tools"]
+    source = f"tests/cluster/tools/{tool.family}"
+    assert f"{source} /src/{tool.family}" in stage.all("COPY")
+    (command,) = [rest for rest in stage.all("RUN") if rest.endswith(f" {tool.package}")]
+    words = shlex.split(re.sub(r"--mount=\S+ ", "", command))
+    assert words[:4] == ["GOOS=$TARGETOS", "GOARCH=$TARGETARCH", "go", "build"]
+    assert words[4:] == [*binaries.flags(tool.family), "-o", f"/out/{layout.PROGRAMS}/{name}", tool.package]
+    assert shlex.split(stage.one("ENV")) == ["CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="]
+
+
+def test_go_is_new_enough_and_builds_for_the_machine_that_is_asked_for() -> None:
+    version = re.fullmatch(rf"golang:(\d+)\.(\d+)-{layout.SUITE}", STAGES["tools"].base)
+    assert version
+    assert (int(version[1]), int(version[2])) >= binaries.OLDEST_GO
+    assert "FROM --platform=$BUILDPLATFORM golang" in TEXT
+    assert STAGES["tools"].all("ARG") == ["TARGETOS", "TARGETARCH"]
+
+
+def test_the_builder_gets_all_that_is_copied() -> None:
+    copied = [
+        word for name in ("tools", "root") for rest in STAGES[name].all("COPY") for word in rest.split()[:-1]
+    ]
+    allowed = [line.removeprefix("!") for line in IGNORED.splitlines() if line.startswith("!")]
+    assert [path for path in copied if not any(f"{path}/".startswith(f"{each}/") for each in allowed)] == []
+    assert all((layout.ROOT / path).exists() for path in copied)
