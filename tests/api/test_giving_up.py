@@ -35,7 +35,7 @@ class SlowServer:
         self._listener.listen()
         self._tls = tls
         self.read, self.received = threading.Event(), bytearray()
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     @property
@@ -102,7 +102,7 @@ def transport(server: SlowServer, tls: ssl.SSLContext | None) -> Transport:
         return {}
 
     endpoint = Endpoint(server.url, nothing, login, tls)
-    return Transport(endpoint, user_agent="tests", timeout=30, count=lambda _verb, _code: None)
+    return Transport(endpoint, user_agent="tests", timeout=30, silence=90, count=lambda _verb, _code: None)
 
 
 WRITE = Request("apply", "PATCH", "/late", BODY, repeatable=False)
