@@ -299,7 +299,10 @@ def _invalid(error: ApiError, what: Named) -> str:
     text = _BASE64.sub(
         r"a value under `data` is not base64 (at its byte \1); plain text goes under `stringData`", text
     )
-    lines = [line.strip().removeprefix(".") for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if all(line.startswith(".") for line in lines):
+        lines.sort()  # the server names fields in any order
+    lines = [line.removeprefix(".") for line in lines]
     return _short("; ".join(lines)) or f"the server rejects this {what.kind} and does not say why"
 
 

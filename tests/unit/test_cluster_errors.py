@@ -230,3 +230,13 @@ def test_a_secret_is_recognised_by_the_status_too() -> None:
 def test_a_rebuilt_message_means_the_same(code: int, message: str, reason: Reason) -> None:
     assert classify(error_of(code, status(code, message), secret=True)) is reason
     assert classify(error_of(code, status(code, message))) is reason
+
+
+def test_fields_are_named_in_one_order_whatever_the_server_says_first() -> None:
+    head = "failed to create typed patch object (n/c; /v1, Kind=ConfigMap): errors:\n"
+    errors = ["  .data.a: expected string, got 1", "  .data.b: expected string, got true"]
+    said = {
+        problem_of(error_of(500, status(500, head + "\n".join(order))), WEB, "apply").message
+        for order in (errors, errors[::-1])
+    }
+    assert len(said) == 1
