@@ -218,21 +218,36 @@ class Operator:
     async def relist(self) -> None:
         """Read all Sources and Syncs: claims must be complete before the first write, and gaps leave nothing stale."""
         seen: dict[str, set[SyncKey]] = {"Source": set(), "Sync": set()}
+        missing: ApiError | None = None
         for name in ("Source", "Sync"):
-            kind = self.cluster.kind(names.API_VERSION, name)
-            if kind is None:
-                raise Problem(Reason.KindUnknown, f"the CRD of {name} is not installed; install the chart")
-            for namespace in self.settings.watch_namespaces or (None,):
-                objects, _ = await self.cluster.list(kind, namespace=namespace)
-                for body in objects:
-                    seen[name].add(key_of(body))
-                    (self.source_event if name == "Source" else self.sync_event)("ADDED", body)
+            try:
+                seen[name] = await self._listed(name)
+            except ApiError as error:
+                # Without their CRD there are no Sources. What a Sync holds may not be let go of so lightly.
+                if name == "Sync" or error.status != 404:
+                    raise
+                missing = ApiError(503, "NotServed", "Sources are not served: is their CRD gone?")
         for key in set(self.store.sources) - seen["Source"]:
             self.store.drop_source(key)
-            self.source_queue.add(key)
+            self.source_queue.add(key)  # which tells its Syncs
         for key in set(self.store.syncs) - seen["Sync"]:
             self.store.drop_sync(key)
             self.sync_queue.add(key)
+        if missing is not None:
+            raise missing
+
+    async def _listed(self, name: str) -> set[SyncKey]:
+        """Take in all Sources, or all Syncs; gives their keys."""
+        kind = self.cluster.kind(names.API_VERSION, name)
+        if kind is None:
+            raise Problem(Reason.KindUnknown, f"the CRD of {name} is not installed; install the chart")
+        keys = set()
+        for namespace in self.settings.watch_namespaces or (None,):
+            objects, _ = await self.cluster.list(kind, namespace=namespace)
+            for body in objects:
+                keys.add(key_of(body))
+                (self.source_event if name == "Source" else self.sync_event)("ADDED", body)
+        return keys
 
     # --- what wakes whom
 

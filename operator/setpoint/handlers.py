@@ -71,15 +71,21 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
 
 def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
     """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared."""
-    asyncio.run(
-        kopf.operator(
-            registry=registry,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            stop_flag=stop,
-        )
-    )
+
+    async def watched() -> None:
+        try:
+            await kopf.operator(
+                registry=registry,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+        finally:
+            # A thread of the loop waits for it, and the loop waits for its threads: else a watch that dies hangs here.
+            stop.set()
+
+    asyncio.run(watched())
 
 
 async def watch(operator: Operator, stop: asyncio.Event) -> None:
