@@ -1,0 +1,60 @@
+"""A short soak: everything is right at each rest, and nothing leaks. Memory needs an hour: `make soak`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.soak.figures import Sample, judge, table
+from tests.soak.soak import Soak
+from tests.soak.stage import staged
+
+SEED = os.environ.get("SETPOINT_SEED") or secrets.token_hex(4)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_minute_of_everything_at_once_leaves_all_right(tmp_path: Path) -> None:
+    said: list[str] = [f"SETPOINT_SEED={SEED}"]
+    try:
+        with staged(tmp_path) as stage:
+            soak = Soak(stage, Random(SEED), said.append)
+            soak.run(1.0, 15.0)
+            soak.end()
+    except BaseException as error:
+        error.add_note("\n".join(said))
+        raise
+    # Connections and threads still fill their pools in the first minute; tasks, children and files may not pile up.
+    rows = judge(soak.samples, memory=False)
+    bad = [row for row in rows if row.bad and row.name not in ("descriptors", "threads")]
+    assert not bad, f"{said}\n{table(rows)}"
+
+
+def sample(minute: int, **changes: int) -> Sample:
+    figures = dict.fromkeys(
+        ("rss", "pss", "tasks", "threads", "descriptors", "children", "temporary", "cache"), 100
+    )
+    return Sample(float(minute), **(figures | changes))
+
+
+def bad(samples: list[Sample], *, memory: bool = True) -> dict[str, str]:
+    return {row.name: row.bad for row in judge(samples, memory=memory) if row.bad}
+
+
+def test_what_stays_the_same_is_fine_and_the_warm_up_does_not_count() -> None:
+    warm_up = [sample(n, pss=10, tasks=1) for n in range(6)]
+    assert bad([*warm_up, *(sample(n, tasks=100 + n % 3) for n in range(6, 40))]) == {}
+
+
+def test_memory_may_grow_by_a_tenth() -> None:
+    assert bad([sample(n, pss=100 + n // 4) for n in range(40)]) == {}
+    assert bad([sample(n, pss=100 + n) for n in range(40)]) == {"pss": "grew beyond 10%"}
+    assert bad([sample(n, pss=100 + n) for n in range(40)], memory=False) == {}
+
+
+@pytest.mark.parametrize("name", ["tasks", "threads", "descriptors", "children", "temporary"])
+def test_what_piles_up_leaks(name: str) -> None:
+    assert bad([sample(n, **{name: 100 + n}) for n in range(40)]) == {name: "leaks"}
