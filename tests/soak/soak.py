@@ -65,6 +65,7 @@ class Soak:
             if number % FAULT_EVERY == 0:
                 self._faults.begin() if self._random.random() < 0.8 else self._faults.end()
             number += 1
+            assert self._stage.operator.running, f"the operator ended: {self._stage.operator.tail()}"
             self._act(self._random.choice(self._teams))
             self._pause.wait(self._random.uniform(*PACE))
         self._faults.end()
