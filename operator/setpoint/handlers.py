@@ -35,8 +35,13 @@ class _NoDiffBase(kopf.AnnotationsDiffBaseStorage):
         return {}
 
 
-def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
-    """Give a kopf registry whose handlers hand each event's body to the operator, in the operator's own loop."""
+def registry_for(
+    operator: Operator, loop: asyncio.AbstractEventLoop, stop: threading.Event
+) -> kopf.OperatorRegistry:
+    """Give a kopf registry whose handlers hand each event's body to the operator, in the operator's own loop.
+
+    `stop` is kopf's stop flag; it is set as soon as kopf ends, for whatever reason.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -56,7 +61,13 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
         settings.watching.chunk_size = 500
         settings.watching.inactivity_timeout = operator.settings.watch_silence
         settings.networking.request_timeout = 30
-        settings.process.ultimate_exiting_timeout = 5
+        # Else kopf sends SIGKILL to the whole process when a watch has died and its end takes longer.
+        settings.process.ultimate_exiting_timeout = None
+
+    @kopf.on.cleanup(registry=registry)
+    def _cleanup(**_: Any) -> None:
+        # Kopf's end waits five seconds for the task that waits for the flag, and its loop for that task's thread.
+        stop.set()
 
     @kopf.on.event(names.GROUP, names.VERSION, "sources", registry=registry)
     async def _source(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -71,21 +82,15 @@ def registry_for(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.Op
 
 def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
     """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared."""
-
-    async def watched() -> None:
-        try:
-            await kopf.operator(
-                registry=registry,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                stop_flag=stop,
-            )
-        finally:
-            # A thread of the loop waits for it, and the loop waits for its threads: else a watch that dies hangs here.
-            stop.set()
-
-    asyncio.run(watched())
+    asyncio.run(
+        kopf.operator(
+            registry=registry,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            stop_flag=stop,
+        )
+    )
 
 
 async def watch(operator: Operator, stop: asyncio.Event) -> None:
@@ -93,7 +98,7 @@ async def watch(operator: Operator, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     while not stop.is_set():
         flag = threading.Event()
-        registry = registry_for(operator, loop)
+        registry = registry_for(operator, loop, flag)
         running = asyncio.create_task(
             asyncio.to_thread(_watch, registry, operator.settings.watch_namespaces, flag)
         )
