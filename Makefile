@@ -63,7 +63,7 @@ bench: setup ## the figures of the budgets on a fresh cluster: N=100, IDLE=60 (s
 
 soak: setup ## an hour of random changes and faults (MINUTES=, SEED=); with KILLS=1000 the operator is killed so often instead
 ifdef KILLS
-	@SETPOINT_KILLS=$(KILLS) $(if $(SEED),SETPOINT_SEED=$(SEED)) $(PY) -m pytest -q -s tests/crash
+	@SETPOINT_KILLS=$(KILLS) SETPOINT_SEED=$(or $(SEED),$$(date +%s)) $(PY) -m pytest -q -s tests/crash
 else
 	@$(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 endif

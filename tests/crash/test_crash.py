@@ -1,13 +1,13 @@
 """The operator is killed (SIGKILL) at random points of install, upgrade, prune, hand-over and delete.
 
-After each kill it starts again, and all is as if it had never died. `SETPOINT_SEED` repeats a run, `SETPOINT_KILLS` says
-how many kills there are (`make soak KILLS=1000`).
+After each kill it starts again, and all is as if it had never died. `make test` draws the same
+points each time (what runs beside them is never the same); `SETPOINT_SEED` gives others, `SETPOINT_KILLS` more, and
+`make soak KILLS=1000` both.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 from random import Random
 
 import pytest
@@ -17,7 +17,7 @@ from tests.crash.story import EXTRAS, PHASES, Story
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(0)]
 
 KILLS = int(os.environ.get("SETPOINT_KILLS", "200"))
-SEED = os.environ.get("SETPOINT_SEED") or secrets.token_hex(4)
+SEED = os.environ.get("SETPOINT_SEED", "cb2c4583")
 WORLDS = 4
 
 
