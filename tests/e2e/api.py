@@ -105,21 +105,38 @@ class Api:
         seconds: float = SECONDS,
     ) -> Json | None:
         """Give the object as soon as it fits (None: it is absent); AssertionError with its last state otherwise."""
+        return self._until(kind, namespace, f"metadata.name={name}", fits, seconds)
+
+    def announced(self, namespace: str, reason: str, about: str) -> Json:
+        """Give an Event of this reason about an object, as soon as there is one: they are posted in the background."""
+        selector = f"reason={reason},involvedObject.name={about}"
+        found = self._until("Event", namespace, selector, lambda o: o is not None, SECONDS)
+        assert found is not None
+        return found
+
+    def _until(
+        self,
+        kind: str,
+        namespace: str | None,
+        selector: str,
+        fits: Callable[[Json | None], Any],
+        seconds: float,
+    ) -> Json | None:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            last, version = self._now(kind, namespace, name)
+            last, version = self._now(kind, namespace, selector)
             if fits(last):
                 return last
-            found, last = self._watched(kind, namespace, name, last, version, fits, left)
+            found, last = self._watched(kind, namespace, selector, last, version, fits, left)
             if found:
                 return last
         shown = {k: v for k, v in (last or {}).get("metadata", {}).items() if k != "managedFields"}
         text = json.dumps({**last, "metadata": shown} if last else None, indent=1)
-        raise AssertionError(f"{kind} {namespace}/{name} never fitted: {text[:6000]}")
+        raise AssertionError(f"{kind} {selector} in {namespace} never fitted: {text[:6000]}")
 
-    def _now(self, kind: str, namespace: str | None, name: str) -> tuple[Json | None, str]:
+    def _now(self, kind: str, namespace: str | None, selector: str) -> tuple[Json | None, str]:
         """Give an object, and the version from which a watch misses nothing."""
-        query = urlencode({"fieldSelector": f"metadata.name={name}"})
+        query = urlencode({"fieldSelector": selector})
         with self.request("GET", f"{self.path(kind, namespace)}?{query}") as answer:
             found = json.load(answer)
         whole = {"apiVersion": found["apiVersion"], "kind": kind}
@@ -130,7 +147,7 @@ class Api:
         self,
         kind: str,
         namespace: str | None,
-        name: str,
+        selector: str,
         last: Json | None,
         version: str,
         fits: Callable[[Json | None], Any],
@@ -139,7 +156,7 @@ class Api:
         """Follow an object from a version; gives whether it fitted, and its last state."""
         query = {
             "watch": "1",
-            "fieldSelector": f"metadata.name={name}",
+            "fieldSelector": selector,
             "resourceVersion": version,
             "timeoutSeconds": str(max(1, int(left))),
         }

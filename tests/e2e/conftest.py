@@ -144,6 +144,10 @@ class World:
         found = self.api.get("Sync", self.namespace, name)
         return (found or {}).get("status") or {}
 
+    def announced(self, reason: str, sync: str = "app") -> Json:
+        """Give an Event of this reason about a Sync; waits for one."""
+        return self.api.announced(self.namespace, reason, sync)
+
     def events(self, reason: str) -> list[Json]:
         return [e for e in self.api.list("Event", self.namespace) if e["reason"] == reason]
 

@@ -137,6 +137,7 @@ def test_a_terminating_namespace_without_identity_orphans(world: World) -> None:
     assert configs(world) == [*NAMES]
     # No Event can be made in a namespace that is going, so it is about the namespace, and stands in `default`.
     world.api.until("Namespace", None, world.namespace, lambda o: o is None)
+    world.api.announced("default", "Orphaned", world.namespace)
     said = orphaned(world.api.list("Event", "default"), f"{world.namespace}/app")
     assert len(said) == 1
     assert "3 objects stay in the cluster" in said[0]
@@ -210,6 +211,7 @@ def test_a_crd_that_goes_takes_no_object_with_it(own_world: World) -> None:
     world.api.delete("CustomResourceDefinition", None, "syncs.setpoint.dev")
     world.api.until("CustomResourceDefinition", None, "syncs.setpoint.dev", lambda o: o is None)
     assert [world.get("ConfigMap", n)["metadata"]["uid"] for n in NAMES] == uids
+    world.announced("Orphaned")
     said = orphaned(world.events("Orphaned"))
     assert ["CRD" in text for text in said] == [True]
     # Whoever installs again finds the same objects held again.

@@ -51,7 +51,7 @@ def test_an_error_about_every_object_is_said_and_outlived(
         sha = commit(world, "2")
         sync = world.until("Sync", "app", says("ApiUnavailable", words))
         assert "stays enforced" in condition(sync)["message"]
-        assert world.events("ApiUnavailable")
+        world.announced("ApiUnavailable")
         assert operator.refused(code) > before
         assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
     converged(world, sha, "2")
