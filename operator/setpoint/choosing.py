@@ -5,7 +5,7 @@ An object costs a request only if it is missing, changed in Git, touched by some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,29 @@ def choose(
         else:
             choice.todo.append(ref)
     return choice
+
+
+def drifted(
+    view: View,
+    refs: Iterable[Ref],
+    others: Container[ObjectId],
+    newer: Container[ObjectId] | None,
+    *,
+    whole: bool,
+) -> set[ObjectId]:
+    """Choose what of an older state is to be put back, while the newer one is not reached.
+
+    `others`: what is contested, lent or another's. `newer`: what the newer state has, if that is known: an object
+    it lacks is corrected but not made again, as it may be us who deleted it before a crash. `whole`: the older
+    state was applied completely, and is held even if a restart took the baselines with it.
+    """
+    found: set[ObjectId] = set()
+    for ref in refs:
+        dropped = newer is not None and ref.id not in newer and view.look(ref.id) is None
+        known = view.held(ref) or (whole and ref.id not in view.memory.baselines)
+        if known and not dropped and ref.id not in others and view.needs(ref):
+            found.add(ref.id)
+    return found
 
 
 def _stuck(memory: Memory, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:

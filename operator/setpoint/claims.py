@@ -1,18 +1,21 @@
 """Who owns what: one table, identity -> Sync, rebuilt from all inventories at start.
 
 Writing an inventory is the claim. A Sync that wants another's object waits here, and is woken when the owner
-lets go of it: the object is handed over, never deleted and made again.
+lets go of it: the object is handed over, never deleted and made again. Until the other has written it, the former
+owner keeps it in its stored inventory, as lent: should nobody want it after all, it is there to be pruned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from setpoint.objects import ObjectId, SyncKey
 
+NOBODY: frozenset[SyncKey] = frozenset()
+
 
 class Claims:
-    """The table of owners, and of those who wait."""
+    """The table of owners, of those who wait, and of those who lent what they owned."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -20,52 +23,85 @@ class Claims:
         self._owned: dict[SyncKey, frozenset[ObjectId]] = {}
         self._waiting: dict[ObjectId, set[SyncKey]] = {}
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
+        self._lenders: dict[ObjectId, set[SyncKey]] = {}
+        self._lent: dict[SyncKey, frozenset[ObjectId]] = {}
 
-    def record(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
-        """Record a Sync's inventory. Gives the Syncs to wake: those who wait for what it let go of."""
-        new = frozenset(objects)
+    def record(
+        self, key: SyncKey, objects: Iterable[ObjectId], lent: Iterable[ObjectId] = ()
+    ) -> set[SyncKey]:
+        """Record what a Sync owns, and what of its stored inventory it has `lent`: that is free for others.
+
+        Gives the Syncs to wake: those who wait for what it let go of, and those who lent it.
+        """
+        given = frozenset(lent)
+        new = frozenset(objects) - given
         old = self._owned.get(key, frozenset())
         wake: set[SyncKey] = set()
         for oid in old - new:
             if self._owner.get(oid) == key:
                 del self._owner[oid]
-                wake |= self._waiting.get(oid, set())
+                wake |= self._waiting.get(oid, NOBODY) | self._lenders.get(oid, NOBODY)
         for oid in new - old:
             self._owner.setdefault(oid, key)
         self._owned[key] = new
+        _note(self._lenders, key, self._lent.get(key, frozenset()), given)
+        self._lent[key] = given
         return wake - {key}
 
     def owner(self, oid: ObjectId) -> SyncKey | None:
         """Give the Sync that owns an object."""
         return self._owner.get(oid)
 
+    def lent(self, key: SyncKey) -> frozenset[ObjectId]:
+        """Give what a Sync has in its stored inventory and left to others."""
+        return self._lent.get(key, frozenset())
+
     def contested(self, key: SyncKey, desired: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
         """Give what a Sync desires and another owns."""
         return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}
 
     def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
-        """Record what a Sync waits for. Gives the owners to wake: they show it in their differences."""
+        """Record what a Sync waits for.
+
+        Gives the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
+        """
         new = frozenset(objects)
         old = self._wanted.get(key, frozenset())
         wake: set[SyncKey] = set()
         for oid in old ^ new:
-            waiting = self._waiting.setdefault(oid, set())
-            (waiting.add if oid in new else waiting.discard)(key)
-            if not waiting:
-                del self._waiting[oid]
             if owner := self._owner.get(oid):
                 wake.add(owner)
+            if oid in old:
+                wake |= self._lenders.get(oid, NOBODY)
+        _note(self._waiting, key, old, new)
         self._wanted[key] = new
         return wake - {key}
 
-    def wanted_of(self, key: SyncKey) -> Mapping[ObjectId, SyncKey]:
-        """Give what a Sync owns and another waits for, with the first of those."""
-        owned = self._owned.get(key, frozenset())
-        return {o: min(w) for o, w in self._waiting.items() if o in owned and w}
+    def wanted_of(self, key: SyncKey, objects: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
+        """Give what of these objects another Sync owns, or waits for, with that Sync."""
+        found: dict[ObjectId, SyncKey] = {}
+        for oid in objects:
+            owner = self._owner.get(oid)
+            if owner is not None and owner != key:
+                found[oid] = owner
+            elif others := self._waiting.get(oid, NOBODY) - {key}:
+                found[oid] = min(others)
+        return found
 
     def drop(self, key: SyncKey) -> set[SyncKey]:
         """Forget a Sync that is gone; gives the Syncs to wake."""
         wake = self.record(key, ()) | self.want(key, ())
-        self._owned.pop(key, None)
-        self._wanted.pop(key, None)
+        for table in (self._owned, self._wanted, self._lent):
+            table.pop(key, None)
         return wake
+
+
+def _note(
+    table: dict[ObjectId, set[SyncKey]], key: SyncKey, old: frozenset[ObjectId], new: frozenset[ObjectId]
+) -> None:
+    """Move a Sync in a table of objects from the old to the new ones."""
+    for oid in old ^ new:
+        keys = table.setdefault(oid, set())
+        (keys.add if oid in new else keys.discard)(key)
+        if not keys:
+            del table[oid]

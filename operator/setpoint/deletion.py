@@ -27,6 +27,14 @@ class Ending:
     retry: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What the other Syncs mean for a deletion: why nothing may go yet, and what they take over, with words for it."""
+
+    barrier: str | None
+    take: Mapping[ObjectId, str]
+
+
 class Deletion:
     """Decides and carries out what the end of a Sync means for its objects."""
 
@@ -35,7 +43,7 @@ class Deletion:
         self._cluster, self._store = cluster, store
 
     async def run(
-        self, key: SyncKey, sync: Sync, inventory: Mapping[ObjectId, str], remover: Remover
+        self, key: SyncKey, sync: Sync, inventory: Mapping[ObjectId, str], remover: Remover, others: Others
     ) -> Ending:
         """Delete or orphan the inventory, as far as it goes now."""
         spec = sync.spec
@@ -50,7 +58,10 @@ class Deletion:
         if later := self._dependents(key):
             text = f"waits until Sync {later}, which depends on it, is gone"
             return Ending(False, Reason.Deleting, text, frozenset(inventory))
-        removed = await remover.remove(inventory)
+        if others.barrier:
+            return Ending(False, Reason.Deleting, others.barrier, frozenset(inventory))
+        removed = await remover.remove(o for o in inventory if o not in others.take)
+        removed.pending |= others.take
         if removed.failed and await self._without_identity(key, removed):
             return _orphaned(inventory, "its identity is gone with the namespace")
         reasons = {p.reason for p in removed.failed.values()}

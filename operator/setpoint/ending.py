@@ -7,24 +7,25 @@ from datetime import UTC, datetime
 
 from setpoint import names, status
 from setpoint.cluster_errors import ApiError, problem_of
-from setpoint.deletion import Deletion
+from setpoint.deletion import Deletion, Others
 from setpoint.fleet import Fleet
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
+from setpoint.pruning import Pruner
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Remover
 from setpoint.run import Run, oid_of
-from setpoint.store import Body, dependency_keys
+from setpoint.store import Body, dependency_keys, source_key
 from setpoint.telling import Teller
 
 
 class Ender:
     """Ends one Sync after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, teller: Teller) -> None:
+    def __init__(self, parts: Parts, fleet: Fleet, teller: Teller, pruner: Pruner) -> None:
         """All parts are shared."""
-        self._p, self._fleet, self._teller = parts, fleet, teller
+        self._p, self._fleet, self._teller, self._pruner = parts, fleet, teller, pruner
         self._deletion = Deletion(parts.cluster, parts.store)
 
     async def end(self, run: Run, remover: Remover) -> Result:
@@ -32,10 +33,13 @@ class Ender:
         if names.FINALIZER not in (run.body["metadata"].get("finalizers") or []):
             return Result()
         inventory, cluster = run.inventory, self._p.cluster
+        self._fleet.wake(self._p.claims.want(run.key, ()))  # nobody keeps anything for it
+        run.current = self._p.sources.current(source_key(run.body))
         kinds = {cluster.kind_of_group(o.group, o.kind) for o in inventory}
         try:
             await self._p.live.require(k for k in kinds if k is not None)
-            ending = await self._deletion.run(run.key, run.sync, inventory, remover)
+            others = Others(self._pruner.barrier(run), await self._pruner.give_away(run))
+            ending = await self._deletion.run(run.key, run.sync, inventory, remover, others)
         except ApiError as error:
             problem = problem_of(error, oid_of(run.key), "delete")
             await self._say(run, problem.reason, problem.message, inventory)
@@ -72,7 +76,7 @@ class Ender:
         await self._teller.write(
             run.key, run.body, {**run.previous, "inventory": entries, "conditions": rows}
         )
-        self._fleet.record(run.key, left)
+        self._fleet.record(run.key, left, run.lent)
 
     async def _release(self, key: SyncKey, body: Body) -> None:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]

@@ -46,9 +46,9 @@ class Fleet:
         if key not in self._memory:
             self.record(key, status.ungrouped((body.get("status") or {}).get("inventory") or []))
 
-    def record(self, key: SyncKey, inventory: Iterable[ObjectId]) -> None:
-        """Note what a Sync owns; wakes those who waited for what it let go of."""
-        self.wake(self._claims.record(key, inventory))
+    def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
+        """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
+        self.wake(self._claims.record(key, inventory, lent))
 
     def forget(self, key: SyncKey) -> None:
         """Forget a Sync that is gone, and wake those who may have waited for that."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from setpoint import accounts, plan, status
 from setpoint.api import Drift, OnError
 from setpoint.apply import Applier, Checked, Identity
-from setpoint.choosing import View, choose, restored, unreported
+from setpoint.choosing import View, choose, drifted, restored, unreported
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
 from setpoint.fleet import Fleet
@@ -33,13 +33,13 @@ UNWATCHED_SECONDS = 15.0
 class Holder:
     """Acts for one Sync after another; what it did stands in the `Run`."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets) -> None:
+    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets, pruner: Pruner) -> None:
         """All parts are shared."""
         self._p, self._fleet, self._targets = parts, fleet, targets
         self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
         people = frozenset(parts.settings.people_managers)
         self._people, self._takeover = people, people | plan.TAKEOVER_MANAGERS
-        self._pruner = Pruner(parts, fleet, people)
+        self._pruner = pruner
         self._ledger = Ledger(parts)
 
     def remover(self, run: Run) -> Remover:
@@ -64,10 +64,12 @@ class Holder:
         await self._watch(run, target)
         run.contested = self._p.claims.contested(run.key, (r.id for r in target.refs))
         self._fleet.wake(self._p.claims.want(run.key, run.contested))
+        desired = {r.id for r in target.refs}
+        run.lent = {o: v for o, v in run.lent.items() if o not in desired}
         run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
         if run.pending and (words := self._dependency(run)):
             run.waiting = Problem(Reason.DependencyNotReady, words)
-            self._pruner.hand_over(run, target)
+            await self._pruner.hand_over(run, target)
             await self._enforce(run, good)
             return
         await self._converge(run, target, loaded)
@@ -78,8 +80,8 @@ class Holder:
         if run.complete:
             memory.good = target
             await self._pruner.prune(run, target, self.remover(run))
-        elif not failed:
-            self._pruner.hand_over(run, target)
+        else:
+            await self._pruner.hand_over(run, target, anew=not failed)
 
     async def _watch(self, run: Run, target: Target) -> None:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""
@@ -208,22 +210,15 @@ class Holder:
         if good is None or run.current is None or run.sync.spec.drift is Drift.REPORT:
             return
         await self._watch(run, good)
-        view = self._view(run)
-        # What was applied completely is held even if a restart took the baselines with it.
         whole = good.digest == (run.previous.get("applied") or {}).get("digest")
-        drifted = {
-            r.id
-            for r in good.refs
-            if view.needs(r)
-            and r.id not in run.contested
-            and r.id not in run.released
-            and self._p.claims.owner(r.id) in (None, run.key)
-            and (view.held(r) or (whole and r.id not in run.memory.baselines))
-        }
-        if not drifted:
+        foreign = {r.id for r in good.refs if self._p.claims.owner(r.id) not in (None, run.key)}
+        others = foreign | run.contested.keys() | run.released.keys() | run.lent.keys()
+        newer = {r.id for r in run.target.refs} if run.target else None
+        found = drifted(self._view(run), good.refs, others, newer, whole=whole)
+        if not found:
             return
         loaded = await self._manifests(run, good)
-        chosen = [d for d in loaded if d.id in drifted]
+        chosen = [d for d in loaded if d.id in found]
         run.memory.trigger = "Drift"
         applier = self._applier(run, abort=False, keep_ours=True)
         result = await applier.converge(chosen, loaded, _no_claim)
@@ -265,7 +260,7 @@ class Holder:
         self._fleet.wake(self._p.claims.want(run.key, run.contested))
         inventory = run.inventory
         new = {**inventory, **{r.id: r.api_version for r in target.refs if r.id not in run.contested}}
-        self._fleet.record(run.key, new)
+        self._fleet.record(run.key, new, run.lent)
         if new == inventory:
             return
         entries = status.grouped((v, o) for o, v in new.items())

@@ -332,11 +332,16 @@ class PrunePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """What happens to objects that left Git: `delete`, `refuse` (stays in the inventory), `release` (leaves it)."""
+    """What happens to objects that left Git.
+
+    `delete`, `refuse` (stays in the inventory), `release` (leaves it), `lend` (is another Sync's to take, and stays
+    until that has written it).
+    """
 
     delete: tuple[ObjectId, ...] = ()
     refuse: Mapping[ObjectId, str] = field(default_factory=dict)
     release: Mapping[ObjectId, str] = field(default_factory=dict)
+    lend: frozenset[ObjectId] = frozenset()
     message: str = ""
 
 
@@ -357,21 +362,15 @@ def prune(
 ) -> Prune:
     """Decide about inventory minus desired. Nothing outside the inventory is ever named.
 
-    `live` holds what still exists of the candidates; `wanted_by` names other Syncs that wait for an object.
+    `live` holds what still exists of the candidates; `wanted_by` names other Syncs that own or wait for an object.
     """
-    gone = sorted(inventory - desired)
-    release: dict[ObjectId, str] = {}
+    left = handed_over(inventory - desired, live, me, wanted_by)
+    release, lend = dict(left.release), left.lend
     refuse: dict[ObjectId, str] = {}
     delete: list[ObjectId] = []
-    for oid in gone:
-        seen = live.get(oid)
-        if seen is None:
-            release[oid] = "is gone"
-        elif seen.owner != me:
-            release[oid] = f"belongs to Sync {seen.owner} now" if seen.owner else "no longer names this Sync"
-        elif oid in wanted_by:
-            release[oid] = _handed(wanted_by[oid])
-        elif not policy.prune or seen.annotations.get(names.ANNOTATION_PRUNE) == "never":
+    for oid in sorted(inventory - desired - lend - release.keys()):
+        seen = live[oid]
+        if not policy.prune or seen.annotations.get(names.ANNOTATION_PRUNE) == "never":
             release[oid] = "stays, as it may not be pruned"
         elif (oid.group, oid.kind) in PROTECTED and seen.annotations.get(names.ANNOTATION_PRUNE) != "allow":
             refuse[oid] = (
@@ -379,37 +378,49 @@ def prune(
             )
         elif not seen.deleting:
             delete.append(oid)
-    return _within_limits(delete, refuse, release, inventory, desired, policy)
-
-
-def handed_over(
-    inventory: Iterable[ObjectId], desired: frozenset[ObjectId], wanted_by: Mapping[ObjectId, SyncKey]
-) -> dict[ObjectId, str]:
-    """Give what left Git and another Sync waits for, with the words for it: it can go at any time, as nothing is deleted."""
-    return {o: _handed(wanted_by[o]) for o in inventory if o in wanted_by and o not in desired}
-
-
-def _handed(to: SyncKey) -> str:
-    return f"is handed over to Sync {to}"
-
-
-def _within_limits(
-    delete: list[ObjectId],
-    refuse: dict[ObjectId, str],
-    release: dict[ObjectId, str],
-    inventory: frozenset[ObjectId],
-    desired: frozenset[ObjectId],
-    policy: PrunePolicy,
-) -> Prune:
-    message = ""
-    if delete and not desired:
-        message = f"would delete all {len(inventory)} objects, as the commit has none"
-    elif len(delete) > limit_of(policy.limit, len(inventory)):
-        message = f"would delete {len(delete)} of {len(inventory)} objects (limit {policy.limit})"
+    message = _beyond_limits(delete, inventory, desired, policy)
     if message:
         refuse = {**refuse, **dict.fromkeys(delete, "is no longer in Git and is kept")}
         delete = []
     elif refuse:
         first = next(iter(sorted(refuse)))
         message = f"{first.label()} {refuse[first]}"
-    return Prune(tuple(delete), refuse, release, message)
+    return Prune(tuple(delete), refuse, release, lend, message)
+
+
+def handed_over(
+    leftover: Iterable[ObjectId],
+    live: Mapping[ObjectId, Observed],
+    me: SyncKey,
+    wanted_by: Mapping[ObjectId, SyncKey],
+) -> Prune:
+    """Decide what of objects that are wanted no more can go at any time, as nothing is deleted by it.
+
+    What is gone or another's by now is released, and what another wants is lent; the rest is for `prune` to decide.
+    """
+    release: dict[ObjectId, str] = {}
+    lend: set[ObjectId] = set()
+    for oid in leftover:
+        seen = live.get(oid)
+        if seen is None:
+            release[oid] = "is gone"
+        elif seen.owner != me:
+            release[oid] = (
+                f"is handed over to Sync {seen.owner}" if seen.owner else "no longer names this Sync"
+            )
+        elif oid in wanted_by:
+            lend.add(oid)
+    return Prune(release=release, lend=frozenset(lend))
+
+
+def _beyond_limits(
+    delete: Sequence[ObjectId],
+    inventory: frozenset[ObjectId],
+    desired: frozenset[ObjectId],
+    policy: PrunePolicy,
+) -> str:
+    if delete and not desired:
+        return f"would delete all {len(inventory)} objects, as the commit has none"
+    if len(delete) > limit_of(policy.limit, len(inventory)):
+        return f"would delete {len(delete)} of {len(inventory)} objects (limit {policy.limit})"
+    return ""

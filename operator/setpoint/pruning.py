@@ -19,40 +19,66 @@ from setpoint.store import source_key
 class Pruner:
     """Prunes for one Sync after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, people: frozenset[str]) -> None:
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
         """All parts are shared."""
-        self._p, self._fleet, self._people = parts, fleet, people
+        self._p, self._fleet = parts, fleet
+        self._people = frozenset(parts.settings.people_managers)
 
     async def prune(self, run: Run, target: Target, remover: Remover) -> None:
         """Delete what is in the inventory and not in the target; `run` takes what came of it."""
-        inventory = run.inventory
-        desired = frozenset(r.id for r in target.refs)
-        wanted = self._p.claims.wanted_of(run.key)
-        run.extra += [
-            _wanted(o, inventory[o], w) for o, w in wanted.items() if o in desired and o in inventory
-        ]
-        leftover = set(inventory) - desired
+        inventory, desired = run.inventory, frozenset(r.id for r in target.refs)
+        there = {o: v for o, v in inventory.items() if o in desired}
+        wanted = self._p.claims.wanted_of(run.key, there)
+        run.extra += [_wanted(o, there[o], w) for o, w in wanted.items()]
+        leftover = inventory.keys() - desired
         if not leftover:
-            return
-        if words := self._barrier(run):
-            run.waiting = Problem(Reason.PruneWaiting, words)
-            run.kept = {o: inventory[o] for o in leftover}
+            run.lent = {}
             return
         live = await self._live(run, leftover)
+        if words := self.barrier(run):
+            run.waiting = Problem(Reason.PruneWaiting, words)
+            self._hand_over(run, leftover, live)
+            run.kept = {o: inventory[o] for o in leftover - run.released.keys()}
+            return
         policy = plan.PrunePolicy(run.sync.spec.prune, run.sync.spec.prune_limit)
+        wanted = self._p.claims.wanted_of(run.key, leftover)
         decision = plan.prune(frozenset(inventory), desired, live, run.key, wanted, policy)
+        self._lend(run, decision)
         run.refused = decision.message
         removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
         self._note(run, live, decision, removed)
 
-    def hand_over(self, run: Run, target: Target) -> None:
-        """Let go of what left Git and another Sync waits for, although this one is not complete yet.
+    async def hand_over(self, run: Run, target: Target, *, anew: bool = True) -> None:
+        """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
+        `anew`: whether anything may be lent that is not yet; a broken commit lends nothing.
         """
-        desired = frozenset(r.id for r in target.refs)
-        run.released = plan.handed_over(run.inventory, desired, self._p.claims.wanted_of(run.key))
+        if leftover := run.inventory.keys() - {r.id for r in target.refs}:
+            self._hand_over(run, leftover, await self._live(run, leftover), anew=anew)
+
+    async def give_away(self, run: Run) -> dict[ObjectId, str]:
+        """Leave what others want to them when a Sync ends; gives what they have not written yet, with words for it."""
+        wanted = self._p.claims.wanted_of(run.key, run.inventory)
+        self._hand_over(run, set(wanted), await self._live(run, set(wanted)))
+        wanted = self._p.claims.wanted_of(run.key, run.lent)
+        return {o: f"waits until Sync {wanted[o]} has taken it over" for o in run.lent}
+
+    def _hand_over(
+        self, run: Run, leftover: set[ObjectId], live: Mapping[ObjectId, Observed], *, anew: bool = True
+    ) -> None:
+        mine = leftover if anew else leftover & self._p.claims.lent(run.key)
+        wanted = self._p.claims.wanted_of(run.key, mine)
+        decision = plan.handed_over(leftover, live, run.key, wanted)
+        self._lend(run, decision)
+        run.released = dict(decision.release)
         self._let_go(run, run.released)
+
+    def _lend(self, run: Run, decision: plan.Prune) -> None:
+        """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
+        inventory = run.inventory
+        run.lent = {o: inventory[o] for o in decision.lend}
+        self._fleet.record(run.key, inventory, run.lent)
 
     def _note(
         self, run: Run, live: Mapping[ObjectId, Observed], decision: plan.Prune, removed: Removed
@@ -64,7 +90,8 @@ class Pruner:
             return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
 
         run.pruned = removed.deleted
-        run.kept = {o: inventory[o] for o in (*decision.refuse, *removed.left) if o in inventory}
+        stays = (*decision.refuse, *decision.lend, *removed.left)
+        run.kept = {o: inventory[o] for o in stays if o in inventory}
         run.extra += [
             *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
             *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
@@ -84,7 +111,8 @@ class Pruner:
                 text = f"{oid.label(run.key.namespace)} {why}"
                 self._p.events.record(run.body, "Normal", str(Reason.HandedOver), text)
 
-    def _barrier(self, run: Run) -> str | None:
+    def barrier(self, run: Run) -> str | None:
+        """Say which Sync must have seen the commit before anything is deleted, as it may want it; None if all have."""
         sha = run.current.sha if run.current else None
         other = self._fleet.barrier(run.key, source_key(run.body), sha)
         return f"before anything is deleted, Sync {other} must have seen this commit" if other else None

@@ -21,6 +21,7 @@ from setpoint.holding import Holder
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.parts import Parts
+from setpoint.pruning import Pruner
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.rebuilding import owned
@@ -42,9 +43,10 @@ class Syncs:
         self._p = parts
         self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.wake)
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
-        self._holder = Holder(parts, self._fleet, self._targets)
+        pruner = Pruner(parts, self._fleet)
+        self._holder = Holder(parts, self._fleet, self._targets, pruner)
         self._teller = Teller(parts, self._fleet)
-        self._ender = Ender(parts, self._fleet, self._teller)
+        self._ender = Ender(parts, self._fleet, self._teller, pruner)
 
     def seen(self, body: Body) -> None:
         """Note a Sync that the watch or a list brought, with its claims."""
@@ -92,8 +94,13 @@ class Syncs:
         if "deletionTimestamp" in body["metadata"]:
             return await self._ender.end(run, self._holder.remover(run))
         await self._own(run)
+        run.lent = {o: v for o, v in run.inventory.items() if o in self._p.claims.lent(key)}
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
-        if not sync.spec.suspend:
+        if sync.spec.suspend:
+            self._fleet.wake(
+                self._p.claims.want(key, ())
+            )  # it takes nothing, so nobody keeps anything for it
+        else:
             self._ask(run, requested)
             await self._evaluate(run)
         return await self._teller.tell(run, requested)

@@ -38,7 +38,9 @@ class Run:
     extra: list[ObjectState] = field(default_factory=list)
     kept: dict[ObjectId, str] = field(default_factory=dict)
     released: dict[ObjectId, str] = field(default_factory=dict)
-    """What is handed over before everything is written, and in which words."""
+    """What is gone or another's before everything is written, and in which words."""
+    lent: dict[ObjectId, str] = field(default_factory=dict)
+    """What of the inventory others may take: it stays there until they have written it."""
     pruned: list[ObjectId] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     again: float | None = None

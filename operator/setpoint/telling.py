@@ -36,7 +36,7 @@ class Teller:
         self._announce(run, new)
         self._pace(run, new)
         await self.write(run.key, run.body, new)
-        self._fleet.record(run.key, inventory)
+        self._fleet.record(run.key, inventory, run.lent)
         if run.complete:
             run.memory.started, run.memory.trigger = "", "Commit"
         took = asyncio.get_running_loop().time() - run.began

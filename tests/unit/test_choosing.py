@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, LABEL, baseline, observed, oid, ownership, ref
 
-from setpoint.choosing import View, choose, ownership_digest, restored, state_of, unreported
+from setpoint.choosing import View, choose, drifted, ownership_digest, restored, state_of, unreported
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.plan import Action, Change
@@ -128,3 +128,25 @@ def test_after_a_restart_the_lists_are_the_baseline_if_nobody_wrote() -> None:
     live[oid("a")] = observed("a", ownership=ownership("o2"))
     assert restored(refs, live.get, stored) == {}
     assert restored((*refs, ref("c")), live.get, stored) == {}
+
+
+def test_an_older_state_is_held_but_what_the_newer_one_lacks_is_not_made_again() -> None:
+    refs, edited = (ref("a"), ref("b")), observed("a", ownership=ownership("o2"))
+    both = {oid("a"), oid("b")}
+
+    def found(*live: Observed, newer: Any = None, others: Any = (), memory: Memory | None = None) -> set[str]:
+        seen = view(held("a", "b") if memory is None else memory, *live)
+        return {o.name for o in drifted(seen, refs, others, newer, whole=True)}
+
+    assert found(observed("a"), observed("b")) == set()
+    assert found(edited, newer=both) == {"a", "b"}
+    assert found(edited, newer=set()) == {"a"}  # b may have been pruned before a crash
+    assert found(observed("b"), newer={oid("b")}, memory=Memory()) == {"b"}
+    assert found(observed("b"), newer=None, memory=Memory()) == {"a", "b"}
+    assert found(edited, newer=both, others={oid("a"), oid("b")}) == set()
+
+
+def test_what_was_not_applied_completely_is_no_drift() -> None:
+    seen = view(Memory())
+    assert drifted(seen, (ref("a"),), (), None, whole=False) == set()
+    assert drifted(view(held("a")), (ref("a", "d2"),), (), None, whole=False) == set()

@@ -134,7 +134,7 @@ def test_claims_are_handed_over() -> None:
     assert claims.record(a, [x]) == set()
     assert claims.contested(b, [x]) == {x: a}
     assert claims.want(b, [x]) == {a}
-    assert claims.wanted_of(a) == {x: b}
+    assert claims.wanted_of(a, [x]) == {x: b}
     assert claims.record(a, []) == {b}
     assert claims.contested(b, [x]) == {}
     claims.record(b, [x])
@@ -142,6 +142,29 @@ def test_claims_are_handed_over() -> None:
     assert claims.owner(x) == b
     assert claims.drop(b) == set()
     assert claims.owner(x) is None
+
+
+def test_what_is_lent_is_free_for_others_and_comes_back_if_nobody_takes_it() -> None:
+    claims = Claims()
+    a, b, c = (SyncKey("n", name) for name in "abc")
+    x, y = (ObjectId("", "ConfigMap", "n", name) for name in "xy")
+    claims.record(a, [x, y])
+    claims.want(b, [x])
+    assert claims.record(a, [x, y], lent=[x]) == {b}
+    assert (claims.owner(x), claims.owner(y), claims.lent(a)) == (None, a, {x})
+    assert claims.contested(b, [x, y]) == {y: a}
+    assert claims.record(b, [x]) == set()
+    assert claims.want(b, []) == {a}  # which looks, and sees that it is owned
+    assert claims.wanted_of(a, [x, y]) == {x: b}
+    # Whoever took it lets go without having written it: who lent it is told.
+    assert claims.record(b, []) == {a}
+    assert claims.wanted_of(a, [x, y]) == {}
+    claims.want(c, [x])
+    assert claims.wanted_of(a, [x, y]) == {x: c}
+    assert claims.drop(c) == {a}
+    claims.record(a, [y])
+    assert claims.lent(a) == set()
+    assert claims.want(c, [x]) == claims.want(c, []) == set()
 
 
 def test_identity() -> None:

@@ -207,7 +207,7 @@ def test_what_left_git_is_deleted() -> None:
 @pytest.mark.parametrize(
     ("observed", "word"),
     [
-        (lambda o: seen(o, OTHER), "belongs to"),
+        (lambda o: seen(o, OTHER), f"is handed over to Sync {OTHER}"),
         (lambda o: seen(o, None), "no longer"),
         (lambda o: seen(o, ME, **{names.ANNOTATION_PRUNE: "never"}), "stays"),
     ],
@@ -243,20 +243,22 @@ def test_limits() -> None:
     assert prune(many, many[1:], limit=0).delete == ()
 
 
-def test_an_object_that_another_waits_for_is_handed_over() -> None:
+def test_an_object_that_another_wants_is_lent_until_it_names_that_one() -> None:
     a, b = maps("a", "b")
     decision = prune([a, b], [a], wanted={b: OTHER})
-    assert decision.delete == ()
-    assert "handed over" in decision.release[b]
+    assert (decision.delete, decision.lend, dict(decision.release)) == ((), {b}, {})
+    decision = prune([a, b], [a], {b: seen(b, OTHER)}, wanted={b: OTHER})
+    assert (decision.delete, decision.lend, set(decision.release)) == ((), set(), {b})
+    assert prune([a, b], [a]).delete == (b,)  # the other gave up
 
 
 def test_two_syncs_that_change_places_need_not_wait_for_each_other() -> None:
     a, b, c = maps("a", "b", "c")
-    assert plan.handed_over([a, b], frozenset([b, c]), {a: OTHER, b: OTHER}) == {
-        a: f"is handed over to Sync {OTHER}"
-    }
-    assert plan.handed_over([a, b], frozenset([b]), {}) == {}
-    assert plan.handed_over([a], frozenset(), {c: OTHER}) == {}
+    live = {o: seen(o) for o in (a, b, c)}
+    assert plan.handed_over([a, b], live, ME, {a: OTHER}).lend == {a}
+    assert plan.handed_over([a, b], live, ME, {}) == plan.Prune()
+    assert plan.handed_over([a], live, ME, {c: OTHER}) == plan.Prune()
+    assert plan.handed_over([a], {}, ME, {a: OTHER}).release == {a: "is gone"}
 
 
 OURS = {"manager": "setpoint", "operation": "Apply", "fieldsV1": {"f:data": {"f:k": {}}}}
@@ -284,16 +286,27 @@ def test_what_we_wrote_ourselves_before_a_crash_is_no_drift(
 ids = st.sets(st.sampled_from(maps(*"abcdefghij")), max_size=10)
 
 
-@given(ids, ids, ids, st.integers(0, 12))
-def test_nothing_outside_the_inventory_and_nothing_desired_is_ever_deleted(
-    inventory: set[ObjectId], wanted: set[ObjectId], alive: set[ObjectId], limit: int
+@given(ids, ids, ids, ids, ids, st.integers(0, 12))
+def test_nothing_but_what_left_git_and_nobody_wants_is_ever_deleted(
+    inventory: set[ObjectId],
+    wanted: set[ObjectId],
+    alive: set[ObjectId],
+    taken: set[ObjectId],
+    by_others: set[ObjectId],
+    limit: int,
 ) -> None:
+    live = {o: seen(o, OTHER if o in taken else ME) for o in alive}
     decision = plan.prune(
-        frozenset(inventory), frozenset(wanted), {o: seen(o) for o in alive}, ME, {}, PrunePolicy(True, limit)
+        frozenset(inventory),
+        frozenset(wanted),
+        live,
+        ME,
+        dict.fromkeys(by_others, OTHER),
+        PrunePolicy(True, limit),
     )
-    assert set(decision.delete) <= (inventory - wanted) & alive
+    assert set(decision.delete) <= ((inventory - wanted) & alive) - taken - by_others
     assert len(decision.delete) <= limit
-    named = set(decision.delete) | set(decision.refuse) | set(decision.release)
+    named = set(decision.delete) | set(decision.refuse) | set(decision.release) | decision.lend
     assert named == inventory - wanted
 
 
