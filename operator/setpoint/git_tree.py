@@ -48,13 +48,23 @@ class Commit:
 T = TypeVar("T")
 
 
+def _release(repository: pygit2.Repository, descriptor: int) -> None:
+    """Close a generation's packs at once, since a Repository refers to itself and waits for the garbage collector."""
+    repository.free()
+    os.close(descriptor)
+
+
 class Reader:
     """An open generation."""
 
     def __init__(self, mirror: Mirror, generation: Path, descriptor: int) -> None:
         self._mirror, self.generation = mirror, generation
-        self._unlock = finalize(self, os.close, descriptor)
-        self._repository = pygit2.Repository(str(generation))
+        try:
+            self._repository = pygit2.Repository(str(generation))
+        except pygit2.GitError:
+            os.close(descriptor)
+            raise
+        self._release = finalize(self, _release, self._repository, descriptor)
         self._lock = threading.Lock()
         self._place = str(generation)
         self._known: set[str] = set()
@@ -77,13 +87,12 @@ class Reader:
     @property
     def fresh(self) -> bool:
         """Whether it is still the generation to read."""
-        return self._unlock.alive and self._mirror.reads(self._place)
+        return self._release.alive and self._mirror.reads(self._place)
 
     def close(self) -> None:
         """Let others remove the generation."""
         with self._lock:
-            self._repository.free()
-            self._unlock()
+            self._release()
 
     def holds(self, sha: str) -> bool:
         """Tell whether a commit is here and can be read."""

@@ -52,6 +52,54 @@ def test_moving_an_object_between_syncs_in_one_commit_keeps_it(world: World) -> 
     assert (after["metadata"]["uid"], after["data"]) == (uid, {"moved": "yes"})
 
 
+def test_a_deleted_sync_hands_over_what_another_wants(world: World) -> None:
+    world.repo.commit(
+        {"one/x.yaml": config("x", by="one"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
+    )
+    world.source()
+    world.sync("one", path="one")
+    world.sync("two", path="two")
+    world.until("Sync", "one", is_ready)
+    world.until("Sync", "two", is_ready)
+    uid = world.get("ConfigMap", "x")["metadata"]["uid"]
+    sha = world.repo.commit({"two/x.yaml": config("x", by="two")}, "Two has it too")
+    world.until("Sync", "two", says("Contested", f"{world.namespace}/one"))
+    world.api.delete("Sync", world.namespace, "one")
+    world.until("Sync", "one", lambda o: o is None)
+    world.until("Sync", "two", ready_at(sha))
+    after = world.get("ConfigMap", "x")
+    assert (after["metadata"]["uid"], after["data"]) == (uid, {"by": "two"})
+    assert world.get("ConfigMap", "y") is None
+    world.announced("HandedOver", "one")
+
+
+def test_a_deleted_sync_waits_for_whoever_takes_its_objects_and_prunes_them_if_nobody_does(
+    world: World,
+) -> None:
+    world.repo.commit({"one/x.yaml": config("x", by="one"), "two/z.yaml": config("z")}, "First")
+    world.source()
+    world.sync("one", path="one")
+    world.sync("two", path="two")
+    world.until("Sync", "one", is_ready)
+    world.until("Sync", "two", is_ready)
+    # Two wants it, and may not write: its other object is rejected.
+    world.repo.commit(
+        {
+            "two/x.yaml": config("x", by="two"),
+            "two/z.yaml": json.dumps({**json.loads(config("z")), "data": 1}),
+        },
+        "Two is broken",
+    )
+    world.until("Sync", "two", says("Invalid"))
+    world.api.delete("Sync", world.namespace, "one")
+    world.until("Sync", "one", says("Deleting", f"waits until Sync {world.namespace}/two has taken it over"))
+    assert world.get("ConfigMap", "x")["data"] == {"by": "one"}
+    world.repo.commit({"two/x.yaml": None, "two/z.yaml": config("z")}, "Two gives up")
+    world.until("Sync", "one", lambda o: o is None)
+    world.until("Sync", "two", is_ready)
+    assert world.get("ConfigMap", "x") is None
+
+
 def test_adoption_keeps_what_was_there_and_later_additions_go(world: World) -> None:
     world.api.create(
         "ConfigMap",

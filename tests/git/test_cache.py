@@ -17,6 +17,7 @@ from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo, git
 
 from setpoint import git_mirror
+from setpoint.git import PACK_FILES
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository
 
@@ -283,3 +284,23 @@ async def test_homes_of_dead_processes_are_removed(
     await world.check(repository)
     assert not dead.exists()
     assert len(list((world.cache / "run").iterdir())) == 2
+
+
+def open_files(below: Path) -> list[str]:
+    """Give the files under a folder that this process has open, also those that were deleted."""
+    found = [os.readlink(each) for each in os.scandir("/proc/self/fd") if each.is_symlink()]
+    return sorted(each for each in found if each.startswith(str(below)))
+
+
+async def test_many_commits_keep_few_files_open(
+    make_world: MakeWorld, repo: Repo, repository: Repository
+) -> None:
+    world = make_world()
+    for number in range(git_mirror.MAX_PACKS + 4):
+        repo.commit({"a": str(number)}, f"{number}")
+        selected = await world.check(repository)
+        assert world.read(repository, selected.sha, "a") == str(number).encode()
+        held = open_files(world.cache)
+        assert len(held) <= PACK_FILES + 2, held
+    assert git_mirror.packs(generation_of(world, repository)) != []
+    assert not [each for each in held if each.endswith("(deleted)")], held
