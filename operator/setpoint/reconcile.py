@@ -94,7 +94,8 @@ class Syncs:
         if "deletionTimestamp" in body["metadata"]:
             return await self._ender.end(run, self._holder.remover(run))
         await self._own(run)
-        run.lent = {o: v for o, v in run.inventory.items() if o in self._p.claims.lent(key)}
+        if lent := self._p.claims.lent(key):
+            run.lent = {o: v for o, v in run.inventory.items() if o in lent}
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         if sync.spec.suspend:
             self._fleet.wake(

@@ -49,6 +49,7 @@ class Run:
     """Whether the target differs from what was applied last."""
     complete: bool = False
     began: float = 0.0
+    _inventory: tuple[Body, dict[ObjectId, str]] | None = None
 
     @property
     def generation(self) -> int:
@@ -62,8 +63,10 @@ class Run:
 
     @property
     def inventory(self) -> dict[ObjectId, str]:
-        """The inventory as stored: identity -> apiVersion."""
-        return status.ungrouped(self.previous.get("inventory") or [])
+        """The inventory as stored: identity -> apiVersion; not to be changed."""
+        if self._inventory is None or self._inventory[0] is not self.body:
+            self._inventory = self.body, status.ungrouped(self.previous.get("inventory") or [])
+        return self._inventory[1]
 
     def sooner(self, delay: float) -> None:
         """Ask for another run after at most `delay` seconds."""
