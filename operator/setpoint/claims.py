@@ -60,8 +60,13 @@ class Claims:
         """Give what a Sync desires and another owns."""
         return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}
 
+    def offered(self, key: SyncKey, desired: Iterable[ObjectId]) -> set[ObjectId]:
+        """Give what a Sync desires, another lent, and nobody owns yet: it is to be wanted until it is recorded."""
+        lenders = self._lenders
+        return {o for o in desired if o in lenders and o not in self._owner and lenders[o] != {key}}
+
     def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
-        """Record what a Sync waits for.
+        """Record what a Sync waits for, and what it is about to take.
 
         Gives the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
         """

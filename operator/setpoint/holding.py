@@ -62,9 +62,9 @@ class Holder:
             await self._enforce(run, good)
             return
         await self._watch(run, target)
-        run.contested = self._p.claims.contested(run.key, (r.id for r in target.refs))
-        self._fleet.wake(self._p.claims.want(run.key, run.contested))
-        desired = {r.id for r in target.refs}
+        desired, claims = {r.id for r in target.refs}, self._p.claims
+        run.contested = claims.contested(run.key, desired)
+        self._fleet.wake(claims.want(run.key, run.contested.keys() | claims.offered(run.key, desired)))
         run.lent = {o: v for o, v in run.lent.items() if o not in desired}
         run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
         if run.pending and (words := self._dependency(run)):

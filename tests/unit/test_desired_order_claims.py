@@ -153,7 +153,12 @@ def test_what_is_lent_is_free_for_others_and_comes_back_if_nobody_takes_it() -> 
     assert claims.record(a, [x, y], lent=[x]) == {b}
     assert (claims.owner(x), claims.owner(y), claims.lent(a)) == (None, a, {x})
     assert claims.contested(b, [x, y]) == {y: a}
+    assert (claims.offered(b, [x, y]), claims.offered(a, [x, y])) == ({x}, set())
+    # The other wants it until it has it: at no moment does it look as if nobody did.
+    assert claims.want(b, claims.offered(b, [x, y])) == set()
+    assert claims.wanted_of(a, [x, y]) == {x: b}
     assert claims.record(b, [x]) == set()
+    assert claims.offered(b, [x, y]) == set()
     assert claims.want(b, []) == {a}  # which looks, and sees that it is owned
     assert claims.wanted_of(a, [x, y]) == {x: b}
     # Whoever took it lets go without having written it: who lent it is told.
