@@ -54,6 +54,12 @@ class Run:
         return int(self.body["metadata"].get("generation", 0))
 
     @property
+    def settled(self) -> bool:
+        """Whether it did all there was to do, and waits for nothing but news."""
+        troubled = self.problem or self.waiting or self.refused or self.kept or self.contested
+        return self.complete and not troubled and not self.retry
+
+    @property
     def previous(self) -> Mapping[str, Any]:
         """The status as stored."""
         return self.body.get("status") or {}

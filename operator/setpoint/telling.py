@@ -37,6 +37,7 @@ class Teller:
         self._pace(run, new)
         await self.write(run.key, run.body, new)
         self._fleet.record(run.key, inventory)
+        run.memory.settled = run.settled
         if run.complete:
             run.memory.started, run.memory.trigger = "", "Commit"
         took = asyncio.get_running_loop().time() - run.began
