@@ -100,16 +100,22 @@ class Fleet:
     # --- commits
 
     def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
-        """Note that a Sync saw this commit: dependents and those who wait to prune may go on."""
+        """Note that a Sync saw this commit: those who wait to prune may go on, and dependents once it is told."""
         memory = self.memory(key)
-        news = memory.evaluated != (sha or "", generation)
+        memory.told = memory.told and memory.evaluated == (sha or "", generation)
         memory.evaluated = (sha or "", generation)
         body = self._store.syncs.get(key)
         if body is not None and not _rests(body):
             self._barrier.seen(key, source_key(body), sha or "")
-        if news:
-            self.wake(self._store.dependents(key))
         self.wake(self._barrier.released())
+
+    def told(self, key: SyncKey) -> None:
+        """Note that the stored status is that of the last run: dependents may go by it."""
+        memory = self.memory(key)
+        memory.held = None
+        if not memory.told:
+            memory.told = True
+            self.wake(self._store.dependents(key))
 
     def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
@@ -137,9 +143,9 @@ class Fleet:
         return int(self._store.syncs[key]["metadata"].get("generation", 0))
 
     def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
-        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given."""
+        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
         memory = self._memory.get(key)
-        state = memory.evaluated if memory else None
+        state = memory.evaluated if memory and memory.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)
 
     def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:

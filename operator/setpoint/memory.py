@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,6 +75,11 @@ class Memory:
     good: Target | None = None
     evaluated: tuple[str, int] | None = None
     """(commit, generation) that were last evaluated, whatever the result."""
+    told: bool = False
+    """Whether the stored status tells of the commit and generation that were last evaluated."""
+    held: Mapping[str, Any] | None = None
+    """A status that is held back for a moment, because a better one may follow: `previous` of the next run."""
+    held_until: float = 0.0
     settled: bool = False
     """Whether the last run came to its end and left nothing to do, to wait for or to complain about."""
     failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)

@@ -69,6 +69,7 @@ class Stand:
         memory.target = memory.good = replace(made, inputs=replace(made.inputs, footprint=footprint))
         memory.settled = True
         self.fleet.evaluated(key, SHA, 1)
+        self.fleet.told(key)
         return key
 
     def put(self, key: SyncKey, spec: dict[str, Any], version: int = 1, generation: int = 1) -> None:
