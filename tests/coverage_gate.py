@@ -12,6 +12,7 @@ LEAST = 90.0
 PURE = (
     "announce",
     "api",
+    "barrier",
     "choosing",
     "claims",
     "crds",
@@ -19,6 +20,7 @@ PURE = (
     "desired",
     "documents",
     "fields",
+    "footprint",
     "health",
     "memory",
     "objects",

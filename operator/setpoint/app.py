@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
-from setpoint import __version__, names
+from setpoint import __version__, names, source_status
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.events import Events
+from setpoint.footprint import Changes
 from setpoint.git import Git
 from setpoint.lease import Lease
 from setpoint.live import Live, LiveChange
@@ -69,6 +70,7 @@ class Operator:
             self.events,
             telemetry,
             self._wake_sync,
+            self._moved,
             self._wake_source,
             allow_file=settings.allow_file_urls,
         )
@@ -171,6 +173,7 @@ class Operator:
                 cluster_id,
                 secret_key,
                 self._wake_sync,
+                self.sync_queue.busy,
                 self._wake_source,
             )
         )
@@ -254,11 +257,25 @@ class Operator:
     def source_event(self, kind: str | None, body: Body) -> None:
         """Take one watch event of a Source."""
         key = key_of(body)
+        old = self.store.sources.get(key)
         if kind == "DELETED":
             self.store.drop_source(key)
-        elif not self._changed(self.store.sources.get(key), body) or not self.store.put_source(body):
+            self._wake_users(key)
+        elif not self._changed(old, body) or not self.store.put_source(body):
             return
+        else:
+            self._tell_users(key, old, body)
         self.source_queue.add(key)
+
+    def _tell_users(self, key: SyncKey, old: Body | None, body: Body) -> None:
+        """Wake the Syncs of a Source that was changed; of its status those wait alone that have nothing from it."""
+        if old is None or source_status.replaced(old, body):
+            self._wake_users(key)
+        elif self._syncs is not None and source_status.retold(old, body):
+            for user in self._syncs.unsettled(key):
+                self.sync_queue.add(user)
+
+    def _wake_users(self, key: SyncKey) -> None:
         for user in self.store.users(key):
             self.sync_queue.add(user)
 
@@ -288,8 +305,18 @@ class Operator:
     def _wake_source(self, key: SyncKey) -> None:
         self.source_queue.add(key)
 
+    def _moved(self, key: SyncKey, before: str, after: str, changes: Changes) -> None:
+        if self._syncs is not None:
+            self._syncs.moved(key, before, after, changes)
+
     def _written(self, body: Body) -> None:
-        (self.store.put_source if body["kind"] == "Source" else self.store.put_sync)(body)
+        if body["kind"] == "Sync":
+            self.store.put_sync(body)
+            return
+        key = key_of(body)
+        old = self.store.sources.get(key)
+        if self.store.put_source(body):
+            self._tell_users(key, old, body)
 
     async def _reconcile(self, key: SyncKey) -> Any:
         assert self._syncs is not None  # noqa: S101 - the queues start after it is made

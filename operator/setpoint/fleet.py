@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from setpoint import status
+from setpoint.barrier import Barrier
 from setpoint.claims import Claims
+from setpoint.footprint import Changes
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
 from setpoint.run import precise
@@ -17,14 +19,19 @@ class Fleet:
     """The memory of each Sync, and who waits for whom. All of it is a cache."""
 
     def __init__(
-        self, store: Store, claims: Claims, cluster_id: str, wake: Callable[[SyncKey], None]
+        self,
+        store: Store,
+        claims: Claims,
+        cluster_id: str,
+        wake: Callable[[SyncKey], None],
+        busy: Callable[[SyncKey], bool],
     ) -> None:
-        """`wake` puts a Sync into the queue."""
-        self._store, self._claims, self._cluster_id, self._wake = store, claims, cluster_id, wake
+        """`wake` puts a Sync into the queue; `busy` tells whether one waits there or is being worked on."""
+        self._store, self._claims, self._cluster_id = store, claims, cluster_id
+        self._wake, self._busy = wake, busy
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
-        self._evaluated: set[SyncKey] = set()
-        self._prune_waiters: set[SyncKey] = set()
+        self._barrier = Barrier()
 
     def memory(self, key: SyncKey) -> Memory:
         """Give the memory of a Sync; a new one where there is none."""
@@ -43,6 +50,11 @@ class Fleet:
         """Note a Sync that the watch or a list brought, with its claims."""
         key = key_of(body)
         self._labels[self.label(key)] = key
+        if _rests(body):
+            self._barrier.drop(key)
+            self.wake(self._barrier.released())
+        else:
+            self._barrier.expect(key, source_key(body))
         if key not in self._memory:
             self.record(key, status.ungrouped((body.get("status") or {}).get("inventory") or []))
 
@@ -53,10 +65,10 @@ class Fleet:
     def forget(self, key: SyncKey) -> None:
         """Forget a Sync that is gone, and wake those who may have waited for that."""
         self._memory.pop(key, None)
-        self._evaluated.discard(key)
-        self._prune_waiters.discard(key)
+        self._barrier.leave(key)
+        self._barrier.drop(key)
         self._labels.pop(self.label(key), None)
-        self.wake(self._claims.drop(key) | set(self._store.dependents(key)) | self._prune_waiters)
+        self.wake(self._claims.drop(key) | set(self._store.dependents(key)) | self._barrier.released())
 
     # --- live objects
 
@@ -88,40 +100,60 @@ class Fleet:
     # --- commits
 
     def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
-        """Note that a Sync saw this commit: dependents and those who wait to prune may go on."""
+        """Note that a Sync saw this commit: those who wait to prune may go on, and dependents once it is told."""
         memory = self.memory(key)
-        news = memory.evaluated != (sha or "", generation)
+        memory.told = memory.told and memory.evaluated == (sha or "", generation)
         memory.evaluated = (sha or "", generation)
-        if key not in self._evaluated or news:
-            self._evaluated.add(key)
+        body = self._store.syncs.get(key)
+        if body is not None and not _rests(body):
+            self._barrier.seen(key, source_key(body), sha or "")
+        self.wake(self._barrier.released())
+
+    def told(self, key: SyncKey) -> None:
+        """Note that the stored status is that of the last run: dependents may go by it."""
+        memory = self.memory(key)
+        memory.held = None
+        if not memory.told:
+            memory.told = True
             self.wake(self._store.dependents(key))
-            waiters = self._prune_waiters - {key}
-            self._prune_waiters -= waiters
-            self.wake(waiters)
+
+    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+        """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
+
+        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one.
+        """
+        concerned = []
+        for key in self._store.users(source):
+            memory = self._memory.get(key)
+            at = memory.stands_at(self._generation(key)) if memory and not self._busy(key) else None
+            if memory and at == before and memory.skips(changes):
+                memory.move(after)
+                self._barrier.seen(key, source, after)
+            elif at != after:
+                concerned.append(key)
+        self.wake(concerned)
+        self.wake(self._barrier.released())
+
+    def unsettled(self, source: SyncKey) -> list[SyncKey]:
+        """Give the Syncs of a Source that are not where they are meant to be."""
+        users = self._store.users(source)
+        return [key for key in users if (memory := self._memory.get(key)) is None or not memory.settled]
+
+    def _generation(self, key: SyncKey) -> int:
+        return int(self._store.syncs[key]["metadata"].get("generation", 0))
 
     def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
-        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given."""
+        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
         memory = self._memory.get(key)
-        state = memory.evaluated if memory else None
+        state = memory.evaluated if memory and memory.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)
 
     def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
-        """Give a Sync that a prune of `key` waits for; None if it may go. The waiter is woken by `evaluated`.
+        """Give a Sync that a prune of `key` waits for; None if it may go. The waiter is woken when it may.
 
         Every Sync must have been seen once since start, and those of the same Source at this commit.
         """
-        for other, body in self._store.syncs.items():
-            if other == key or _rests(body):
-                continue
-            if other not in self._evaluated or (source_key(body) == source and self._behind(other, sha)):
-                self._prune_waiters.add(key)
-                return other
-        return None
-
-    def _behind(self, key: SyncKey, sha: str | None) -> bool:
-        memory = self._memory.get(key)
-        state = memory.evaluated if memory else None
-        return sha is not None and state is not None and state[0] not in ("", sha)
+        return self._barrier.blocker(key, source, sha)
 
 
 def _rests(body: Body) -> bool:

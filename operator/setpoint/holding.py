@@ -267,6 +267,7 @@ class Holder:
         run.body = await self._p.writer.write(
             oid_of(run.key), run.body, {**run.previous, "inventory": entries}
         )
+        run.memory.held = None
 
     @staticmethod
     def _note_trigger(run: Run) -> None:

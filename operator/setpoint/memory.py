@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint import fields
+from setpoint.footprint import Changes
 from setpoint.inputs import Inputs
 from setpoint.objects import ObjectId
 from setpoint.order import StageKey
@@ -73,6 +75,13 @@ class Memory:
     good: Target | None = None
     evaluated: tuple[str, int] | None = None
     """(commit, generation) that were last evaluated, whatever the result."""
+    told: bool = False
+    """Whether the stored status tells of the commit and generation that were last evaluated."""
+    held: Mapping[str, Any] | None = None
+    """A status that is held back for a moment, because a better one may follow: `previous` of the next run."""
+    held_until: float = 0.0
+    settled: bool = False
+    """Whether the last run came to its end and left nothing to do, to wait for or to complain about."""
     failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
     """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
     reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]] = field(
@@ -90,6 +99,25 @@ class Memory:
     fights: dict[ObjectId, str] = field(default_factory=dict)
     opponents: dict[ObjectId, str] = field(default_factory=dict)
     """Who made the last change that was corrected, as far as it is known."""
+
+    def stands_at(self, generation: int) -> str | None:
+        """Give the commit that this generation of the spec was evaluated at, unless anything is left to do there."""
+        if not self.settled or self.evaluated is None or self.evaluated[1] != generation:
+            return None
+        return self.evaluated[0]
+
+    def skips(self, changes: Changes) -> bool:
+        """Tell whether a commit with these changes leaves the target as it is."""
+        return self.target is not None and not changes.touch(self.target.inputs.footprint)
+
+    def move(self, sha: str) -> None:
+        """Note a commit with the same target, as the run would that has nothing else to do."""
+        if self.target is None or self.evaluated is None:
+            return
+        former, self.target = self.target, replace(self.target, sha=sha)
+        if self.good is not None and self.good.digest == former.digest:
+            self.good = self.target
+        self.evaluated = (sha, self.evaluated[1])
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""

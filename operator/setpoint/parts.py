@@ -35,4 +35,5 @@ class Parts:
     cluster_id: str
     secret_key: bytes
     wake: Callable[[SyncKey], None]
+    busy: Callable[[SyncKey], bool]
     wake_source: Callable[[SyncKey], None]

@@ -75,6 +75,10 @@ class Queue(Generic[K]):
         """The number of keys that wait for a worker, delayed ones not counted."""
         return len(self._healthy) + len(self._failing) + len(self._again)
 
+    def busy(self, key: K) -> bool:
+        """Tell whether a key is being worked on or waits for a worker; a delayed one does not."""
+        return key in self._tasks or key in self._healthy or key in self._failing
+
     @property
     def working(self) -> int:
         """The number of keys that are being worked on."""

@@ -17,6 +17,7 @@ from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.desired import Desired, Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
+from setpoint.footprint import Changes
 from setpoint.holding import Holder
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
@@ -41,7 +42,7 @@ class Syncs:
     def __init__(self, parts: Parts) -> None:
         """All parts are shared; memory is per Sync."""
         self._p = parts
-        self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.wake)
+        self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy)
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
         pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
@@ -55,6 +56,14 @@ class Syncs:
     def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
         """Wake the Syncs that a change of a live object concerns."""
         self._fleet.changed(oid, before, after)
+
+    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+        """Wake the Syncs that a new commit of their Source concerns."""
+        self._fleet.moved(source, before, after, changes)
+
+    def unsettled(self, source: SyncKey) -> list[SyncKey]:
+        """Give the Syncs of a Source that are not where they are meant to be."""
+        return self._fleet.unsettled(source)
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Sync up to date, as far as it goes now."""
@@ -84,6 +93,7 @@ class Syncs:
         self._fleet.forget(key)
 
     async def _run(self, key: SyncKey, body: Body, memory: Memory) -> Result:
+        memory.settled = False
         try:
             sync = sync_model(body)
             user = self._user(key, sync)

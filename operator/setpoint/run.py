@@ -17,6 +17,9 @@ from setpoint.remotes import Current
 from setpoint.status import Correction, ObjectState
 from setpoint.store import Body
 
+HOLD_SECONDS = 1.0
+"""For how long the progress of a rollout is not told, at first and from then on."""
+
 
 @dataclass(slots=True)
 class Run:
@@ -57,7 +60,18 @@ class Run:
         return int(self.body["metadata"].get("generation", 0))
 
     @property
+    def settled(self) -> bool:
+        """Whether it did all there was to do, and waits for nothing but news."""
+        troubled = self.problem or self.waiting or self.refused or self.kept or self.contested
+        return self.complete and not troubled and not self.retry
+
+    @property
     def previous(self) -> Mapping[str, Any]:
+        """The status as of the run before: as stored, unless it is held back."""
+        return self.stored if self.memory.held is None else self.memory.held
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
         """The status as stored."""
         return self.body.get("status") or {}
 
@@ -67,6 +81,23 @@ class Run:
         if self._inventory is None or self._inventory[0] is not self.body:
             self._inventory = self.body, status.ungrouped(self.previous.get("inventory") or [])
         return self._inventory[1]
+
+    def hold_back(self, new: Mapping[str, Any], now: float) -> bool:
+        """Hold a status back that only says how far a rollout is, and ask for another run: most end before that.
+
+        `now` is in seconds of the clock that `sooner` means.
+        """
+        memory, fresh = self.memory, bool(self.applied.written) or self.memory.held is not None
+        if not status.passing(self.stored, new, fresh=fresh):
+            return False
+        if memory.held is None and not status.progresses(self.stored):
+            memory.held_until = now + HOLD_SECONDS
+        if now >= memory.held_until:
+            memory.held_until = now + HOLD_SECONDS
+            return False
+        memory.held = new
+        self.sooner(memory.held_until - now)
+        return True
 
     def sooner(self, delay: float) -> None:
         """Ask for another run after at most `delay` seconds."""

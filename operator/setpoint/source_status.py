@@ -66,6 +66,26 @@ def build(previous: Mapping[str, Any], checked: Checked, at: str) -> dict[str, A
     return status
 
 
+def replaced(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+    """Tell whether a Source is another than it was, from its bodies: new, made anew, of another spec, or ending."""
+    return old is None or _identity(old["metadata"]) != _identity(new["metadata"])
+
+
+def retold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether a Source's status says anything else to a Sync that has no commit of it."""
+    return _told(old.get("status") or {}) != _told(new.get("status") or {})
+
+
+def _identity(metadata: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(metadata.get(field) for field in ("uid", "generation", "deletionTimestamp"))
+
+
+def _told(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    ready = condition_of(status, "Ready") or {}
+    works = ready.get("status") == "True"
+    return "revision" in status, works, *(() if works else (ready.get("reason"), ready.get("message")))
+
+
 def _commit(new: Fetched) -> dict[str, Any]:
     return {
         "sha": new.sha,

@@ -19,6 +19,7 @@ from setpoint.api import Source
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.events import Events
+from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
 from setpoint.git import Git
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.queue import Result
@@ -75,17 +76,19 @@ class Sources:
         events: Events,
         telemetry: Telemetry,
         wake: Callable[[SyncKey], None],
+        moved: Callable[[SyncKey, str, str, Changes], None],
         wake_source: Callable[[SyncKey], None],
         *,
         allow_file: bool,
     ) -> None:
-        """`wake` is called for each Sync of a Source that has a new commit, or that waits for a check.
+        """`wake` is called for each Sync that waits for a check.
 
-        `wake_source` puts a Source into the queue.
+        `moved` is told the former and the new commit of a Source, and what differs; `wake_source` puts a Source
+        into the queue.
         """
         self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
         self._events, self._telemetry, self._wake, self._allow_file = events, telemetry, wake, allow_file
-        self._wake_source = wake_source
+        self._moved, self._wake_source = moved, wake_source
         self._memory: dict[SyncKey, SourceMemory] = {}
 
     def current(self, key: SyncKey) -> Current | None:
@@ -143,10 +146,12 @@ class Sources:
 
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
         before, generation = memory.current, body["metadata"].get("generation", 0)
+        asked_anew = requested is not None and requested != memory.answered
         problem, interval, suspended = await self._asked(key, body, memory)
         memory.generation, memory.answered = generation, requested
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
+        changes = await self._compared(before, memory.current)
         new = memory.current if problem is None and not suspended else None
         checked = Checked(generation, requested, self._shown(new) if new else None, problem, suspended)
         try:
@@ -156,19 +161,37 @@ class Sources:
             raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            self._wake_users(key, memory, everyone=memory.current != before or requested is not None)
+            self._wake_waiters(memory)
+            if asked_anew or memory.current != before:
+                self._moved(
+                    key, before.sha if before else "", memory.current.sha if memory.current else "", changes
+                )
         if problem is not None and problem.transient:
             memory.due = 0.0
             return Result(retry=True)
         return Result() if suspended else Result(after=interval)
 
-    def _wake_users(self, key: SyncKey, memory: SourceMemory, *, everyone: bool) -> None:
-        """Wake those who asked for this check or for an older commit, and everyone where there is news."""
+    def _wake_waiters(self, memory: SourceMemory) -> None:
+        """Wake those who asked for this check or for an older commit."""
         answered, memory.asked = memory.asked, {}
         memory.done |= answered
         older, memory.older = memory.older, {}
-        for user in {*answered, *older.values(), *(self._store.users(key) if everyone else ())}:
+        for user in {*answered, *older.values()}:
             self._wake(user)
+
+    async def _compared(self, before: Current | None, after: Current | None) -> Changes:
+        """Find what differs between two commits; everything does where one cannot be read or is of elsewhere."""
+        if before == after:
+            return NOTHING
+        if before is None or after is None:
+            return EVERYTHING
+        if (before.repository, before.submodules) != (after.repository, after.submodules):
+            return EVERYTHING
+        try:
+            old, new = self.tree(before, before.sha), self.tree(after, after.sha)
+            return await asyncio.to_thread(compare, old, new) if old and new else EVERYTHING
+        except Problem:
+            return EVERYTHING
 
     async def _asked(
         self, key: SyncKey, body: Body, memory: SourceMemory

@@ -151,6 +151,22 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
     return status
 
 
+def progresses(status: Mapping[str, Any]) -> bool:
+    """Tell whether a status says that a rollout is on its way."""
+    return (condition_of(status, "Ready") or {}).get("reason") == str(Reason.Progressing)
+
+
+def passing(stored: Mapping[str, Any], new: Mapping[str, Any], *, fresh: bool) -> bool:
+    """Tell whether a status says nothing that must be known at once: how far something is that was just written.
+
+    `fresh`: the run wrote something. A rollout that began by itself is told at once, and so is whatever somebody
+    else goes by: the ledger of drift, the inventory, the answer to a request.
+    """
+    if not progresses(new) or not (fresh or progresses(stored)):
+        return False
+    return all(stored.get(key) == new.get(key) for key in ("driftLog", "inventory", "requested"))
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 

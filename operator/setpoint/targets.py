@@ -102,7 +102,7 @@ class Targets:
         state = digest([inputs.digest, spec])
         old = memory.target
         if old is not None and old.digest == state and self.resolved(old):
-            return replace(old, sha=sha), None
+            return replace(old, sha=sha, inputs=inputs), None
         known = next(
             (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
         )

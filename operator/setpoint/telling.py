@@ -35,8 +35,10 @@ class Teller:
         new = status.build(run.previous, self._outcome(run, requested, inventory), datetime.now(UTC))
         self._announce(run, new)
         self._pace(run, new)
-        await self.write(run.key, run.body, new)
+        if not run.hold_back(new, asyncio.get_running_loop().time()):
+            await self.write(run.key, run.body, new)
         self._fleet.record(run.key, inventory, run.lent)
+        run.memory.settled = run.settled
         if run.complete:
             run.memory.started, run.memory.trigger = "", "Commit"
         took = asyncio.get_running_loop().time() - run.began
@@ -46,11 +48,12 @@ class Teller:
         return Result(after=run.again)
 
     async def write(self, key: SyncKey, body: Body, new: Mapping[str, Any]) -> None:
-        """Write a status if it differs; those who depend on this Sync are woken when Ready changed."""
+        """Write a status if it differs; those who depend on this Sync are woken when they may care."""
         ready = _ready(new)
         self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
         before = status.condition_of(body.get("status") or {}, "Ready")
         await self._p.writer.write(oid_of(key), body, new)
+        self._fleet.told(key)
         if before is None or before["status"] != ready["status"]:
             self._fleet.wake(self._p.store.dependents(key))
 

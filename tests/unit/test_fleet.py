@@ -1,12 +1,18 @@
-"""Which Sync a change of a live object concerns, and what it makes of a failure."""
+"""Which Sync a change of a live object or a commit concerns, and what it makes of a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import pytest
-from tests.unit.samples import KEY, observed, oid, ownership
+from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, target
 
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
+from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
+from setpoint.memory import Memory
 from setpoint.objects import Observed, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.store import Store
@@ -26,7 +32,7 @@ STUCK = ("d1", Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP"))
 )
 def test_what_failed_is_tried_again_when_the_object_was_touched(after: Observed | None, again: bool) -> None:
     woken: list[SyncKey] = []
-    fleet = Fleet(Store(), Claims(), "cluster", woken.append)
+    fleet = Fleet(Store(), Claims(), "cluster", woken.append, lambda _: False)
     before = observed("a", sync_label=fleet.label(KEY))
     body = {"metadata": {"namespace": KEY.namespace, "name": KEY.name}}
     fleet.seen(body)
@@ -34,3 +40,161 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(after: Observed 
     fleet.changed(oid("a"), before, after)
     assert (oid("a") not in fleet.memory(KEY).failed) is again
     assert woken[-1:] == [KEY]
+
+
+# --- commits
+
+SOURCE, NEXT = SyncKey("team", "src"), "b" * 40
+ELSEWHERE = Changes(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
+HERE = Changes(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
+
+
+@dataclass
+class Stand:
+    """Syncs of one Source, each of which stands settled at a commit."""
+
+    woken: list[SyncKey] = field(default_factory=list)
+    busy: set[SyncKey] = field(default_factory=set)
+    store: Store = field(default_factory=Store)
+
+    def __post_init__(self) -> None:
+        self.fleet = Fleet(self.store, Claims(), "cluster", self.woken.append, self.busy.__contains__)
+
+    def sync(self, name: str, folder: str = "app", **spec: Any) -> SyncKey:
+        """A Sync that has nothing left to do at SHA."""
+        key = SyncKey("team", name)
+        self.put(key, {"source": {"name": "src"}, **spec})
+        memory, made = self.fleet.memory(key), target(ref(name))
+        footprint = Footprint(frozenset({folder, ""}), frozenset({folder}))
+        memory.target = memory.good = replace(made, inputs=replace(made.inputs, footprint=footprint))
+        memory.settled = True
+        self.fleet.evaluated(key, SHA, 1)
+        self.fleet.told(key)
+        return key
+
+    def put(self, key: SyncKey, spec: dict[str, Any], version: int = 1, generation: int = 1) -> None:
+        meta = {"namespace": key.namespace, "name": key.name, "uid": key.name}
+        body = {"metadata": {**meta, "resourceVersion": str(version), "generation": generation}, "spec": spec}
+        assert self.store.put_sync(body)
+        self.fleet.seen(body)
+
+    def moved(self, changes: Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
+        """The Syncs that a commit wakes."""
+        self.woken.clear()
+        self.fleet.moved(SOURCE, before, after, changes)
+        return set(self.woken)
+
+
+def test_a_commit_wakes_whom_it_touches_and_tells_the_others() -> None:
+    stand = Stand()
+    here, there = stand.sync("here", "app"), stand.sync("there", "other")
+    assert stand.moved(ELSEWHERE) == {there}
+    memory = stand.fleet.memory(here)
+    assert memory.target is not None
+    assert memory.target is memory.good
+    assert (memory.target.sha, memory.target.revision) == (NEXT, f"main@sha1:{SHA}")
+    assert stand.fleet.has_seen(here, NEXT, 1)
+    assert not stand.fleet.has_seen(there, NEXT, 1)
+    assert stand.moved(EVERYTHING, NEXT, "c" * 40) == {here, there}
+
+
+def test_what_was_applied_last_stays_as_it_is_where_it_is_not_the_target() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    memory = stand.fleet.memory(key)
+    memory.good = good = target(ref("app"), digest="another")
+    assert stand.moved(ELSEWHERE) == set()
+    assert memory.good is good
+
+
+def test_a_commit_that_all_know_wakes_nobody() -> None:
+    stand = Stand()
+    stand.sync("app")
+    assert stand.moved(NOTHING, SHA, SHA) == set()
+    assert stand.moved(EVERYTHING, "a" * 40, SHA) == set()
+
+
+def _unsettled(stand: Stand, key: SyncKey) -> None:
+    stand.fleet.memory(key).settled = False
+
+
+def _busy(stand: Stand, key: SyncKey) -> None:
+    stand.busy.add(key)
+
+
+def _edited(stand: Stand, key: SyncKey) -> None:
+    stand.put(key, {"source": {"name": "src"}}, version=2, generation=2)
+
+
+def _behind(stand: Stand, key: SyncKey) -> None:
+    stand.fleet.evaluated(key, "c" * 40, 1)
+
+
+def _without_target(stand: Stand, key: SyncKey) -> None:
+    stand.fleet.memory(key).target = None
+
+
+def _forgotten(stand: Stand, key: SyncKey) -> None:
+    stand.fleet._memory.pop(key)
+
+
+@pytest.mark.parametrize("trouble", [_unsettled, _busy, _edited, _behind, _without_target, _forgotten])
+def test_who_is_not_known_to_stand_quietly_at_the_former_commit_is_woken(
+    trouble: Callable[[Stand, SyncKey], None],
+) -> None:
+    stand = Stand()
+    key, other = stand.sync("app"), stand.sync("other")
+    trouble(stand, key)
+    assert stand.moved(ELSEWHERE) == {key}
+    assert stand.fleet.has_seen(other, NEXT, 1)
+
+
+def test_who_waits_to_prune_goes_on_when_the_others_were_told_or_have_seen_the_commit() -> None:
+    stand = Stand()
+    pruning, touched = stand.sync("pruning"), stand.sync("touched")
+    stand.sync("told", "other")
+    assert stand.moved(HERE) == {pruning, touched}
+    assert stand.fleet.barrier(pruning, SOURCE, NEXT) == touched
+    stand.fleet.evaluated(pruning, NEXT, 1)
+    stand.woken.clear()
+    stand.fleet.evaluated(touched, NEXT, 1)
+    assert stand.woken == [pruning]
+    assert stand.fleet.barrier(pruning, SOURCE, NEXT) is None
+
+
+def test_nobody_waits_for_a_sync_that_rests_and_everyone_for_one_that_is_new() -> None:
+    stand = Stand()
+    key, other = stand.sync("app"), stand.sync("other")
+    assert stand.moved(EVERYTHING) == {key, other}
+    assert stand.fleet.barrier(key, SOURCE, NEXT) == other
+    stand.fleet.evaluated(key, NEXT, 1)
+    stand.woken.clear()
+    stand.put(other, {"source": {"name": "src"}, "suspend": True}, version=2, generation=2)
+    assert stand.woken == [key]
+    assert stand.fleet.barrier(key, SOURCE, NEXT) is None
+    new = SyncKey("team", "new")
+    stand.put(new, {"source": {"name": "another"}})
+    assert stand.fleet.barrier(key, SOURCE, NEXT) == new
+    stand.store.drop_sync(new)
+    stand.woken.clear()
+    stand.fleet.forget(new)
+    assert stand.woken == [key]
+
+
+def test_a_source_without_news_concerns_those_alone_that_are_not_settled() -> None:
+    stand = Stand()
+    stand.sync("app")
+    failing, new = stand.sync("failing"), SyncKey("team", "new")
+    stand.fleet.memory(failing).settled = False
+    stand.put(new, {"source": {"name": "src"}})
+    assert set(stand.fleet.unsettled(SOURCE)) == {failing, new}
+
+
+def test_memory_stands_where_it_was_evaluated_if_nothing_is_left() -> None:
+    memory = Memory(evaluated=(SHA, 3))
+    assert memory.stands_at(3) is None
+    memory.settled = True
+    assert memory.stands_at(3) == SHA
+    assert memory.stands_at(4) is None
+    memory.move(NEXT)
+    assert memory.stands_at(3) == SHA  # without a target there is nothing that could stay the same

@@ -101,6 +101,24 @@ def test_a_key_added_while_it_is_worked_on_runs_once_more() -> None:
     run(main())
 
 
+def test_a_key_is_busy_while_it_waits_for_a_worker_or_has_one_but_not_while_it_is_delayed() -> None:
+    async def main() -> None:
+        queue = World().queue(workers=1)
+
+        async def story() -> None:
+            for key in "ab":
+                queue.add(key)
+            queue.add_after("c", 2)
+            assert [key for key in "abcd" if queue.busy(key)] == ["a", "b"]
+            await asyncio.sleep(1.5)
+            assert [key for key in "abcd" if queue.busy(key)] == ["b"]
+
+        await during(queue, story, 5)
+        assert not any(queue.busy(key) for key in "abcd")
+
+    run(main())
+
+
 def test_no_more_work_at_once_than_workers() -> None:
     async def main() -> None:
         world = World()

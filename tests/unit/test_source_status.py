@@ -10,7 +10,7 @@ from tests.unit.samples import SHA, fetched
 
 from setpoint.api import SourceStatus
 from setpoint.reasons import Problem, Reason
-from setpoint.source_status import Checked, News, build, news
+from setpoint.source_status import Checked, News, build, news, replaced, retold
 
 AT, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 GOOD = Checked(3, None, fetched(), None, False)
@@ -75,3 +75,30 @@ def test_long_subjects_are_cut() -> None:
     status = build({}, replace(GOOD, fetched=replace(fetched(), subject="x" * 999, author="y" * 999)), AT)
     assert (len(status["commit"]["subject"]), len(status["commit"]["author"])) == (200, 100)
     assert len(status["commit"]["summary"]) == 72 + 40 + 3
+
+
+def test_a_source_is_another_when_its_spec_or_the_object_is_but_not_for_its_status() -> None:
+    old: dict[str, Any] = {"metadata": {"uid": "u", "generation": 3}}
+    assert replaced(None, old)
+    assert not replaced(old, {**old, "status": build({}, GOOD, AT)})
+    for change in ({"uid": "v"}, {"generation": 4}, {"deletionTimestamp": AT}):
+        assert replaced(old, {"metadata": {**old["metadata"], **change}})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news_to_them"),
+    [
+        (None, GOOD, True),
+        (GOOD, replace(GOOD, fetched=fetched("b" * 40)), False),
+        (GOOD, replace(GOOD, requested="now"), False),
+        (GOOD, DOWN, True),
+        (DOWN, DOWN, False),
+        (DOWN, WRONG, True),
+        (DOWN, GOOD, True),
+    ],
+)
+def test_a_sync_without_a_commit_hears_only_why(
+    before: Checked | None, after: Checked, news_to_them: bool
+) -> None:
+    first = build({}, before, AT) if before else {}
+    assert retold({"status": first}, {"status": build(first, after, LATER)}) is news_to_them

@@ -1,0 +1,96 @@
+"""What every deletion waits for: each Sync was seen once since start, and those of a Source at its commit (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from setpoint.objects import SyncKey
+
+K = TypeVar("K")
+
+Place = tuple[SyncKey, str]
+"""A Source, and the commit that a Sync of it was last evaluated at; empty where there was none for it."""
+
+
+class Barrier:
+    """Where each Sync stands, and who waits for others to come as far. Each question costs the same for any number."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._unseen: set[SyncKey] = set()
+        self._place: dict[SyncKey, Place] = {}
+        self._at: dict[SyncKey, dict[str, set[SyncKey]]] = {}
+        self._waits: dict[SyncKey, Place] = {}
+        self._waiters: dict[Place, set[SyncKey]] = {}
+
+    def expect(self, key: SyncKey, source: SyncKey) -> None:
+        """Note a Sync that is not seen yet, unless it was, and for this very Source."""
+        if self._place.get(key, (None,))[0] != source:
+            self._leave(key)
+            self._unseen.add(key)
+
+    def seen(self, key: SyncKey, source: SyncKey, sha: str) -> None:
+        """Note the commit that a Sync was evaluated at."""
+        self._unseen.discard(key)
+        if self._place.get(key) != (source, sha):
+            self._leave(key)
+            self._place[key] = source, sha
+            self._at.setdefault(source, {}).setdefault(sha, set()).add(key)
+
+    def drop(self, key: SyncKey) -> None:
+        """Note that nobody waits for a Sync: it is suspended, on its way out, or gone."""
+        self._unseen.discard(key)
+        self._leave(key)
+
+    def blocker(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
+        """Give a Sync that `key` waits for, or None; `released` tells when it may go."""
+        self.leave(key)
+        place = source, sha or ""
+        found = self._blocker(key, place)
+        if found is not None:
+            self._waits[key] = place
+            self._waiters.setdefault(place, set()).add(key)
+        return found
+
+    def leave(self, key: SyncKey) -> None:
+        """Forget that a Sync waits."""
+        place = self._waits.pop(key, None)
+        if place is not None:
+            _discard(self._waiters, place, key)
+
+    def released(self) -> set[SyncKey]:
+        """Take out those who need not wait any more."""
+        free = [p for p, keys in self._waiters.items() if self._blocker(next(iter(keys)), p) is None]
+        found = {key for place in free for key in self._waiters[place]}
+        for key in found:
+            self.leave(key)
+        return found
+
+    def _blocker(self, key: SyncKey, place: Place) -> SyncKey | None:
+        source, sha = place
+        found = _other(self._unseen, key)
+        if found is not None or not sha:
+            return found
+        for other, keys in self._at.get(source, {}).items():
+            if other not in ("", sha) and (found := _other(keys, key)) is not None:
+                return found
+        return None
+
+    def _leave(self, key: SyncKey) -> None:
+        place = self._place.pop(key, None)
+        if place is not None:
+            source, sha = place
+            _discard(self._at[source], sha, key)
+            if not self._at[source]:
+                del self._at[source]
+
+
+def _other(keys: Iterable[SyncKey], key: SyncKey) -> SyncKey | None:
+    return next((other for other in keys if other != key), None)
+
+
+def _discard(sets: dict[K, set[SyncKey]], at: K, key: SyncKey) -> None:
+    sets[at].discard(key)
+    if not sets[at]:
+        del sets[at]

@@ -1,0 +1,92 @@
+"""Who waits before anything is deleted, and that nobody waits for longer."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from setpoint.barrier import Barrier
+from setpoint.objects import SyncKey
+
+SYNCS = [SyncKey("n", each) for each in "abcd"]
+SOURCES = [SyncKey("n", each) for each in ("one", "two")]
+SHAS = ["", "1", "2"]
+KEYS, SOURCE, SHA = st.sampled_from(SYNCS), st.sampled_from(SOURCES), st.sampled_from(SHAS)
+
+
+class Model(RuleBasedStateMachine):
+    """The barrier beside a plain list of where everyone stands; None: not seen yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = Barrier()
+        self.place: dict[SyncKey, tuple[SyncKey, str | None]] = {}
+        self.waits: dict[SyncKey, tuple[SyncKey, str]] = {}
+
+    def blocked(self, key: SyncKey, source: SyncKey, sha: str) -> bool:
+        others = [place for other, place in self.place.items() if other != key]
+        behind = any(s == source and at not in (None, "", sha) for s, at in others)
+        return any(at is None for _, at in others) or (bool(sha) and behind)
+
+    @rule(key=KEYS, source=SOURCE)
+    def expect(self, key: SyncKey, source: SyncKey) -> None:
+        self.barrier.expect(key, source)
+        if self.place.get(key, (None, None))[0] != source:
+            self.place[key] = source, None
+
+    @rule(key=KEYS, source=SOURCE, sha=SHA)
+    def seen(self, key: SyncKey, source: SyncKey, sha: str) -> None:
+        self.barrier.seen(key, source, sha)
+        self.place[key] = source, sha
+
+    @rule(key=KEYS)
+    def drop(self, key: SyncKey) -> None:
+        self.barrier.drop(key)
+        self.place.pop(key, None)
+
+    @rule(key=KEYS, source=SOURCE, sha=SHA)
+    def ask(self, key: SyncKey, source: SyncKey, sha: str) -> None:
+        found = self.barrier.blocker(key, source, sha or None)
+        assert found != key
+        assert (found is not None) == self.blocked(key, source, sha)
+        self.waits.pop(key, None)
+        if found is not None:
+            self.waits[key] = source, sha
+
+    @rule(key=KEYS)
+    def leave(self, key: SyncKey) -> None:
+        self.barrier.leave(key)
+        self.waits.pop(key, None)
+
+    @rule()
+    def release(self) -> None:
+        for key in self.barrier.released():
+            del self.waits[key]
+        # Whoever is not blocked was released; of those that are, one may be let ask again, never all be left waiting.
+        assert all(self.blocked(key, *place) for key, place in self.waits.items() if len(self.waits) == 1)
+
+    @invariant()
+    def nobody_is_left_when_all_have_come_as_far(self) -> None:
+        if self.waits and not any(self.blocked(key, *place) for key, place in self.waits.items()):
+            assert self.barrier.released() == set(self.waits)
+            self.waits.clear()
+
+
+TestBarrier = Model.TestCase
+TestBarrier.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_the_one_that_is_behind_is_named_and_its_coming_releases_all_waiters_once() -> None:
+    barrier, (source, other) = Barrier(), SOURCES
+    a, b, c, d = SYNCS
+    for key in (a, b, c):
+        barrier.seen(key, source, "1")
+    barrier.seen(d, other, "7")
+    for key in (a, b):
+        barrier.seen(key, source, "2")
+        assert barrier.blocker(key, source, "2") == c
+    assert barrier.released() == set()
+    barrier.seen(c, source, "2")
+    assert barrier.released() == {a, b}
+    assert barrier.released() == set()

@@ -1,0 +1,103 @@
+"""A status that only says how far a rollout is waits a moment: most rollouts end before anybody could read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.samples import KEY, SHA, run
+
+from setpoint import status
+from setpoint.claims import Claims
+from setpoint.fleet import Fleet
+from setpoint.memory import Memory
+from setpoint.objects import SyncKey
+from setpoint.plan import Action, Change
+from setpoint.reasons import Reason
+from setpoint.run import HOLD_SECONDS, Run
+from setpoint.store import Store
+
+INVENTORY = [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["a"]}]
+
+
+def said(reason: str, **more: Any) -> dict[str, Any]:
+    ready = "True" if reason == "Succeeded" else "False"
+    return {
+        "inventory": INVENTORY,
+        "conditions": [{"type": "Ready", "status": ready, "reason": reason}],
+        **more,
+    }
+
+
+SLOW, DONE = said("Progressing"), said("Succeeded")
+CLAIMED = {"inventory": INVENTORY}
+
+
+def after_writing(memory: Memory, stored: dict[str, Any]) -> Run:
+    made = run(memory, stored)
+    made.applied.written.append(
+        Change(status.ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
+    )
+    return made
+
+
+def test_progress_is_told_when_it_lasts_a_second_and_then_once_a_second() -> None:
+    memory = Memory()
+    first = after_writing(memory, CLAIMED)
+    assert first.hold_back(SLOW, 10.0)
+    assert (first.again, memory.held) == (HOLD_SECONDS, SLOW)
+    second = run(memory, CLAIMED)
+    assert second.previous == SLOW
+    assert second.stored == CLAIMED
+    assert second.hold_back({**SLOW, "summary": {"healthy": 1}}, 10.4)
+    assert second.again == pytest.approx(0.6)
+    assert not run(memory, CLAIMED).hold_back(SLOW, 11.0)
+    memory.held = None  # it was written
+    assert run(memory, SLOW).hold_back({**SLOW, "summary": {"healthy": 2}}, 11.9)
+    assert not run(memory, SLOW).hold_back({**SLOW, "summary": {"healthy": 3}}, 12.0)
+
+
+def test_the_end_is_told_at_once() -> None:
+    memory = Memory()
+    assert after_writing(memory, CLAIMED).hold_back(SLOW, 10.0)
+    assert not run(memory, CLAIMED).hold_back(DONE, 10.1)
+    assert not run(memory, CLAIMED).hold_back(said("Degraded"), 10.1)
+
+
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        (CLAIMED, said("Progressing", inventory=[])),
+        (CLAIMED, said("Progressing", requested="now")),
+        (CLAIMED, said("Progressing", driftLog=[{"name": "a"}])),
+    ],
+    ids=["inventory", "answer", "drift"],
+)
+def test_what_others_go_by_is_told_at_once(stored: dict[str, Any], new: dict[str, Any]) -> None:
+    assert not after_writing(Memory(), stored).hold_back(new, 10.0)
+
+
+def test_a_rollout_that_nothing_was_written_for_is_told_at_once() -> None:
+    assert not run(Memory(), DONE).hold_back(SLOW, 10.0)
+
+
+def test_nobody_goes_by_a_status_that_is_held_back() -> None:
+    woken: list[SyncKey] = []
+    store, dependent = Store(), SyncKey("team", "next")
+    for key, spec in ((KEY, {}), (dependent, {"dependsOn": [{"name": KEY.name}]})):
+        meta = {"namespace": key.namespace, "name": key.name, "uid": key.name, "resourceVersion": "1"}
+        store.put_sync({"metadata": meta, "spec": {"source": {"name": "src"}, **spec}})
+    fleet = Fleet(store, Claims(), "cluster", woken.append, lambda _: False)
+    fleet.evaluated(KEY, SHA, 1)
+    assert not fleet.has_seen(KEY, SHA, 1)
+    fleet.memory(KEY).held = SLOW
+    fleet.told(KEY)
+    assert fleet.has_seen(KEY, SHA, 1)
+    assert fleet.memory(KEY).held is None
+    assert woken == [dependent]
+    fleet.told(KEY)
+    fleet.evaluated(KEY, SHA, 1)
+    assert fleet.has_seen(KEY, SHA, 1)
+    assert woken == [dependent]
+    fleet.evaluated(KEY, "b" * 40, 1)
+    assert not fleet.has_seen(KEY, "b" * 40, 1)
