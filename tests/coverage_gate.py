@@ -18,6 +18,7 @@ PURE = (
     "dependencies",
     "desired",
     "documents",
+    "elapsed",
     "fields",
     "health",
     "memory",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setpoint import fields
+from setpoint.elapsed import Elapsed
 from setpoint.inputs import Inputs
 from setpoint.objects import ObjectId
 from setpoint.order import StageKey
@@ -90,6 +91,8 @@ class Memory:
     fights: dict[ObjectId, str] = field(default_factory=dict)
     opponents: dict[ObjectId, str] = field(default_factory=dict)
     """Who made the last change that was corrected, as far as it is known."""
+    rollout: Elapsed = field(default_factory=Elapsed)
+    """Since when what is applied has time to become healthy."""
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
