@@ -19,6 +19,7 @@ PURE = (
     "dependencies",
     "desired",
     "documents",
+    "elapsed",
     "fields",
     "footprint",
     "health",

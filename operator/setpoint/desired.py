@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -87,11 +87,16 @@ def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
 
 
 def complete(
-    documents: Iterable[Rendered], find: FindKind, target_namespace: str | None, stamp: Stamp
+    documents: Iterable[Rendered],
+    find: FindKind,
+    target_namespace: str | None,
+    stamp: Stamp,
+    broken: Collection[str] = (),
 ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
     """Turn documents into desired objects; what cannot be placed comes back as (identity, problem).
 
     Namespaced objects without a namespace get `target_namespace`; cluster-scoped ones lose theirs, as with kubectl.
+    `broken` are the API groups whose server does not answer, so that their kinds are not known now.
     """
     documents = list(documents)
     scopes = crd_scopes(documents)
@@ -100,7 +105,7 @@ def complete(
     seen: dict[ObjectId, str] = {}
     for d in documents:
         kind = find(d.manifest["apiVersion"], d.manifest["kind"])
-        oid, problem = _place(d, kind, scopes, target_namespace)
+        oid, problem = _place(d, kind, scopes, target_namespace, broken)
         if problem is None and oid in seen:
             text = f"{d.where}: {oid.label()} is already defined at {seen[oid]}; remove one of them"
             problem = Problem(Reason.RenderFailed, text)
@@ -114,7 +119,11 @@ def complete(
 
 
 def _place(
-    d: Rendered, kind: Kind | None, scopes: Mapping[tuple[str, str], bool], target: str | None
+    d: Rendered,
+    kind: Kind | None,
+    scopes: Mapping[tuple[str, str], bool],
+    target: str | None,
+    broken: Collection[str],
 ) -> tuple[ObjectId, Problem | None]:
     m = d.manifest
     group = group_of(m["apiVersion"])
@@ -122,8 +131,11 @@ def _place(
     namespaced = kind.namespaced if kind else scopes.get((group, m["kind"]))
     if namespaced is None:
         oid = ObjectId(group, m["kind"], own or target or "", name)
-        text = f"{d.where}: the cluster has no kind {m['kind']} in {m['apiVersion']}; install its CRD first"
-        return oid, Problem(Reason.KindUnknown, text)
+        what = f"{d.where}: the cluster has no kind {m['kind']} in {m['apiVersion']}"
+        if group in broken:
+            why = f"{what} now: the server of API group {group} does not answer; look at its APIService"
+            return oid, Problem(Reason.KindUnknown, why)
+        return oid, Problem(Reason.KindUnknown, f"{what}; install its CRD first")
     oid = ObjectId(group, m["kind"], (own or target or "") if namespaced else "", name)
     if namespaced and not oid.namespace:
         text = f"{d.where}: {oid.label()} names no namespace; set metadata.namespace or spec.targetNamespace"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint import fields
+from setpoint.elapsed import Elapsed
 from setpoint.footprint import Changes
 from setpoint.inputs import Inputs
 from setpoint.objects import ObjectId
@@ -99,6 +100,8 @@ class Memory:
     fights: dict[ObjectId, str] = field(default_factory=dict)
     opponents: dict[ObjectId, str] = field(default_factory=dict)
     """Who made the last change that was corrected, as far as it is known."""
+    rollout: Elapsed = field(default_factory=Elapsed)
+    """Since when what is applied has time to become healthy."""
 
     def stands_at(self, generation: int) -> str | None:
         """Give the commit that this generation of the spec was evaluated at, unless anything is left to do there."""

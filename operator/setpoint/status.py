@@ -102,6 +102,8 @@ class Outcome:
     started: str = ""
     trigger: str = ""
     timeout: float = 300.0
+    waited: float = 0.0
+    """Seconds since what the previous status says was applied, by a clock that is never set."""
     suspended: bool = False
 
 
@@ -129,7 +131,8 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
     summary = _summary(
         previous.get("summary") or {}, counted, sum(c.corrected is not None for c in o.corrections)
     )
-    phrase = _phrase(o, counted, applied, now)
+    waited = o.waited if applied and applied["at"] == (previous.get("applied") or {}).get("at") else 0.0
+    phrase = _phrase(o, counted, applied, waited)
     healthy = previous.get("healthy")
     if phrase.healthy and o.complete and o.desired is not None:
         healthy = _revision(healthy, o.desired, at)
@@ -318,10 +321,10 @@ def worded(p: Problem) -> str:
     return f"{word}: {p.message}" if word else p.message
 
 
-def _phrase(o: Outcome, states: Sequence[ObjectState], applied: Json | None, now: datetime) -> Phrase:
+def _phrase(o: Outcome, states: Sequence[ObjectState], applied: Json | None, waited: float) -> Phrase:
     total = len(states)
     sync_reason, sync_message = _sync_words(o, states, total, applied)
-    health = _health_words(o, states, total, applied, now)
+    health = _health_words(o, states, total, waited)
     synced = sync_reason is Reason.Succeeded
     if o.suspended:
         where = f" at {applied['short']}" if applied and applied.get("short") else ""
@@ -344,7 +347,7 @@ def _phrase(o: Outcome, states: Sequence[ObjectState], applied: Json | None, now
         health[0],
         _cut(health[1]),
         stalled=not o.suspended and _is_stalled(o, states),
-        reconciling=health[0] is Reason.Progressing and _age(applied, now) > RECONCILING_AFTER,
+        reconciling=health[0] is Reason.Progressing and waited > RECONCILING_AFTER,
     )
 
 
@@ -402,9 +405,7 @@ def _first(s: ObjectState, home: str) -> str:
     return words if label in words or s.id.label() in words else f"{label}: {words}" if words else label
 
 
-def _health_words(
-    o: Outcome, states: Sequence[ObjectState], total: int, applied: Json | None, now: datetime
-) -> tuple[Reason, str]:
+def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited: float) -> tuple[Reason, str]:
     by = {h: [s for s in states if s.verdict is not None and s.verdict.health is h] for h in Health}
     if by[Health.Degraded]:
         first = min(by[Health.Degraded], key=lambda s: s.id)
@@ -421,7 +422,7 @@ def _health_words(
         return Reason.Succeeded, f"{total}/{total} healthy"
     first = min(pending, key=lambda s: (s.verdict is None, s.id))
     words = f"{len(pending)} of {total} progressing: {_verdict_words(first, o.namespace)}"
-    if o.complete and _age(applied, now) >= o.timeout:
+    if o.complete and waited >= o.timeout:
         return Reason.TimedOut, f"not healthy after {o.timeout:g} s: {words}"
     return Reason.Progressing, words
 
@@ -429,10 +430,6 @@ def _health_words(
 def _verdict_words(s: ObjectState, home: str) -> str:
     words = s.verdict.message if s.verdict else "is not there yet"
     return f"{s.id.label(home)} ({words})" if words else s.id.label(home)
-
-
-def _age(applied: Json | None, now: datetime) -> float:
-    return (now - parse(applied["at"])).total_seconds() if applied else 0.0
 
 
 def _cut(text: str) -> str:

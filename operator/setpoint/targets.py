@@ -126,10 +126,10 @@ class Targets:
         documents = [
             Rendered(d.manifest, f"{d.file}:{d.line}" if d.line else d.file) for d in rendered.objects
         ]
-        good, bad = complete(documents, self._cluster.kind, sync.spec.target_namespace, stamp)
+        good, bad = self._completed(documents, sync, stamp)
         if bad or any(d.kind is None for d in good):
             await self.discover()
-            good, bad = complete(documents, self._cluster.kind, sync.spec.target_namespace, stamp)
+            good, bad = self._completed(documents, sync, stamp)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:
             raise fatal
@@ -139,6 +139,14 @@ class Targets:
         )
         target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad))
         return target, Loaded(target, tuple(good))
+
+    def _completed(
+        self, documents: Sequence[Rendered], sync: Sync, stamp: Stamp
+    ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
+        cluster = self._cluster
+        return complete(
+            documents, cluster.kind, sync.spec.target_namespace, stamp, broken=cluster.broken_groups
+        )
 
     def resolved(self, target: Target) -> bool:
         """Tell whether discovery knows the kinds of all objects."""

@@ -77,6 +77,7 @@ class Teller:
             started=run.memory.started,
             trigger=run.memory.trigger,
             timeout=seconds(run.sync.spec.timeout),
+            waited=self._waited(run, run.previous),
             suspended=run.sync.spec.suspend,
         )
 
@@ -100,13 +101,18 @@ class Teller:
         return ownership_digest(found) if len(found) == len(run.target.refs) else ""
 
     @staticmethod
-    def _pace(run: Run, new: Mapping[str, Any]) -> None:
+    def _waited(run: Run, state: Mapping[str, Any]) -> float:
+        """Give the seconds since what a status says was applied; the sooner it is asked the first time, the better."""
+        applied = state.get("applied")
+        clock = asyncio.get_running_loop().time()
+        return run.memory.rollout.since(applied["at"], datetime.now(UTC), clock) if applied else 0.0
+
+    def _pace(self, run: Run, new: Mapping[str, Any]) -> None:
         """Come back for what no event announces: the time-out of a rollout, the safety-net interval."""
-        applied, now = new.get("applied"), asyncio.get_running_loop().time()
+        waited, now = self._waited(run, new), asyncio.get_running_loop().time()
         healthy = next(c for c in new["conditions"] if c["type"] == "Healthy")
-        if healthy["reason"] == str(Reason.Progressing) and applied:
-            age = (datetime.now(UTC) - status.parse(applied["at"])).total_seconds()
-            run.sooner(max(1.0, seconds(run.sync.spec.timeout) - age))
+        if healthy["reason"] == str(Reason.Progressing) and new.get("applied"):
+            run.sooner(max(1.0, seconds(run.sync.spec.timeout) - waited))
         if run.memory.full_check_at is not None:
             run.sooner(max(0.0, run.memory.full_check_at - now))
 

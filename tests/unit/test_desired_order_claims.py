@@ -127,6 +127,15 @@ def test_what_serves_a_webhook() -> None:
     assert order.servers_of({"webhooks": [{"clientConfig": {"url": "https://x"}}]}, [service, server]) == ()
 
 
+def test_a_kind_of_a_group_whose_server_is_away_is_told_apart() -> None:
+    things = [doc("Widget", api="away.example.org/v1"), doc("Widget", "b", api="none.example.org/v1")]
+    _, bad = complete(things, lambda a, k: None, "prod", STAMP, broken={"away.example.org"})
+    assert [p.reason for _, p in bad] == [Reason.KindUnknown] * 2
+    away, none = (p.message for _, p in bad)
+    assert "the server of API group away.example.org does not answer" in away
+    assert "install its CRD" in none
+
+
 def test_claims_are_handed_over() -> None:
     claims = Claims()
     a, b = SyncKey("n", "a"), SyncKey("n", "b")

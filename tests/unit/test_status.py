@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,10 +99,25 @@ def test_a_rollout_that_takes_too_long_has_failed_and_one_over_two_seconds_is_re
     o = outcome(state("a", SLOW), timeout=60)
     first = status.build({}, o, NOW)
     assert "Reconciling" not in [c["type"] for c in first["conditions"]]
-    assert ready(status.build(first, o, NOW + timedelta(seconds=3)), "Reconciling")[0] == "True"
-    late = status.build(first, o, NOW + timedelta(seconds=61))
+    assert ready(status.build(first, replace(o, waited=3), NOW), "Reconciling")[0] == "True"
+    late = status.build(first, replace(o, waited=60), NOW)
     assert ready(late)[:2] == ("False", "TimedOut")
     assert late["history"][0]["result"] == "TimedOut"
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_clock_that_is_set_ends_no_rollout(step: timedelta) -> None:
+    o = outcome(state("a", SLOW), timeout=60)
+    first = status.build({}, o, NOW)
+    assert status.build(first, replace(o, waited=1), NOW + step) == first
+
+
+def test_what_is_written_anew_has_all_its_time() -> None:
+    """What was waited for before does not count for the next revision."""
+    o = outcome(state("a", SLOW), timeout=60)
+    first = status.build({}, o, NOW)
+    new = replace(o, desired=Revision("main@sha1:" + "b" * 40, "another"), changed=1, waited=600)
+    assert ready(status.build(first, new, NOW + timedelta(seconds=9)))[1] == "Progressing"
 
 
 def test_transition_times_move_only_with_the_status() -> None:
