@@ -32,6 +32,7 @@ PURE = (
     "source_status",
     "states",
     "status",
+    "stuck",
 )
 
 
