@@ -35,6 +35,7 @@ PURE = (
     "source_status",
     "states",
     "status",
+    "stuck",
 )
 
 

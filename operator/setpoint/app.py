@@ -25,6 +25,7 @@ from setpoint.live import Live, LiveChange
 from setpoint.objects import SyncKey
 from setpoint.parts import Parts
 from setpoint.persisting import persisted
+from setpoint.podwatch import PodWatch
 from setpoint.queue import Queue
 from setpoint.reasons import Problem, Reason
 from setpoint.reconcile import Syncs
@@ -61,6 +62,7 @@ class Operator:
         self.live = Live(
             cluster, frozenset(settings.people_managers), self._live_changed, settings.watch_namespaces
         )
+        self.pods = PodWatch(cluster, self._wake_sync)
         writer = StatusWriter(cluster, self._written)
         self.sources = Sources(
             cluster,
@@ -163,6 +165,7 @@ class Operator:
                 self.settings,
                 self.cluster,
                 self.live,
+                self.pods,
                 self.store,
                 self.claims,
                 self.sources,
@@ -329,6 +332,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.live.close()
+        await self.pods.close()
         await self.events.close()
         self._renderer.close()
         await self.git.close()

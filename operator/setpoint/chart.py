@@ -202,7 +202,9 @@ class Root(Values):
         description="Restart if it fails.",
     )
     readiness_probe: FreeForm = Field(
-        {"httpGet": HTTP["ready"], "periodSeconds": 5}, description="Ready if it succeeds."
+        # The first probe comes before the first answer can: the second should not be long in coming.
+        {"httpGet": HTTP["ready"], "periodSeconds": 1, "failureThreshold": 15},
+        description="Ready if it succeeds.",
     )
     node_selector: Strings = Field({}, description="Labels of nodes to run on.")
     tolerations: Objects = Field([], description="Taints to tolerate.")

@@ -37,6 +37,13 @@ _STUCK = frozenset(
 )
 """Waiting reasons of the kubelet and the container runtime that do not pass by waiting alone."""
 
+_IMAGE = frozenset(r for r in _STUCK if "Image" in r or "Registry" in r or "Signature" in r)
+
+
+def is_image(reason: str) -> bool:
+    """Whether a reason says that an image cannot be had."""
+    return reason in _IMAGE
+
 
 def pod(obj: Object) -> Verdict:
     """Judge a Pod by its phase, its readiness and what keeps its containers from running."""
@@ -60,6 +67,32 @@ def pod(obj: Object) -> Verdict:
     return progressing(
         phase or "Pending", _first_waiting(status) or f"the pod is {(phase or 'pending').lower()}"
     )
+
+
+def stuck(obj: Object) -> Verdict | None:
+    """Say what keeps a container of a Pod from running, in words that stay while nothing changes; None if nothing does.
+
+    Without the kubelet's waits, which grow, and without what one failure quotes of the next.
+    """
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in items(mapping(obj, "status"), key):
+            reason = text(mapping(container, "state", "waiting"), "reason")
+            if reason in _STUCK:
+                return degraded(reason, f"container {text(container, 'name')}: {reason}{_cause(container)}")
+    return None
+
+
+def _cause(container: Object) -> str:
+    waiting, last = mapping(container, "state", "waiting"), mapping(container, "lastState", "terminated")
+    reason, message = text(waiting, "reason"), text(waiting, "message")
+    if is_image(reason):
+        # The end of the chain is the answer of the registry.
+        _, found, answer = message.rpartition(": ")
+        return f" {text(container, 'image')}" + (f" ({answer})" if found and len(answer) < 60 else "")
+    if reason == "CrashLoopBackOff":
+        why = text(last, "message") or text(last, "reason")
+        return f" (exit code {number(last, 'exitCode')}{f': {why}' if why not in ('', 'Error') else ''})"
+    return f": {message}" if message else ""
 
 
 def _stuck(status: Object) -> Verdict | None:

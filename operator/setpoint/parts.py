@@ -10,6 +10,7 @@ from setpoint.cluster import Cluster
 from setpoint.events import Events
 from setpoint.live import Live
 from setpoint.objects import SyncKey
+from setpoint.podwatch import PodWatch
 from setpoint.render import Renderer
 from setpoint.settings import Settings
 from setpoint.sources import Sources
@@ -25,6 +26,7 @@ class Parts:
     settings: Settings
     cluster: Cluster
     live: Live
+    pods: PodWatch
     store: Store
     claims: Claims
     sources: Sources

@@ -69,13 +69,13 @@ class Syncs:
         """Bring one Sync up to date, as far as it goes now."""
         body = self._p.store.syncs.get(key)
         if body is None:
-            self._forget(key)
+            await self._forget(key)
             return Result()
         try:
             return await self._run(key, body, self._fleet.memory(key))
         except Gone:
             self._p.store.drop_sync(key)
-            self._forget(key)
+            await self._forget(key)
             return Result()
         except NotYet:
             self._p.wake_source(source_key(body))
@@ -88,7 +88,8 @@ class Syncs:
             )
             return Result(retry=True)
 
-    def _forget(self, key: SyncKey) -> None:
+    async def _forget(self, key: SyncKey) -> None:
+        await self._p.pods.want(key, (), known=False)
         self._p.telemetry.forget("Sync", key.namespace, key.name)
         self._fleet.forget(key)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from setpoint import status
+from setpoint import status, stuck
 from setpoint.announce import Deeds, announcements
 from setpoint.choosing import ownership_digest
 from setpoint.fleet import Fleet
-from setpoint.objects import ObjectId, SyncKey
+from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.parts import Parts
 from setpoint.queue import Result
 from setpoint.reasons import Reason
@@ -32,6 +33,7 @@ class Teller:
     async def tell(self, run: Run, requested: str | None) -> Result:
         """Write what came of a run, if it differs from what is stored; gives when to run again."""
         inventory = self._next_inventory(run)
+        await self._ask_pods(run)
         new = status.build(run.previous, self._outcome(run, requested, inventory), datetime.now(UTC))
         self._announce(run, new)
         self._pace(run, new)
@@ -70,7 +72,7 @@ class Teller:
             refused=run.refused,
             complete=run.complete,
             ownership=self._ownership(run),
-            states=tuple(states_of(run, self._p.live.get) + run.extra),
+            states=tuple(states_of(run, self._look) + run.extra),
             inventory=tuple((v, o) for o, v in inventory.items()),
             corrections=tuple(run.corrections),
             changed=len(run.applied.written) + len(run.pruned),
@@ -80,6 +82,22 @@ class Teller:
             waited=self._waited(run, run.previous),
             suspended=run.sync.spec.suspend,
         )
+
+    async def _ask_pods(self, run: Run) -> None:
+        """Have the pods of workloads watched that do not get on, as long as they do not."""
+        target = None if run.sync.spec.suspend else run.target or run.memory.good
+        seen = [o for r in (target.refs if target else ()) if (o := self._p.live.get(r.id)) is not None]
+        healthy = status.condition_of(run.previous, "Healthy")
+        known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
+        workloads = (o.id for o in seen if stuck.in_question(o.id, o.verdict))
+        await self._p.pods.want(run.key, workloads, known=known)
+
+    def _look(self, oid: ObjectId) -> Observed | None:
+        """Give what is known of an object, in the words of its pods where those tell more."""
+        seen = self._p.live.get(oid)
+        if seen is None:
+            return None
+        return replace(seen, verdict=stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid)))
 
     def _answered(self, run: Run, requested: str | None) -> bool:
         return requested is not None and (

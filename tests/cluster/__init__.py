@@ -1,7 +1,7 @@
 """A Kubernetes for tests, demo and bench: whichever this machine can have.
 
-`SETPOINT_TEST_CLUSTER` chooses: `local` (processes on this machine), `kind` (needs Docker), `kubeconfig` (the
-cluster that $KUBECONFIG points to). Without it: kind where a Docker engine answers, else local.
+`SETPOINT_TEST_CLUSTER` chooses: `local` (processes on this machine), `node` (the same with a real node; there, tests/e2e run
+against the operator as a pod), `kind` (needs Docker), `kubeconfig` (the cluster that $KUBECONFIG points to). Without it: kind where a Docker engine answers, else local.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ def provide(*, scheduler: bool = False, kwok: bool = False) -> Cluster:
     match os.environ.get("SETPOINT_TEST_CLUSTER") or ("kind" if docker_answers() else "local"):
         case "local":
             return LocalCluster(scheduler=scheduler, kwok=kwok)
+        case "node":
+            return LocalCluster(scheduler=scheduler, kwok=kwok, node=not kwok)
         case "kind":
             return KindCluster(kwok=kwok)
         case "kubeconfig":
             return KubeconfigCluster()
         case other:
-            raise ValueError(f"SETPOINT_TEST_CLUSTER is {other!r}: use local, kind or kubeconfig")
+            raise ValueError(f"SETPOINT_TEST_CLUSTER is {other!r}: use local, node, kind or kubeconfig")

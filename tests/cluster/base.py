@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.cluster import binaries, kubeconfig
+from tests.cluster.pki import Authority
 
 ADMIN = """
 apiVersion: v1
@@ -48,6 +49,16 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def host(self) -> str:
+        """An address of this machine at which test servers listen, for whatever runs in the cluster and may need them."""
+        return "127.0.0.1"
+
+    @property
+    def authority(self) -> Authority | None:
+        """Who signs for servers that pods of the cluster trust; None where the key is somebody else's."""
+        return None
 
     @property
     def server(self) -> str:

@@ -21,6 +21,8 @@ _NUMBERS = itertools.count()
 def cluster() -> Iterator[Cluster]:
     """The cluster that all tests of a session share: use a `namespace` of your own in it."""
     interrupt_on_sigterm()
+    if as_node():
+        require_node()
     with provide() as started:
         yield started
 
@@ -42,6 +44,11 @@ def node_cluster() -> Iterator[LocalCluster]:
     require_node()
     with LocalCluster(node=True) as started:
         yield started
+
+
+def as_node() -> bool:
+    """Whether the cluster that tests share is to have a real node."""
+    return os.environ.get("SETPOINT_TEST_CLUSTER") == "node"
 
 
 def require_node() -> None:

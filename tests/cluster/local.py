@@ -21,6 +21,7 @@ from tests.cluster import node as nodes
 from tests.cluster.base import Cluster
 from tests.cluster.node import Node
 from tests.cluster.nodespace import Network
+from tests.cluster.pki import Authority
 from tests.cluster.processes import Child, until
 from tests.cluster.workspace import Workspace, is_free
 
@@ -102,8 +103,13 @@ class LocalCluster(Cluster):
 
     @property
     def host(self) -> str:
-        """An address of this machine that pods of the node can reach: bind test servers to it."""
+        """The address of the API server, which pods of a node can reach."""
         return self._layout.address
+
+    @property
+    def authority(self) -> Authority:
+        """The authority of the cluster, whose certificate every pod has."""
+        return Authority.at(self._layout.pki)
 
     @property
     def pids(self) -> dict[str, int]:

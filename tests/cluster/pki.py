@@ -9,6 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -41,6 +42,17 @@ class Authority:
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.pair = _write(folder / name, self._certificate, self._key)
+
+    @classmethod
+    def at(cls, folder: Path, name: str = "ca") -> Self:
+        """The authority that was made in that folder before, by another object."""
+        found = cls.__new__(cls)
+        found.folder, found.pair = folder, Pair(folder / f"{name}.crt", folder / f"{name}.key")
+        found._name = _name(f"setpoint test {name}")
+        key = serialization.load_pem_private_key(found.pair.key.read_bytes(), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        found._key = key
+        return found
 
     @property
     def certificate(self) -> Path:

@@ -11,7 +11,13 @@ from tests.cluster.local import LocalCluster
 
 
 @pytest.mark.parametrize(
-    ("choice", "kind"), [("local", LocalCluster), ("kind", KindCluster), ("kubeconfig", KubeconfigCluster)]
+    ("choice", "kind"),
+    [
+        ("local", LocalCluster),
+        ("node", LocalCluster),
+        ("kind", KindCluster),
+        ("kubeconfig", KubeconfigCluster),
+    ],
 )
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, choice: str, kind: type) -> None:
     monkeypatch.setenv("SETPOINT_TEST_CLUSTER", choice)
@@ -20,7 +26,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch, choice: str, k
 
 def test_a_typing_error_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SETPOINT_TEST_CLUSTER", "minikube")
-    with pytest.raises(ValueError, match="use local, kind or kubeconfig"):
+    with pytest.raises(ValueError, match="use local, node, kind or kubeconfig"):
         provide()
 
 

@@ -26,6 +26,7 @@ PLURALS = {
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "Namespace": ("api/v1", "namespaces"),
     "Event": ("api/v1", "events"),
+    "Pod": ("api/v1", "pods"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Widget": ("apis/test.setpoint.dev/v1", "widgets"),

@@ -1,4 +1,4 @@
-"""The chart on a test cluster, without a pod: the operator is a process of the test."""
+"""The chart on a test cluster, with no pod at first: the operator is a process of the test, or scaled up later."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CHART = Path(__file__).parents[2] / "charts" / "setpoint"
 SYSTEM = "setpoint-system"
 
 
-def install(cluster: Cluster) -> None:
+def install(cluster: Cluster, *arguments: str) -> None:
     """Install the chart with Helm: CRDs, service accounts and rights."""
     command = [ensure("helm")["helm"], "upgrade", "--install", "setpoint", CHART, "-n", SYSTEM]
     command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    subprocess.run([str(part) for part in [*command, *arguments]], check=True, capture_output=True)

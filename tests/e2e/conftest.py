@@ -1,4 +1,4 @@
-"""The operator under test: a process of its own, under the chart's service account, against real servers."""
+"""The operator under test: a process of its own, or a pod, under the chart's service account, against real servers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from typing import Any
 import pytest
 from tests.cluster.base import Cluster
 from tests.cluster.binaries import ensure
+from tests.cluster.fixtures import as_node
+from tests.cluster.local import LocalCluster
 from tests.e2e.api import Api, Json
+from tests.e2e.chart import SYSTEM, install
+from tests.e2e.pods import OperatorPod, UnderTest
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo
 
 ROOT = Path(__file__).parents[2]
-SYSTEM = "setpoint-system"
 _NUMBERS = itertools.count()
 
 
@@ -62,6 +66,15 @@ class OperatorProcess:
         code = self.process.wait(30)
         self.process = None
         return code
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def forget_cache(self) -> None:
+        """Remove what it fetched; while it is stopped."""
+        shutil.rmtree(self.folder / "cache")
 
 
 class World:
@@ -168,25 +181,7 @@ def config(name: str, **data: str) -> str:
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster) -> Cluster:
     """The chart, installed with Helm, with no pod: the operator is a process of the test."""
-    helm = ensure("helm")["helm"]
-    subprocess.run(
-        [
-            helm,
-            "upgrade",
-            "--install",
-            "setpoint",
-            ROOT / "charts/setpoint",
-            "-n",
-            SYSTEM,
-            "--create-namespace",
-            "--set",
-            "replicaCount=0",
-            "--kubeconfig",
-            cluster.kubeconfig,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    install(cluster)
     return cluster
 
 
@@ -204,25 +199,36 @@ def proxy(installed: Cluster) -> Iterator[ApiProxy]:
 
 @pytest.fixture(scope="session")
 def operator(
-    installed: Cluster, proxy: ApiProxy, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    token = installed.service_account_token(SYSTEM, "setpoint")
-    process = OperatorProcess(proxy.kubeconfig(token), tmp_path_factory.mktemp("operator"))
-    process.start()
-    yield process
-    if process.process is not None:
-        process.stop()
-    sys.stderr.write(f"\noperator log: {process.log}\n")
+    request: pytest.FixtureRequest,
+    installed: Cluster,
+    api: Api,
+    proxy: ApiProxy,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[UnderTest]:
+    """A process of this machine; where the cluster has a real node, a pod."""
+    folder = tmp_path_factory.mktemp("operator")
+    made: UnderTest
+    if as_node():
+        assert isinstance(installed, LocalCluster)
+        installed.load(request.getfixturevalue("image").archive.path)
+        made = OperatorPod(installed, api, proxy, folder)
+    else:
+        made = OperatorProcess(proxy.kubeconfig(installed.service_account_token(SYSTEM, "setpoint")), folder)
+    made.start()
+    yield made
+    if made.running:
+        made.stop()
+    sys.stderr.write(f"\noperator log: {made.log}\n")
 
 
 @pytest.fixture(scope="session")
-def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
-    with GitHttp(tmp_path_factory.mktemp("git")) as server:
+def git(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
+    with GitHttp(tmp_path_factory.mktemp("git"), host=cluster.host) as server:
         yield server
 
 
 @pytest.fixture
-def world(installed: Cluster, api: Api, git: GitHttp, operator: OperatorProcess) -> Iterator[World]:
+def world(installed: Cluster, api: Api, git: GitHttp, operator: UnderTest) -> Iterator[World]:
     made = World(installed, api, git)
     yield made
     made.remove()

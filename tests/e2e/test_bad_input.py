@@ -15,7 +15,8 @@ from urllib.error import HTTPError
 import pytest
 from tests.cluster.base import Cluster
 from tests.e2e.api import Api, Json, condition, is_ready, says
-from tests.e2e.conftest import OperatorProcess, World, config
+from tests.e2e.conftest import World, config
+from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Entry, Symlink
@@ -152,10 +153,10 @@ def opened(cluster: Cluster, api: Api, git: GitHttp) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def gallery(
-    installed: Cluster, api: Api, git: GitHttp, operator: OperatorProcess
+    installed: Cluster, api: Api, git: GitHttp, operator: UnderTest
 ) -> Iterator[tuple[World, dict[str, str]]]:
     """One namespace with a Sync per kind of bad input and one good one; uid of what each applied before."""
-    assert operator.process
+    assert operator.running
     with opened(installed, api, git) as world:
         files: dict[str, Entry] = {"good/a.yaml": config("keep-good", k="1")}
         for name, bad in BAD.items():
@@ -371,7 +372,7 @@ def secret(**text: Any) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": text})
 
 
-def leaks(world: World, operator: OperatorProcess, *values: str) -> list[str]:
+def leaks(world: World, operator: UnderTest, *values: str) -> list[str]:
     """Give the places where a value is seen, plain or in base64."""
     places = {
         "log": operator.log.read_text(errors="replace"),
@@ -383,7 +384,7 @@ def leaks(world: World, operator: OperatorProcess, *values: str) -> list[str]:
     return [place for place, text in places.items() if any(form in text for form in forms)]
 
 
-def test_the_value_of_a_secret_is_shown_nowhere(world: World, operator: OperatorProcess) -> None:
+def test_the_value_of_a_secret_is_shown_nowhere(world: World, operator: UnderTest) -> None:
     value, byhand = secrets.token_hex(16), secrets.token_hex(16)
     number = secrets.randbelow(10**17) + 10**17
     world.repo.commit({"s.yaml": secret(k=value), "a.yaml": config("a")}, "First")

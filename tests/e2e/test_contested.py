@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from tests.e2e.api import Json, condition, is_ready, says
-from tests.e2e.conftest import OperatorProcess, World, config
+from tests.e2e.conftest import World, config
+from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
 
 pytestmark = pytest.mark.cluster
@@ -105,7 +106,7 @@ def test_a_sync_that_goes_leaves_it_to_one_who_waits(world: World) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def test_a_restart_changes_no_owner(world: World, operator: OperatorProcess, number: int) -> None:
+def test_a_restart_changes_no_owner(world: World, operator: UnderTest, number: int) -> None:
     first = three(world)
     sha = world.repo.commit({"one/x.yaml": None}, "One lets go")
     world.until("Sync", "one", ready_at(sha))

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 from tests.e2e.api import condition, is_ready, says
-from tests.e2e.conftest import OperatorProcess, World, config
+from tests.e2e.conftest import World, config
+from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Request
@@ -76,7 +77,7 @@ def test_a_noisy_neighbour_costs_nothing(world: World, proxy: ApiProxy) -> None:
     assert world.get("ConfigMap", "a")["metadata"]["annotations"]["example.org/beat"] == "4"
 
 
-def test_a_restart_writes_nothing(world: World, operator: OperatorProcess, proxy: ApiProxy) -> None:
+def test_a_restart_writes_nothing(world: World, operator: UnderTest, proxy: ApiProxy) -> None:
     sha = world.repo.commit({"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")}, "First")
     world.source()
     world.sync()
@@ -97,7 +98,7 @@ def test_a_restart_writes_nothing(world: World, operator: OperatorProcess, proxy
     assert before["status"]["applied"]["ownership"]
 
 
-def test_a_killed_operator_repairs_what_it_left(world: World, operator: OperatorProcess) -> None:
+def test_a_killed_operator_repairs_what_it_left(world: World, operator: UnderTest) -> None:
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source()
     world.sync()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 from tests.e2e.api import is_ready, says
-from tests.e2e.conftest import OperatorProcess, World, config
+from tests.e2e.conftest import World, config
+from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import reply
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.cluster
 DENIED = b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}'
 
 
-def restart_without_cache(operator: OperatorProcess) -> None:
+def restart_without_cache(operator: UnderTest) -> None:
     operator.stop()
-    shutil.rmtree(operator.folder / "cache")
+    operator.forget_cache()
     operator.start()
 
 
@@ -30,7 +30,7 @@ def reverted(world: World, name: str) -> None:
 
 
 def test_a_broken_commit_after_a_restart_leaves_the_last_good_one_enforced(
-    world: World, operator: OperatorProcess
+    world: World, operator: UnderTest
 ) -> None:
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "Good")
     world.source()
@@ -45,7 +45,7 @@ def test_a_broken_commit_after_a_restart_leaves_the_last_good_one_enforced(
     assert sync["status"]["applied"]["revision"].endswith(sha)
 
 
-def test_a_suspended_source_after_a_restart_is_enforced(world: World, operator: OperatorProcess) -> None:
+def test_a_suspended_source_after_a_restart_is_enforced(world: World, operator: UnderTest) -> None:
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source()
     world.sync()
@@ -61,7 +61,7 @@ def test_a_suspended_source_after_a_restart_is_enforced(world: World, operator: 
 
 
 def test_a_ref_that_vanished_before_a_restart_leaves_the_last_commit_enforced(
-    world: World, operator: OperatorProcess
+    world: World, operator: UnderTest
 ) -> None:
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source()

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.pki import Authority
+from tests.cluster.base import Cluster
+from tests.cluster.pki import LOCAL, Authority
 from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
@@ -25,8 +26,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def https(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
-    with GitHttp(tmp_path_factory.mktemp("https"), tls=authority.server("git")) as server:
+def https(
+    cluster: Cluster, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GitHttp]:
+    pair = authority.server("git", *LOCAL, cluster.host)
+    with GitHttp(tmp_path_factory.mktemp("https"), tls=pair, host=cluster.host) as server:
         yield server
 
 
@@ -98,7 +102,9 @@ def test_an_unknown_authority_and_the_known_one(world: World, https: GitHttp, au
 
 
 def test_an_expired_certificate(world: World, authority: Authority, tmp_path: Path) -> None:
-    with GitHttp(tmp_path / "git", tls=authority.server("expired", expired=True)) as server:
+    host = world.cluster.host
+    pair = authority.server("expired", host, expired=True)
+    with GitHttp(tmp_path / "git", tls=pair, host=host) as server:
         server.repo("app").commit({"a.yaml": config("a", k="1")}, "First")
         secret(world, ca_crt=authority.certificate)
         world.source(url=server.url("app"), secretRef={"name": "login"})
@@ -106,7 +112,7 @@ def test_an_expired_certificate(world: World, authority: Authority, tmp_path: Pa
 
 
 def test_an_unknown_host_key_and_the_right_one(world: World, tmp_path: Path) -> None:
-    with GitSsh(tmp_path / "git", tmp_path / "ssh") as server:
+    with GitSsh(tmp_path / "git", tmp_path / "ssh", host=world.cluster.host) as server:
         sha = server.repo("app").commit({"a.yaml": config("a", k="1")}, "First")
         wrong = server.known_hosts_with(server.key("another"))
         secret(world, identity=server.identity, known_hosts=wrong)

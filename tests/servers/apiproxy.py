@@ -55,7 +55,7 @@ HOP_BY_HOP = frozenset(
 
 
 class ApiProxy:
-    """See the module; a context manager, or `start` and `stop`."""
+    """See the module; a context manager, or `start` and `stop`. Whoever trusts the cluster trusts it, where that can be."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -73,9 +73,10 @@ class ApiProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="apiproxy", daemon=True)
 
     def start(self) -> Self:
-        """Listen on a free port of loopback."""
-        authority = Authority(self._folder)
-        pair = authority.server("apiproxy")
+        """Listen on a free port."""
+        self._folder.mkdir(exist_ok=True)
+        authority = self._cluster.authority or Authority(self._folder)
+        pair = authority.server(self._folder.name, self._cluster.host)
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(pair.certificate, pair.key)
         self._ca = authority.certificate.read_bytes()
@@ -196,9 +197,10 @@ class ApiProxy:
         # A client that goes away ends its watch on the server, too.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
+        site = web.TCPSite(self._runner, self._cluster.host, 0, ssl_context=tls)
         await site.start()
-        self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.port = int(self._runner.addresses[0][1])
+        self.url = f"https://{self._cluster.host}:{self.port}"
 
     async def _close(self) -> None:
         await self._abort(lambda _each: True)

@@ -22,7 +22,8 @@ SIGNATURES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-25
 class AsyncSshServer:
     """Serves what is below `root` to whoever has an authorized key, whatever the user name."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, host: str) -> None:
+        self._host = host
         self._root = root.resolve()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="asyncssh")
@@ -51,7 +52,7 @@ class AsyncSshServer:
 
     async def _listen(self, host_key: Path) -> int:
         self._acceptor = await asyncssh.listen(
-            "127.0.0.1",
+            self._host,
             0,
             server_factory=lambda: _Login(self._authorized, self._count, self._open),
             server_host_keys=[str(host_key)],

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from tests.cluster.pki import Pair
 from tests.servers.repo import ENVIRONMENT, Repo
-from tests.servers.threaded import Server
+from tests.servers.threaded import LOOPBACK, Server
 
 
 @dataclass
@@ -60,10 +60,10 @@ class Request:
 
 
 class GitHttp(Server):
-    """Serves every bare repository below `root`; with `tls` over HTTPS."""
+    """Serves every bare repository below `root`; with `tls` over HTTPS; `host` is the address to listen on."""
 
-    def __init__(self, root: Path, *, tls: Pair | None = None, host: str = "127.0.0.1") -> None:
-        super().__init__(_Handler, tls)
+    def __init__(self, root: Path, *, tls: Pair | None = None, host: str = LOOPBACK) -> None:
+        super().__init__(_Handler, tls, host)
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.host = host

@@ -15,8 +15,7 @@ from typing import Protocol, Self
 from tests.servers import sshd
 from tests.servers.asyncssh_server import AsyncSshServer
 from tests.servers.repo import Repo
-
-HOST = "127.0.0.1"
+from tests.servers.threaded import LOOPBACK
 
 
 class SshServer(Protocol):
@@ -28,12 +27,12 @@ class SshServer(Protocol):
 
 
 class GitSsh:
-    """Serves every bare repository below `root`; keys and configuration live in `folder`."""
+    """Serves every bare repository below `root`; keys and configuration live in `folder`; `host` is the address to listen on."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, *, host: str = LOOPBACK) -> None:
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        self.root, self.folder = root, folder
+        self.root, self.folder, self.host = root, folder, host
         self.port = 0
         self.user = "git"
         self._authorized = folder / "authorized_keys"
@@ -44,7 +43,7 @@ class GitSsh:
         self._server = self._choose()
 
     def start(self) -> Self:
-        """Listen on a free port of loopback."""
+        """Listen on a free port."""
         self.port = self._server.start(self._host_key, self._authorized)
         return self
 
@@ -68,7 +67,7 @@ class GitSsh:
     def known_hosts_with(self, key: Path) -> str:
         """A line that names this server with any key, the wrong one for instance."""
         kind, value, *_ = key.with_name(f"{key.name}.pub").read_text().split()
-        return f"[{HOST}]:{self.port} {kind} {value}\n"
+        return f"[{self.host}]:{self.port} {kind} {value}\n"
 
     def key(self, name: str, *, kind: str = "ed25519", passphrase: str = "") -> Path:
         """A new private key in OpenSSH's format, its public half beside it; nobody is let in by it yet."""
@@ -89,7 +88,7 @@ class GitSsh:
 
     def url(self, name: str) -> str:
         """Where that repository is served; it need not exist."""
-        return f"ssh://{self.user}@{HOST}:{self.port}{self.root.absolute()}/{name}.git"
+        return f"ssh://{self.user}@{self.host}:{self.port}{self.root.absolute()}/{name}.git"
 
     def logins(self) -> int:
         """How many connections were authenticated so far."""
@@ -110,6 +109,6 @@ class GitSsh:
         if binary is None and wanted == "sshd":
             raise FileNotFoundError("SETPOINT_TEST_SSH=sshd, but there is no sshd: install openssh-server")
         if binary is None:
-            return AsyncSshServer(self.root)
+            return AsyncSshServer(self.root, self.host)
         self.user = sshd.current_user()  # without root, sshd lets in nobody else
-        return sshd.Sshd(binary, self.folder)
+        return sshd.Sshd(binary, self.folder, self.host)

@@ -36,8 +36,8 @@ def current_user() -> str:
 class Sshd:
     """One sshd, in the foreground as our child."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
-        self._binary, self._folder = binary, folder
+    def __init__(self, binary: Path, folder: Path, host: str) -> None:
+        self._binary, self._folder, self._host = binary, folder, host
         self._child: Child | None = None
         self._workspace: Workspace | None = None
 
@@ -48,10 +48,10 @@ class Sshd:
         self._workspace = Workspace("sshd")
         port = self._workspace.port()
         config = self._folder / "sshd_config"
-        config.write_text(_config(port, host_key, authorized_keys))
+        config.write_text(_config(self._host, port, host_key, authorized_keys))
         command: list[str | Path] = [self._binary, "-D", "-e", "-f", config]
         self._child = Child("sshd", command, self._folder / "sshd.log")
-        until(lambda: _accepts(port), "sshd", START_SECONDS, [self._child])
+        until(lambda: _accepts(self._host, port), "sshd", START_SECONDS, [self._child])
         return port
 
     def stop(self) -> None:
@@ -66,10 +66,10 @@ class Sshd:
         return self._child.log.read_text(errors="replace").count("Accepted publickey") if self._child else 0
 
 
-def _config(port: int, host_key: Path, authorized_keys: Path) -> str:
+def _config(host: str, port: int, host_key: Path, authorized_keys: Path) -> str:
     options = {
         "Port": port,
-        "ListenAddress": "127.0.0.1",
+        "ListenAddress": host,
         "HostKey": host_key,
         "AuthorizedKeysFile": authorized_keys,
         "PidFile": "none",
@@ -92,9 +92,9 @@ def _find() -> Path | None:
     return Path(found) if found else None  # absolute: sshd starts itself again for each connection
 
 
-def _accepts(port: int) -> bool:
+def _accepts(host: str, port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True

@@ -1,6 +1,7 @@
 """A TCP server with a thread for each connection, which stops without leaving one behind.
 
-In: a handler class of `socketserver`, a certificate for TLS. Out: a server on a free port of loopback.
+In: a handler class of `socketserver`, a certificate for TLS. Out: a server on a free port of loopback, or of
+the address that it is given.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, Self
 
 from tests.cluster.pki import Pair
 
+LOOPBACK = "127.0.0.1"
+
 
 class Server(socketserver.ThreadingTCPServer):
     """Starts with `start`, or as a context manager."""
@@ -22,8 +25,13 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, handler: type[socketserver.BaseRequestHandler], tls: Pair | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(
+        self,
+        handler: type[socketserver.BaseRequestHandler],
+        tls: Pair | None = None,
+        host: str = LOOPBACK,
+    ) -> None:
+        super().__init__((host, 0), handler)
         self.tls = tls
         self.port: int = self.server_address[1]
         self.stopping = threading.Event()

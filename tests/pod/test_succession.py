@@ -1,0 +1,161 @@
+"""Pods that come and go: a leader that is killed, an upgrade while commits arrive, an uninstall. Nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from tests.e2e import pods
+from tests.e2e.api import Json, is_ready
+from tests.e2e.chart import SYSTEM
+from tests.e2e.conftest import World, config
+from tests.e2e.test_sync import ready_at
+from tests.pod.conftest import Site, web
+
+pytestmark = [pytest.mark.cluster, pytest.mark.node]
+NAMES = [f"c{number}" for number in range(6)]
+MORE = 4  # commits after an upgrade
+SECONDS = 120
+
+
+class Committer:
+    """Commits to one ConfigMap after another, each as soon as the one before is in the cluster."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._stop = world, threading.Event()
+        self.count = 0
+        self.expected = dict.fromkeys(NAMES, "0")
+        self.sha = ""
+
+    def commit(self) -> None:
+        """Commit the next change, and wait for it."""
+        name = NAMES[self.count % len(NAMES)]
+        self.count += 1
+        value = self.expected[name] = str(self.count)
+        self.sha = self._world.repo.commit({f"{name}.yaml": config(name, k=value)}, f"Number {value}")
+        self._world.until("ConfigMap", name, lambda o: o and o["data"] == {"k": value}, seconds=SECONDS)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Commit in a thread until the block ends, and MORE times after that."""
+        with ThreadPoolExecutor(1, "committer") as thread:
+            work = thread.submit(self._run)
+            try:
+                yield
+            finally:
+                self._stop.set()
+                work.result()
+        for _ in range(MORE):
+            self.commit()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.commit()
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """A World whose Sync holds some ConfigMaps, once an operator runs."""
+    files = {f"{name}.yaml": config(name, k="0") for name in NAMES}
+    world.repo.commit(files, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    return world
+
+
+def uids(world: World) -> dict[str, str]:
+    return {name: world.get("ConfigMap", name)["metadata"]["uid"] for name in NAMES}
+
+
+def values(world: World) -> dict[str, str]:
+    return {name: world.get("ConfigMap", name)["data"]["k"] for name in NAMES}
+
+
+def lease(site: Site) -> Json:
+    found: Json = json.loads(site.cluster.kubectl("get", "lease", "setpoint", "-n", SYSTEM, "-o", "json"))
+    return found["spec"]
+
+
+def leads(pod: Json, site: Site) -> bool:
+    return str(lease(site)["holderIdentity"]).startswith(f"{pod['metadata']['name']}-")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two(site: Site) -> None:
+    """Two operators: one works, one waits."""
+    site.helm.install("--set=replicaCount=2", "--wait", "--timeout=120s")
+
+
+def test_a_standby_takes_over_from_a_leader_that_was_killed(site: Site, busy: World) -> None:
+    first = uids(busy)
+    (leader,) = [p for p in pods.operators(site.api) if leads(p, site)]
+    (standby,) = [p for p in pods.operators(site.api) if not leads(p, site)]
+    before = lease(site)
+    pods.send(site.cluster, leader, signal.SIGKILL)
+    sha = busy.repo.commit({"c0.yaml": config("c0", k="1"), "new.yaml": config("new", k="1")}, "Meanwhile")
+    busy.api.delete("ConfigMap", busy.target, "c1")
+    busy.until("Sync", "app", ready_at(sha))
+    busy.until("ConfigMap", "c1", lambda o: o and o["data"] == {"k": "0"})
+    assert leads(standby, site)
+    assert lease(site)["leaseTransitions"] == before["leaseTransitions"] + 1
+    assert busy.get("ConfigMap", "new")["data"] == {"k": "1"}
+    second = uids(busy)
+    assert [name for name in NAMES if first[name] != second[name]] == ["c1"]
+    # The kubelet has started the killed one again: it waits now.
+    again = site.api.until(
+        "Pod", SYSTEM, leader["metadata"]["name"], lambda o: o["status"]["containerStatuses"][0]["ready"]
+    )
+    assert again["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert leads(standby, site)
+
+
+def test_an_upgrade_while_commits_arrive_loses_nothing(site: Site, busy: World) -> None:
+    first, old = uids(busy), {p["metadata"]["name"] for p in pods.operators(site.api)}
+    site.cluster.node.ctr(
+        "images", "tag", "--force", "docker.io/library/setpoint:0.1.0", "docker.io/library/setpoint:next"
+    )
+    load = Committer(busy)
+    with load.working():
+        site.helm.install("--set=replicaCount=2,image.tag=next,logLevel=debug", "--wait", "--timeout=120s")
+    print(f"\n{load.count} commits, {MORE} of them after the upgrade")
+    busy.until("Sync", "app", ready_at(load.sha))
+    assert values(busy) == load.expected
+    assert uids(busy) == first
+    status = busy.status()
+    assert status["summary"]["corrected"] == 0, status.get("driftLog")
+    now = pods.operators(site.api)
+    assert {p["spec"]["containers"][0]["image"] for p in now} == {"setpoint:next"}
+    assert old.isdisjoint(p["metadata"]["name"] for p in now)
+    assert [p["status"]["containerStatuses"][0]["restartCount"] for p in now] == [0, 0]
+
+
+def test_an_uninstall_leaves_every_object_and_a_new_install_takes_over(site: Site, world: World) -> None:
+    sha = world.repo.commit({"web.yaml": web("1"), "a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    kinds = "deployments,configmaps,pods,syncs.setpoint.dev,sources.setpoint.dev"
+
+    def there() -> list[str]:
+        output = "--output=jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.uid}{'\\n'}{end}"
+        found = [
+            site.cluster.kubectl("get", kinds, "--namespace", n, output)
+            for n in (world.namespace, world.target)
+        ]
+        return sorted("".join(found).splitlines())
+
+    before = there()
+    assert {line.split()[0] for line in before} == {"Deployment", "ConfigMap", "Pod", "Sync", "Source"}
+    site.helm.ok("uninstall", "setpoint", "--namespace", SYSTEM, "--wait", "--timeout=60s")
+    assert pods.operators(site.api) == []
+    assert there() == before
+    site.helm.install("--wait", "--timeout=120s")
+    sha = world.repo.commit({"a.yaml": config("a", k="2")}, "After a while without an operator")
+    world.until("Sync", "app", ready_at(sha))
+    assert there() == before

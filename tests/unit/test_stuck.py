@@ -1,0 +1,176 @@
+"""What the pods of a workload say about it: tables of pods, and what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from setpoint import stuck
+from setpoint.health import Health, Verdict
+from setpoint.health_model import degraded, healthy, progressing
+from setpoint.objects import ObjectId
+from setpoint.stuck import PodState, in_question, refined, state_of, verdict_of, workload_of
+
+Obj = dict[str, Any]
+WEB = ObjectId("apps", "Deployment", "shop", "web")
+IMAGE = "registry.example.org/web:9"
+ROLLING = progressing("RolloutInProgress", "0 of 1 pods ready")
+NOT_FOUND = f'Back-off pulling image "{IMAGE}": ErrImagePull: failed to resolve reference "{IMAGE}": {IMAGE}: not found'
+
+
+def owned(kind: str, name: str, api: str = "apps/v1", **labels: str) -> Obj:
+    owner = {"apiVersion": api, "kind": kind, "name": name, "controller": True}
+    meta = {"namespace": "shop", "name": f"{name}-x", "labels": labels, "ownerReferences": [owner]}
+    return {"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}}
+
+
+def waiting(reason: str, message: str = "", ended: Obj | None = None) -> Obj:
+    container = {"name": "web", "image": IMAGE, "state": {"waiting": {"reason": reason, "message": message}}}
+    status = {"phase": "Pending", "containerStatuses": [{**container, "lastState": {"terminated": ended}}]}
+    return {**owned("ReplicaSet", "web-7d9", **{"pod-template-hash": "7d9"}), "status": status}
+
+
+def running(*, ready: bool) -> Obj:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    status = {"phase": "Running", "conditions": conditions, "containerStatuses": [{"name": "web"}]}
+    return {**owned("ReplicaSet", "web-7d9", **{"pod-template-hash": "7d9"}), "status": status}
+
+
+def words(pod: Obj, *earlier: Obj) -> str:
+    """Give what is said of a pod that was like `earlier` before."""
+    state = None
+    for each in (*earlier, pod):
+        state = state_of(each, state)
+    assert state is not None
+    return state.verdict.message if state.verdict else ""
+
+
+@pytest.mark.parametrize(
+    ("pod", "workload"),
+    [
+        (owned("ReplicaSet", "web-7d9", **{"pod-template-hash": "7d9"}), ("apps", "Deployment", "web")),
+        (owned("ReplicaSet", "web-7d9", **{"pod-template-hash": "other"}), ("apps", "ReplicaSet", "web-7d9")),
+        (owned("ReplicaSet", "web"), ("apps", "ReplicaSet", "web")),
+        (owned("StatefulSet", "db"), ("apps", "StatefulSet", "db")),
+        (owned("DaemonSet", "agent"), ("apps", "DaemonSet", "agent")),
+        (owned("Job", "migrate", "batch/v1"), ("batch", "Job", "migrate")),
+        (owned("ReplicationController", "old", "v1"), ("", "ReplicationController", "old")),
+    ],
+)
+def test_a_pod_belongs_to_what_controls_it(pod: Obj, workload: tuple[str, str, str]) -> None:
+    group, kind, name = workload
+    assert workload_of(pod) == ObjectId(group, kind, "shop", name)
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"metadata": {"namespace": "shop", "name": "bare"}},
+        owned("Node", "node-0", "v1"),
+        owned("Rollout", "web", "argoproj.io/v1alpha1"),
+        {"metadata": {"ownerReferences": [{"kind": "Job", "apiVersion": "batch/v1", "name": "a"}]}},
+        {"metadata": {"ownerReferences": "nonsense"}},
+    ],
+)
+def test_other_pods_belong_to_nobody(pod: Obj) -> None:
+    assert workload_of(pod) is None
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        (waiting("ErrImagePull", "no answer"), f"container web: ErrImagePull {IMAGE}"),
+        (waiting("ImagePullBackOff", NOT_FOUND), f"container web: ImagePullBackOff {IMAGE} (not found)"),
+        (waiting("ImagePullBackOff", f"a: {'x' * 70}"), f"container web: ImagePullBackOff {IMAGE}"),
+        (
+            waiting("CrashLoopBackOff", "back-off 2m40s restarting", {"exitCode": 1, "reason": "Error"}),
+            "container web: CrashLoopBackOff (exit code 1)",
+        ),
+        (
+            waiting("CrashLoopBackOff", "back-off", {"exitCode": 137, "reason": "OOMKilled"}),
+            "container web: CrashLoopBackOff (exit code 137: OOMKilled)",
+        ),
+        (
+            waiting("CreateContainerConfigError", 'configmap "a" not found'),
+            'container web: CreateContainerConfigError: configmap "a" not found',
+        ),
+        (waiting("CreateContainerError"), "container web: CreateContainerError"),
+        (waiting("ContainerCreating"), ""),
+        (running(ready=False), ""),
+    ],
+)
+def test_what_keeps_a_container_from_running_is_said_without_what_changes_by_itself(
+    pod: Obj, said: str
+) -> None:
+    assert words(pod) == said
+
+
+def test_a_try_and_the_wait_for_the_next_are_one_failure() -> None:
+    first = waiting("ErrImagePull", NOT_FOUND)
+    assert words(waiting("ImagePullBackOff", NOT_FOUND), first) == words(first)
+    assert words(first, first, waiting("ImagePullBackOff"), waiting("ContainerCreating")) == words(first)
+
+
+def test_a_crash_is_remembered_while_the_container_is_tried_again() -> None:
+    crash = waiting("CrashLoopBackOff", ended={"exitCode": 1})
+    assert words(running(ready=False), crash) == words(crash)
+    assert words(running(ready=True), crash) == ""
+    assert words(running(ready=False), crash, running(ready=True)) == ""
+
+
+def test_another_failure_takes_the_place_of_the_first() -> None:
+    image, crash = waiting("ErrImagePull"), waiting("CrashLoopBackOff", ended={"exitCode": 1})
+    assert words(crash, image) == words(crash)
+    other = waiting("CrashLoopBackOff", ended={"exitCode": 2})
+    assert words(other, crash) == words(other)
+
+
+def test_a_pod_that_ended_or_goes_is_not_stuck() -> None:
+    crash = waiting("CrashLoopBackOff", ended={"exitCode": 1})
+    done = {**crash, "status": {"phase": "Succeeded"}}
+    assert words(done, crash) == ""
+    going = {**crash, "metadata": {**crash["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert state_of(going, state_of(crash, None)) is None
+
+
+BAD, WORSE = degraded("ErrImagePull", "a"), degraded("ErrImagePull", "b")
+
+
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        ([], None),
+        ([PodState("1", "T1")], None),
+        ([PodState("1", "T1"), PodState("2", "T2", BAD)], BAD),
+        ([PodState("1", "T1", BAD), PodState("2", "T2")], None),
+        ([PodState("2", "T2", WORSE), PodState("2", "T2", BAD)], BAD),
+        # An old revision that is scaled up meanwhile does not become the newest.
+        ([PodState("1", "T1"), PodState("2", "T2", BAD), PodState("1", "T3")], BAD),
+    ],
+)
+def test_only_the_newest_revision_counts(states: list[PodState], found: Verdict | None) -> None:
+    assert verdict_of(states) == found
+
+
+@pytest.mark.parametrize(
+    ("oid", "own", "asked"),
+    [
+        (WEB, ROLLING, True),
+        (WEB, healthy("Available"), False),
+        (WEB, degraded(stuck.DEADLINE, "has timed out"), True),
+        (WEB, degraded("Other", "for another reason"), False),
+        (ObjectId("", "Service", "shop", "web"), progressing("Waiting", "for an address"), False),
+    ],
+)
+def test_pods_speak_for_workloads_that_do_not_get_on(oid: ObjectId, own: Verdict, *, asked: bool) -> None:
+    assert in_question(oid, own) is asked
+    assert refined(oid, own, BAD) == (BAD if asked else own)
+    assert refined(oid, own, None) == own
+
+
+def test_a_stuck_pod_is_degraded() -> None:
+    state = state_of(waiting("ErrImagePull"), None)
+    assert state is not None
+    assert state.verdict is not None
+    assert (state.verdict.health, state.verdict.reason) == (Health.Degraded, "ErrImagePull")
