@@ -41,7 +41,6 @@ MAX_MIRRORS = 1024  # remembered names of mirrors
 MAX_DEPTH = 8  # of submodules in submodules
 MAX_LISTS = 512  # remembered lists of submodules
 OBJECT_CACHE = 16 * 2**20  # bytes of libgit2's cache of parsed objects in this process
-PACK_FILES = 16  # packs that libgit2 keeps open in this process; a fetch adds one, and a mirror has up to 24
 HEADROOM = 0.9  # of the free space that a pack may fill; its index needs some too
 
 Pinned = tuple[tuple[str, Repository, str], ...]  # path, repository and commit of each submodule
@@ -324,4 +323,4 @@ def _quiet() -> None:
     for level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
         pygit2.settings.search_path[level] = ""
     pygit2.settings.cache_max_size(OBJECT_CACHE)
-    pygit2.settings.mwindow_file_limit = PACK_FILES
+    pygit2.settings.mwindow_file_limit = git_mirror.PACK_FILES

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +44,22 @@ def fetch(mirror: Mirror, wanted: Fetch) -> str:
     with mirror.writing():
         generation = mirror.current()
         if generation and holds(generation, wanted.selected.sha):
-            _keep(pygit2.Repository(str(generation)), wanted.selected.sha)
+            with freed(pygit2.Repository(str(generation))) as local:
+                _keep(local, wanted.selected.sha)
             return wanted.selected.sha
         if generation and not grown(generation, wanted.limit):
             with suppress(_Damaged):
                 return _into(generation, wanted)
         return _anew(mirror, generation, wanted)
+
+
+@contextmanager
+def freed(repository: pygit2.Repository) -> Iterator[pygit2.Repository]:
+    """Close a repository's packs afterwards: it refers to itself, and would wait for the garbage collector."""
+    try:
+        yield repository
+    finally:
+        repository.free()
 
 
 def create(path: Path) -> pygit2.Repository:
@@ -62,7 +73,8 @@ def create(path: Path) -> pygit2.Repository:
 def holds(generation: Path, sha: str) -> bool:
     """Tell whether a generation has a commit and its tree."""
     try:
-        return readable(pygit2.Repository(str(generation)), sha)
+        with freed(pygit2.Repository(str(generation))) as local:
+            return readable(local, sha)
     except (pygit2.GitError, KeyError):
         return False
 
@@ -95,9 +107,9 @@ def _anew(mirror: Mirror, old: Path | None, wanted: Fetch) -> str:
 
 def _into(generation: Path, wanted: Fetch, *, fresh: bool = False) -> str:
     try:
-        local = create(generation) if fresh else pygit2.Repository(str(generation))
-        sha = _pinned(local, wanted) if wanted.ref.commit else _tip(local, wanted)
-        _keep(local, _checked(local, sha, wanted))
+        with freed(create(generation) if fresh else pygit2.Repository(str(generation))) as local:
+            sha = _pinned(local, wanted) if wanted.ref.commit else _tip(local, wanted)
+            _keep(local, _checked(local, sha, wanted))
     except (pygit2.GitError, KeyError) as error:
         if fresh:
             raise Problem(Reason.GitFailed, f"the mirror cannot be written: {error}") from None
@@ -207,29 +219,38 @@ def _carry(old: Path, made: Path, budget: int) -> None:
     Those in use last come first, as many as have at most `budget` bytes (uncompressed).
     """
     with suppress(pygit2.GitError, KeyError, OSError):  # else it is damaged, and fetched again when needed
-        source, target = pygit2.Repository(str(old)), pygit2.Repository(str(made))
-        objects: set[pygit2.Oid] = set()
-        carried: list[str] = []
-        for sha in [each.name for each in _by_use(old / KEPT) if each.name not in target]:
-            missing = _missing(source, target, sha, objects)
-            budget -= sum(_blob_size(source[each]) for each in missing)
-            if budget < 0:
-                break
-            objects |= missing
-            carried.append(sha)
+        with freed(pygit2.Repository(str(old))) as source, freed(pygit2.Repository(str(made))) as target:
+            carried = _pack(source, target, old, made, budget)
         if not carried:
             return
+        # Their parents are not here: without this, the next fetch would stumble while it looks for them.
+        with (made / "shallow").open("a") as shallow:
+            shallow.writelines(f"{sha}\n" for sha in carried)
+        with freed(pygit2.Repository(str(made))) as target:
+            for sha in carried:
+                target.references.create(f"{KEPT}/{sha}", sha)
+                shutil.copystat(old / KEPT / sha, made / KEPT / sha)
+
+
+def _pack(
+    source: pygit2.Repository, target: pygit2.Repository, old: Path, made: Path, budget: int
+) -> list[str]:
+    """Write what the target lacks into a pack of it; gives the commits in it."""
+    objects: set[pygit2.Oid] = set()
+    carried: list[str] = []
+    for sha in [each.name for each in _by_use(old / KEPT) if each.name not in target]:
+        missing = _missing(source, target, sha, objects)
+        budget -= sum(_blob_size(source[each]) for each in missing)
+        if budget < 0:
+            break
+        objects |= missing
+        carried.append(sha)
+    if carried:
         builder = pygit2.PackBuilder(source)
         for each in objects:
             builder.add(each)
         builder.write(str(made / "objects" / "pack"))
-        # Their parents are not here: without this, the next fetch would stumble while it looks for them.
-        with (made / "shallow").open("a") as shallow:
-            shallow.writelines(f"{sha}\n" for sha in carried)
-        target = pygit2.Repository(str(made))
-        for sha in carried:
-            target.references.create(f"{KEPT}/{sha}", sha)
-            shutil.copystat(old / KEPT / sha, made / KEPT / sha)
+    return carried
 
 
 def _missing(

@@ -27,6 +27,7 @@ from pathlib import Path
 from setpoint.remotes import Repository
 
 MAX_PACKS = 24
+PACK_FILES = 16  # packs that libgit2 keeps open in a process; each fetch adds one to a mirror
 MAX_GROWTH = 16 * 2**20  # bytes beyond twice the largest pack
 READER = "reader"
 

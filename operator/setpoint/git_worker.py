@@ -24,7 +24,7 @@ from pygit2.enums import ConfigLevel
 
 from setpoint.cache_errors import cache_problem
 from setpoint.git_fetch import Fetch, create, fetch
-from setpoint.git_mirror import Mirror
+from setpoint.git_mirror import PACK_FILES, Mirror
 from setpoint.git_remote import list_heads
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Credentials, RefSpec, Remote, Repository, Selected, select
@@ -55,6 +55,7 @@ def sandbox(home: Path) -> None:
     for level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
         pygit2.settings.search_path[level] = ""
     pygit2.settings.homedir = str(home)
+    pygit2.settings.mwindow_file_limit = PACK_FILES
     # file:// (tests only) may name a repository of another user; hooks and commands are never run.
     pygit2.settings.owner_validation = False
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo, git
 
 from setpoint import git_mirror
-from setpoint.git import PACK_FILES
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository
 
@@ -286,9 +286,12 @@ async def test_homes_of_dead_processes_are_removed(
     assert len(list((world.cache / "run").iterdir())) == 2
 
 
-def open_files(below: Path) -> list[str]:
-    """Give the files under a folder that this process has open, also those that were deleted."""
-    found = [os.readlink(each) for each in os.scandir("/proc/self/fd") if each.is_symlink()]
+def open_files(below: Path, pid: int | str = "self") -> list[str]:
+    """Give the files under a folder that a process has open, also those that were deleted."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return sorted(each for each in found if each.startswith(str(below)))
 
 
@@ -301,6 +304,8 @@ async def test_many_commits_keep_few_files_open(
         selected = await world.check(repository)
         assert world.read(repository, selected.sha, "a") == str(number).encode()
         held = open_files(world.cache)
-        assert len(held) <= PACK_FILES + 2, held
-    assert git_mirror.packs(generation_of(world, repository)) != []
+        assert len(held) <= git_mirror.PACK_FILES + 2, held
+        held = [each for pid in world.pids() for each in open_files(world.cache / "mirrors", pid)]
+        assert len(held) <= 2, held
+    held = open_files(world.cache)
     assert not [each for each in held if each.endswith("(deleted)")], held
