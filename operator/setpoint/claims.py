@@ -41,7 +41,7 @@ class Claims:
             if self._owner.get(oid) == key:
                 del self._owner[oid]
                 wake |= self._waiting.get(oid, NOBODY) | self._lenders.get(oid, NOBODY)
-        for oid in new - old:
+        for oid in new:  # also old ones: after a restart, who lent an object may have come first
             self._owner.setdefault(oid, key)
         self._owned[key] = new
         _note(self._lenders, key, self._lent.get(key, frozenset()), given)

@@ -181,6 +181,21 @@ def test_what_is_lent_is_free_for_others_and_comes_back_if_nobody_takes_it() -> 
     assert claims.want(c, [x]) == claims.want(c, []) == set()
 
 
+def test_an_object_in_two_stored_inventories_is_owned_by_one_after_the_other() -> None:
+    claims = Claims()
+    a, b = SyncKey("n", "a"), SyncKey("n", "b")
+    x = ObjectId("", "ConfigMap", "n", "x")
+    # A crash came while it moved from a to b: both have it in their inventory, and a is read first.
+    claims.record(a, [x])
+    claims.record(b, [x])
+    claims.want(b, claims.contested(b, [x]))
+    assert claims.record(a, [x], lent=claims.wanted_of(a, [x])) == {b}
+    claims.want(b, claims.offered(b, [x]))
+    claims.record(b, [x])
+    claims.want(b, [])
+    assert (claims.owner(x), claims.wanted_of(a, [x])) == (b, {x: b})
+
+
 def test_identity() -> None:
     key = SyncKey("team", "web")
     assert len(sync_label("uid", key)) == 16
