@@ -62,8 +62,9 @@ class Run:
     @property
     def settled(self) -> bool:
         """Whether it did all there was to do, and waits for nothing but news."""
-        troubled = self.problem or self.waiting or self.refused or self.kept or self.contested
-        return self.complete and not troubled and not self.retry
+        troubled = self.problem or self.waiting or self.refused or self.retry
+        unclear = self.kept or self.contested or self.lent or self.released
+        return self.complete and not troubled and not unclear
 
     @property
     def previous(self) -> Mapping[str, Any]:

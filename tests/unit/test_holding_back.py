@@ -13,7 +13,7 @@ from setpoint.fleet import Fleet
 from setpoint.memory import Memory
 from setpoint.objects import SyncKey
 from setpoint.plan import Action, Change
-from setpoint.reasons import Reason
+from setpoint.reasons import Problem, Reason
 from setpoint.run import HOLD_SECONDS, Run
 from setpoint.store import Store
 
@@ -101,3 +101,22 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     assert woken == [dependent]
     fleet.evaluated(KEY, "b" * 40, 1)
     assert not fleet.has_seen(KEY, "b" * 40, 1)
+
+
+def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_for() -> None:
+    def done(**more: Any) -> Run:
+        made = run()
+        for name, value in {"complete": True, **more}.items():
+            setattr(made, name, value)
+        return made
+
+    assert done().settled
+    some = {status.ObjectId("", "ConfigMap", "shop", "a"): "v1"}
+    problem = Problem(Reason.PruneWaiting, "waits")
+    for name in ("kept", "contested", "lent", "released"):
+        assert not done(**{name: some}).settled, name
+    for name in ("problem", "waiting"):
+        assert not done(**{name: problem}).settled, name
+    assert not done(refused="too many").settled
+    assert not done(retry=True).settled
+    assert not done(complete=False).settled
