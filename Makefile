@@ -58,8 +58,8 @@ image: setup ## the operator's image: by Docker, or without it as an OCI archive
 demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
 
-bench: setup ## the figures of the budgets on a fresh cluster: N=100, IDLE=60 (seconds), COMPARE=file
-	@$(BENCH) --n $(or $(N),100) $(if $(IDLE),--idle $(IDLE)) $(if $(COMPARE),--compare $(COMPARE))
+bench: setup ## the figures of the budgets on a fresh cluster: SCENARIO=fleet, N=100, IDLE=60 (seconds), COMPARE=file
+	@$(BENCH) --scenario $(or $(SCENARIO),fleet) $(if $(N),--n $(N)) $(if $(IDLE),--idle $(IDLE)) $(if $(COMPARE),--compare $(COMPARE))
 
 soak: setup ## an hour of random changes and faults (MINUTES=, SEED=); with KILLS=1000 the operator is killed so often instead
 ifdef KILLS

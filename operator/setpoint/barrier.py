@@ -18,29 +18,30 @@ class Barrier:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._unseen: set[SyncKey] = set()
+        # Dictionaries, for their order: the Sync that is named stays the same while it blocks.
+        self._unseen: dict[SyncKey, None] = {}
         self._place: dict[SyncKey, Place] = {}
-        self._at: dict[SyncKey, dict[str, set[SyncKey]]] = {}
+        self._at: dict[SyncKey, dict[str, dict[SyncKey, None]]] = {}
         self._waits: dict[SyncKey, Place] = {}
-        self._waiters: dict[Place, set[SyncKey]] = {}
+        self._waiters: dict[Place, dict[SyncKey, None]] = {}
 
     def expect(self, key: SyncKey, source: SyncKey) -> None:
         """Note a Sync that is not seen yet, unless it was, and for this very Source."""
         if self._place.get(key, (None,))[0] != source:
             self._leave(key)
-            self._unseen.add(key)
+            self._unseen[key] = None
 
     def seen(self, key: SyncKey, source: SyncKey, sha: str) -> None:
         """Note the commit that a Sync was evaluated at."""
-        self._unseen.discard(key)
+        self._unseen.pop(key, None)
         if self._place.get(key) != (source, sha):
             self._leave(key)
             self._place[key] = source, sha
-            self._at.setdefault(source, {}).setdefault(sha, set()).add(key)
+            self._at.setdefault(source, {}).setdefault(sha, {})[key] = None
 
     def drop(self, key: SyncKey) -> None:
         """Note that nobody waits for a Sync: it is suspended, on its way out, or gone."""
-        self._unseen.discard(key)
+        self._unseen.pop(key, None)
         self._leave(key)
 
     def blocker(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
@@ -50,7 +51,7 @@ class Barrier:
         found = self._blocker(key, place)
         if found is not None:
             self._waits[key] = place
-            self._waiters.setdefault(place, set()).add(key)
+            self._waiters.setdefault(place, {})[key] = None
         return found
 
     def leave(self, key: SyncKey) -> None:
@@ -90,7 +91,7 @@ def _other(keys: Iterable[SyncKey], key: SyncKey) -> SyncKey | None:
     return next((other for other in keys if other != key), None)
 
 
-def _discard(sets: dict[K, set[SyncKey]], at: K, key: SyncKey) -> None:
-    sets[at].discard(key)
-    if not sets[at]:
-        del sets[at]
+def _discard(groups: dict[K, dict[SyncKey, None]], at: K, key: SyncKey) -> None:
+    groups[at].pop(key, None)
+    if not groups[at]:
+        del groups[at]

@@ -120,9 +120,11 @@ class Fleet:
     def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
-        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one.
+        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one. The
+        others come after those that the commit is for: most of them fail, and will again.
         """
-        concerned = []
+        touched: list[SyncKey] = []
+        others: list[SyncKey] = []
         for key in self._store.users(source):
             memory = self._memory.get(key)
             at = memory.stands_at(self._generation(key)) if memory and not self._busy(key) else None
@@ -130,8 +132,8 @@ class Fleet:
                 memory.move(after)
                 self._barrier.seen(key, source, after)
             elif at != after:
-                concerned.append(key)
-        self.wake(concerned)
+                (touched if at == before else others).append(key)
+        self.wake([*touched, *others])
         self.wake(self._barrier.released())
 
     def unsettled(self, source: SyncKey) -> list[SyncKey]:

@@ -32,14 +32,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a folder of plain manifests holds: files, and the folders of nested kustomizations, sorted by path.
-
-    `folders`: the folders that were listed with all below them: the first, and those that symlinks lead to.
-    """
+    """What a folder of plain manifests holds: files, and the folders of nested kustomizations, sorted by path."""
 
     manifests: tuple[Manifest, ...]
     kustomizations: tuple[str, ...]
-    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +64,7 @@ def select(tree: Tree, folder: str, exclude: tuple[str, ...]) -> Selection:
     walk = _Walk(tree, _patterns(exclude))
     walk.take(folder, "", folder, ())
     return Selection(
-        tuple(sorted(walk.manifests, key=lambda m: m.shown)),
-        tuple(sorted(set(walk.kustomizations))),
-        tuple(sorted(set(walk.folders))),
+        tuple(sorted(walk.manifests, key=lambda m: m.shown)), tuple(sorted(set(walk.kustomizations)))
     )
 
 
@@ -88,7 +82,6 @@ class _Walk:
         self._tree, self._patterns = tree, patterns
         self.manifests: list[Manifest] = []
         self.kustomizations: list[str] = []
-        self.folders: list[str] = []
         self._linked = 0
 
     def take(self, real: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
@@ -96,7 +89,6 @@ class _Walk:
 
         `above`: the places of the symlinks that led here.
         """
-        self.folders.append(real)
         listing = _listing(self._tree, real)
         for name in listing.charts:
             if not self._excluded(inside := join(relative, name), _CHART):
@@ -170,6 +162,9 @@ def _listing(tree: Tree, folder: str) -> _Listing:
     entry = tree.entry(folder)
     if entry is None:
         return _Listing()
+    tree.children(
+        folder
+    )  # whoever notes what is looked at must hear of it, also where the listing is remembered
     return _list(tree, entry, remember=tree.entry(".gitmodules") is None)
 
 

@@ -17,11 +17,8 @@ SUBMODULES = ".gitmodules"
 class Footprint:
     """What was looked at: `paths` (found or not, with all folders above them), and `folders` that count as a whole."""
 
-    paths: frozenset[str] = frozenset()
-    folders: frozenset[str] = frozenset()
-
-
-NOWHERE = Footprint()
+    paths: frozenset[str]
+    folders: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def _differing(old: Tree, new: Tree, folder: str) -> Iterator[tuple[Entry | None
 
 
 class Noting:
-    """A tree that notes what is looked up in another one."""
+    """A tree that notes what is looked up in another one; a folder that is listed counts with all below it."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -94,10 +91,9 @@ class Noting:
         self._paths.add(path)
         return self._tree.read(path)
 
-    def footprint(self, folders: Iterable[str]) -> Footprint:
-        """Give what was noted, and `folders`, of which only an id was looked at that stands for all below."""
-        seen = self._folders | set(folders)
-        whole = frozenset(f for f in seen if seen.isdisjoint(_folders_of(f)))
+    def footprint(self) -> Footprint:
+        """Give what was noted."""
+        whole = frozenset(f for f in self._folders if self._folders.isdisjoint(_folders_of(f)))
         single = {p for p in self._paths if p not in whole and whole.isdisjoint(_folders_of(p))}
         return Footprint(_with_folders(single | whole), whole)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -17,7 +17,6 @@ from setpoint import folder as folders
 from setpoint.api import SyncSpec
 from setpoint.closure import Build, Closure, find_kustomization
 from setpoint.folder import Manifest
-from setpoint.footprint import NOWHERE, Footprint, Noting
 from setpoint.reasons import Problem, Reason
 from setpoint.tree import Entry, EntryKind, Tree
 from setpoint.treepaths import Outside, resolve
@@ -41,8 +40,7 @@ class Inputs:
 
     `digest`: of everything that decides the result. `paths`: all files and whole folders, sorted. `folder`: the
     real path of spec.path. `manifests`: plain files. `builds`: kustomizations to build. `components`: what the
-    components of the overlay read, where the overlay is laid over plain manifests. `footprint`: all that was looked up
-    to find this; a commit that touches none of it has the same inputs.
+    components of the overlay read, where the overlay is laid over plain manifests.
     """
 
     digest: str
@@ -52,7 +50,6 @@ class Inputs:
     manifests: tuple[Manifest, ...] = ()
     builds: tuple[Build, ...] = ()
     components: Build | None = None
-    footprint: Footprint = NOWHERE
 
 
 def gather(tree: Tree, spec: SyncSpec) -> Inputs:
@@ -61,27 +58,17 @@ def gather(tree: Tree, spec: SyncSpec) -> Inputs:
     Raises Problem: PathNotFound, HelmUnsupported, InvalidSpec (a pattern in `exclude`), or RenderFailed for a
     kustomization that cannot be read, refers to something remote or missing, or wants a plugin.
     """
-    noting = Noting(tree)
-    found, listed = _find(noting, spec)
-    parts = found.builds if found.components is None else (*found.builds, found.components)
-    whole = [e.path for build in parts for e in build.entries if e.kind is EntryKind.TREE]
-    return replace(found, footprint=noting.footprint([*listed, *whole]))
-
-
-def _find(tree: Tree, spec: SyncSpec) -> tuple[Inputs, tuple[str, ...]]:
-    """Find the inputs, and the folders that were listed: an id stands for all that a folder holds."""
     folder = find_folder(tree, spec.path)
     if find_kustomization(tree, folder):
         closure = Closure(tree)
         closure.visit(folder)
         _overlay(closure, folder, spec)
-        return _inputs(spec, Flavour.KUSTOMIZE, folder, builds=(closure.build(folder),)), ()
+        return _inputs(spec, Flavour.KUSTOMIZE, folder, builds=(closure.build(folder),))
     plain = folders.select(tree, folder, spec.exclude)
     builds = tuple(_nested(tree, nested) for nested in plain.kustomizations)
     components = Closure(tree)
     _overlay(components, folder, spec)
-    found = _inputs(spec, Flavour.PLAIN, folder, plain.manifests, builds, components.build(folder))
-    return found, plain.folders
+    return _inputs(spec, Flavour.PLAIN, folder, plain.manifests, builds, components.build(folder))
 
 
 def find_folder(tree: Tree, path: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from setpoint import fields
 from setpoint.elapsed import Elapsed
-from setpoint.footprint import Changes
+from setpoint.footprint import Changes, Footprint
 from setpoint.inputs import Inputs
 from setpoint.objects import ObjectId
 from setpoint.order import StageKey
@@ -81,8 +81,10 @@ class Memory:
     held: Mapping[str, Any] | None = None
     """A status that is held back for a moment, because a better one may follow: `previous` of the next run."""
     held_until: float = 0.0
+    footprint: Footprint | None = None
+    """What the last look at a commit depended on, whether it led to a target or not."""
     settled: bool = False
-    """Whether the last run came to its end and left nothing to do, to wait for or to complain about."""
+    """Whether another run would find nothing to do until there is news."""
     failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
     """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
     reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]] = field(
@@ -110,17 +112,19 @@ class Memory:
         return self.evaluated[0]
 
     def skips(self, changes: Changes) -> bool:
-        """Tell whether a commit with these changes leaves the target as it is."""
-        return self.target is not None and not changes.touch(self.target.inputs.footprint)
+        """Tell whether a look at a commit with these changes would find what the last look found."""
+        return self.footprint is not None and not changes.touch(self.footprint)
 
     def move(self, sha: str) -> None:
-        """Note a commit with the same target, as the run would that has nothing else to do."""
-        if self.target is None or self.evaluated is None:
+        """Note a commit where everything is as before, as the run would that has nothing else to do."""
+        if self.evaluated is None:
             return
-        former, self.target = self.target, replace(self.target, sha=sha)
-        if self.good is not None and self.good.digest == former.digest:
-            self.good = self.target
-        self.evaluated = (sha, self.evaluated[1])
+        former, generation = self.evaluated
+        if self.target is not None and self.target.sha == former:
+            same = self.good is not None and self.good.digest == self.target.digest
+            self.target = replace(self.target, sha=sha)
+            self.good = self.target if same else self.good
+        self.evaluated = (sha, generation)
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""

@@ -61,9 +61,19 @@ class Run:
 
     @property
     def settled(self) -> bool:
-        """Whether it did all there was to do, and waits for nothing but news."""
-        troubled = self.problem or self.waiting or self.refused or self.kept or self.contested
-        return self.complete and not troubled and not self.retry
+        """Whether another run would find nothing to do, until there is news: all is done, or stuck for good."""
+        waits = self.waiting or self.refused or self.retry
+        unclear = self.kept or self.contested or self.lent or self.released
+        done = self.complete and self.problem is None
+        return (done or self._stuck) and not waits and not unclear
+
+    @property
+    def _stuck(self) -> bool:
+        """Whether it cannot be rendered or is rejected for what stands in Git, and trying again would not help."""
+        if self.target is None:
+            return self.current is not None and self.problem is not None and not self.problem.transient
+        failed = self.applied.failed.values()
+        return self.problem is None and bool(failed) and not any(p.transient for p in failed)
 
     @property
     def previous(self) -> Mapping[str, Any]:

@@ -12,6 +12,8 @@ from setpoint.api import Sync
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.desired import Desired, Rendered, Stamp, complete
+from setpoint.footprint import Noting
+from setpoint.inputs import Inputs
 from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
 from setpoint.order import stage_key, wave_of
@@ -21,6 +23,7 @@ from setpoint.render import Renderer
 from setpoint.sources import Sources
 from setpoint.status import condition_of
 from setpoint.store import Store, source_model
+from setpoint.tree import Tree
 
 REDISCOVER_SECONDS = 0.5
 
@@ -97,17 +100,25 @@ class Targets:
         tree = self._sources.tree(current, sha)
         if tree is None:
             raise NotYet
-        inputs = await asyncio.to_thread(inputs_of.gather, tree, sync.spec)
+        inputs = await self._inputs(tree, sync, memory)
         spec = sync.spec.model_dump(mode="json", include=SPEC_PARTS)
         state = digest([inputs.digest, spec])
         old = memory.target
         if old is not None and old.digest == state and self.resolved(old):
-            return replace(old, sha=sha, inputs=inputs), None
+            return replace(old, sha=sha), None
         known = next(
             (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
         )
         revision = known["revision"] if known else current.revision
         return await self._load(sync, inputs, state, tree, sha, revision, stamp)
+
+    @staticmethod
+    async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
+        noting, memory.footprint = Noting(tree), None
+        try:
+            return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
+        finally:
+            memory.footprint = noting.footprint()
 
     async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
         """Give the manifests of a target that is known: from the renderer's cache, else rendered again."""

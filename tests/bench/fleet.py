@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tests.bench import floor, workload
-from tests.bench.client import Json, together
-from tests.bench.report import Figures
-from tests.bench.stage import Cost, Operator, Stage, repository, staged
+from tests.bench.actions import Actions
+from tests.bench.client import Json
+from tests.bench.report import Figure, Figures
+from tests.bench.stage import Cost, repository, staged
 from tests.bench.tree import Sampler
-from tests.servers.repo import Repo
 
-T = TypeVar("T")
 MIB = 1 << 20
 COMMITS = 5
 EDITS = 50
-SECONDS = 600.0
 
-
-def is_ready(sync: Json) -> bool:
-    """Whether a Source or Sync is Ready at its newest generation."""
-    conditions = (sync.get("status") or {}).get("conditions") or ()
-    ready: Json = next((c for c in conditions if c["type"] == "Ready"), {})
-    return ready.get("status") == "True" and ready.get("observedGeneration") == sync["metadata"]["generation"]
+FIGURES = (
+    Figure("floor_s", "floor: a bare client, until all are healthy", "s"),
+    Figure("install_s", "install, until all are Ready", "s"),
+    Figure("install_ratio", "  as a ratio to the floor", "x", 2),
+    Figure("install_requests", "  API requests for each Sync, Events included", "", 14),
+    Figure("install_write", "    writes"),
+    Figure("install_dry-run", "    dry runs"),
+    Figure("install_get", "    reads"),
+    Figure("install_list", "    lists"),
+    Figure("install_event", "    Events"),
+    Figure("install_cpu_ms", "  CPU of the operator for each Sync", "ms", 25),
+    Figure("commit_requests", "a commit that touches 1 of N: requests, most of 5", "", 25),
+    Figure("commit_cpu_ms", "  CPU, median", "ms"),
+    Figure("commit_seen_s", "  from the revision seen to applied, slowest", "s", 1),
+    Figure("commit_asked_s", "  from the request for a check to applied, median", "s"),
+    Figure("idle_requests", "idle: requests a minute but lease and watches", "", 0),
+    Figure("idle_cpu_percent", "  CPU, of one core", "%", 1),
+    Figure("edit_p50_ms", "edit or deletion by hand until corrected, p50", "ms"),
+    Figure("edit_p99_ms", "  p99", "ms", 500),
+    Figure("edit_requests", "  requests for each"),
+    Figure("restart_writes", "restart: writes", "", 0),
+    Figure("restart_dry_runs", "  dry runs", "", 0),
+    Figure("restart_requests", "  requests in all"),
+    Figure("restart_quiet_s", "  until quiet", "s", 30),
+    Figure("restart_cpu_ms", "  CPU for each Sync", "ms"),
+    Figure("restart_memory_mib", "  memory afterwards", "MiB", 250),
+    Figure("memory_steady_mib", "memory of the process tree (PSS), idle", "MiB", 250),
+    Figure("memory_peak_mib", "  peak", "MiB", 350),
+)
 
 
 async def run(
@@ -41,31 +59,21 @@ async def run(
         figures.put("floor_s", await floor.measure(stage.client, count))
     async with staged() as stage:
         with repository(workload.repository(count)) as (repo, url), stage.operator(profile) as operator:
-            await Fleet(stage, operator, repo, count, figures, say).measure(url, idle_seconds)
+            await Fleet(Actions(stage, operator, repo), count, figures, say).measure(url, idle_seconds)
     return figures
 
 
 class Fleet:
     """One run over one fleet."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        operator: Operator,
-        repo: Repo,
-        count: int,
-        figures: Figures,
-        say: Callable[[str], None],
-    ) -> None:
-        self._stage, self._client, self._operator, self._repo = stage, stage.client, operator, repo
-        self._count, self._figures, self._say = count, figures, say
+    def __init__(self, actions: Actions, count: int, figures: Figures, say: Callable[[str], None]) -> None:
+        self._do, self._count, self._figures, self._say = actions, count, figures, say
+        self._stage, self._operator, self._client = actions.stage, actions.operator, actions.client
         self._names = [workload.name_of(n) for n in range(count)]
 
     async def measure(self, url: str, idle_seconds: float) -> None:
         """All phases, in order."""
-        await self._client.apply(workload.source(url))
-        await wait(self._client.until_all(self._client.path("Source", workload.HOME), ["repo"], is_ready))
-        self._operator.quiet()
+        await self._do.source(url)
         sampler = Sampler(self._operator.pid)
         for phase in (self._install, self._commit, lambda: self._idle(idle_seconds), self._edit):
             await phase()
@@ -74,13 +82,8 @@ class Fleet:
 
     async def _install(self) -> None:
         self._say(f"install of {self._count} Syncs")
-        syncs = self._client.path("Sync", workload.HOME)
         async with self._stage.cost(self._operator) as costs:
-            began = time.monotonic()
-            done = asyncio.create_task(self._client.until_all(syncs, self._names, is_ready))
-            await together(self._client.apply(workload.sync(name)) for name in self._names)
-            await wait(done)
-            seconds = time.monotonic() - began
+            seconds = await self._do.install([workload.sync(name) for name in self._names])
         put, n = self._figures.put, self._count
         put("install_s", seconds)
         put("install_ratio", seconds / self._figures["floor_s"])
@@ -91,37 +94,7 @@ class Fleet:
 
     async def _commit(self) -> None:
         self._say("commits that touch one application")
-        costs, waits = [], []
-        for number in range(COMMITS):
-            name = self._names[number % self._count]
-            async with self._stage.cost(self._operator) as found:
-                waits.append(await self._one_commit(name, f"registry.example.org/app:2.{number}"))
-            costs += found
-        self._put_commit(costs, waits)
-
-    async def _one_commit(self, name: str, image: str) -> tuple[float, float]:
-        """Push, ask for a check; seconds from the request and from the Source's new revision until it is applied."""
-        sha = self._repo.commit(workload.files(name, image), f"{name} to {image}")
-        seen = asyncio.create_task(self._moment("Source", "repo", lambda o: sha in o["status"]["revision"]))
-        applied = asyncio.create_task(
-            self._moment(
-                "Sync",
-                name,
-                lambda o: sha in ((o.get("status") or {}).get("applied") or {}).get("revision", ""),
-            )
-        )
-        await asyncio.sleep(0.2)  # both watches are open by now
-        asked = time.monotonic()
-        annotation = {"metadata": {"annotations": {"setpoint.dev/requested": sha}}}
-        await self._client.merge(self._client.path("Source", workload.HOME, "repo"), annotation)
-        saw, did = await wait(asyncio.gather(seen, applied))
-        return did - asked, did - saw
-
-    async def _moment(self, kind: str, name: str, fits: Callable[[Json], bool]) -> float:
-        await self._client.until_all(self._client.path(kind, workload.HOME), [name], fits)
-        return time.monotonic()
-
-    def _put_commit(self, costs: list[Cost], waits: list[tuple[float, float]]) -> None:
+        costs, waits = await one_app_commits(self._do, self._names, COMMITS)
         put = self._figures.put
         put("commit_requests", max(c.total for c in costs))
         put("commit_cpu_ms", statistics.median(c.cpu for c in costs) * 1000)
@@ -130,13 +103,9 @@ class Fleet:
 
     async def _idle(self, seconds: float) -> None:
         self._say(f"idle for {seconds:g} s")
-        before, cpu, began = await self._stage.counts(), self._operator.cpu(), time.monotonic()
-        await asyncio.sleep(seconds)
-        spent, took = self._operator.cpu() - cpu, time.monotonic() - began
-        requests = await self._stage.counts()
-        requests.subtract(before)
-        self._figures.put("idle_requests", Cost(requests, spent, took).total * 60 / took)
-        self._figures.put("idle_cpu_percent", 100 * spent / took)
+        requests, percent = await self._do.idle(seconds)
+        self._figures.put("idle_requests", requests)
+        self._figures.put("idle_cpu_percent", percent)
         self._figures.put("memory_steady_mib", self._operator.memory() / MIB)
 
     async def _edit(self) -> None:
@@ -153,20 +122,11 @@ class Fleet:
 
     async def _one_edit(self, name: str, *, delete: bool) -> float:
         """Change the image of a Deployment, or delete a Service; seconds until it is as before."""
-        path = self._client.path("Service" if delete else "Deployment", workload.TARGET, name)
-        before = await self._client.get(path)
-        base, _, _ = path.rpartition("/")
-        watch = self._client.watch(f"{base}", before["metadata"]["resourceVersion"])
-        async with contextlib.aclosing(watch) as events:
-            if delete:
-                await self._client.send("DELETE", path)
-            else:
-                await self._client.edit(path, _image("edited"))
-            began = time.monotonic()
-            async for kind, obj in events:
-                if obj["metadata"]["name"] == name and _restored(kind, obj, before, delete=delete):
-                    break
-            return time.monotonic() - began
+        if delete:
+            path = self._client.path("Service", workload.TARGET, name)
+            return await self._do.reverted(path, self._client.send("DELETE", path), made_anew)
+        path = self._client.path("Deployment", workload.TARGET, name)
+        return await self._do.reverted(path, self._client.edit(path, image("edited")), image_is_back)
 
     async def _restart(self) -> None:
         self._say("restart")
@@ -186,19 +146,38 @@ class Fleet:
         put("restart_memory_mib", self._operator.memory() / MIB)
 
 
-def _image(tag: str) -> Json:
+async def one_app_commits(
+    do: Actions, names: Sequence[str], count: int, tag: str = "2", *, rest: bool = True
+) -> tuple[list[Cost], list[tuple[float, float]]]:
+    """Commits that touch one application each: what each cost, and how long it took (asked, seen).
+
+    `rest`: the operator is quiet before the next one.
+    """
+    costs, waits = [], []
+    measure = do.stage.cost if rest else do.stage.window
+    for number in range(count):
+        name = names[number % len(names)]
+        async with measure(do.operator) as found:
+            waits.append(
+                await do.commit(workload.files(name, f"registry.example.org/app:{tag}.{number}"), name)
+            )
+        costs += found
+    return costs, waits
+
+
+def image(tag: str) -> Json:
+    """What changes the image of an application's Deployment."""
     container = {"name": "app", "image": f"registry.example.org/app:{tag}"}
     return {"spec": {"template": {"spec": {"containers": [container]}}}}
 
 
-def _restored(kind: str, obj: Json, before: Json, *, delete: bool) -> bool:
-    if delete:
-        return kind == "ADDED" and obj["metadata"]["uid"] != before["metadata"]["uid"]
+def made_anew(kind: str, obj: Json, before: Json) -> bool:
+    """Whether a deleted object is back."""
+    return kind == "ADDED" and bool(obj["metadata"]["uid"] != before["metadata"]["uid"])
+
+
+def image_is_back(kind: str, obj: Json, before: Json) -> bool:
+    """Whether an edited Deployment has the image that it had."""
     wanted, found = (o["spec"]["template"]["spec"]["containers"][0]["image"] for o in (before, obj))
     generation = before["metadata"]["generation"]
     return bool(kind == "MODIFIED" and found == wanted and obj["metadata"]["generation"] > generation + 1)
-
-
-async def wait(work: Awaitable[T]) -> T:
-    """Wait, but not for ever."""
-    return await asyncio.wait_for(work, SECONDS)

@@ -19,37 +19,6 @@ class Figure:
     budget: float | None = None
 
 
-FLEET = (
-    Figure("floor_s", "floor: a bare client, until all are healthy", "s"),
-    Figure("install_s", "install, until all are Ready", "s"),
-    Figure("install_ratio", "  as a ratio to the floor", "x", 2),
-    Figure("install_requests", "  API requests for each Sync, Events included", "", 14),
-    Figure("install_write", "    writes"),
-    Figure("install_dry-run", "    dry runs"),
-    Figure("install_get", "    reads"),
-    Figure("install_list", "    lists"),
-    Figure("install_event", "    Events"),
-    Figure("install_cpu_ms", "  CPU of the operator for each Sync", "ms", 25),
-    Figure("commit_requests", "a commit that touches 1 of N: requests, most of 5", "", 25),
-    Figure("commit_cpu_ms", "  CPU, median", "ms"),
-    Figure("commit_seen_s", "  from the revision seen to applied, slowest", "s", 1),
-    Figure("commit_asked_s", "  from the request for a check to applied, median", "s"),
-    Figure("idle_requests", "idle: requests a minute but lease and watches", "", 0),
-    Figure("idle_cpu_percent", "  CPU, of one core", "%", 1),
-    Figure("edit_p50_ms", "edit or deletion by hand until corrected, p50", "ms"),
-    Figure("edit_p99_ms", "  p99", "ms", 500),
-    Figure("edit_requests", "  requests for each"),
-    Figure("restart_writes", "restart: writes", "", 0),
-    Figure("restart_dry_runs", "  dry runs", "", 0),
-    Figure("restart_requests", "  requests in all"),
-    Figure("restart_quiet_s", "  until quiet", "s", 30),
-    Figure("restart_cpu_ms", "  CPU for each Sync", "ms"),
-    Figure("restart_memory_mib", "  memory afterwards", "MiB", 250),
-    Figure("memory_steady_mib", "memory of the process tree (PSS), idle", "MiB", 250),
-    Figure("memory_peak_mib", "  peak", "MiB", 350),
-)
-
-
 class Figures(dict[str, float]):
     """Measured values by key."""
 

@@ -92,6 +92,10 @@ class Operator:
         """PSS of the whole tree, in bytes."""
         return tree.memory_bytes(self.pid)
 
+    def cached(self) -> int:
+        """Bytes of its cache on disk."""
+        return sum(f.stat().st_size for f in (self._folder / "cache").rglob("*") if f.is_file())
+
     def metric(self, name: str, labels: str = "") -> float:
         """The sum of one of its own metrics, over the series whose labels hold a text."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=30) as answer:
@@ -162,6 +166,17 @@ class Stage:
         requests = await self.counts()
         requests.subtract(before)
         result.append(Cost(requests, operator.cpu() - cpu, end - began))
+
+    @asynccontextmanager
+    async def window(self, operator: Operator) -> AsyncIterator[list[Cost]]:
+        """Measure what happens inside, whether the operator is quiet at its end or not."""
+        before, cpu, began = await self.counts(), operator.cpu(), time.monotonic()
+        result: list[Cost] = []
+        yield result
+        spent, took = operator.cpu() - cpu, time.monotonic() - began
+        requests = await self.counts()
+        requests.subtract(before)
+        result.append(Cost(requests, spent, took))
 
     @contextmanager
     def operator(self, profile: Path | None = None) -> Iterator[Operator]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
-from tests.bench import counting, report, tree, workload
+import pytest
+from tests.bench import counting, growth, history, plot, report, size, tree, workload
 from tests.bench.report import Figure
+from tests.bench.scenarios import SCENARIOS
+from tests.servers.repo import GitError, Repo
 
 METRICS = """
 # TYPE apiserver_flowcontrol_dispatched_requests_total counter
@@ -65,3 +71,49 @@ def test_the_workload_is_four_objects_and_one_sync() -> None:
     kinds = sorted(o["kind"] for o in workload.objects("x"))
     assert kinds == ["Deployment", "Ingress", "Service", "ServiceAccount"]
     assert len(workload.repository(3)) == 12
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_figure_of_a_scenario_hides_another(name: str) -> None:
+    scenario = SCENARIOS[name]
+    keys = [figure.key for figure in scenario.figures(scenario.n)]
+    assert len(keys) == len(set(keys)) > 0
+
+
+def test_a_fleet_grows_to_its_size_in_three_steps() -> None:
+    assert growth.sizes(1000) == (100, 300, 1000)
+    assert growth.sizes(10) == (1, 3, 10)
+
+
+def test_the_files_of_one_large_sync_hold_every_object_once() -> None:
+    shelves = [size.shelf("ConfigMap", number, "1", "2" if number == 1 else "") for number in range(3)]
+    made = [json.loads(part) for s in shelves for text in s.values() for part in text.split("---")]
+    assert [o["metadata"]["name"] for o in made] == [size.name_of(n) for n in range(3 * size.PER_FILE)]
+    assert [n for n, o in enumerate(made) if o["data"]["value"] != "1"] == [size.PER_FILE]
+    assert size.manifest("Deployment", "x", "3")["spec"]["replicas"] == 0
+
+
+def test_a_long_history_has_all_files_from_its_first_commit_on(tmp_path: Path) -> None:
+    repo = Repo(tmp_path / "repo")
+    repo.load(history.stream(120, 7))
+    assert repo.git("rev-list", "--count", "main") == "7"
+    for revision in ("main", "main~6"):
+        assert len(repo.git("ls-tree", "-r", "--name-only", revision).splitlines()) == 120
+    assert repo.git("diff", "--name-only", "main~1", "main").splitlines() == [history.path_of(6 * 7919 % 120)]
+    with pytest.raises(GitError):
+        repo.load([b"nonsense\n"])
+
+
+def test_a_plot_has_a_point_for_each_size_and_line() -> None:
+    keys = [line.key for panel in plot.PANELS for line in panel.lines]
+    fleets = [{"n": n, "figures": dict.fromkeys(keys, n * 1.5)} for n in (1000, 100, 300)]
+    root = ElementTree.fromstring(plot.svg(fleets))
+    names = [each.tag.rpartition("}")[2] for each in root.iter()]
+    assert names.count("circle") == 3 * len(keys)
+    lines = [each.get("points", "") for each in root.iter() if each.tag.endswith("polyline")]
+    assert len(lines) == len(keys)
+    for line in lines:
+        across = [float(point.split(",")[0]) for point in line.split()]
+        up = [float(point.split(",")[1]) for point in line.split()]
+        assert across == sorted(across)
+        assert up == sorted(up, reverse=True)

@@ -75,10 +75,10 @@ def repository(count: int) -> dict[str, str]:
     return {path: text for n in range(count) for path, text in files(name_of(n)).items()}
 
 
-def source(url: str, interval: str = "1m") -> Json:
-    """The one Source."""
+def source(url: str, interval: str = "1m", name: str = "repo") -> Json:
+    """The Source of all, or another."""
     spec = {"url": url, "ref": {"branch": "main"}, "interval": interval}
-    return _resource("Source", "repo", spec)
+    return _resource("Source", name, spec)
 
 
 def sync(name: str, **spec: Any) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +140,15 @@ class Repo:
     def set_head(self, branch: str) -> None:
         """Make this the branch that HEAD names; it need not exist."""
         self.git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+
+    def load(self, stream: Iterable[bytes]) -> None:
+        """Take in what `git fast-import` reads, ended by `done`; for histories too large to hold in memory."""
+        command = ["git", "-C", str(self.path), "fast-import", "--quiet", "--force", "--done"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=ENVIRONMENT) as running:
+            assert running.stdin
+            running.stdin.writelines(stream)
+        if running.returncode:
+            raise GitError(f"git fast-import: exit code {running.returncode}")
 
     def _import(self, stream: bytes) -> str:
         command = ["git", "-C", str(self.path), "fast-import", "--quiet", "--force", "--done"]

@@ -85,7 +85,7 @@ def test_the_one_that_is_behind_is_named_and_its_coming_releases_all_waiters_onc
     barrier.seen(d, other, "7")
     for key in (a, b):
         barrier.seen(key, source, "2")
-        assert barrier.blocker(key, source, "2") == c
+    assert [barrier.blocker(key, source, "2") for key in (a, b)] == [c, c]
     assert barrier.released() == set()
     barrier.seen(c, source, "2")
     assert barrier.released() == {a, b}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -64,9 +64,9 @@ class Stand:
         """A Sync that has nothing left to do at SHA."""
         key = SyncKey("team", name)
         self.put(key, {"source": {"name": "src"}, **spec})
-        memory, made = self.fleet.memory(key), target(ref(name))
-        footprint = Footprint(frozenset({folder, ""}), frozenset({folder}))
-        memory.target = memory.good = replace(made, inputs=replace(made.inputs, footprint=footprint))
+        memory = self.fleet.memory(key)
+        memory.target = memory.good = target(ref(name))
+        memory.footprint = Footprint(frozenset({folder, ""}), frozenset({folder}))
         memory.settled = True
         self.fleet.evaluated(key, SHA, 1)
         self.fleet.told(key)
@@ -96,6 +96,15 @@ def test_a_commit_wakes_whom_it_touches_and_tells_the_others() -> None:
     assert stand.fleet.has_seen(here, NEXT, 1)
     assert not stand.fleet.has_seen(there, NEXT, 1)
     assert stand.moved(EVERYTHING, NEXT, "c" * 40) == {here, there}
+
+
+def test_those_that_a_commit_is_for_come_first() -> None:
+    stand = Stand()
+    keys = [stand.sync(f"app-{number}") for number in range(9)]
+    for key in keys[::2]:
+        stand.fleet.memory(key).settled = False
+    assert stand.moved(HERE) == set(keys)
+    assert set(stand.woken[:4]) == set(keys[1::2])
 
 
 def test_what_was_applied_last_stays_as_it_is_where_it_is_not_the_target() -> None:
@@ -130,15 +139,15 @@ def _behind(stand: Stand, key: SyncKey) -> None:
     stand.fleet.evaluated(key, "c" * 40, 1)
 
 
-def _without_target(stand: Stand, key: SyncKey) -> None:
-    stand.fleet.memory(key).target = None
+def _without_footprint(stand: Stand, key: SyncKey) -> None:
+    stand.fleet.memory(key).footprint = None
 
 
 def _forgotten(stand: Stand, key: SyncKey) -> None:
     stand.fleet._memory.pop(key)
 
 
-@pytest.mark.parametrize("trouble", [_unsettled, _busy, _edited, _behind, _without_target, _forgotten])
+@pytest.mark.parametrize("trouble", [_unsettled, _busy, _edited, _behind, _without_footprint, _forgotten])
 def test_who_is_not_known_to_stand_quietly_at_the_former_commit_is_woken(
     trouble: Callable[[Stand, SyncKey], None],
 ) -> None:
@@ -197,4 +206,15 @@ def test_memory_stands_where_it_was_evaluated_if_nothing_is_left() -> None:
     assert memory.stands_at(3) == SHA
     assert memory.stands_at(4) is None
     memory.move(NEXT)
-    assert memory.stands_at(3) == SHA  # without a target there is nothing that could stay the same
+    assert memory.stands_at(3) == NEXT
+
+
+def test_a_target_of_an_older_commit_than_the_one_that_cannot_be_rendered_stays_there() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    memory = stand.fleet.memory(key)
+    old = memory.target
+    stand.fleet.evaluated(key, NEXT, 1)
+    assert stand.moved(ELSEWHERE, NEXT, "c" * 40) == set()
+    assert memory.target is memory.good is old
+    assert stand.fleet.has_seen(key, "c" * 40, 1) is False  # nothing tells of it until a run has

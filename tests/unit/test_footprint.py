@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.memorytree import File, Link, MemoryTree
 
 from setpoint.api import SyncSpec
-from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint, compare
+from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint, Noting, compare
 from setpoint.inputs import Inputs, gather
 from setpoint.reasons import Problem
 
@@ -61,27 +61,32 @@ def tree_of(files: Mapping[str, File]) -> MemoryTree:
     return MemoryTree({p: f for p, f in files.items() if not any(p.startswith(f"{o}/") for o in files)})
 
 
-def found(tree: MemoryTree, spec: SyncSpec) -> Inputs | None:
+def look(tree: MemoryTree, spec: SyncSpec) -> tuple[Inputs | str, Footprint]:
+    """The inputs, or the words of the problem, and what that depended on."""
+    noting = Noting(tree)
     try:
-        return gather(tree, spec)
-    except Problem:
-        return None
+        return gather(noting, spec), noting.footprint()
+    except Problem as problem:
+        return problem.message, noting.footprint()
+
+
+def footprint(tree: MemoryTree, path: str) -> Footprint:
+    return look(tree, SyncSpec.model_validate({"source": {"name": "s"}, "path": path}))[1]
 
 
 @settings(max_examples=400, deadline=None)
 @given(FILES, FILES, st.sets(st.sampled_from(PATHS), max_size=4))
 @example({"a": Link("c"), "c/x.yaml": CONFIG}, {"a": Link("base"), "base/x.yaml": CONFIG}, set())
 @example({"a/b": Link("../c"), "a/x.yaml": CONFIG}, {"c/y.yaml": CONFIG}, set())
-def test_a_commit_that_touches_nothing_of_what_was_looked_at_gives_the_same_inputs(
+def test_a_commit_that_touches_nothing_of_what_was_looked_at_gives_the_same_inputs_or_problem(
     files: dict[str, File], edits: dict[str, File], gone: set[str]
 ) -> None:
     old = tree_of(files)
     new = tree_of({p: f for p, f in {**files, **edits}.items() if p not in gone})
     changes = compare(old, new)
     for spec in SPECS:
-        before = found(old, spec)
-        if before is not None:
-            assert changes.touch(before.footprint) or found(new, spec) == before, spec.path
+        before, footprint = look(old, spec)
+        assert changes.touch(footprint) or look(new, spec)[0] == before, spec.path
 
 
 @settings(max_examples=100, deadline=None)
@@ -130,22 +135,19 @@ APPS: dict[str, File] = {
 def test_only_those_are_touched_that_looked_there(edit: dict[str, File], touched: set[str]) -> None:
     old = MemoryTree(APPS)
     changes = compare(old, MemoryTree({**APPS, **edit}))
-    prints = {
-        path: gather(old, SyncSpec.model_validate({"source": {"name": "s"}, "path": path})).footprint
-        for path in ("apps/one", "apps/two")
-    }
-    assert {path for path, footprint in prints.items() if changes.touch(footprint)} == touched
+    prints = {path: footprint(old, path) for path in ("apps/one", "apps/two")}
+    assert {path for path, each in prints.items() if changes.touch(each)} == touched
 
 
 def test_the_first_commit_after_a_chain_of_links_was_shortened_knows_the_new_chain() -> None:
     spec = SyncSpec.model_validate({"source": {"name": "s"}, "path": "now"})
     v: dict[str, File] = {"v1/x.yaml": CONFIG, "v2/x.yaml": CONFIG, "now": Link("v1")}
     direct, chained = MemoryTree(v), MemoryTree({**v, "now": Link("via"), "via": Link("v1")})
-    before, after = gather(direct, spec), gather(chained, spec)
-    assert before.digest == after.digest
+    (before, direct_print), (after, chained_print) = look(direct, spec), look(chained, spec)
+    assert before == after
     moved = compare(chained, MemoryTree({**v, "now": Link("via"), "via": Link("v2")}))
-    assert moved.touch(after.footprint)
-    assert not moved.touch(before.footprint)
+    assert moved.touch(chained_print)
+    assert not moved.touch(direct_print)
 
 
 def test_equal_trees_are_not_read() -> None:
@@ -158,5 +160,5 @@ def test_equal_trees_are_not_read() -> None:
 
 
 def test_everything_touches_everyone() -> None:
-    assert EVERYTHING.touch(gather(MemoryTree(APPS), SPECS[-1]).footprint)
+    assert EVERYTHING.touch(footprint(MemoryTree(APPS), "apps/one"))
     assert not NOTHING.touch(Footprint(frozenset({""}), frozenset({""})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.samples import KEY, SHA, run
+from tests.unit.samples import KEY, SHA, oid, ref, run, target
 
 from setpoint import status
 from setpoint.claims import Claims
@@ -13,7 +13,8 @@ from setpoint.fleet import Fleet
 from setpoint.memory import Memory
 from setpoint.objects import SyncKey
 from setpoint.plan import Action, Change
-from setpoint.reasons import Reason
+from setpoint.reasons import Problem, Reason
+from setpoint.remotes import Current, Repository, parse_url
 from setpoint.run import HOLD_SECONDS, Run
 from setpoint.store import Store
 
@@ -29,6 +30,7 @@ def said(reason: str, **more: Any) -> dict[str, Any]:
     }
 
 
+CURRENT = Current(Repository(parse_url("https://git.example.org/team/app")), SHA, f"main@sha1:{SHA}", False)
 SLOW, DONE = said("Progressing"), said("Succeeded")
 CLAIMED = {"inventory": INVENTORY}
 
@@ -101,3 +103,36 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     assert woken == [dependent]
     fleet.evaluated(KEY, "b" * 40, 1)
     assert not fleet.has_seen(KEY, "b" * 40, 1)
+
+
+def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_for() -> None:
+    def done(**more: Any) -> Run:
+        made = run()
+        for name, value in {"complete": True, **more}.items():
+            setattr(made, name, value)
+        return made
+
+    assert done().settled
+    some = {status.ObjectId("", "ConfigMap", "shop", "a"): "v1"}
+    problem = Problem(Reason.PruneWaiting, "waits")
+    for name in ("kept", "contested", "lent", "released"):
+        assert not done(**{name: some}).settled, name
+    for name in ("problem", "waiting"):
+        assert not done(**{name: problem}).settled, name
+    assert done(complete=False, problem=Problem(Reason.RenderFailed, "a.yaml"), current=CURRENT).settled
+    assert not done(complete=False, problem=Problem(Reason.SourceNotReady, "none yet", retry=False)).settled
+    assert not done(complete=False, problem=Problem(Reason.HostUnreachable, "a"), current=CURRENT).settled
+    assert not done(refused="too many").settled
+    assert not done(retry=True).settled
+    assert not done(complete=False).settled
+
+
+def test_what_is_rejected_for_good_is_settled_and_what_may_work_by_itself_is_not() -> None:
+    for reason, settled in (
+        (Reason.Immutable, True),
+        (Reason.AdmissionDenied, False),
+    ):
+        made = run()
+        made.target = target(ref("a"))
+        made.applied.failed[oid("a")] = Problem(reason, "a.yaml:1")
+        assert made.settled is settled, reason

@@ -1,0 +1,179 @@
+"""One Sync with very many objects: install, a change of one, drift, prune."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from tests.bench import workload
+from tests.bench.actions import Actions, applied, is_ready, wait
+from tests.bench.client import Json
+from tests.bench.report import Figure, Figures
+from tests.bench.stage import repository, staged
+from tests.bench.tree import Sampler
+
+MIB = 1 << 20
+PER_FILE = 100
+IDLE_SECONDS = 20.0
+# What Config Sync publishes for as many, in seconds, as the issue that asked for this gives it.
+THEIRS = {"ConfigMap": 120.0, "Deployment": 50.0}
+COUNTS = {"ConfigMap": 10_000, "Deployment": 3_000}
+
+
+def figures(count: int) -> Sequence[Figure]:
+    """What is measured, for each kind. `count` is of ConfigMaps; Deployments are three tenths of that."""
+    return tuple(row for kind in THEIRS for row in _figures(kind, number_of(kind, count)))
+
+
+def number_of(kind: str, count: int) -> int:
+    """How many objects of a kind."""
+    return max(PER_FILE, count * COUNTS[kind] // COUNTS["ConfigMap"])
+
+
+def _figures(kind: str, number: int) -> Sequence[Figure]:
+    whole = number == COUNTS[kind]
+    return (
+        Figure(
+            f"{kind}_install_s",
+            f"{number} {kind}s in one Sync: install",
+            "s",
+            THEIRS[kind] if whole else None,
+        ),
+        Figure(f"{kind}_install_requests", "  requests for each object"),
+        Figure(f"{kind}_install_cpu_ms", "  CPU for each object", "ms"),
+        Figure(f"{kind}_change_s", "  a commit that changes one object, until applied", "s"),
+        Figure(f"{kind}_change_requests", "    requests", "", 25),
+        Figure(f"{kind}_change_cpu_ms", "    CPU", "ms"),
+        Figure(f"{kind}_drift_ms", "  an edit by hand until corrected", "ms", 500),
+        Figure(f"{kind}_drift_requests", "    requests"),
+        Figure(f"{kind}_prune_s", f"  a commit that removes {number // 2}", "s"),
+        Figure(f"{kind}_prune_requests", "    requests for each of them"),
+        Figure(f"{kind}_idle_requests", "  idle: requests a minute", "", 0),
+        Figure(f"{kind}_status_kb", "  status of the Sync, largest", "kB", 500),
+        Figure(f"{kind}_peak_mib", "  memory of the process tree (PSS), peak", "MiB"),
+    )
+
+
+def name_of(number: int) -> str:
+    """The name of one object."""
+    return f"many-{number:05}"
+
+
+def manifest(kind: str, name: str, value: str) -> Json:
+    """One object; `value` is what changes."""
+    if kind == "Deployment":
+        image = f"registry.example.org/app:{value}"
+        return next(o for o in workload.objects(name, image) if o["kind"] == kind)
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": {"value": value}}
+
+
+def shelf(kind: str, number: int, value: str, special: str = "") -> dict[str, str]:
+    """One file; the first object of it has the value `special`, if there is one."""
+    names = [name_of(n) for n in range(number * PER_FILE, (number + 1) * PER_FILE)]
+    made = [manifest(kind, name, value) for name in names]
+    if special:
+        made[0] = manifest(kind, names[0], special)
+    return {f"many/{number:04}.yaml": "\n---\n".join(json.dumps(each) for each in made)}
+
+
+async def run(count: int, *, say: Callable[[str], None]) -> Figures:
+    """Measure both kinds, each on a cluster of its own."""
+    found = Figures()
+    for kind in THEIRS:
+        number = number_of(kind, count)
+        files = {p: t for n in range(number // PER_FILE) for p, t in shelf(kind, n, "1").items()}
+        async with staged() as stage:
+            with repository(files) as (repo, url), stage.operator() as operator:
+                await Size(Actions(stage, operator, repo), kind, number, found, say).measure(url)
+    return found
+
+
+class Size:
+    """One Sync of one kind."""
+
+    def __init__(
+        self, actions: Actions, kind: str, number: int, found: Figures, say: Callable[[str], None]
+    ) -> None:
+        self._do, self._kind, self._number, self._found, self._say = actions, kind, number, found, say
+        self._files = number // PER_FILE
+        self._largest = 0
+
+    async def measure(self, url: str) -> None:
+        """All phases, in order."""
+        await self._do.source(url)
+        sampler = Sampler(self._do.operator.pid)
+        for phase in (self._install, self._change, self._drift, self._prune, self._idle):
+            await phase()
+        self._put("peak_mib", sampler.stop() / MIB)
+        self._put("status_kb", self._largest / 1000)
+
+    def _put(self, key: str, value: float) -> None:
+        self._found.put(f"{self._kind}_{key}", value)
+
+    async def _look(self) -> None:
+        sync = await self._do.client.get(self._do.client.path("Sync", workload.HOME, "many"))
+        self._largest = max(self._largest, len(json.dumps(sync["status"])))
+
+    async def _install(self) -> None:
+        self._say(f"install of {self._number} {self._kind}s")
+        async with self._do.stage.cost(self._do.operator) as costs:
+            took = await self._do.install([workload.sync("many", path="./many", pruneLimit="100%")])
+        self._put("install_s", took)
+        self._put("install_requests", costs[0].total / self._number)
+        self._put("install_cpu_ms", costs[0].cpu * 1000 / self._number)
+        await self._look()
+
+    async def _change(self) -> None:
+        self._say("a commit that changes one object")
+        async with self._do.stage.cost(self._do.operator) as costs:
+            asked, _ = await self._do.commit(shelf(self._kind, self._files // 2, "1", "2"), "many")
+        self._put("change_s", asked)
+        self._put("change_requests", costs[0].total)
+        self._put("change_cpu_ms", costs[0].cpu * 1000)
+
+    async def _drift(self) -> None:
+        self._say("an edit by hand")
+        client, name = self._do.client, name_of(1)
+        path = client.path(self._kind, workload.TARGET, name)
+        field = "data" if self._kind == "ConfigMap" else "spec"
+        change: Json = {"value": "edited"}
+        if self._kind == "Deployment":
+            change = {"template": {"metadata": {"labels": {workload.LABEL: "edited"}}}}
+
+        def back(kind: str, obj: Json, before: Json) -> bool:
+            versions = obj["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]
+            return kind == "MODIFIED" and versions[0] != versions[1] and _content(obj) == _content(before)
+
+        async with self._do.stage.cost(self._do.operator) as costs:
+            took = await self._do.reverted(path, client.merge(path, {field: change}), back)
+        self._put("drift_ms", took * 1000)
+        self._put("drift_requests", costs[0].total)
+        await self._look()
+
+    async def _prune(self) -> None:
+        half = self._files // 2
+        self._say(f"a commit that removes {half * PER_FILE} objects")
+        began = time.monotonic()
+        async with self._do.stage.cost(self._do.operator) as costs:
+            sha = self._do.repo.commit({f"many/{n:04}.yaml": None for n in range(half)}, "Half of them")
+            await self._do.ask(sha)
+            path = self._do.client.path("Sync", workload.HOME)
+            fits = self._do.client.until_all(path, ["many"], lambda o: sha in applied(o) and is_ready(o))
+            await wait(fits)
+            took = time.monotonic() - began
+        self._put("prune_s", took)
+        self._put("prune_requests", costs[0].total / (half * PER_FILE))
+        left = await self._do.client.get(self._do.client.path(self._kind, workload.TARGET))
+        ours = [o for o in left["items"] if o["metadata"]["name"].startswith("many-")]
+        if len(ours) != self._number - half * PER_FILE:
+            raise RuntimeError(f"{len(ours)} objects are left after the prune")
+
+    async def _idle(self) -> None:
+        requests, _ = await self._do.idle(IDLE_SECONDS)
+        self._put("idle_requests", requests)
+
+
+def _content(obj: Json) -> Json:
+    labels = ((obj.get("spec") or {}).get("template") or {}).get("metadata")
+    return {"data": obj.get("data"), "labels": labels}
