@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, LABEL, baseline, observed, oid, ownership, ref
 
-from setpoint.choosing import View, choose, ownership_digest, restored, state_of, unreported
+from setpoint.choosing import View, choose, ownership_digest, restored, state_of, unlike, unreported
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.plan import Action, Change
@@ -128,3 +128,12 @@ def test_after_a_restart_the_lists_are_the_baseline_if_nobody_wrote() -> None:
     live[oid("a")] = observed("a", ownership=ownership("o2"))
     assert restored(refs, live.get, stored) == {}
     assert restored((*refs, ref("c")), live.get, stored) == {}
+
+
+def test_what_is_unlike_is_seen_without_manifests() -> None:
+    both = {o.id: o for o in (observed("a"), observed("b"))}
+    stored = ownership_digest(both.values())
+    assert unlike(both, both.get, stored, "team") == ""
+    assert unlike([*both, oid("c")], both.get, stored, "shop") == "ConfigMap/c is missing"
+    touched = {**both, oid("b"): observed("b", ownership=ownership("o2"))}
+    assert unlike(both, touched.get, stored, "team") == "one of 2 objects was changed"
