@@ -198,3 +198,37 @@ def test_memory_stands_where_it_was_evaluated_if_nothing_is_left() -> None:
     assert memory.stands_at(4) is None
     memory.move(NEXT)
     assert memory.stands_at(3) == SHA  # without a target there is nothing that could stay the same
+
+
+# --- Syncs that go
+
+
+def test_what_comes_late_of_a_sync_that_is_gone_does_not_touch_the_one_that_was_made_again() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    old = stand.store.syncs[key]
+    stand.put(key, {"source": {"name": "other"}}, version=9)
+    new = stand.store.syncs[key]
+    new["metadata"]["uid"] = "another"
+    assert not stand.store.put_sync(old)
+    stand.store.drop_sync(key, old["metadata"]["uid"])
+    assert stand.store.syncs[key] is new
+    assert list(stand.store.users(SyncKey("team", "other"))) == [key]
+    stand.woken.clear()
+    stand.fleet.forget(key)
+    assert key in stand.woken
+    assert stand.fleet.memory(key).target is None
+    seen = observed("a", sync_label=stand.fleet.label(key))
+    stand.woken.clear()
+    stand.fleet.changed(oid("a"), None, seen)
+    assert stand.woken == [key]
+
+
+def test_a_sync_that_is_gone_is_forgotten() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    stand.store.drop_sync(key, stand.store.syncs[key]["metadata"]["uid"])
+    assert list(stand.store.users(SOURCE)) == []
+    stand.woken.clear()
+    stand.fleet.forget(key)
+    assert key not in stand.woken
