@@ -7,7 +7,9 @@ PURE := tests/unit tests/golden/test_golden.py
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 BENCH := $(PY) -m tests.bench
-.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate test unit cluster-up cluster-down clean
+# Those that are left out have clusters without a node, for themselves.
+AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
+.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,11 +53,15 @@ unit: setup ## the pure tests alone: seconds
 
 test: check ## everything, against a real API server and real Git servers
 	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
+	@if [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
+
+test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root
+	@$(AS_POD)
 
 image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/
 	@$(PY) -m image
 
-demo: setup ## a real cluster follows a Git repository, told in eight steps; KEEP=1 leaves it running
+demo: setup ## a real cluster follows a Git repository, told step by step; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)
 
 bench: setup ## the figures of the budgets on a fresh cluster: SCENARIO=fleet, N=100, IDLE=60 (seconds), COMPARE=file

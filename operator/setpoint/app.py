@@ -286,7 +286,7 @@ class Operator:
         """Take one watch event of a Sync."""
         key = key_of(body)
         if kind == "DELETED":
-            self.store.drop_sync(key)
+            self.store.drop_sync(key, body["metadata"]["uid"])
         elif not self._changed(self.store.syncs.get(key), body) or not self.store.put_sync(body):
             return
         elif self._syncs is not None:

@@ -82,6 +82,6 @@ class Ender:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]
         answer = await self._p.writer.finalizers(oid_of(key), body, rest)
         if not rest:
-            self._p.store.drop_sync(key)
+            self._p.store.drop_sync(key, body["metadata"]["uid"])
             self._fleet.forget(key)
             self._fleet.wake(dependency_keys(answer))

@@ -63,12 +63,19 @@ class Fleet:
         self.wake(self._claims.record(key, inventory, lent))
 
     def forget(self, key: SyncKey) -> None:
-        """Forget a Sync that is gone, and wake those who may have waited for that."""
+        """Forget a Sync that is gone, and wake those who may have waited for that.
+
+        One that was made under its name meanwhile begins anew.
+        """
         self._memory.pop(key, None)
         self._barrier.leave(key)
         self._barrier.drop(key)
         self._labels.pop(self.label(key), None)
-        self.wake(self._claims.drop(key) | set(self._store.dependents(key)) | self._barrier.released())
+        waiters = self._claims.drop(key) | set(self._store.dependents(key))
+        if (again := self._store.syncs.get(key)) is not None:
+            self.seen(again)
+            waiters |= {key}
+        self.wake(waiters | self._barrier.released())
 
     # --- live objects
 

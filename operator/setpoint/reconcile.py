@@ -74,7 +74,7 @@ class Syncs:
         try:
             return await self._run(key, body, self._fleet.memory(key))
         except Gone:
-            self._p.store.drop_sync(key)
+            self._p.store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
             return Result()
         except NotYet:

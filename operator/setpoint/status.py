@@ -145,7 +145,7 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
         ("inventory", grouped(o.inventory)),
         ("differences", differences[:MOST_DIFFERENCES]),
         ("omitted", max(0, len(differences) - MOST_DIFFERENCES)),
-        ("driftLog", [*map(_drift, o.corrections), *(previous.get("driftLog") or [])][:MOST_DRIFT]),
+        ("driftLog", [*map(_drift, reversed(o.corrections)), *(previous.get("driftLog") or [])][:MOST_DRIFT]),
         ("history", _history(previous.get("history") or [], o, phrase, at)),
     ):
         if value:

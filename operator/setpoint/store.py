@@ -98,8 +98,8 @@ class Store:
     def _put(bodies: dict[SyncKey, Body], body: Body) -> bool:
         key = key_of(body)
         old = bodies.get(key)
-        same_object = old is not None and old["metadata"].get("uid") == body["metadata"].get("uid")
-        if old is not None and same_object and version_of(old) > version_of(body):
+        # The same for an object that was made again under its name: what is said of the old one may come late.
+        if old is not None and version_of(old) > version_of(body):
             return False
         bodies[key] = body
         return True
@@ -108,9 +108,11 @@ class Store:
         """Forget a Source that is gone."""
         self.sources.pop(key, None)
 
-    def drop_sync(self, key: SyncKey) -> None:
-        """Forget a Sync that is gone."""
-        if body := self.syncs.pop(key, None):
+    def drop_sync(self, key: SyncKey, uid: str | None = None) -> None:
+        """Forget a Sync that is gone; with a uid, not another one that was made under its name meanwhile."""
+        body = self.syncs.get(key)
+        if body is not None and uid in (None, body["metadata"].get("uid")):
+            del self.syncs[key]
             self._unlink(key, body)
 
     def _unlink(self, key: SyncKey, body: Body) -> None:

@@ -1,6 +1,7 @@
 """The demo for the command line.
 
 python -m tests.demo            play it, and remove everything at the end
+python -m tests.demo --process  the operator as a process, even where a node could run it as a pod
 python -m tests.demo --keep     play it, and leave cluster, Git server and operator running
 python -m tests.demo --down     end what --keep left (or one of them: --down NAME)
 
@@ -13,11 +14,14 @@ import argparse
 import subprocess
 import sys
 
+from image.layout import ImageError
 from tests.cluster.binaries import BuildError
+from tests.cluster.node import unavailable
 from tests.cluster.processes import interrupt_on_sigterm
 from tests.demo import kept, stagehand
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stage import Stage
+from tests.demo.stagehand import Kind
 from tests.demo.story import play
 
 ALL = ""
@@ -31,20 +35,22 @@ def main(arguments: list[str]) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     parser.add_argument("--down", nargs="?", const=ALL, metavar="NAME", help="end what --keep left")
-    parser.add_argument("--supervise", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--process", action="store_true", help="no node: the operator is a process")
+    parser.add_argument("--supervise", choices=[kind.value for kind in Kind], help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     interrupt_on_sigterm()
     if chosen.supervise:
-        return stagehand.supervise()
+        return stagehand.supervise(Kind(chosen.supervise))
     screen = Screen()
     if chosen.down is not None:
         return _down(screen, chosen.down)
-    return _play(screen, keep=chosen.keep)
+    kind = Kind.PROCESS if chosen.process or unavailable() else Kind.POD
+    return _play(screen, kind, keep=chosen.keep)
 
 
-def _play(screen: Screen, *, keep: bool) -> int:
+def _play(screen: Screen, kind: Kind, *, keep: bool) -> int:
     try:
-        with Stage(screen) as stage:
+        with Stage(screen, kind) as stage:
             code = _told(screen, stage)
             if keep:
                 stage.keep()
@@ -52,7 +58,7 @@ def _play(screen: Screen, *, keep: bool) -> int:
     except KeyboardInterrupt:
         screen.say("interrupted: everything was removed")
         return INTERRUPTED
-    except (DemoError, BuildError) as error:
+    except (DemoError, BuildError, ImageError) as error:
         screen.failure(str(error))
         return 1
     return code

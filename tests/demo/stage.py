@@ -13,29 +13,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from image import build
+from tests.cluster import node
 from tests.cluster.binaries import ensure
 from tests.cluster.processes import lives
 from tests.demo.screen import DemoError, Screen
+from tests.demo.stagehand import Kind
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 30
-ASIDE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+ASIDE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 class Stage:
     """A cluster and a Git server, and once `operator` was called, the operator."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, screen: Screen, kind: Kind) -> None:
+        self._screen, self.kind = screen, kind
         self._process: subprocess.Popen[str] | None = None
         self._kept = False
         self.operator_pid = 0
 
     def __enter__(self) -> Self:
-        ensure(*ASIDE, "kubectl", "helm", "kustomize")  # may take minutes once; shows its progress
+        self._prepare()
         self._screen.headline("A cluster and a Git server, both real, on this machine")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.demo", "--supervise"],
+            [sys.executable, "-m", "tests.demo", "--supervise", self.kind.value],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,8 +77,17 @@ class Stage:
         return self.folder / "bin"
 
     def operator(self) -> None:
-        """Start the operator; the chart must be installed."""
+        """Start the operator, or follow what its pod logs; the chart must be installed."""
         self.operator_pid = int(self._ask("operator")["operator"])
+
+    def _prepare(self) -> None:
+        """Make what is missing, before anything is shown; may take minutes once, and tells of its progress."""
+        ensure(*ASIDE, "kubectl", "helm", "kustomize")
+        if self.kind is Kind.PROCESS:
+            ensure("kwok")
+        else:
+            node.ensure()
+            build.build()
 
     def keep(self) -> None:
         """From now on everything stays, unless the demo is interrupted."""

@@ -12,8 +12,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from enum import StrEnum
 from pathlib import Path
 
+from image import build
+from tests.cluster import binaries, images
 from tests.cluster.base import Cluster
 from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
@@ -23,20 +26,31 @@ from tests.demo import kept
 from tests.servers.githttp import GitHttp
 
 SYSTEM = "setpoint-system"
+RELEASE = "deployment/setpoint"
 ACCOUNT = "setpoint"
 PROGRAMS = ("kubectl", "helm", "kustomize")
+PAGES = "/usr/share/nginx/html"
+# Made here, of one small program that serves files: nothing is pulled. Image -> port.
+STAND_INS = {"nginxinc/nginx-unprivileged:1.29-alpine": 8080, "redis:8-alpine": 6379}
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def supervise() -> int:
+class Kind(StrEnum):
+    """What the operator is: a process beside a cluster whose pods are played by kwok, or a pod of a real node."""
+
+    PROCESS = "process"
+    POD = "pod"
+
+
+def supervise(kind: Kind) -> int:
     """Run until told to end."""
     try:
         with ExitStack() as things:
             publish = things.enter_context(kept.owner())
-            folder, cluster = _build(things)
+            folder, cluster = _build(things, kind)
             for word in sys.stdin:
                 if word.strip() == "operator":
-                    operator = things.enter_context(_operator(folder, cluster))
+                    operator = things.enter_context(OPERATORS[kind](folder, cluster))
                     things.callback(_ignore_signals)  # runs first: nothing may interrupt the removal
                     _tell(operator=operator.pid, log=str(operator.log))
                 elif word.strip() == "keep":
@@ -49,13 +63,15 @@ def supervise() -> int:
     return 0
 
 
-def _build(things: ExitStack) -> tuple[Path, Cluster]:
+def _build(things: ExitStack, kind: Kind) -> tuple[Path, LocalCluster]:
     folder = things.enter_context(closing(Workspace("demo"))).path
-    cluster = things.enter_context(LocalCluster(kwok=True))
-    git = things.enter_context(GitHttp(folder / "git"))
+    cluster = things.enter_context(LocalCluster(kwok=kind is Kind.PROCESS, node=kind is Kind.POD))
+    git = things.enter_context(GitHttp(folder / "git", host=cluster.host))
     things.callback(_ignore_signals)
     git.repo("shop").git("config", "http.receivepack", "true")
     cluster.kubectl("config", "set-context", "--current", "--namespace=shop")
+    if kind is Kind.POD:
+        _load_images(folder, cluster)
     (folder / "bin").mkdir()
     for name, path in ensure(*PROGRAMS).items():
         (folder / "bin" / name).symlink_to(path)
@@ -63,8 +79,28 @@ def _build(things: ExitStack) -> tuple[Path, Cluster]:
     return folder, cluster
 
 
+def _load_images(folder: Path, cluster: LocalCluster) -> None:
+    """Give the node the operator's image, and stand-ins for those of the shop, under the names that the manifests have."""
+    cluster.load(build.build().archive.path)
+    for name, port in STAND_INS.items():
+        serve = f"trap exit TERM; httpd -f -p {port} -h {PAGES} & wait"
+        made = images.busybox(folder / "stand-in.tar", name, ("sh", "-c", serve), {f"{PAGES[1:]}/.keep": ""})
+        cluster.load(made.path)
+
+
 @contextmanager
-def _operator(folder: Path, cluster: Cluster) -> Iterator[Child]:
+def _pod(folder: Path, cluster: Cluster) -> Iterator[Child]:
+    """What the operator's pod logs; it ends with the pod."""
+    command = [binaries.kubectl(), "--kubeconfig", cluster.kubeconfig, "--namespace", SYSTEM]
+    child = Child("operator", [*map(str, command), "logs", "--follow", RELEASE], folder / "operator.log")
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+@contextmanager
+def _process(folder: Path, cluster: Cluster) -> Iterator[Child]:
     """`python -m setpoint run` under the chart's account, as its pod would; there is no kubelet to run one."""
     # A day, for who keeps it: the token is read once.
     token = cluster.kubectl("create", "token", ACCOUNT, f"--namespace={SYSTEM}", "--duration=24h").strip()
@@ -83,6 +119,9 @@ def _operator(folder: Path, cluster: Cluster) -> Iterator[Child]:
         yield child
     finally:
         child.kill()
+
+
+OPERATORS = {Kind.PROCESS: _process, Kind.POD: _pod}
 
 
 def _stay(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The story: eight steps, each with the commands that a person would type, and a check that it went as told.
+"""The story: eight steps, and a ninth where containers run, each with the commands that a person would type, and a check that it went as told.
 
 In: a screen and a stage. Out: the story on the screen; `DemoError` at the first thing that is not as told.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stage import ROOT, Stage
-from tests.demo.stagehand import SYSTEM
+from tests.demo.stagehand import SYSTEM, Kind
 
 SHOP = ROOT / "examples" / "shop"
 PLACEHOLDER = "https://git.example.org/shop.git"
@@ -21,6 +21,7 @@ ALICE = "alice@example.org"
 WAIT = "kubectl wait --timeout=60s"
 KINDS = "deployments,services,configmaps,serviceaccounts,poddisruptionbudgets"
 OBJECTS = 8
+GOOD_IMAGE, BAD_IMAGE = "nginx-unprivileged:1.29-alpine", "nginx-unprivileged:1.92-alpine"
 
 Json = dict[str, Any]
 
@@ -48,6 +49,9 @@ class _Story:
         self._attributed = False
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        workload = [
+            ("An image that nobody has is said in the kubelet's words; a commit mends it", self._mends)
+        ]
         return [
             ("A Source and a Sync are applied, and the cluster converges", self._converges),
             ("A commit arrives and is applied", self._follows),
@@ -56,6 +60,7 @@ class _Story:
             ("An object removed from Git is pruned", self._prunes),
             ("A broken commit changes nothing, and says where it is broken", self._refuses),
             ("`git revert` recovers", self._recovers),
+            *(workload if self._stage.kind is Kind.POD else []),
             ("Deleting the Sync removes everything", self._ends),
         ]
 
@@ -64,24 +69,35 @@ class _Story:
         run, stage = self._screen.run, self._stage
         run("kubectl get --raw /version | grep gitVersion")
         self._screen.headline("Setpoint, installed with Helm")
-        self._screen.say(
-            "No kubelet here: the chart runs no pod, the operator is a process with the chart's account."
-        )
-        run(
-            f"helm install setpoint {ROOT / 'charts/setpoint'} -n {SYSTEM} --create-namespace --set replicaCount=0 --hide-notes"
-        )
+        self._install()
         policies = self._screen.quiet(
             "kubectl get mutatingadmissionpolicybindings -o name --ignore-not-found || true"
         )
         self._attributed = "changed-by" in policies
-        stage.operator()
-        self._screen.say(f"operator: process {stage.operator_pid}, log {stage.operator_log}")
         self._screen.headline("A repository with a small web shop (examples/shop)")
         run(f"git clone -q {stage.url}")
         self._fill(stage.clone)
         self._screen.folder = stage.clone
         run("git add . && git commit -q -m 'Open the shop' && git push -q origin main")
         run("git ls-files && git log --oneline")
+
+    def _install(self) -> None:
+        run, stage = self._screen.run, self._stage
+        command = (
+            f"helm install setpoint {ROOT / 'charts/setpoint'} -n {SYSTEM} --create-namespace --hide-notes"
+        )
+        if stage.kind is Kind.POD:
+            run(f"{command} --wait")
+            run(f"kubectl get pods -n {SYSTEM}")
+            stage.operator()
+            self._screen.say(f"operator: a pod, log {stage.operator_log}")
+            return
+        self._screen.say(
+            "No kubelet here: the chart runs no pod, the operator is a process with the chart's account."
+        )
+        run(f"{command} --set replicaCount=0")
+        stage.operator()
+        self._screen.say(f"operator: process {stage.operator_pid}, log {stage.operator_log}")
 
     def _converges(self) -> str:
         run = self._screen.run
@@ -175,6 +191,20 @@ class _Story:
         self._look()
         self._screen.describe("sync shop", "History")
         return "Ready again"
+
+    def _mends(self) -> str:
+        self._edit("base/storefront.yaml", GOOD_IMAGE, BAD_IMAGE)
+        self._push("Move the storefront to the newest nginx")
+        reason = '{.status.conditions[?(@.type=="Ready")].reason}'
+        self._screen.run(f"{WAIT} --for=jsonpath='{reason}'=Degraded sync/shop")
+        self._look()
+        self._screen.run("kubectl get pods")
+        text = self._sync()["status"]["conditions"][0]["message"]
+        self._expect(BAD_IMAGE in text and "Image" in text, True, "the message has the kubelet's words")
+        self._screen.run("git revert --no-edit HEAD && git push -q")
+        self._screen.run(f"{WAIT} --for=condition=Ready sync/shop")
+        self._look()
+        return "named within moments, mended by a commit"
 
     def _ends(self) -> str:
         run = self._screen.run

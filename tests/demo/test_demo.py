@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.cluster.fixtures import require_node
 from tests.cluster.processes import lives, until
+from tests.container.fixtures import require_image
 from tests.demo.screen import sections
 from tests.demo.stage import ROOT
 
 from setpoint import api
 
 GONE_SECONDS = 60
+PROCESS = ("--process",)
 DESCRIPTION = """\
 Name:         shop
 Spec:
@@ -119,7 +122,11 @@ def _processes() -> Iterator[tuple[int, str, list[str]]]:
 
 @pytest.fixture
 def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
-    started = Demo(*getattr(request, "param", ()))
+    arguments = getattr(request, "param", PROCESS)
+    if not set(PROCESS) <= set(arguments):
+        require_node()
+        require_image()
+    started = Demo(*arguments)
     yield started
     if started.process.poll() is None:
         os.killpg(started.process.pid, signal.SIGKILL)
@@ -129,13 +136,29 @@ def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.node
 @pytest.mark.parametrize("demo", [("--keep",)], indirect=True)
-def test_the_story_is_told_and_stays_until_it_is_ended(demo: Demo) -> None:
+def test_the_story_of_a_pod_is_told_and_stays_until_it_is_ended(demo: Demo) -> None:
+    _told(demo, "123456789")
+    assert re.search(r"^setpoint-\S+ +1/1 +Running +0 ", demo.text, re.MULTILINE)
+    degraded = r"sync.setpoint.dev/shop +False +1 of 7 degraded: Deployment/storefront \(container nginx: \w*Image\w* "
+    assert re.search(degraded + r"nginxinc/nginx-unprivileged:1\.92-alpine", demo.text)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.parametrize("demo", [("--keep", *PROCESS)], indirect=True)
+def test_the_story_of_a_process_is_told_and_stays_until_it_is_ended(demo: Demo) -> None:
+    _told(demo, "12345678")
+
+
+def _told(demo: Demo, steps: str) -> None:
+    """See that it was told to the end, that what it left works, and that it can be ended."""
     assert demo.end() == 0, demo.text
     name = re.search(r"tests\.demo --down (\d+)", demo.text)
     assert name, demo.text
     try:
-        assert re.findall(r"^    (\d)\. ", demo.text, re.MULTILINE) == list("12345678"), demo.text
+        assert re.findall(r"^    (\d)\. ", demo.text, re.MULTILINE) == list(steps), demo.text
         assert "storefront has 3 replicas" in demo.text
         assert "by alice@example.org with kubectl-patch, in the ledger" in demo.text
         assert re.search(r"User: +alice@example\.org", demo.text)

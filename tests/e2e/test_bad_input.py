@@ -399,6 +399,7 @@ def test_the_value_of_a_secret_is_shown_nowhere(world: World, operator: UnderTes
     sync = world.until("Sync", "app", lambda o: o["status"].get("driftLog"))
     assert "hmac:" in json.dumps(sync["status"]["driftLog"][0]["patch"])
     world.sync(drift="Report")
+    world.until("Sync", "app", lambda o: o["status"]["observedGeneration"] == o["metadata"]["generation"])
     world.api.merge("Secret", world.target, "s", {"data": {"k": changed}})
     sync = world.until("Sync", "app", says("Drift", "Secret"))
     assert "hmac:" in json.dumps(sync["status"]["differences"][0]["patch"])

@@ -112,6 +112,27 @@ def test_a_sync_made_again_while_it_goes_takes_its_place(world: World, proxy: Ap
     assert configs(world) == [*NAMES]
 
 
+def test_a_sync_made_again_before_its_end_is_known_is_not_lost(world: World, proxy: ApiProxy) -> None:
+    """The answer to the last write about the old one comes after the news of the new one."""
+    sha = world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    hold = Hold(after=True)
+    own = world.api.path("Sync", world.namespace, "app")
+    with proxy.on(lambda r: r.method == "PATCH" and r.path == own, hold, times=1):
+        world.api.delete("Sync", world.namespace, "app")
+        assert hold.arrived.wait(30)
+        world.until("Sync", "app", lambda o: o is None)
+        world.sync()
+        world.sync("later", path="nowhere")
+        world.until("Sync", "later", says("PathNotFound"))  # news of both came by one watch, in this order
+        hold.release()
+    world.until("Sync", "app", ready_at(sha))
+    world.api.delete("ConfigMap", world.target, NAMES[0])
+    world.until("ConfigMap", NAMES[0], lambda o: o is not None)
+
+
 # --- when its namespace, or its account, goes
 
 

@@ -248,7 +248,8 @@ class ApiProxy:
         ) as answer:
             headers = _forwarded(answer.headers)
             if change:
-                return self._complete(number, change(Reply(answer.status, await answer.read(), headers)))
+                changed = change(Reply(answer.status, await answer.read(), headers))
+                return self._complete(number, changed if isinstance(changed, Reply) else await changed)
             return await self._stream(incoming, number, answer, headers)
 
     def _complete(self, number: int, answer: Reply) -> web.Response:

@@ -66,7 +66,7 @@ class CutError(Exception):
 
 
 Match = Callable[[Request], bool]
-Alter = Callable[[Reply], Reply]
+Alter = Callable[[Reply], Reply | Awaitable[Reply]]
 # What happens to a request: nothing (None), an answer that the server never hears of, or a change of its answer.
 Action = Callable[[Request], Awaitable[Reply | Alter | None]]
 
@@ -114,15 +114,26 @@ def alter(change: Alter) -> Action:
 
 
 class Hold:
-    """An action that keeps requests until `release`; `arrived` tells the test that there is one."""
+    """An action that keeps requests, or with `after` answers, until `release`; `arrived` tells the test that there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, after: bool = False) -> None:
+        self._after = after
         self.arrived = threading.Event()
         self._released = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __call__(self, _request: Request) -> None:
-        """Wait."""
+    async def __call__(self, _request: Request) -> Alter | None:
+        """Wait, now or once there is an answer."""
+        if self._after:
+            return self._keep
+        await self._wait()
+        return None
+
+    async def _keep(self, answer: Reply) -> Reply:
+        await self._wait()
+        return answer
+
+    async def _wait(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.arrived.set()
         await self._released.wait()

@@ -218,3 +218,37 @@ def test_a_target_of_an_older_commit_than_the_one_that_cannot_be_rendered_stays_
     assert stand.moved(ELSEWHERE, NEXT, "c" * 40) == set()
     assert memory.target is memory.good is old
     assert stand.fleet.has_seen(key, "c" * 40, 1) is False  # nothing tells of it until a run has
+
+
+# --- Syncs that go
+
+
+def test_what_comes_late_of_a_sync_that_is_gone_does_not_touch_the_one_that_was_made_again() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    old = stand.store.syncs[key]
+    stand.put(key, {"source": {"name": "other"}}, version=9)
+    new = stand.store.syncs[key]
+    new["metadata"]["uid"] = "another"
+    assert not stand.store.put_sync(old)
+    stand.store.drop_sync(key, old["metadata"]["uid"])
+    assert stand.store.syncs[key] is new
+    assert list(stand.store.users(SyncKey("team", "other"))) == [key]
+    stand.woken.clear()
+    stand.fleet.forget(key)
+    assert key in stand.woken
+    assert stand.fleet.memory(key).target is None
+    seen = observed("a", sync_label=stand.fleet.label(key))
+    stand.woken.clear()
+    stand.fleet.changed(oid("a"), None, seen)
+    assert stand.woken == [key]
+
+
+def test_a_sync_that_is_gone_is_forgotten() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    stand.store.drop_sync(key, stand.store.syncs[key]["metadata"]["uid"])
+    assert list(stand.store.users(SOURCE)) == []
+    stand.woken.clear()
+    stand.fleet.forget(key)
+    assert key not in stand.woken

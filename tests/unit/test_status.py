@@ -168,6 +168,9 @@ def test_lists_are_bounded_and_say_so() -> None:
     assert len(again["driftLog"]) == 20
     assert again["driftLog"][0]["patch"][0] == {"op": "remove", "path": "/x", "value": None}
     assert again["summary"]["corrected"] == 30
+    first, second = (replace(log[0], corrected=f"t{n}") for n in (1, 2))  # in the order in which it happened
+    newest = status.build(again, outcome(state("a"), corrections=(first, second)), NOW)["driftLog"][:3]
+    assert [entry["corrected"] for entry in newest] == ["t2", "t1", "t"]
 
 
 def test_an_inventory_is_grouped_and_read_back() -> None:
