@@ -126,8 +126,15 @@ class Events:
                 return
         namespace, name = await self._create(kind, said, about, at)
         self._known[said] = Posted(namespace, name, 1, loop.time())
-        while len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
+        self._forget(loop.time())
+
+    def _forget(self, now: float) -> None:
+        """Forget what was said so long ago that it would be said anew; the last used come last."""
+        while self._known:
+            said, posted = next(iter(self._known.items()))
+            if len(self._known) <= MOST_KNOWN and now - posted.last < REPEAT_SECONDS:
+                return
+            del self._known[said]
 
     async def _create(self, kind: Kind, said: Said, about: dict[str, Any], at: str) -> tuple[str, str]:
         """Make a new Event; gives its namespace and name."""
