@@ -39,5 +39,11 @@ class Lru(Generic[K, V]):
                 self._used -= self._kept.popitem(last=False)[1][1]
         return value
 
+    def drop(self, key: K) -> None:
+        """Let go of a value that nobody will ask for."""
+        with self._lock:
+            _, weight = self._kept.pop(key, (None, 0))
+            self._used -= weight
+
     def __len__(self) -> int:
         return len(self._kept)

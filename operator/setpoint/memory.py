@@ -102,8 +102,16 @@ class Memory:
     fights: dict[ObjectId, str] = field(default_factory=dict)
     opponents: dict[ObjectId, str] = field(default_factory=dict)
     """Who made the last change that was corrected, as far as it is known."""
+    rendered: set[str] = field(default_factory=set)
+    """Digests of the inputs whose manifests may be at hand."""
     rollout: Elapsed = field(default_factory=Elapsed)
     """Since when what is applied has time to become healthy."""
+
+    def superseded(self, *, ends: bool = False) -> set[str]:
+        """Give the digests of inputs that neither the target nor what is enforced has any more; all where the Sync `ends`."""
+        used = {t.inputs.digest for t in (self.target, self.good) if t is not None and not ends}
+        gone, self.rendered = (self.rendered | used) - used, used
+        return gone
 
     def stands_at(self, generation: int) -> str | None:
         """Give the commit that this generation of the spec was evaluated at, unless anything is left to do there."""

@@ -102,6 +102,7 @@ class Syncs:
         stamp, began = Stamp(key, self._fleet.label(key)), asyncio.get_running_loop().time()
         run = Run(key, body, sync, memory, stamp, user, began=began)
         if "deletionTimestamp" in body["metadata"]:
+            self._targets.release(memory, ends=True)
             return await self._ender.end(run, self._holder.remover(run))
         await self._own(run)
         if lent := self._p.claims.lent(key):
@@ -180,6 +181,7 @@ class Syncs:
             run.retry = True
         except Problem as problem:
             run.problem = run.problem or problem
+        self._targets.release(run.memory)
         self._fleet.evaluated(run.key, run.current.sha if run.current else None, run.generation)
         count = len(run.target.refs) if run.target else 0
         self._p.telemetry.objects(run.key.namespace, run.key.name, count)

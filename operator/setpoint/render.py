@@ -94,6 +94,10 @@ class Renderer:
         """Tell whether the result for these inputs is at hand, so that `render` needs no tree."""
         return self._cache.get(inputs.digest) is not None
 
+    def drop(self, digest: str) -> None:
+        """Let go of the result for inputs with this digest; if it is asked for after all, it is made again."""
+        self._cache.drop(digest)
+
     async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
         """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
 

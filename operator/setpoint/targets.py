@@ -126,6 +126,11 @@ class Targets:
         finally:
             memory.footprint = noting.footprint()
 
+    def release(self, memory: Memory, *, ends: bool = False) -> None:
+        """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
+        for digest_ in memory.superseded(ends=ends):
+            self._renderer.drop(digest_)
+
     async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
         """Give the manifests of a target that is known: from the renderer's cache, else rendered again.
 

@@ -1,0 +1,43 @@
+"""What memory holds is for what is, not for what was: rendered manifests, and the cache they lie in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.unit.samples import target
+
+from setpoint.lru import Lru
+from setpoint.memory import Memory, Target
+
+
+def made_of(inputs: str) -> Target:
+    made = target(digest=f"t-{inputs}")
+    return replace(made, inputs=replace(made.inputs, digest=inputs))
+
+
+def test_manifests_stay_at_hand_for_the_target_and_for_what_is_enforced() -> None:
+    memory = Memory()
+    assert memory.superseded() == set()
+    memory.target = memory.good = made_of("one")
+    assert memory.superseded() == set()
+    memory.target = made_of("broken")
+    assert memory.superseded() == set()
+    memory.target = made_of("two")
+    assert memory.superseded() == {"broken"}
+    memory.good = memory.target
+    assert memory.superseded() == {"one"}
+    assert memory.superseded() == set()
+    assert memory.superseded(ends=True) == {"two"}
+
+
+def test_what_is_dropped_makes_room() -> None:
+    cache: Lru[str, str] = Lru(10)
+    cache.put("a", "A", 6)
+    cache.drop("a")
+    cache.drop("a")
+    assert cache.get("a") is None
+    cache.put("b", "B", 6)
+    cache.put("c", "C", 4)
+    assert (cache.get("b"), cache.get("c"), len(cache)) == ("B", "C", 2)
+    cache.put("d", "D", 1)
+    assert (cache.get("b"), len(cache)) == (None, 2)
