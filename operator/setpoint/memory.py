@@ -79,7 +79,7 @@ class Memory:
     told: bool = False
     """Whether the stored status tells of the commit and generation that were last evaluated."""
     held: Mapping[str, Any] | None = None
-    """A status that is held back for a moment, because a better one may follow: `previous` of the next run."""
+    """A status that is not written, because a better one may follow or the write failed: `previous` of the next run."""
     held_until: float = 0.0
     footprint: Footprint | None = None
     """What the last look at a commit depended on, whether it led to a target or not."""

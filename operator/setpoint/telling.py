@@ -38,6 +38,7 @@ class Teller:
         self._announce(run, new)
         self._pace(run, new)
         if not run.hold_back(new, asyncio.get_running_loop().time()):
+            run.memory.held = new  # a write that fails must not take along what this run has to tell
             await self.write(run.key, run.body, new)
         self._fleet.record(run.key, inventory, run.lent)
         run.memory.settled = run.settled

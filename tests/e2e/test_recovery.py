@@ -74,6 +74,23 @@ def test_a_ref_that_vanished_before_a_restart_leaves_the_last_commit_enforced(
     assert world.until("Source", "src", says("RefNotFound", "stays enforced"))
 
 
+def test_what_was_corrected_is_logged_although_the_first_try_to_write_it_failed(
+    world: World, proxy: ApiProxy
+) -> None:
+    sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    status = f"{world.api.path('Sync', world.namespace, 'app')}/status"
+    conflict = reply(409, b'{"kind":"Status","code":409,"reason":"Conflict","message":"moved"}')
+    with proxy.on(lambda r: r.path == status, conflict, times=1) as rule:
+        reverted(world, "a")
+        sync = world.until("Sync", "app", lambda o: o and o["status"]["summary"].get("corrected") == 1)
+        assert rule.hits == 1
+    assert [entry["manager"] for entry in sync["status"]["driftLog"]] == ["kubectl-edit"]
+    assert len(world.events("Drift")) == 1
+
+
 def test_a_kind_that_may_not_be_watched_is_held_by_request_and_interval(
     world: World, proxy: ApiProxy
 ) -> None:
