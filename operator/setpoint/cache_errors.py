@@ -6,7 +6,12 @@ import errno
 
 from setpoint.reasons import Problem, Reason
 
-_FULL = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM})
+_FULL = frozenset(
+    {
+        *(errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM),
+        *(errno.ENOTDIR, errno.EEXIST),  # something else is where a folder should be
+    }
+)
 
 
 def cache_problem(error: OSError, otherwise: Reason = Reason.GitFailed) -> Problem:

@@ -123,6 +123,19 @@ def restored(refs: Sequence[Ref], look: Look, ownership: str) -> dict[ObjectId, 
     return {r.id: Baseline(r.digest, seen[r.id].ownership, seen[r.id].changed_by) for r in refs}
 
 
+def unlike(inventory: Iterable[ObjectId], look: Look, ownership: str, home: str) -> str:
+    """After a restart, while manifests cannot be had: say what is not as it was when all was well; "" if nothing.
+
+    `ownership` is the stored digest, `home` the Sync's namespace.
+    """
+    oids = sorted(inventory)
+    seen = [o for oid in oids if (o := look(oid)) is not None]
+    if len(seen) < len(oids):
+        there = {o.id for o in seen}
+        return f"{next(o for o in oids if o not in there).label(home)} is missing"
+    return "" if ownership_digest(seen) == ownership else f"one of {len(oids)} objects was changed"
+
+
 def ownership_digest(seen: Iterable[Observed]) -> str:
     """Give one digest over who owns what of all objects: the same after a restart unless somebody wrote."""
     rows = sorted([*_row(o.id), o.ownership.ours, o.ownership.time, _people(o)] for o in seen)

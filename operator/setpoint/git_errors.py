@@ -16,7 +16,9 @@ from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Remote, Repository
 
 _FULL = re.compile(
-    r"no space left|read-only file system|disk quota exceeded|file too large|permission denied", re.IGNORECASE
+    r"no space left|read-only file system|disk quota exceeded|file too large|permission denied"
+    r"|operation not permitted|not a directory",
+    re.IGNORECASE,
 )
 _UNREACHABLE: Sequence[tuple[str, str]] = (
     ("failed to resolve address", "its name cannot be resolved"),

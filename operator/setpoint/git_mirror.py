@@ -109,6 +109,8 @@ class Mirror:
         except FileNotFoundError:
             shutil.rmtree(self.path, ignore_errors=True)
             return not self.path.exists()
+        except OSError:
+            return False  # the volume cannot be written
         try:
             if not _try_exclusive(descriptor):
                 return False
@@ -116,7 +118,7 @@ class Mirror:
             if not all(_remove_unread(each) for each in generations):
                 return False
             shutil.rmtree(self.path, ignore_errors=True)
-            return True
+            return not self.path.exists()
         finally:
             os.close(descriptor)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from setpoint import accounts, plan, status
 from setpoint.api import Drift, OnError
 from setpoint.apply import Applier, Checked, Identity
-from setpoint.choosing import View, choose, drifted, restored, unreported
+from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
 from setpoint.fleet import Fleet
@@ -21,7 +21,7 @@ from setpoint.parts import Parts
 from setpoint.pruning import Pruner
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Remover
-from setpoint.revisions import seconds
+from setpoint.revisions import seconds, short
 from setpoint.run import Run, oid_of
 from setpoint.store import Body, source_key
 from setpoint.targets import NotYet, Targets
@@ -54,6 +54,26 @@ class Holder:
         await self._hold(run, loaded)
         reasons = {p.reason for p in run.applied.failed.values()} | {s.reason for s in run.extra}
         run.problem = run.problem or await accounts.missing(self._p.cluster, run.user, reasons)
+
+    async def compare(self, run: Run) -> None:
+        """After a restart without a cache, while the Source fails: say what is not as it was applied.
+
+        Raises NotYet if nothing is to be said; ApiError.
+        """
+        trouble, applied = self._trouble(run), run.previous.get("applied") or {}
+        ready = status.condition_of(run.previous, "Ready") or {}
+        if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
+            raise NotYet
+        live, kinds = self._p.live, {(o.group, o.kind) for o in run.inventory}
+        found = [self._p.cluster.kind_of_group(*kind) for kind in sorted(kinds)]
+        await live.require([kind for kind in found if kind is not None])
+        what = unlike(run.inventory, live.get, applied["ownership"], run.key.namespace)
+        if not what or any(live.unwatched(oid) for oid in run.inventory):
+            raise NotYet
+        run.waiting = _unfetched(what, applied["revision"], trouble)
+
+    def _trouble(self, run: Run) -> Problem | None:
+        return self._p.sources.trouble(source_key(run.body))
 
     async def _hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
         target, memory = run.target, run.memory
@@ -185,9 +205,11 @@ class Holder:
         todo = self._todo(run, target)
         if not todo:
             return
-        loaded = loaded if loaded is not None else await self._manifests(run, target)
         wanted = {r.id for r in todo}
+        loaded = loaded if loaded is not None else await self._manifests(run, target, wanted)
         chosen = [d for d in loaded if d.id in wanted]
+        if not chosen:
+            return
         self._note_trigger(run)
         memory.started = memory.started or status.stamp(datetime.now(UTC))
         applier = self._applier(run, abort=abort)
@@ -217,17 +239,29 @@ class Holder:
         found = drifted(self._view(run), good.refs, others, newer, whole=whole)
         if not found:
             return
-        loaded = await self._manifests(run, good)
+        loaded = await self._manifests(run, good, found)
         chosen = [d for d in loaded if d.id in found]
+        if not chosen:
+            return
         run.memory.trigger = "Drift"
         applier = self._applier(run, abort=False, keep_ours=True)
         result = await applier.converge(chosen, loaded, _no_claim)
         self._ledger.absorb(run, result, {d.id: d for d in chosen}, enforced=True)
 
-    async def _manifests(self, run: Run, target: Target) -> Sequence[Desired]:
+    async def _manifests(self, run: Run, target: Target, wanted: Collection[ObjectId]) -> Sequence[Desired]:
+        """Give the manifests of a target; none where its commit was lost and cannot be fetched now, which is said."""
         if run.current is None:
             raise NotYet
-        return (await self._targets.manifests(run.sync, run.current, target, run.stamp)).desired
+        try:
+            return (await self._targets.manifests(run.sync, run.current, target, run.stamp)).desired
+        except NotYet:
+            trouble = self._trouble(run)
+            if trouble is None:
+                raise
+        what = f"{min(wanted).label(run.key.namespace)} is not as in Git"
+        run.waiting = _unfetched(what, target.revision, trouble)
+        run.applied.deferred |= dict.fromkeys(wanted, run.waiting.message)
+        return ()
 
     def _applier(self, run: Run, *, abort: bool, keep_ours: bool = False) -> Applier:
         spec = run.sync.spec
@@ -281,6 +315,11 @@ class Holder:
         revision = run.target.revision if run.target else ""
         same = (previous.get("applied") or {}).get("revision") == revision
         memory.trigger = "Spec" if moved and same else "Commit"
+
+
+def _unfetched(what: str, revision: str, trouble: Problem) -> Problem:
+    text = f"{what}; {short(revision)} is not in the cache and must be fetched again first: {trouble.message}"
+    return Problem(Reason.SourceNotReady, text)
 
 
 async def _no_claim() -> None:

@@ -78,7 +78,6 @@ class Syncs:
             await self._forget(key)
             return Result()
         except NotYet:
-            self._p.wake_source(source_key(body))
             return Result()
         except Moved:
             return Result(retry=True)
@@ -171,6 +170,9 @@ class Syncs:
             loaded = await self._find(run)
         except Problem as problem:
             run.problem = problem
+        except NotYet:
+            await self._holder.compare(run)
+            return
         try:
             await self._holder.hold(run, loaded)
         except ApiError as error:

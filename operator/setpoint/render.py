@@ -90,13 +90,18 @@ class Renderer:
         """End the processes that run."""
         self._sandbox.close()
 
-    async def render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
+    def knows(self, inputs: Inputs) -> bool:
+        """Tell whether the result for these inputs is at hand, so that `render` needs no tree."""
+        return self._cache.get(inputs.digest) is not None
+
+    async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
         """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
 
         Raises Problem: RenderFailed or TooLarge, with file and what to do; CacheFull.
         """
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
+        assert tree is not None  # noqa: S101 - only who asked `knows` has none
         try:
             rendered = await self._render(tree, spec, inputs)
         except OSError as error:  # the export of what a build reads

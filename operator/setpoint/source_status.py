@@ -26,13 +26,17 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one check of a Source. `fetched` is None where nothing new is known."""
+    """What came of one check of a Source. `fetched` is None where nothing new is known.
+
+    `held`: whether the last good commit is in the cache, so that what drifts can be put back.
+    """
 
     generation: int
     requested: str | None
     fetched: Fetched | None
     problem: Problem | None
     suspended: bool
+    held: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,14 @@ def words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, st
     problem = checked.problem
     if problem is None:
         return True, Reason.Succeeded, f"{status['short']}"
-    kept = f"; {status['short']} stays enforced" if status.get("short") else ""
-    return False, problem.reason, f"{problem.message}{kept}"
+    if not status.get("short"):
+        return False, problem.reason, problem.message
+    lost = "is not in the cache now: what drifts is put back once it is fetched again"
+    return (
+        False,
+        problem.reason,
+        f"{problem.message}; {status['short']} {'stays enforced' if checked.held else lost}",
+    )
 
 
 def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> News | None:

@@ -59,8 +59,14 @@ class SourceMemory:
     answered: str | None = None
     asked: dict[SyncKey, str] = field(default_factory=dict)
     done: dict[SyncKey, str] = field(default_factory=dict)
-    older: dict[str, SyncKey] = field(default_factory=dict)
-    """Commits to fetch once more, with the Sync that asked."""
+    trouble: Problem | None = None
+    """Why the last check failed."""
+    waiting: set[SyncKey] = field(default_factory=set)
+    """Syncs that found the last good commit gone from the cache; they run when it is back."""
+    older: dict[str, set[SyncKey]] = field(default_factory=dict)
+    """Commits to fetch once more, with the Syncs that asked."""
+    settled: set[SyncKey] = field(default_factory=set)
+    """Syncs that asked for a commit which was fetched, or which cannot be had."""
     refused: set[str] = field(default_factory=set)
 
 
@@ -92,12 +98,18 @@ class Sources:
         self._memory: dict[SyncKey, SourceMemory] = {}
 
     def current(self, key: SyncKey) -> Current | None:
-        """Give the last good commit, if it was fetched by this process and its objects are still there."""
+        """Give the last good commit that this process had; whether the cache still holds it, `tree` tells."""
         memory = self._memory.get(key)
-        found = memory.current if memory else None
-        if found and not self._git.has(found.repository, found.sha, submodules=found.submodules):
-            return None
-        return found
+        return memory.current if memory else None
+
+    def trouble(self, key: SyncKey) -> Problem | None:
+        """Tell why the last check of a Source failed; None if it did not, or if there was none yet."""
+        memory = self._memory.get(key)
+        return memory.trouble if memory else None
+
+    def _holds(self, key: SyncKey) -> bool:
+        found = self.current(key)
+        return found is not None and self._git.has(found.repository, found.sha, submodules=found.submodules)
 
     def tree(self, current: Current, sha: str) -> Tree | None:
         """Give the tree of a commit, or None if it is not in the mirror (any more)."""
@@ -105,13 +117,16 @@ class Sources:
             return None
         return self._git.tree(current.repository, sha, submodules=current.submodules)
 
-    def ask(self, key: SyncKey) -> None:
-        """Make the next reconcile of a Source ask its remote whatever the interval says."""
-        self._memory.setdefault(key, SourceMemory()).due = 0.0
+    def lost(self, key: SyncKey, sync: SyncKey) -> None:
+        """Have the last good commit fetched again, which the cache does not hold (any more); `sync` is woken then.
 
-    def lost(self, key: SyncKey) -> None:
-        """Note that a Source's objects are gone from the cache: fetch again at the next reconcile."""
-        self.ask(key)
+        While that fails, `sync` is woken once for each new reason; asking again does not cut the back-off short.
+        """
+        memory = self._memory.setdefault(key, SourceMemory())
+        if sync not in memory.waiting:
+            memory.waiting.add(sync)
+            memory.due = 0.0
+            self._wake_source(key)
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Source up to date."""
@@ -140,7 +155,7 @@ class Sources:
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         generation = body["metadata"].get("generation", 0)
         fresh = generation == memory.generation and requested == memory.answered
-        if fresh and loop.time() < memory.due and self.current(key) is not None:
+        if fresh and loop.time() < memory.due and self._holds(key):
             return Result(after=memory.due - loop.time())
         return await self._check(key, body, memory, requested)
 
@@ -148,12 +163,16 @@ class Sources:
         before, generation = memory.current, body["metadata"].get("generation", 0)
         asked_anew = requested is not None and requested != memory.answered
         problem, interval, suspended = await self._asked(key, body, memory)
+        news = str(problem) != str(memory.trouble)
         memory.generation, memory.answered = generation, requested
+        # Not the exception itself, which holds the frames that it came through.
+        memory.trouble = Problem(problem.reason, problem.message) if problem is not None else None
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
         changes = await self._compared(before, memory.current)
         new = memory.current if problem is None and not suspended else None
-        checked = Checked(generation, requested, self._shown(new) if new else None, problem, suspended)
+        shown = self._shown(new) if new else None
+        checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(key))
         try:
             await self._report(key, body, checked)
         except Exception:
@@ -161,22 +180,33 @@ class Sources:
             raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            self._wake_waiters(memory)
+            self._wake_waiters(key, memory, news=news)
             if asked_anew or memory.current != before:
                 self._moved(
                     key, before.sha if before else "", memory.current.sha if memory.current else "", changes
                 )
-        if problem is not None and problem.transient:
+        # It was dropped again: the cache is too small for all.
+        lost = problem is None and bool(memory.waiting)
+        if lost or (problem is not None and problem.transient):
             memory.due = 0.0
             return Result(retry=True)
         return Result() if suspended else Result(after=interval)
 
-    def _wake_waiters(self, memory: SourceMemory) -> None:
-        """Wake those who asked for this check or for an older commit."""
+    def _wake_waiters(self, key: SyncKey, memory: SourceMemory, *, news: bool) -> None:
+        """Wake those who asked for this check, or for a commit that came.
+
+        `news`: the remote fails in another way than before, which those who still wait for a commit tell.
+        """
         answered, memory.asked = memory.asked, {}
         memory.done |= answered
-        older, memory.older = memory.older, {}
-        for user in {*answered, *older.values()}:
+        woken, memory.settled = {*answered, *memory.settled}, set()
+        if news or self._holds(key):
+            woken |= memory.waiting
+        if news:
+            woken = woken.union(*memory.older.values())
+        if self._holds(key):
+            memory.waiting = set()
+        for user in woken:
             self._wake(user)
 
     async def _compared(self, before: Current | None, after: Current | None) -> Changes:
@@ -210,45 +240,51 @@ class Sources:
                 )
             except Problem as caught:
                 problem = caught
-        if problem is None or problem.reason not in OUTAGES:
-            older = await self._fetch_older(key, source, body, memory)
-            problem = problem or older
-        return problem, interval, suspended
+        outage = problem if problem is not None and problem.reason in OUTAGES else None
+        older = await self._find_older(key, source, body, memory, outage)
+        return problem or older, interval, suspended
 
-    async def _fetch_older(
-        self, key: SyncKey, source: Source, body: Body, memory: SourceMemory
+    async def _find_older(
+        self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, outage: Problem | None
     ) -> Problem | None:
-        """Fetch commits that are applied somewhere and gone from the cache, first that of the Source itself.
+        """Find commits that are applied somewhere, first that of the Source itself: in the cache, else at the remote.
 
         A server need not give a commit that no ref points to: then what was applied cannot be enforced, and
-        that commit is not asked for again. Gives the problem that another attempt may solve.
+        that commit is not asked for again. `outage` says why the remote need not be asked. Gives the problem that
+        another attempt may solve.
         """
         stored = str((body.get("status") or {}).get("revision") or "")
-        wanted = {sha: sha for sha in memory.older}
-        if self.current(key) is None and stored:
-            wanted = {stored.rpartition("sha1:")[2]: stored, **wanted}
+        missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(key) else {}
+        wanted = missing | {sha: sha for sha in memory.older if sha not in missing}
         for sha, revision in wanted.items():
-            if sha in memory.refused:
-                continue
-            try:
-                found = await self._older(key, source, memory, sha, revision)
-            except Problem as problem:
-                if problem.transient:
-                    return problem
-                log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
-                memory.refused.add(sha)
-                continue
-            if revision == stored:
-                memory.current = found
+            if sha not in memory.refused:
+                try:
+                    found = await self._older(key, source, memory, sha, revision, outage)
+                except Problem as problem:
+                    if problem.transient or outage is not None:
+                        return problem
+                    log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
+                    memory.refused.add(sha)
+                else:
+                    memory.current = found if revision == stored else memory.current
+            memory.settled |= memory.older.pop(sha, set())
         return None
 
     async def _older(
-        self, key: SyncKey, source: Source, memory: SourceMemory, sha: str, revision: str
+        self,
+        key: SyncKey,
+        source: Source,
+        memory: SourceMemory,
+        sha: str,
+        revision: str,
+        outage: Problem | None,
     ) -> Current:
         remote = parse_url(source.spec.url, allow_file=self._allow_file)
         credentials = memory.credentials or await self._credentials(key, source, remote)
         repository, submodules = Repository(remote, credentials), source.spec.submodules
         if not self._git.has(repository, sha, submodules=submodules):
+            if outage is not None:
+                raise outage
             ref, limit = RefSpec(commit=sha), seconds(source.spec.timeout)
             selected = await self._git.resolve(repository, ref, limit)
             await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
@@ -256,13 +292,20 @@ class Sources:
                 raise Problem(Reason.RefNotFound, f"the cache does not keep commit {sha[:12]}")
         return Current(repository, sha, revision, submodules)
 
-    def want(self, key: SyncKey, sync: SyncKey, sha: str) -> None:
-        """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then."""
+    def want(self, key: SyncKey, sync: SyncKey, sha: str) -> bool:
+        """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then, as by `lost`.
+
+        False if the server does not give it.
+        """
         memory = self._memory.setdefault(key, SourceMemory())
-        if sha not in memory.refused and sha not in memory.older:
-            memory.older[sha] = sync
+        if sha in memory.refused:
+            return False
+        waiting = memory.older.setdefault(sha, set())
+        if sync not in waiting:
+            waiting.add(sync)
             memory.due = 0.0
             self._wake_source(key)
+        return True
 
     def wait_for_check(self, key: SyncKey, sync: SyncKey, requested: str) -> None:
         """Have the remote asked now; `was_checked` tells when that is done, and `sync` is woken then."""

@@ -38,7 +38,10 @@ SPEC_PARTS = {
 
 
 class NotYet(Exception):
-    """The Source has nothing in this process yet: what is applied stays as it is, and nothing is said."""
+    """The commit is not in the cache, and is being fetched: what is applied stays as it is, and nothing is said.
+
+    The Sync is woken when it is there.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,7 @@ class Targets:
 
     def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Current]:
         """Give the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
-        ref = sync.spec.source
-        where = SyncKey(ref.namespace or key.namespace, ref.name)
+        where = _where(sync, key)
         body = self._store.sources.get(where)
         if body is None:
             raise Problem(Reason.SourceNotFound, f"Source {where} does not exist")
@@ -72,7 +74,7 @@ class Targets:
             raise Problem(Reason.SourceNotAllowed, text)
         current = self._sources.current(where)
         if current is None:
-            self._sources.lost(where)
+            self._sources.lost(where, key)
             if (body.get("status") or {}).get("revision"):
                 raise NotYet
             raise Problem(
@@ -94,13 +96,17 @@ class Targets:
         Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
         that does not touch the inputs.
         """
-        tree = self._sources.tree(current, sha)
+        tree, old = self._sources.tree(current, sha), memory.target
+        spec = sync.spec.model_dump(mode="json", include=SPEC_PARTS)
         if tree is None:
+            if sha == current.sha:
+                self._sources.lost(_where(sync, stamp.key), stamp.key)
+            if old is not None and old.sha == sha and old.digest == digest([old.inputs.digest, spec]):
+                # The cache was lost: what must be held is known, only its manifests are gone.
+                return old, None
             raise NotYet
         inputs = await asyncio.to_thread(inputs_of.gather, tree, sync.spec)
-        spec = sync.spec.model_dump(mode="json", include=SPEC_PARTS)
         state = digest([inputs.digest, spec])
-        old = memory.target
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha, inputs=inputs), None
         known = next(
@@ -110,9 +116,17 @@ class Targets:
         return await self._load(sync, inputs, state, tree, sha, revision, stamp)
 
     async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
-        """Give the manifests of a target that is known: from the renderer's cache, else rendered again."""
+        """Give the manifests of a target that is known: from the renderer's cache, else rendered again.
+
+        NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken.
+        """
         tree = self._sources.tree(current, target.sha)
-        if tree is None:
+        if tree is None and not self._renderer.knows(target.inputs):
+            where = _where(sync, stamp.key)
+            if target.sha == current.sha:
+                self._sources.lost(where, stamp.key)
+            else:
+                self._sources.want(where, stamp.key, target.sha)
             raise NotYet
         _, loaded = await self._load(
             sync, target.inputs, target.digest, tree, target.sha, target.revision, stamp
@@ -168,6 +182,11 @@ class Targets:
             raise Problem(
                 Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
             ) from error
+
+
+def _where(sync: Sync, key: SyncKey) -> SyncKey:
+    ref = sync.spec.source
+    return SyncKey(ref.namespace or key.namespace, ref.name)
 
 
 def _why(source: Mapping[str, Any]) -> str:

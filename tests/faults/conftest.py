@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cluster.local import LocalCluster
@@ -13,6 +14,7 @@ from tests.e2e.conftest import SYSTEM, World, api, git, installed, proxy
 from tests.faults.operators import Operator
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.githttp import GitHttp
+from tests.servers.tcpproxy import TcpProxy
 
 __all__ = ["api", "git", "installed", "proxy"]
 
@@ -32,18 +34,27 @@ def variables() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def login(installed: LocalCluster, proxy: ApiProxy) -> Path:
+    """How the operator of a module is let in: by a kubeconfig with a token of the chart's ServiceAccount."""
+    return proxy.kubeconfig(installed.service_account_token(SYSTEM, "setpoint"))
+
+
+@pytest.fixture(scope="module")
 def operator(
-    installed: LocalCluster,
-    proxy: ApiProxy,
-    variables: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
+    login: Path, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:
     """The operator of a module; it must survive all that is done to it."""
-    token = installed.service_account_token(SYSTEM, "setpoint")
     folder = tmp_path_factory.mktemp("operator")
-    with Operator(proxy.kubeconfig(token), folder, **variables) as started:
+    with Operator(login, folder, **variables) as started:
         yield started
     sys.stderr.write(f"\noperator log: {started.log}\n")
+
+
+@pytest.fixture
+def wire(git: GitHttp) -> Iterator[TcpProxy]:
+    """Between the operator and the Git server."""
+    with TcpProxy(git.port) as between:
+        yield between
 
 
 @pytest.fixture

@@ -34,6 +34,12 @@ class Operator(OperatorProcess):
         if self.process is not None:
             self.stop()
 
+    def vary(self, **variables: str) -> None:
+        """Start it anew with other variables in its environment."""
+        self.stop()
+        self._variables = {**self._variables, **variables}
+        self.start()
+
     @property
     def pid(self) -> int | None:
         """Its process id; None once it has ended."""

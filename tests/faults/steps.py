@@ -5,6 +5,12 @@ from __future__ import annotations
 from tests.e2e.api import Json
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
+from tests.servers.tcpproxy import TcpProxy
+
+
+def url(world: World, wire: TcpProxy) -> str:
+    """Give the URL of a world's repository behind a proxy."""
+    return f"http://127.0.0.1:{wire.port}/{world.namespace}.git"
 
 
 def ready(world: World, **source: object) -> str:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
-from tests.faults.steps import commit, converged, enforced, ready
+from tests.faults.steps import commit, converged, enforced, ready, url
 from tests.servers.githttp import GitHttp
 from tests.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def wire(git: GitHttp) -> Iterator[TcpProxy]:
-    """Between the operator and the Git server."""
-    with TcpProxy(git.port) as between:
-        yield between
-
-
-def url(world: World, wire: TcpProxy) -> str:
-    return f"http://127.0.0.1:{wire.port}/{world.namespace}.git"
 
 
 def stays(world: World, reason: str, word: str = "") -> None:

@@ -257,6 +257,25 @@ async def test_a_volume_that_cannot_be_written(
     assert "read-only" in problem.message
 
 
+async def test_a_volume_that_cannot_be_written_any_more_has_nothing_to_drop(
+    make_world: MakeWorld, volume: Path, git_https: GitHttp, authority: Authority
+) -> None:
+    """Where another mirror would make room, if it could be removed."""
+    world = make_world(cache=volume / "cache")
+    for name in ("other", "app"):
+        git_https.repo(name).commit({"a": "1"})
+        await world.check(trusting(git_https.url(name), authority))
+    git_https.repo("app").commit({"a": "2"})
+    subprocess.run(["mount", "--bind", volume, volume], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", volume], check=True)
+        problem = await world.fails(trusting(git_https.url("app"), authority))
+    finally:
+        subprocess.run(["umount", "--lazy", volume], check=True)
+    assert problem.reason is Reason.CacheFull
+    assert "read-only" in problem.message
+
+
 async def test_a_read_only_volume_is_still_read(
     make_world: MakeWorld, volume: Path, repo: Repo, repository: Repository
 ) -> None:

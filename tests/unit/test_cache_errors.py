@@ -10,7 +10,10 @@ from setpoint.cache_errors import cache_problem
 from setpoint.reasons import Reason
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize(
+    "number",
+    [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST],
+)
 def test_a_volume_that_cannot_be_written(number: int) -> None:
     problem = cache_problem(OSError(number, "No space left on device"), Reason.RenderFailed)
     assert (problem.reason, problem.transient) == (Reason.CacheFull, True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, LABEL, baseline, observed, oid, ownership, ref
 
-from setpoint.choosing import View, choose, drifted, ownership_digest, restored, state_of, unreported
+from setpoint.choosing import View, choose, drifted, ownership_digest, restored, state_of, unlike, unreported
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.plan import Action, Change
@@ -150,3 +150,12 @@ def test_what_was_not_applied_completely_is_no_drift() -> None:
     seen = view(Memory())
     assert drifted(seen, (ref("a"),), (), None, whole=False) == set()
     assert drifted(view(held("a")), (ref("a", "d2"),), (), None, whole=False) == set()
+
+
+def test_what_is_unlike_is_seen_without_manifests() -> None:
+    both = {o.id: o for o in (observed("a"), observed("b"))}
+    stored = ownership_digest(both.values())
+    assert unlike(both, both.get, stored, "team") == ""
+    assert unlike([*both, oid("c")], both.get, stored, "shop") == "ConfigMap/c is missing"
+    touched = {**both, oid("b"): observed("b", ownership=ownership("o2"))}
+    assert unlike(both, touched.get, stored, "team") == "one of 2 objects was changed"

@@ -50,6 +50,13 @@ def test_a_failure_keeps_the_last_revision_and_says_so() -> None:
     assert recovered["lastFetched"] == AT
 
 
+def test_a_commit_that_the_cache_lost_is_not_said_to_be_enforced() -> None:
+    status = build(build({}, GOOD, AT), replace(DOWN, held=False), LATER)
+    lost = "main@1a2b3c4 is not in the cache now: what drifts is put back once it is fetched again"
+    assert ready(status)[2] == f"git.example.org does not answer; {lost}"
+    assert "cache" not in ready(build({}, replace(DOWN, held=False), AT))[2], "there was none yet"
+
+
 @pytest.mark.parametrize(
     ("checked", "stalled"), [(DOWN, False), (WRONG, True), (GOOD, False), (RESTS, False)]
 )
