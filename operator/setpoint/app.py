@@ -214,6 +214,8 @@ class Operator:
                 else None
             )
         except ApiError as error:
+            if error.transient:
+                raise
             log.warning(
                 "the HMAC key cannot be read (%s); values of Secrets are hashed under a new key", error.status
             )
@@ -246,7 +248,9 @@ class Operator:
         """Take in all Sources, or all Syncs; gives their keys."""
         kind = self.cluster.kind(names.API_VERSION, name)
         if kind is None:
-            raise Problem(Reason.KindUnknown, f"the CRD of {name} is not installed; install the chart")
+            # It may be that the server has only just started, or that the chart is being installed.
+            await self.cluster.discover()
+            raise ApiError(503, "NotServed", f"the CRD of {name} is not installed; install the chart")
         keys = set()
         for namespace in self.settings.watch_namespaces or (None,):
             objects, _ = await self.cluster.list(kind, namespace=namespace)

@@ -104,7 +104,7 @@ class Lease:
     async def acquire(self, cluster: Cluster) -> None:
         """Wait until the lease is held; then keep renewing it in the background."""
         free = cluster.fenced(None)
-        while not await self._attempt(free):
+        while not await self._tried(free):
             await self._chance(free)
         log.info(
             "this process leads", extra={"lease": f"{self.namespace}/{self.name}", "holder": self.holder}
@@ -198,6 +198,25 @@ class Lease:
         self.fence.deadline = -math.inf
         self.lost.set()
 
+    async def _tried(self, cluster: Cluster) -> bool:
+        """Try to take it; an attempt without an answer gets another beside it, over a new connection.
+
+        A server that was away answers what comes then, and may never answer what it was asked before.
+        """
+        under_way: set[asyncio.Task[bool]] = set()
+        try:
+            while True:
+                under_way.add(asyncio.create_task(self._attempt(cluster)))
+                done, under_way = await asyncio.wait(
+                    under_way, timeout=self.duration / 2, return_when=asyncio.FIRST_COMPLETED
+                )
+                won = [task.result() for task in done]
+                if won:
+                    return any(won)
+                cluster.reconnect()
+        finally:
+            await _cancel(under_way)
+
     async def _attempt(self, cluster: Cluster) -> bool:
         """Take or renew the lease once; False if another holds it or the API server does not answer."""
         try:
@@ -213,7 +232,10 @@ class Lease:
         known = self._record
         if known is not None and known.holder == self.holder and await self._won(cluster, known):
             return True
+        asked = self._clock()
         found = await self._read(cluster)
+        if self._began > asked:
+            return True  # an attempt beside this one has won meanwhile: what was read may be older
         if found is not None:
             return self._free(found) and await self._won(cluster, found)
         # Somebody deleted it: whoever held it may still write for as long as it would have lasted.

@@ -16,19 +16,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
+FORBIDDEN = 403
 
 
 async def persisted(work: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event) -> T | None:
     """Do it until it succeeds, or until `stop` (then None); ApiError if trying again cannot help.
 
-    Whoever ended instead would be started again with ever longer pauses, and miss the server's return.
+    Whoever ended instead would be started again with ever longer pauses, and miss the server's return. An API server
+    that has just started knows no rights yet, and forbids what it will allow a second later.
     """
     pause = FIRST_PAUSE
     while not stop.is_set():
         try:
             return await work()
         except ApiError as error:
-            if not error.transient:
+            if not error.transient and error.status != FORBIDDEN:
                 raise
             log.warning("%s cannot be had now, trying again", what, extra={"error": str(error)})
         with contextlib.suppress(TimeoutError):

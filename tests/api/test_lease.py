@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from tests.api.objects import Json, gone, kind
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request, cut, delay, reply
+from tests.servers.apirules import Hold, Request, cut, delay, reply
 
 from setpoint.cluster import ApiError, Cluster, Fenced
 from setpoint.lease import SAFE_SHARE, Lease
@@ -173,6 +173,30 @@ async def test_who_cannot_watch_asks_now_and_then(
     async with asyncio.timeout(60):
         await task
     await second.release(api)
+
+
+async def test_an_attempt_without_an_answer_gets_another_beside_it(
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
+) -> None:
+    """A server that was away may answer nothing that it was asked before, and all that it is asked afterwards."""
+    lease, never = Lease(namespace, NAME, "one", 3), Hold()
+    with api_proxy.on(lambda r: "leases" in r.path, never, times=1):
+        async with asyncio.timeout(20):  # the request itself would be waited for longer
+            await lease.acquire(proxied)
+    assert never.arrived.is_set()
+    lease.fence()
+    await lease.release(api)
+
+
+async def test_an_answer_that_is_older_than_our_own_write_is_no_news(api: Cluster, namespace: str) -> None:
+    """Of two attempts at once, one wins; what the other had read before must not end the leadership."""
+    lease = Lease(namespace, NAME, "one", 15)
+    assert await attempt(Lease(namespace, NAME, "", 15), api), "a record that nobody holds"
+    won = await asyncio.gather(*(attempt(lease, api) for _ in range(8)))
+    assert any(won)
+    assert lease._record is not None
+    assert lease._record.holder == "one"
+    assert await attempt(lease, api)
 
 
 async def test_a_record_that_is_deleted_under_who_waits_is_taken_a_lease_later(

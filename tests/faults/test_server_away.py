@@ -9,17 +9,18 @@ from tests.cluster.local import LocalCluster
 from tests.cluster.processes import until
 from tests.e2e.conftest import World
 from tests.faults.operators import Operator
-from tests.faults.steps import commit, converged, drift, enforced, ready
+from tests.faults.steps import commit, converged, enforced, ready
 
 pytestmark = pytest.mark.cluster
 
 PARTS = ["apiserver", "etcd"]
+KINDS = ("ConfigMap", "Sync", "Source", "Event", "Namespace", "ServiceAccount")
 LONG, SHORT = "120s", "6s"
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, str]:
-    return {"SETPOINT_LEASE_DURATION": LONG}
+    return {"SETPOINT_LEASE_DURATION": LONG, "SETPOINT_REQUEST_TIMEOUT": "8s"}
 
 
 @pytest.fixture
@@ -35,13 +36,15 @@ def stop(cluster: LocalCluster, world: World, part: str) -> None:
     until(lambda: not _answers(world), f"an outage of {part}", 30)
 
 
-def start(cluster: LocalCluster, part: str) -> None:
+def start(cluster: LocalCluster, world: World, part: str) -> None:
+    """Start it, and wait until all is answered that a test asks for: for a while each kind by itself is not."""
     getattr(cluster, f"start_{part}")()
+    until(lambda: all(_answers(world, kind) for kind in KINDS), "answers about all kinds", 60)
 
 
-def _answers(world: World) -> bool:
+def _answers(world: World, kind: str = "ConfigMap") -> bool:
     try:
-        with world.api.request("GET", world.api.path("Namespace", None, world.target), timeout=2):
+        with world.api.request("GET", world.api.path(kind), timeout=2):
             return True
     except OSError:  # refused, an error of the server, or no answer in time
         return False
@@ -55,7 +58,7 @@ def test_away_for_a_moment(world: World, cluster: LocalCluster, operator: Operat
     stop(cluster, world, part)
     sha = commit(world, "2")
     operator.says("cannot be told now", said)
-    start(cluster, part)
+    start(cluster, world, part)
     converged(world, sha, "2")
     enforced(world, "2")
     assert operator.pid == pid
@@ -79,8 +82,7 @@ def test_away_for_longer_than_the_lease(
         assert not operator.ready()
         pid = operator.pid
     finally:
-        start(cluster, part)
-    drift(world)
+        start(cluster, world, part)
     converged(world, sha, "2")
     enforced(world, "2")
     assert operator.pid == pid

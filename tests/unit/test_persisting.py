@@ -35,10 +35,15 @@ async def test_it_is_asked_for_until_it_comes() -> None:
     assert await persisted(Server(AWAY, unwell, AWAY), "something", asyncio.Event()) == "answer"
 
 
+async def test_a_server_that_has_just_started_knows_no_rights_yet() -> None:
+    forbidden = ApiError(403, "Forbidden", "User cannot get path /api")
+    assert await persisted(Server(AWAY, forbidden), "something", asyncio.Event()) == "answer"
+
+
 async def test_what_cannot_help_is_not_tried_again() -> None:
     with pytest.raises(ApiError) as caught:
-        await persisted(Server(ApiError(403, "Forbidden", "no")), "something", asyncio.Event())
-    assert caught.value.status == 403
+        await persisted(Server(ApiError(400, "BadRequest", "no")), "something", asyncio.Event())
+    assert caught.value.status == 400
 
 
 async def test_who_is_to_stop_does_not_wait() -> None:
