@@ -80,9 +80,10 @@ class Observations:
         `seen_to` is the version up to which the watch has told everything (None: the kind is not watched): an
         object that is not newer and yet unknown was deleted meanwhile. Only who loses or gains the object is told.
         """
-        before, after = self.get(oid), self.reduced(oid, obj)
-        if before is not None and before.resource_version >= after.resource_version:
-            return before
+        before = self.get(oid)
+        if before is not None and before.resource_version >= int(obj["metadata"]["resourceVersion"]):
+            return before  # the watch was faster
+        after = self.reduced(oid, obj)
         if before is None and (seen_to is None or after.resource_version <= seen_to):
             return after
         moved = before is not None and before.sync_label != after.sync_label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ SCENARIOS = {
         lambda o: growth.run(o.n, idle_seconds=o.idle, say=o.say),
     ),
     "size": Scenario(
-        "one Sync of N ConfigMaps, and one of 3N/10 Deployments",
+        "one Sync of N ConfigMaps",
         10_000,
-        size.figures,
-        lambda o: size.run(o.n, say=o.say),
+        partial(size.figures, "ConfigMap"),
+        lambda o: size.run("ConfigMap", o.n, say=o.say),
+    ),
+    "deployments": Scenario(
+        "one Sync of N Deployments without replicas",
+        3_000,
+        partial(size.figures, "Deployment"),
+        lambda o: size.run("Deployment", o.n, say=o.say),
     ),
     "history": Scenario(
         "a repository of N files and N/5 commits",

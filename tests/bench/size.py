@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from tests.bench import workload
 from tests.bench.actions import Actions, applied, is_ready, wait
 from tests.bench.client import Json
+from tests.bench.fleet import image, image_is_back
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import repository, staged
 from tests.bench.tree import Sampler
@@ -21,37 +22,23 @@ THEIRS = {"ConfigMap": 120.0, "Deployment": 50.0}
 COUNTS = {"ConfigMap": 10_000, "Deployment": 3_000}
 
 
-def figures(count: int) -> Sequence[Figure]:
-    """What is measured, for each kind. `count` is of ConfigMaps; Deployments are three tenths of that."""
-    return tuple(row for kind in THEIRS for row in _figures(kind, number_of(kind, count)))
-
-
-def number_of(kind: str, count: int) -> int:
-    """How many objects of a kind."""
-    return max(PER_FILE, count * COUNTS[kind] // COUNTS["ConfigMap"])
-
-
-def _figures(kind: str, number: int) -> Sequence[Figure]:
+def figures(kind: str, number: int) -> Sequence[Figure]:
+    """What is measured for so many of a kind."""
     whole = number == COUNTS[kind]
     return (
-        Figure(
-            f"{kind}_install_s",
-            f"{number} {kind}s in one Sync: install",
-            "s",
-            THEIRS[kind] if whole else None,
-        ),
-        Figure(f"{kind}_install_requests", "  requests for each object"),
-        Figure(f"{kind}_install_cpu_ms", "  CPU for each object", "ms"),
-        Figure(f"{kind}_change_s", "  a commit that changes one object, until applied", "s"),
-        Figure(f"{kind}_change_requests", "    requests", "", 25),
-        Figure(f"{kind}_change_cpu_ms", "    CPU", "ms"),
-        Figure(f"{kind}_drift_ms", "  an edit by hand until corrected", "ms", 500),
-        Figure(f"{kind}_drift_requests", "    requests"),
-        Figure(f"{kind}_prune_s", f"  a commit that removes {number // 2}", "s"),
-        Figure(f"{kind}_prune_requests", "    requests for each of them"),
-        Figure(f"{kind}_idle_requests", "  idle: requests a minute", "", 0),
-        Figure(f"{kind}_status_kb", "  status of the Sync, largest", "kB", 500),
-        Figure(f"{kind}_peak_mib", "  memory of the process tree (PSS), peak", "MiB"),
+        Figure("install_s", f"{number} {kind}s in one Sync: install", "s", THEIRS[kind] if whole else None),
+        Figure("install_requests", "  requests for each object"),
+        Figure("install_cpu_ms", "  CPU for each object", "ms"),
+        Figure("change_s", "a commit that changes one object, until applied", "s"),
+        Figure("change_requests", "  requests", "", 25),
+        Figure("change_cpu_ms", "  CPU", "ms"),
+        Figure("drift_ms", "an edit by hand until corrected", "ms", 500),
+        Figure("drift_requests", "  requests"),
+        Figure("prune_s", f"a commit that removes {number // 2 // PER_FILE * PER_FILE}", "s"),
+        Figure("prune_requests", "  requests for each of them"),
+        Figure("idle_requests", "idle: requests a minute", "", 0),
+        Figure("status_kb", "status of the Sync, largest", "kB", 500),
+        Figure("peak_mib", "memory of the process tree (PSS), peak", "MiB"),
     )
 
 
@@ -77,15 +64,13 @@ def shelf(kind: str, number: int, value: str, special: str = "") -> dict[str, st
     return {f"many/{number:04}.yaml": "\n---\n".join(json.dumps(each) for each in made)}
 
 
-async def run(count: int, *, say: Callable[[str], None]) -> Figures:
-    """Measure both kinds, each on a cluster of its own."""
+async def run(kind: str, number: int, *, say: Callable[[str], None]) -> Figures:
+    """Measure one kind; `say` hears how far it is."""
     found = Figures()
-    for kind in THEIRS:
-        number = number_of(kind, count)
-        files = {p: t for n in range(number // PER_FILE) for p, t in shelf(kind, n, "1").items()}
-        async with staged() as stage:
-            with repository(files) as (repo, url), stage.operator() as operator:
-                await Size(Actions(stage, operator, repo), kind, number, found, say).measure(url)
+    files = {p: t for n in range(number // PER_FILE) for p, t in shelf(kind, n, "1").items()}
+    async with staged() as stage:
+        with repository(files) as (repo, url), stage.operator() as operator:
+            await Size(Actions(stage, operator, repo), kind, number, found, say).measure(url)
     return found
 
 
@@ -109,7 +94,7 @@ class Size:
         self._put("status_kb", self._largest / 1000)
 
     def _put(self, key: str, value: float) -> None:
-        self._found.put(f"{self._kind}_{key}", value)
+        self._found.put(key, value)
 
     async def _look(self) -> None:
         sync = await self._do.client.get(self._do.client.path("Sync", workload.HOME, "many"))
@@ -134,19 +119,14 @@ class Size:
 
     async def _drift(self) -> None:
         self._say("an edit by hand")
-        client, name = self._do.client, name_of(1)
-        path = client.path(self._kind, workload.TARGET, name)
-        field = "data" if self._kind == "ConfigMap" else "spec"
-        change: Json = {"value": "edited"}
-        if self._kind == "Deployment":
-            change = {"template": {"metadata": {"labels": {workload.LABEL: "edited"}}}}
-
-        def back(kind: str, obj: Json, before: Json) -> bool:
-            versions = obj["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]
-            return kind == "MODIFIED" and versions[0] != versions[1] and _content(obj) == _content(before)
-
+        client = self._do.client
+        path = client.path(self._kind, workload.TARGET, name_of(1))
         async with self._do.stage.cost(self._do.operator) as costs:
-            took = await self._do.reverted(path, client.merge(path, {field: change}), back)
+            if self._kind == "ConfigMap":
+                edit = client.merge(path, {"data": {"value": "edited"}})
+                took = await self._do.reverted(path, edit, _data_is_back)
+            else:
+                took = await self._do.reverted(path, client.edit(path, image("edited")), image_is_back)
         self._put("drift_ms", took * 1000)
         self._put("drift_requests", costs[0].total)
         await self._look()
@@ -174,6 +154,6 @@ class Size:
         self._put("idle_requests", requests)
 
 
-def _content(obj: Json) -> Json:
-    labels = ((obj.get("spec") or {}).get("template") or {}).get("metadata")
-    return {"data": obj.get("data"), "labels": labels}
+def _data_is_back(kind: str, obj: Json, before: Json) -> bool:
+    newer = obj["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    return kind == "MODIFIED" and newer and bool(obj["data"] == before["data"])
