@@ -1,0 +1,121 @@
+"""Kinds that go and come back, and an API group whose server is away: who needs them says so, all else goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.cluster.base import KubectlError
+from tests.cluster.processes import until
+from tests.e2e.api import condition, says
+from tests.e2e.conftest import World, config
+from tests.e2e.test_sync import ready_at
+from tests.faults.operators import Operator
+from tests.faults.steps import enforced, ready
+
+pytestmark = pytest.mark.cluster
+
+GROUP, AWAY = "test.setpoint.dev", "away.setpoint.dev"
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"widgets.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "Widget", "plural": "widgets", "singular": "widget", "listKind": "WidgetList"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+                },
+            }
+        ],
+    },
+}
+WIDGET = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"k": "1"}}
+SERVICE = {
+    "apiVersion": "apiregistration.k8s.io/v1",
+    "kind": "APIService",
+    "metadata": {"name": f"v1.{AWAY}"},
+    "spec": {
+        "group": AWAY,
+        "version": "v1",
+        "service": {"namespace": "default", "name": "nobody"},
+        "insecureSkipTLSVerify": True,
+        "groupPriorityMinimum": 100,
+        "versionPriority": 10,
+    },
+}
+THING = {"apiVersion": f"{AWAY}/v1", "kind": "Thing", "metadata": {"name": "t"}}
+
+
+def install_crd(world: World) -> None:
+    world.cluster.kubectl("apply", "--filename=-", input=json.dumps(CRD))
+    # It is established before its objects are served.
+    raw = f"/apis/{GROUP}/v1/widgets"
+    until(lambda: '"WidgetList"' in _said(world, "get", "--raw", raw), "Widgets that are served", 60)
+
+
+def remove_crd(world: World) -> None:
+    world.cluster.kubectl("delete", "crd", f"widgets.{GROUP}", "--ignore-not-found", "--timeout=60s")
+
+
+def test_a_crd_that_goes_and_comes_back(world: World, operator: Operator) -> None:
+    install_crd(world)
+    try:
+        sha = world.repo.commit({"w.yaml": json.dumps(WIDGET), "a.yaml": config("a", k="1")}, "First")
+        world.source()
+        world.sync()
+        world.until("Sync", "app", ready_at(sha))
+        remove_crd(world)
+        sync = world.until("Sync", "app", says("KindUnknown", "Widget"))
+        world.announced("KindUnknown")
+        assert sync["status"]["applied"]["revision"].endswith(sha)
+        enforced(world)
+        install_crd(world)
+        found = world.until("Widget", "w", lambda o: o is not None)
+        assert found["spec"] == {"k": "1"}
+        world.until("Sync", "app", ready_at(sha))
+        world.api.delete("Widget", world.target, "w")
+        world.until("Widget", "w", lambda o: o and o["metadata"]["uid"] != found["metadata"]["uid"])
+    finally:
+        remove_crd(world)
+
+
+def test_an_api_group_without_a_server(world: World, operator: Operator) -> None:
+    """Discovery is half: other kinds, also new ones, go on; who needs the group is told what is broken."""
+    kubectl = world.cluster.kubectl
+    sha = ready(world)
+    kubectl("apply", "--filename=-", input=json.dumps(SERVICE))
+    try:
+        raw = f"/apis/{AWAY}/v1"
+        until(
+            lambda: "ServiceUnavailable" in _said(world, "get", "--raw", raw), "a group without a server", 60
+        )
+        world.repo.commit({"other/t.yaml": json.dumps(THING), "other/o.yaml": config("o", k="1")}, "Needs it")
+        world.sync("needs", path="other")
+        sync = world.until("Sync", "needs", says("KindUnknown", AWAY))
+        assert "does not answer" in condition(sync)["message"]
+        world.announced("KindUnknown", "needs")
+        install_crd(world)
+        sha = world.repo.commit({"w.yaml": json.dumps(WIDGET)}, "A new kind")
+        world.sync(exclude=["other/**"])
+        world.until("Sync", "app", ready_at(sha))
+        assert world.get("Widget", "w")
+        enforced(world)
+        sha = world.repo.commit({"other/t.yaml": None}, "Not needed any more")
+        world.until("Sync", "needs", ready_at(sha))
+    finally:
+        kubectl("delete", "apiservice", f"v1.{AWAY}")
+        remove_crd(world)
+
+
+def _said(world: World, *command: str) -> str:
+    try:
+        return world.cluster.kubectl(*command)
+    except KubectlError as error:
+        return str(error)
