@@ -55,7 +55,9 @@ THING = {"apiVersion": f"{AWAY}/v1", "kind": "Thing", "metadata": {"name": "t"}}
 
 def install_crd(world: World) -> None:
     world.cluster.kubectl("apply", "--filename=-", input=json.dumps(CRD))
-    world.cluster.kubectl("wait", "--for=condition=Established", f"crd/widgets.{GROUP}", "--timeout=60s")
+    # It is established before its objects are served.
+    raw = f"/apis/{GROUP}/v1/widgets"
+    until(lambda: '"WidgetList"' in _said(world, "get", "--raw", raw), "Widgets that are served", 60)
 
 
 def remove_crd(world: World) -> None:
@@ -90,8 +92,10 @@ def test_an_api_group_without_a_server(world: World, operator: Operator) -> None
     sha = ready(world)
     kubectl("apply", "--filename=-", input=json.dumps(SERVICE))
     try:
-        stale = ("get", "--raw", f"/apis/{AWAY}/v1")
-        until(lambda: "nobody" in _error(world, *stale) or "unavailable" in _error(world, *stale), "503", 60)
+        raw = f"/apis/{AWAY}/v1"
+        until(
+            lambda: "ServiceUnavailable" in _said(world, "get", "--raw", raw), "a group without a server", 60
+        )
         world.repo.commit({"other/t.yaml": json.dumps(THING), "other/o.yaml": config("o", k="1")}, "Needs it")
         world.sync("needs", path="other")
         sync = world.until("Sync", "needs", says("KindUnknown", AWAY))
@@ -110,7 +114,7 @@ def test_an_api_group_without_a_server(world: World, operator: Operator) -> None
         remove_crd(world)
 
 
-def _error(world: World, *command: str) -> str:
+def _said(world: World, *command: str) -> str:
     try:
         return world.cluster.kubectl(*command)
     except KubectlError as error:

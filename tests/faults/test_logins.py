@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import urllib.error
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 
 import pytest
 from tests.cluster.local import LocalCluster
 from tests.cluster.pki import Authority
 from tests.cluster.processes import until
-from tests.e2e.api import condition, is_ready, says
+from tests.e2e.api import Api, condition, is_ready, says
 from tests.e2e.conftest import SYSTEM, World
 from tests.e2e.test_sources import PASSWORD, USER, authority, https, secret
 from tests.e2e.test_sync import ready_at
@@ -24,34 +26,54 @@ pytestmark = pytest.mark.cluster
 
 
 class Tokens:
-    """The token of the operator in a file, which is replaced as the kubelet does; the server takes it until `revoke`."""
+    """The token of the operator in a file, which is replaced as the kubelet does; each is taken until it is revoked."""
 
-    def __init__(self, cluster: LocalCluster, file: Path) -> None:
-        self._cluster, self.file = cluster, file
-        self._bound = ""
+    def __init__(self, cluster: LocalCluster, api: Api, file: Path) -> None:
+        self._cluster, self._api, self.file = cluster, copy(api), file
+        self._taken: dict[str, str] = {}
+        self.issue()
 
-    def issue(self) -> str:
-        """Write a new token; gives what the one before was bound to."""
-        before, self._bound = self._bound, f"token-{secrets.token_hex(3)}"
-        system = ("--namespace", SYSTEM)
-        self._cluster.kubectl("create", "secret", "generic", self._bound, *system)
-        bound = ("--bound-object-kind=Secret", f"--bound-object-name={self._bound}")
-        token = self._cluster.kubectl("create", "token", "setpoint", *bound, *system)
+    def issue(self) -> None:
+        """Write a new token."""
+        bound, system = f"token-{secrets.token_hex(3)}", ("--namespace", SYSTEM)
+        self._cluster.kubectl("create", "secret", "generic", bound, *system)
+        options = ("--bound-object-kind=Secret", f"--bound-object-name={bound}")
+        token = self._cluster.kubectl("create", "token", "setpoint", *options, *system)
+        self._taken[bound] = token
         made = self.file.with_suffix(".new")
         made.write_text(token)
         made.replace(self.file)
-        return before
 
-    def revoke(self, bound: str = "") -> None:
-        """Have the server refuse a token: what it was bound to is gone."""
-        self._cluster.kubectl("delete", "secret", bound or self._bound, "--namespace", SYSTEM)
+    def rotate(self) -> None:
+        """Write a new token, and let the server refuse those before."""
+        old = dict(self._taken)
+        self.issue()
+        self._revoke(old)
+
+    def revoke(self) -> None:
+        """Let the server refuse all tokens, as if they had expired."""
+        self._revoke(dict(self._taken))
+
+    def _revoke(self, old: dict[str, str]) -> None:
+        """Take away what tokens are bound to; the server remembers for some seconds whom it let in."""
+        self._cluster.kubectl("delete", "secret", *old, "--namespace", SYSTEM)
+        for bound, token in old.items():
+            self._api._token = token
+            until(self._refused, "a token that is refused", 60)
+            del self._taken[bound]
+
+    def _refused(self) -> bool:
+        try:
+            self._api.request("GET", "/api").close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code == 401
+        return False
 
 
 @pytest.fixture(scope="module")
-def tokens(installed: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    made = Tokens(installed, tmp_path_factory.mktemp("token") / "token")
-    made.issue()
-    return made
+def tokens(installed: LocalCluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    return Tokens(installed, api, tmp_path_factory.mktemp("token") / "token")
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +94,14 @@ def valid(tokens: Tokens) -> Iterator[None]:
     tokens.issue()
 
 
-def refused(operator: Operator, before: float, proxy: ApiProxy) -> None:
-    """Wait until the server refuses what is asked; it remembers for some seconds whom it let in."""
-
-    def asked() -> bool:
-        proxy.cut_open()
-        return operator.refused(401) > before
-
-    until(asked, "a refused request", 60)
-
-
 def test_a_token_that_is_rotated_in_time(
     world: World, operator: Operator, proxy: ApiProxy, tokens: Tokens
 ) -> None:
     """The old one is refused some time after the file has the new one: nobody notices."""
     ready(world)
-    before, pid = operator.refused(401), operator.pid
-    old = tokens.issue()
-    tokens.revoke(old)
-    refused(operator, before, proxy)
+    pid = operator.pid
+    tokens.rotate()
+    proxy.cut_open()
     converged(world, commit(world, "2"), "2")
     enforced(world, "2")
     assert (operator.pid, operator.metric("setpoint_leader")) == (pid, 1)
@@ -102,7 +113,8 @@ def test_a_token_that_expired_and_comes_late(
     ready(world)
     before, said, pid = operator.refused(401), operator.logged(), operator.pid
     tokens.revoke()
-    refused(operator, before, proxy)
+    proxy.cut_open()
+    until(lambda: operator.refused(401) > before, "a refused request", 60)
     assert "401" in operator.says("the lease cannot be had now", said)
     drift(world)
     sha = commit(world, "2")
