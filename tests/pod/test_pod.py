@@ -103,6 +103,7 @@ def test_a_folder_of_git_converges(world: World) -> None:
     world.until("ConfigMap", "x-a", lambda o: o is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_a_workload_starts_fails_with_the_words_of_the_kubelet_and_recovers(world: World) -> None:
     sha = world.repo.commit({"web.yaml": web("1", replicas=2)}, "First")

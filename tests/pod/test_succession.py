@@ -86,6 +86,13 @@ def leads(pod: Json, site: Site) -> bool:
     return str(lease(site)["holderIdentity"]).startswith(f"{pod['metadata']['name']}-")
 
 
+def waits(pod: Json | None) -> str:
+    """Give why the container of a pod waits."""
+    (status,) = ((pod or {}).get("status") or {}).get("containerStatuses") or [{"state": {}}]
+    reason: str = status["state"].get("waiting", {}).get("reason", "")
+    return reason
+
+
 @pytest.fixture(scope="module", autouse=True)
 def two(site: Site) -> None:
     """Two operators: one works, one waits."""
@@ -115,6 +122,7 @@ def test_a_standby_takes_over_from_a_leader_that_was_killed(site: Site, busy: Wo
     assert leads(standby, site)
 
 
+@pytest.mark.slow
 def test_an_upgrade_while_commits_arrive_loses_nothing(site: Site, busy: World) -> None:
     first, old = uids(busy), {p["metadata"]["name"] for p in pods.operators(site.api)}
     site.cluster.node.ctr(
@@ -133,6 +141,23 @@ def test_an_upgrade_while_commits_arrive_loses_nothing(site: Site, busy: World) 
     assert {p["spec"]["containers"][0]["image"] for p in now} == {"setpoint:next"}
     assert old.isdisjoint(p["metadata"]["name"] for p in now)
     assert [p["status"]["containerStatuses"][0]["restartCount"] for p in now] == [0, 0]
+
+
+def test_an_upgrade_to_an_image_that_nobody_has_ends_nothing(site: Site, busy: World) -> None:
+    old = {p["metadata"]["name"] for p in pods.operators(site.api)}
+    leader = lease(site)["holderIdentity"]
+    site.helm.install("--set=replicaCount=2,image.repository=registry.invalid/setpoint")
+    one = "--for=jsonpath={.status.unavailableReplicas}=1"
+    site.cluster.kubectl("wait", one, "--timeout=60s", pods.DEPLOYMENT, "--namespace", SYSTEM)
+    (new,) = {p["metadata"]["name"] for p in pods.operators(site.api)} - old
+    site.api.until("Pod", SYSTEM, new, lambda o: "Image" in waits(o))
+    sha = busy.repo.commit({"c0.yaml": config("c0", k="1")}, "Meanwhile")
+    busy.until("Sync", "app", ready_at(sha))
+    assert lease(site)["holderIdentity"] == leader
+    site.helm.ok("rollback", "setpoint", "--namespace", SYSTEM, "--wait", "--timeout=120s")
+    site.api.until("Pod", SYSTEM, new, lambda o: o is None)
+    assert {p["metadata"]["name"] for p in pods.operators(site.api)} == old
+    assert lease(site)["holderIdentity"] == leader
 
 
 def test_an_uninstall_leaves_every_object_and_a_new_install_takes_over(site: Site, world: World) -> None:
