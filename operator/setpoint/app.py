@@ -177,6 +177,7 @@ class Operator:
                 secret_key,
                 self._wake_sync,
                 self.sync_queue.busy,
+                self.sync_queue.add_after,
                 self._wake_source,
             )
         )

@@ -11,8 +11,14 @@ from setpoint.claims import Claims
 from setpoint.footprint import Changes
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
+from setpoint.observations import passing
 from setpoint.run import precise
 from setpoint.store import Body, Store, key_of, source_key
+
+SMALL = 200
+PACE = 0.0002
+LONGEST_PACE = 1.0
+"""News of health wait so many seconds for each object of a Sync, if it has more than a few."""
 
 
 class Fleet:
@@ -25,10 +31,14 @@ class Fleet:
         cluster_id: str,
         wake: Callable[[SyncKey], None],
         busy: Callable[[SyncKey], bool],
+        wake_after: Callable[[SyncKey, float], None],
     ) -> None:
-        """`wake` puts a Sync into the queue; `busy` tells whether one waits there or is being worked on."""
+        """`wake` puts a Sync into the queue, `wake_after` does so after so many seconds.
+
+        `busy` tells whether one waits there or is being worked on.
+        """
         self._store, self._claims, self._cluster_id = store, claims, cluster_id
-        self._wake, self._busy = wake, busy
+        self._wake, self._busy, self._wake_after = wake, busy, wake_after
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
@@ -86,7 +96,13 @@ class Fleet:
             if key is not None:
                 self._note_retry(key, oid, before, after)
                 self._note_drift(key, oid, after)
-                self._wake(key)
+                self._wake_after(key, self._pace(key) if passing(before, after) else 0.0)
+
+    def _pace(self, key: SyncKey) -> float:
+        """Give for how long news of health gather: a Sync of thousands of objects would run for each of them."""
+        memory = self._memory.get(key)
+        count = len(memory.target.refs) if memory and memory.target else 0
+        return min(LONGEST_PACE, PACE * count) if count > SMALL else 0.0
 
     def _note_retry(
         self, key: SyncKey, oid: ObjectId, before: Observed | None, after: Observed | None

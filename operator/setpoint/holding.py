@@ -106,8 +106,8 @@ class Holder:
     async def _watch(self, run: Run, target: Target) -> None:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""
         cluster, memory = self._p.cluster, run.memory
-        kinds = [cluster.kind(r.api_version, r.id.kind) for r in target.refs]
-        kinds += [cluster.kind_of_group(o.group, o.kind) for o in run.inventory]
+        kinds = [cluster.kind(*each) for each in sorted(target.kinds)]
+        kinds += [cluster.kind_of_group(*each) for each in sorted({(o.group, o.kind) for o in run.inventory})]
         await self._p.live.require(dict.fromkeys(k for k in kinds if k is not None))
         await self._read_unwatched(run, target)
         applied = run.previous.get("applied") or {}
@@ -117,9 +117,11 @@ class Holder:
     async def _read_unwatched(self, run: Run, target: Target) -> None:
         """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
         for ref in target.refs:
+            if not self._p.live.unwatched(ref.id):
+                continue
             seen = self._p.live.get(ref.id)
             kind = self._p.cluster.kind(ref.api_version, ref.id.kind)
-            if seen is None or kind is None or not self._p.live.unwatched(ref.id):
+            if seen is None or kind is None:
                 continue
             if seen.verdict.health is Health.Progressing:
                 run.sooner(UNWATCHED_SECONDS)

@@ -53,6 +53,11 @@ class Target:
     skipped: int = 0
     unplaced: tuple[tuple[ObjectId, Problem], ...] = ()
 
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """The kinds of all objects, as (apiVersion, kind)."""
+        return {(ref.api_version, ref.id.kind) for ref in self.refs}
+
 
 @dataclass(slots=True)
 class Applied:

@@ -38,6 +38,13 @@ def matters(before: Observed | None, after: Observed | None) -> bool:
     )
 
 
+def passing(before: Observed | None, after: Observed | None) -> bool:
+    """Tell whether a change is one of health alone: who owns what, and what it says of itself, is as before."""
+    if before is None or after is None or before.annotations != after.annotations:
+        return False
+    return replace(before, resource_version=after.resource_version) == after
+
+
 class Observations:
     """All that is known of the live objects with our label."""
 

@@ -38,4 +38,5 @@ class Parts:
     secret_key: bytes
     wake: Callable[[SyncKey], None]
     busy: Callable[[SyncKey], bool]
+    wake_after: Callable[[SyncKey, float], None]
     wake_source: Callable[[SyncKey], None]

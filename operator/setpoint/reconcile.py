@@ -42,7 +42,9 @@ class Syncs:
     def __init__(self, parts: Parts) -> None:
         """All parts are shared; memory is per Sync."""
         self._p = parts
-        self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy)
+        self._fleet = Fleet(
+            parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy, parts.wake_after
+        )
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
         pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)

@@ -180,7 +180,7 @@ class Targets:
 
     def resolved(self, target: Target) -> bool:
         """Tell whether discovery knows the kinds of all objects."""
-        return not target.unplaced and all(self._cluster.kind(r.api_version, r.id.kind) for r in target.refs)
+        return not target.unplaced and all(self._cluster.kind(*each) for each in target.kinds)
 
     def unresolved(self, target: Target) -> Sequence[ObjectId]:
         """Give the objects whose kinds discovery does not know yet."""

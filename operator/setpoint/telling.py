@@ -98,7 +98,8 @@ class Teller:
         seen = self._p.live.get(oid)
         if seen is None:
             return None
-        return replace(seen, verdict=stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid)))
+        verdict = stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid))
+        return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
     def _answered(self, run: Run, requested: str | None) -> bool:
         return requested is not None and (

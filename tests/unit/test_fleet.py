@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,11 +12,13 @@ from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, target
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
+from setpoint.health import Health, Verdict
 from setpoint.memory import Memory
 from setpoint.objects import Observed, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.store import Store
 
+SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
 STUCK = ("d1", Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP"))
 
 
@@ -32,7 +34,9 @@ STUCK = ("d1", Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP"))
 )
 def test_what_failed_is_tried_again_when_the_object_was_touched(after: Observed | None, again: bool) -> None:
     woken: list[SyncKey] = []
-    fleet = Fleet(Store(), Claims(), "cluster", woken.append, lambda _: False)
+    fleet = Fleet(
+        Store(), Claims(), "cluster", woken.append, lambda _: False, lambda key, _: woken.append(key)
+    )
     before = observed("a", sync_label=fleet.label(KEY))
     body = {"metadata": {"namespace": KEY.namespace, "name": KEY.name}}
     fleet.seen(body)
@@ -58,7 +62,15 @@ class Stand:
     store: Store = field(default_factory=Store)
 
     def __post_init__(self) -> None:
-        self.fleet = Fleet(self.store, Claims(), "cluster", self.woken.append, self.busy.__contains__)
+        self.later: list[tuple[SyncKey, float]] = []
+        self.fleet = Fleet(
+            self.store,
+            Claims(),
+            "cluster",
+            self.woken.append,
+            self.busy.__contains__,
+            lambda key, seconds: self.later.append((key, seconds)),
+        )
 
     def sync(self, name: str, folder: str = "app", **spec: Any) -> SyncKey:
         """A Sync that has nothing left to do at SHA."""
@@ -241,7 +253,7 @@ def test_what_comes_late_of_a_sync_that_is_gone_does_not_touch_the_one_that_was_
     seen = observed("a", sync_label=stand.fleet.label(key))
     stand.woken.clear()
     stand.fleet.changed(oid("a"), None, seen)
-    assert stand.woken == [key]
+    assert stand.later == [(key, 0.0)]
 
 
 def test_a_sync_that_is_gone_is_forgotten() -> None:
@@ -252,3 +264,27 @@ def test_a_sync_that_is_gone_is_forgotten() -> None:
     stand.woken.clear()
     stand.fleet.forget(key)
     assert key not in stand.woken
+
+
+@pytest.mark.parametrize(
+    ("count", "after", "seconds"),
+    [
+        (4, observed("a", verdict=SLOW), 0.0),
+        (3000, observed("a", verdict=SLOW), 0.6),
+        (10_000, observed("a", verdict=SLOW), 1.0),
+        (3000, observed("a", ownership=ownership("o2")), 0.0),
+        (3000, observed("a", annotations={"setpoint.dev/prune": "never"}), 0.0),
+        (3000, None, 0.0),
+    ],
+    ids=["few", "many", "most", "edited", "annotated", "deleted"],
+)
+def test_news_of_health_gather_where_a_run_is_long_and_drift_never_waits(
+    count: int, after: Observed | None, seconds: float
+) -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    label = stand.fleet.label(key)
+    stand.fleet.memory(key).target = target(*(ref(str(number)) for number in range(count)))
+    labelled = replace(after, sync_label=label) if after else None
+    stand.fleet.changed(oid("a"), observed("a", sync_label=label), labelled)
+    assert stand.later == [(key, pytest.approx(seconds))]

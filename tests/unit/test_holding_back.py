@@ -89,7 +89,7 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     for key, spec in ((KEY, {}), (dependent, {"dependsOn": [{"name": KEY.name}]})):
         meta = {"namespace": key.namespace, "name": key.name, "uid": key.name, "resourceVersion": "1"}
         store.put_sync({"metadata": meta, "spec": {"source": {"name": "src"}, **spec}})
-    fleet = Fleet(store, Claims(), "cluster", woken.append, lambda _: False)
+    fleet = Fleet(store, Claims(), "cluster", woken.append, lambda _: False, lambda *_: None)
     fleet.evaluated(KEY, SHA, 1)
     assert not fleet.has_seen(KEY, SHA, 1)
     fleet.memory(KEY).held = SLOW
