@@ -108,7 +108,10 @@ class Holder:
         cluster, memory = self._p.cluster, run.memory
         kinds = [cluster.kind(*each) for each in sorted(target.kinds)]
         kinds += [cluster.kind_of_group(*each) for each in sorted({(o.group, o.kind) for o in run.inventory})]
-        await self._p.live.require(dict.fromkeys(k for k in kinds if k is not None))
+        wanted = dict.fromkeys(k for k in kinds if k is not None)
+        await self._p.live.require(wanted)
+        if (again := self._p.live.again(wanted)) is not None:
+            run.sooner(max(1.0, again))
         await self._read_unwatched(run, target)
         applied = run.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):

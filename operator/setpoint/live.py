@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from setpoint import health, names
@@ -27,13 +28,23 @@ __all__ = ["Live", "LiveChange"]
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 15.0
 # A kind that is gone comes back with its CRD, which whoever needs it tells us by `require`.
 GONE_PAUSE = 300.0
 FAILURES_TO_TELL = 3
 FORBIDDEN = 403
-# Rights change rarely: a kind that may not be watched is asked for again after this many seconds.
+# Rights change rarely, but an API server that has just started knows none yet: a kind that may not be watched is asked
+# for again soon, and then ever later.
+FIRST_FORBIDDEN_PAUSE = 5.0
 FORBIDDEN_PAUSE = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """When a kind was refused, and for how many seconds it is not asked for again."""
+
+    at: float
+    pause: float
 
 
 class Live:
@@ -50,7 +61,7 @@ class Live:
         self._cluster, self._namespaces = cluster, namespaces
         self._observations = Observations(people, on_change)
         self._streams: dict[tuple[str, str], tuple[Stream, ...]] = {}
-        self._forbidden: dict[tuple[str, str], float] = {}
+        self._forbidden: dict[tuple[str, str], Refusal] = {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         """Return when all these kinds were listed once and are watched. Raises ApiError when one cannot be listed.
@@ -77,18 +88,25 @@ class Live:
     def _rests(self, kind: Kind, now: float) -> bool:
         """Tell whether a kind was refused so lately that it is not asked for again."""
         refused = self._forbidden.get((kind.group, kind.kind))
-        return refused is not None and now - refused < FORBIDDEN_PAUSE
+        return refused is not None and now - refused.at < refused.pause
+
+    def again(self, kinds: Iterable[Kind]) -> float | None:
+        """Give the seconds after which to `require` kinds again that were refused lately, as long as that may be a passing thing."""
+        found = [r for k in kinds if (r := self._forbidden.get((k.group, k.kind)))]
+        now = asyncio.get_running_loop().time()
+        return min((r.at + r.pause - now for r in found if r.pause < FORBIDDEN_PAUSE), default=None)
 
     def _note_forbidden(self, wanted: Mapping[tuple[str, str], tuple[Stream, ...]], now: float) -> None:
         for key, streams in wanted.items():
             if not any(stream.forbidden for stream in streams):
                 self._forbidden.pop(key, None)
                 continue
-            if key not in self._forbidden:
+            if (before := self._forbidden.get(key)) is None:
                 log.warning(
                     "a kind may not be watched: drift is found at the interval", extra={"kind": key[1]}
                 )
-            self._forbidden[key] = now
+            pause = min(FORBIDDEN_PAUSE, 4 * before.pause) if before else FIRST_FORBIDDEN_PAUSE
+            self._forbidden[key] = Refusal(now, pause)
 
     def get(self, oid: ObjectId) -> Observed | None:
         """Give what is known of an object; None if it does not exist, has not our label, or its kind is not required."""

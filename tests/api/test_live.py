@@ -17,7 +17,7 @@ from setpoint import names
 from setpoint.cluster import ApiError, Cluster, Kind
 from setpoint.discovery import Kind as DiscoveredKind
 from setpoint.health import Health
-from setpoint.live import Live, LiveChange
+from setpoint.live import FIRST_FORBIDDEN_PAUSE, Live, LiveChange
 from setpoint.objects import ObjectId
 
 pytestmark = pytest.mark.cluster
@@ -258,6 +258,8 @@ async def test_of_a_kind_that_may_not_be_listed_what_we_store_is_known(
         live.store(of, answer.object)
         before = len(api_proxy.select(lambda r: path in r.path))
         await live.require([of])
+        assert 0 < (live.again([of]) or 0) <= FIRST_FORBIDDEN_PAUSE
+        assert live.again([kind(api, "v1", "Service")]) is None
     assert live.unwatched(config(namespace, "a"))
     assert live.get(config(namespace, "a")) is not None
     assert len(api_proxy.select(lambda r: path in r.path)) == before, "asked for again at once"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from tests.cluster.processes import until
 from tests.e2e.api import condition, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
@@ -109,6 +110,22 @@ def test_statuses_that_cannot_be_written_are_told_by_log_and_metric_and_written_
     world.until("Sync", "app", ready_at(sha))
     source = world.until("Source", "src", lambda o: o and o["status"]["revision"].endswith(sha))
     assert condition(source)["status"] == "True"
+
+
+def test_a_kind_that_was_forbidden_for_a_moment_is_watched_soon(world: World, proxy: ApiProxy) -> None:
+    """An API server that has just started knows no rights yet."""
+    limits = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}}
+    limits["spec"] = {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}
+    of_limits = lambda r: r.path == "/api/v1/limitranges"  # noqa: E731
+    with proxy.on(of_limits, reply(403, refusal(403, "Forbidden", "no"))):
+        sha = world.repo.commit({"l.yaml": json.dumps(limits)}, "First")
+        world.source()
+        world.sync()
+        world.until("Sync", "app", ready_at(sha))
+    proxy.wait_for(lambda r: of_limits(r) and r.is_watch and r.status == 200)
+    path = f"/api/v1/namespaces/{world.target}/limitranges"
+    world.api.request("DELETE", f"{path}/l").close()
+    until(lambda: bool(world.api.find(path)), "the object again", 60)
 
 
 @pytest.mark.slow
