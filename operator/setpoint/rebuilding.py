@@ -29,7 +29,7 @@ async def _listed(cluster: Cluster, kind: Kind, label: str) -> list[Manifest]:
     try:
         objects, _ = await cluster.list(kind, label_selector=selector, metadata_only=True)
     except ApiError as error:
-        if error.status == 403:
+        if error.status in (403, 404):  # not ours to see, or gone since discovery, with all its objects
             return []
         raise
     return objects
