@@ -82,6 +82,15 @@ def stuck(obj: Object) -> Verdict | None:
     return None
 
 
+def homeless(obj: Object) -> Verdict | None:
+    """Say why no node takes a Pod, in the scheduler's words; a node may come, so that is no failure. None if one has taken it."""
+    scheduled = condition(mapping(obj, "status"), "PodScheduled")
+    if scheduled is None or scheduled.status != "False" or scheduled.reason != "Unschedulable":
+        return None
+    # What follows says that nothing would be won by evicting others.
+    return progressing("Unschedulable", f"unschedulable: {scheduled.words.partition('. preemption:')[0]}")
+
+
 def _cause(container: Object) -> str:
     waiting, last = mapping(container, "state", "waiting"), mapping(container, "lastState", "terminated")
     reason, message = text(waiting, "reason"), text(waiting, "message")

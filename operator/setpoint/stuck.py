@@ -65,15 +65,18 @@ def state_of(pod: Object, before: PodState | None) -> PodState | None:
     ready = condition(status, "Ready")
     verdict = None
     if not (ready and ready.status == "True") and text(status, "phase") not in ("Succeeded", "Failed"):
-        verdict = _steady(before.verdict if before else None, health_pods.stuck(pod))
+        verdict = health_pods.homeless(pod) or _steady(before, health_pods.stuck(pod))
     return PodState(revision, text(meta, "creationTimestamp"), verdict)
 
 
-def _steady(before: Verdict | None, now: Verdict | None) -> Verdict | None:
-    if before is None or now is None:
-        return now or before
-    same = health_pods.is_image(before.reason) == health_pods.is_image(now.reason)
-    return before if same and before.reason != now.reason else now
+def _steady(before: PodState | None, now: Verdict | None) -> Verdict | None:
+    failed = before.verdict if before else None
+    if failed is None or failed.health is not Health.Degraded:
+        return now
+    if now is None:
+        return failed
+    same = health_pods.is_image(failed.reason) == health_pods.is_image(now.reason)
+    return failed if same and failed.reason != now.reason else now
 
 
 def verdict_of(states: Iterable[PodState]) -> Verdict | None:
@@ -85,7 +88,7 @@ def verdict_of(states: Iterable[PodState]) -> Verdict | None:
     newest = max(since.values(), default="")
     revisions = {revision for revision, begin in since.items() if begin == newest}
     found = [s.verdict for s in known if s.revision in revisions and s.verdict is not None]
-    return min(found, key=lambda v: (v.reason, v.message), default=None)
+    return min(found, key=lambda v: (v.health is not Health.Degraded, v.reason, v.message), default=None)
 
 
 def in_question(oid: ObjectId, verdict: Verdict) -> bool:

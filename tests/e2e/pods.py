@@ -65,6 +65,7 @@ class OperatorPod:
         """Have none; the exit code, 137 after SIGKILL: then it did nothing any more after this call."""
         assert self._reader
         pod = only(self._api)
+        assert restarts([pod]) == [0], f"the operator ended by itself:\n{self.log.read_text()[-3000:]}"
         if number == signal.SIGKILL:
             send(self._cluster, pod, signal.SIGSTOP)
         self._cluster.kubectl("scale", DEPLOYMENT, "--replicas=0", "--namespace", SYSTEM)
@@ -97,6 +98,11 @@ class OperatorPod:
 def scale(cluster: LocalCluster, replicas: int) -> None:
     """Have so many operators, and wait until they are Ready."""
     cluster.kubectl("scale", DEPLOYMENT, f"--replicas={replicas}", "--namespace", SYSTEM)
+    rolled_out(cluster)
+
+
+def rolled_out(cluster: LocalCluster) -> None:
+    """Wait until the newest pods are Ready, and the others gone or going."""
     cluster.kubectl("rollout", "status", DEPLOYMENT, "--namespace", SYSTEM, f"--timeout={SECONDS}s")
 
 
@@ -109,6 +115,11 @@ def only(api: Api) -> Json:
     """Give the one pod that there is."""
     (pod,) = operators(api)
     return pod
+
+
+def restarts(found: list[Json]) -> list[int]:
+    """Give how often the kubelet had to start the operator of each pod again."""
+    return [pod["status"]["containerStatuses"][0]["restartCount"] for pod in found]
 
 
 def container(pod: Json) -> str:

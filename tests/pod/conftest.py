@@ -51,10 +51,11 @@ def git(node_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) ->
         yield server
 
 
-def web(tag: str, replicas: int = 1) -> str:
+def web(tag: str, replicas: int = 1, memory: str = "1Mi") -> str:
     """Give the manifest of a Deployment that serves a page; of the tags, only 1 and 2 exist."""
     probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     container = {"name": "web", "image": f"{NAME}:{tag}", "readinessProbe": probe}
+    container |= {"resources": {"requests": {"memory": memory}}}
     pod = {"containers": [container], "terminationGracePeriodSeconds": 1}
     spec: Json = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}}
     spec["template"] = {"metadata": {"labels": {"app": "web"}}, "spec": pod}

@@ -129,6 +129,17 @@ def test_a_workload_starts_fails_with_the_words_of_the_kubelet_and_recovers(worl
 
 
 @pytest.mark.usefixtures("installed")
+def test_a_pod_that_no_node_can_take_is_told_by_the_scheduler(world: World) -> None:
+    world.repo.commit({"web.yaml": web("1", memory="64Ti")}, "More than there is")
+    world.source()
+    world.sync()
+    sync = world.until("Sync", "app", says("Progressing", "Insufficient memory"))
+    assert "Deployment/" in condition(sync)["message"]
+    sha = world.repo.commit({"web.yaml": web("1")}, "Less")
+    world.until("Sync", "app", ready_at(sha))
+
+
+@pytest.mark.usefixtures("installed")
 def test_what_failed_is_known_after_a_restart_without_a_change_of_status(world: World, site: Site) -> None:
     world.repo.commit({"web.yaml": web("3")}, "A tag that nobody pushed")
     world.source()

@@ -19,6 +19,7 @@ from tests.pod.conftest import Site, web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.node]
 NAMES = [f"c{number}" for number in range(6)]
+WAIT = "--timeout=120s"
 MORE = 4  # commits after an upgrade
 SECONDS = 120
 
@@ -96,7 +97,7 @@ def waits(pod: Json | None) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def two(site: Site) -> None:
     """Two operators: one works, one waits."""
-    site.helm.install("--set=replicaCount=2", "--wait", "--timeout=120s")
+    site.helm.install("--set=replicaCount=2", "--wait", WAIT)
 
 
 def test_a_standby_takes_over_from_a_leader_that_was_killed(site: Site, busy: World) -> None:
@@ -118,29 +119,32 @@ def test_a_standby_takes_over_from_a_leader_that_was_killed(site: Site, busy: Wo
     again = site.api.until(
         "Pod", SYSTEM, leader["metadata"]["name"], lambda o: o["status"]["containerStatuses"][0]["ready"]
     )
-    assert again["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert pods.restarts([again]) == [1]
     assert leads(standby, site)
 
 
 @pytest.mark.slow
-def test_an_upgrade_while_commits_arrive_loses_nothing(site: Site, busy: World) -> None:
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_upgrade_while_commits_arrive_loses_nothing(site: Site, busy: World, replicas: int) -> None:
+    count, tags = f"--set=replicaCount={replicas}", ("0.1.0", "next")
+    site.cluster.node.ctr("images", "tag", "--force", *(f"docker.io/library/setpoint:{tag}" for tag in tags))
+    site.helm.install(count, "--wait", WAIT)
+    pods.rolled_out(site.cluster)
     first, old = uids(busy), {p["metadata"]["name"] for p in pods.operators(site.api)}
-    site.cluster.node.ctr(
-        "images", "tag", "--force", "docker.io/library/setpoint:0.1.0", "docker.io/library/setpoint:next"
-    )
     load = Committer(busy)
     with load.working():
-        site.helm.install("--set=replicaCount=2,image.tag=next,logLevel=debug", "--wait", "--timeout=120s")
+        site.helm.install(count, "--set=image.tag=next,logLevel=debug", "--wait", WAIT)
     print(f"\n{load.count} commits, {MORE} of them after the upgrade")
     busy.until("Sync", "app", ready_at(load.sha))
     assert values(busy) == load.expected
     assert uids(busy) == first
     status = busy.status()
     assert status["summary"]["corrected"] == 0, status.get("driftLog")
+    pods.rolled_out(site.cluster)
     now = pods.operators(site.api)
     assert {p["spec"]["containers"][0]["image"] for p in now} == {"setpoint:next"}
     assert old.isdisjoint(p["metadata"]["name"] for p in now)
-    assert [p["status"]["containerStatuses"][0]["restartCount"] for p in now] == [0, 0]
+    assert pods.restarts(now) == [0] * replicas
 
 
 def test_an_upgrade_to_an_image_that_nobody_has_ends_nothing(site: Site, busy: World) -> None:
@@ -154,7 +158,7 @@ def test_an_upgrade_to_an_image_that_nobody_has_ends_nothing(site: Site, busy: W
     sha = busy.repo.commit({"c0.yaml": config("c0", k="1")}, "Meanwhile")
     busy.until("Sync", "app", ready_at(sha))
     assert lease(site)["holderIdentity"] == leader
-    site.helm.ok("rollback", "setpoint", "--namespace", SYSTEM, "--wait", "--timeout=120s")
+    site.helm.ok("rollback", "setpoint", "--namespace", SYSTEM, "--wait", WAIT)
     site.api.until("Pod", SYSTEM, new, lambda o: o is None)
     assert {p["metadata"]["name"] for p in pods.operators(site.api)} == old
     assert lease(site)["holderIdentity"] == leader
@@ -180,7 +184,7 @@ def test_an_uninstall_leaves_every_object_and_a_new_install_takes_over(site: Sit
     site.helm.ok("uninstall", "setpoint", "--namespace", SYSTEM, "--wait", "--timeout=60s")
     assert pods.operators(site.api) == []
     assert there() == before
-    site.helm.install("--wait", "--timeout=120s")
+    site.helm.install("--wait", WAIT)
     sha = world.repo.commit({"a.yaml": config("a", k="2")}, "After a while without an operator")
     world.until("Sync", "app", ready_at(sha))
     assert there() == before

@@ -112,6 +112,22 @@ def test_a_try_and_the_wait_for_the_next_are_one_failure() -> None:
     assert words(first, first, waiting("ImagePullBackOff"), waiting("ContainerCreating")) == words(first)
 
 
+def test_a_pod_that_no_node_takes_is_on_its_way_until_one_does() -> None:
+    text = (
+        "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available: 3 No victims."
+    )
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+    waits = {**running(ready=False), "status": {"phase": "Pending", "conditions": [condition]}}
+    assert words(waits) == "unschedulable: 0/3 nodes are available: 3 Insufficient memory"
+    state = state_of(waits, None)
+    assert state is not None
+    assert state.verdict is not None
+    assert state.verdict.health is Health.Progressing
+    assert words(running(ready=False), waits) == ""
+    gated = {**condition, "reason": "SchedulingGated"}
+    assert words({**waits, "status": {"phase": "Pending", "conditions": [gated]}}) == ""
+
+
 def test_a_crash_is_remembered_while_the_container_is_tried_again() -> None:
     crash = waiting("CrashLoopBackOff", ended={"exitCode": 1})
     assert words(running(ready=False), crash) == words(crash)
@@ -134,6 +150,7 @@ def test_a_pod_that_ended_or_goes_is_not_stuck() -> None:
     assert state_of(going, state_of(crash, None)) is None
 
 
+NOWHERE = progressing("A", "a")
 BAD, WORSE = degraded("ErrImagePull", "a"), degraded("ErrImagePull", "b")
 
 
@@ -145,6 +162,8 @@ BAD, WORSE = degraded("ErrImagePull", "a"), degraded("ErrImagePull", "b")
         ([PodState("1", "T1"), PodState("2", "T2", BAD)], BAD),
         ([PodState("1", "T1", BAD), PodState("2", "T2")], None),
         ([PodState("2", "T2", WORSE), PodState("2", "T2", BAD)], BAD),
+        ([PodState("2", "T2", NOWHERE)], NOWHERE),
+        ([PodState("2", "T2", NOWHERE), PodState("2", "T2", WORSE)], WORSE),
         # An old revision that is scaled up meanwhile does not become the newest.
         ([PodState("1", "T1"), PodState("2", "T2", BAD), PodState("1", "T3")], BAD),
     ],
