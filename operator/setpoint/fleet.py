@@ -143,18 +143,19 @@ class Fleet:
     def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
-        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one. The
-        others come after those that the commit is for: most of them fail, and will again.
+        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
+        as before; it is tried again in its own time, or now if there is no new commit, as somebody asked then. Those
+        that the commit is for come first.
         """
         touched: list[SyncKey] = []
         others: list[SyncKey] = []
         for key in self._store.users(source):
             memory = self._memory.get(key)
             at = memory.stands_at(self._generation(key)) if memory and not self._busy(key) else None
-            if memory and at == before and memory.skips(changes):
+            if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
                 memory.move(after)
                 self._barrier.seen(key, source, after)
-            elif at != after:
+            elif at != after or (memory and memory.failing):
                 (touched if at == before else others).append(key)
         self.wake([*touched, *others])
         self.wake(self._barrier.released())
@@ -162,7 +163,7 @@ class Fleet:
     def unsettled(self, source: SyncKey) -> list[SyncKey]:
         """Give the Syncs of a Source that are not where they are meant to be."""
         users = self._store.users(source)
-        return [key for key in users if (memory := self._memory.get(key)) is None or not memory.settled]
+        return [key for key in users if not ((memory := self._memory.get(key)) and memory.rests)]
 
     def _generation(self, key: SyncKey) -> int:
         return int(self._store.syncs[key]["metadata"].get("generation", 0))

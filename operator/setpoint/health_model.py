@@ -65,7 +65,10 @@ def suspended(reason: str, message: str) -> Verdict:
 def one_line(message: str, limit: int = LIMIT) -> str:
     """Fold white space and control characters, and cut at `limit` characters with an ellipsis."""
     # 8 times the limit bounds the work on a message of megabytes, yet leaves room for runs of blanks.
-    folded = " ".join("".join(c if c.isprintable() else " " for c in message[: limit * 8]).split())
+    head = message[: limit * 8]
+    if not head.isprintable():
+        head = "".join(c if c.isprintable() else " " for c in head)
+    folded = " ".join(head.split())
     return folded if len(folded) <= limit else folded[: limit - 1].rstrip() + "…"
 
 
@@ -129,19 +132,21 @@ class Condition:
 
 def conditions(holder: Any, key: str = "conditions") -> tuple[Condition, ...]:
     """Read the conditions at `key` of `holder`, in their order."""
-    return tuple(
-        Condition(
-            type=text(item, "type"),
-            status=str(item.get("status", "")),
-            reason=text(item, "reason"),
-            message=text(item, "message"),
-            severity=text(item, "severity"),
-            observed=number(item, "observedGeneration", -1) if "observedGeneration" in item else None,
-        )
-        for item in items(holder, key)
-    )
+    return tuple(map(_condition, items(holder, key)))
 
 
 def condition(holder: Any, kind: str) -> Condition | None:
     """Give the last condition of type `kind`, or None."""
-    return next((c for c in reversed(conditions(holder)) if c.type == kind), None)
+    found = [item for item in items(holder, "conditions") if item.get("type") == kind]
+    return _condition(found[-1]) if found else None
+
+
+def _condition(item: Object) -> Condition:
+    return Condition(
+        type=text(item, "type"),
+        status=str(item.get("status", "")),
+        reason=text(item, "reason"),
+        message=text(item, "message"),
+        severity=text(item, "severity"),
+        observed=number(item, "observedGeneration", -1) if "observedGeneration" in item else None,
+    )

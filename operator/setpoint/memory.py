@@ -89,7 +89,9 @@ class Memory:
     footprint: Footprint | None = None
     """What the last look at a commit depended on, whether it led to a target or not."""
     settled: bool = False
-    """Whether another run would find nothing to do until there is news."""
+    """Whether a commit that touches nothing of it is no news."""
+    failing: bool = False
+    """Whether it is tried again by itself."""
     failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
     """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
     reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]] = field(
@@ -117,6 +119,11 @@ class Memory:
         used = {t.inputs.digest for t in (self.target, self.good) if t is not None and not ends}
         gone, self.rendered = (self.rendered | used) - used, used
         return gone
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is left to do, and nothing tried again."""
+        return self.settled and not self.failing
 
     def stands_at(self, generation: int) -> str | None:
         """Give the commit that this generation of the spec was evaluated at, unless anything is left to do there."""

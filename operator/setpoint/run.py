@@ -61,19 +61,22 @@ class Run:
 
     @property
     def settled(self) -> bool:
-        """Whether another run would find nothing to do, until there is news: all is done, or stuck for good."""
-        waits = self.waiting or self.refused or self.retry
+        """Whether a commit that touches nothing of it is no news: all is done, or it fails for reasons of its own."""
         unclear = self.kept or self.contested or self.lent or self.released
-        done = self.complete and self.problem is None
-        return (done or self._stuck) and not waits and not unclear
+        done = self.complete and self.problem is None and not self.retry
+        return (done or self._fails) and not self.waiting and not self.refused and not unclear
 
     @property
-    def _stuck(self) -> bool:
-        """Whether it cannot be rendered or is rejected for what stands in Git, and trying again would not help."""
+    def _fails(self) -> bool:
+        """Whether it cannot be rendered, or objects of it are rejected."""
         if self.target is None:
-            return self.current is not None and self.problem is not None and not self.problem.transient
-        failed = self.applied.failed.values()
-        return self.problem is None and bool(failed) and not any(p.transient for p in failed)
+            return self.current is not None and self.problem is not None
+        return self.problem is None and bool(self.applied.failed)
+
+    @property
+    def retries(self) -> bool:
+        """Whether it is tried again by itself, after a pause that grows."""
+        return self.retry or (self.problem is not None and self.problem.transient)
 
     @property
     def previous(self) -> Mapping[str, Any]:

@@ -41,12 +41,12 @@ class Teller:
             run.memory.held = new  # a write that fails must not take along what this run has to tell
             await self.write(run.key, run.body, new)
         self._fleet.record(run.key, inventory, run.lent)
-        run.memory.settled = run.settled
+        run.memory.settled, run.memory.failing = run.settled, run.retries
         if run.complete:
             run.memory.started, run.memory.trigger = "", "Commit"
         took = asyncio.get_running_loop().time() - run.began
         self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)
-        if run.retry or (run.problem is not None and run.problem.transient):
+        if run.retries:
             return Result(retry=True)
         return Result(after=run.again)
 

@@ -110,6 +110,18 @@ def test_a_commit_wakes_whom_it_touches_and_tells_the_others() -> None:
     assert stand.moved(EVERYTHING, NEXT, "c" * 40) == {here, there}
 
 
+def test_who_fails_is_tried_again_when_somebody_asks_but_not_for_a_commit_elsewhere() -> None:
+    stand = Stand()
+    stand.sync("app")
+    failing = stand.sync("failing")
+    stand.fleet.memory(failing).failing = True
+    assert stand.moved(ELSEWHERE) == set()
+    assert stand.fleet.has_seen(failing, NEXT, 1)
+    assert stand.moved(NOTHING, NEXT, NEXT) == {failing}
+    assert stand.moved(HERE, NEXT, "c" * 40) >= {failing}
+    assert stand.fleet.unsettled(SOURCE) == [failing]
+
+
 def test_those_that_a_commit_is_for_come_first() -> None:
     stand = Stand()
     keys = [stand.sync(f"app-{number}") for number in range(9)]

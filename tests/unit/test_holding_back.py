@@ -121,18 +121,18 @@ def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_
         assert not done(**{name: problem}).settled, name
     assert done(complete=False, problem=Problem(Reason.RenderFailed, "a.yaml"), current=CURRENT).settled
     assert not done(complete=False, problem=Problem(Reason.SourceNotReady, "none yet", retry=False)).settled
-    assert not done(complete=False, problem=Problem(Reason.HostUnreachable, "a"), current=CURRENT).settled
     assert not done(refused="too many").settled
     assert not done(retry=True).settled
     assert not done(complete=False).settled
 
 
-def test_what_is_rejected_for_good_is_settled_and_what_may_work_by_itself_is_not() -> None:
-    for reason, settled in (
-        (Reason.Immutable, True),
-        (Reason.AdmissionDenied, False),
-    ):
-        made = run()
-        made.target = target(ref("a"))
-        made.applied.failed[oid("a")] = Problem(reason, "a.yaml:1")
-        assert made.settled is settled, reason
+@pytest.mark.parametrize(("reason", "retry"), [(Reason.Immutable, False), (Reason.AdmissionDenied, True)])
+def test_what_is_rejected_is_no_business_of_other_commits(reason: Reason, retry: bool) -> None:
+    made = run()
+    made.target, made.retry = target(ref("a")), retry
+    made.applied.failed[oid("a")] = Problem(reason, "a.yaml:1")
+    assert made.settled
+    assert made.retries is retry
+    made.problem = Problem(Reason.ApiUnavailable, "no answer", retry=True)
+    assert not made.settled
+    assert made.retries
