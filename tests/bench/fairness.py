@@ -31,11 +31,14 @@ def figures(count: int) -> Sequence[Figure]:
     """What is measured. `count` is of healthy Syncs, and of failing ones."""
     return (
         Figure("alone_commit_s", f"{count} healthy Syncs alone: a commit, asked to applied, median", "s"),
+        Figure("alone_seen_s", "  of that, from the revision seen to applied", "s"),
         Figure("alone_edit_ms", "  an edit by hand until corrected, median", "ms"),
         Figure("failing", "failing Syncs beside them"),
         Figure("beside_commit_s", "  a commit, asked to applied, median", "s"),
+        Figure("beside_seen_s", "  of that, from the revision seen to applied", "s"),
         Figure("beside_edit_ms", "  an edit by hand until corrected, median", "ms"),
         Figure("commit_ratio", "commits: beside against alone", "x", 1.5),
+        Figure("seen_ratio", "  from the revision seen to applied", "x", 1.5),
         Figure("edit_ratio", "edits: beside against alone", "x", 1.5),
         Figure("failing_requests", "idle beside them: requests a minute"),
         Figure("failing_cpu_percent", "  CPU, of one core", "%"),
@@ -65,7 +68,7 @@ async def run(count: int, *, idle_seconds: float, say: Callable[[str], None]) ->
     found.put("failing", len(failing))
     found.put("failing_requests", requests)
     found.put("failing_cpu_percent", percent)
-    for what in ("commit_s", "edit_ms"):
+    for what in ("commit_s", "seen_s", "edit_ms"):
         found.put(f"{what.partition('_')[0]}_ratio", found[f"beside_{what}"] / found[f"alone_{what}"])
     return found
 
@@ -73,6 +76,7 @@ async def run(count: int, *, idle_seconds: float, say: Callable[[str], None]) ->
 async def _latency(do: Actions, names: Sequence[str], when: str, found: Figures) -> None:
     _, waits = await one_app_commits(do, names, COMMITS, tag=when, rest=False)
     found.put(f"{when}_commit_s", statistics.median(asked for asked, _ in waits))
+    found.put(f"{when}_seen_s", statistics.median(seen for _, seen in waits))
     took = []
     for number in range(EDITS):
         path = do.client.path("Deployment", workload.TARGET, names[number * 7 % len(names)])

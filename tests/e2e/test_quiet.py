@@ -63,6 +63,35 @@ def test_a_commit_that_touches_nothing_of_a_sync_writes_nothing_to_it(world: Wor
     assert writes == []
 
 
+def test_commits_reach_whom_they_touch_by_whatever_way(world: World) -> None:
+    """A base beside the folder, a file that was missing, a step back: after commits that were told and not run for."""
+    files = {"base/kustomization.yaml": "resources: [c.yaml]\n", "base/c.yaml": config("base", k="1")}
+    files |= {"app/kustomization.yaml": "resources: [../base]\n", "other/x.yaml": config("x", k="1")}
+    sha = world.repo.commit(files, "First")
+    world.source(interval="1h")
+    for name in ("app", "other"):
+        world.sync(name, path=name)
+        world.until("Sync", name, ready_at(sha))
+
+    def step(files: dict[str, str | None], name: str) -> None:
+        sha = world.repo.commit(files, f"For {name}")
+        world.ask("Source", "src", sha)
+        world.until("Sync", name, ready_at(sha))
+
+    step({"other/x.yaml": config("x", k="2")}, "other")
+    step({"base/c.yaml": config("base", k="2")}, "app")
+    assert world.get("ConfigMap", "base")["data"] == {"k": "2"}
+    step({"other/deep/y.yaml": config("y", k="1")}, "other")
+    step({"app/kustomization.yaml": "resources: [../base]\nnamePrefix: my-\n"}, "app")
+    world.until("ConfigMap", "base", lambda o: o is None)
+    world.repo.reset(sha)
+    world.ask("Source", "src", "back")
+    world.until("Sync", "other", ready_at(sha))
+    world.until("Sync", "app", ready_at(sha))
+    assert world.get("ConfigMap", "base")["data"] == {"k": "1"}
+    world.until("ConfigMap", "y", lambda o: o is None)
+
+
 def test_a_noisy_neighbour_costs_nothing(world: World, proxy: ApiProxy) -> None:
     """A controller that touches fields of its own is no drift: no read, no write, no status."""
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
