@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from setpoint import plan
@@ -14,6 +15,9 @@ from setpoint.removal import Removed, Remover
 from setpoint.run import Run
 from setpoint.status import ObjectState, SyncState
 from setpoint.store import source_key
+
+
+log = logging.getLogger(__name__)
 
 
 class Pruner:
@@ -107,6 +111,10 @@ class Pruner:
     def _let_go(self, run: Run, gone: Mapping[ObjectId, str]) -> None:
         for oid, why in gone.items():
             run.memory.baselines.pop(oid, None)
+            log.info(
+                "an object leaves the inventory",
+                extra={"key": str(run.key), "object": oid.label(), "why": why},
+            )
             if why.startswith("is handed over"):
                 text = f"{oid.label(run.key.namespace)} {why}"
                 self._p.events.record(run.body, "Normal", str(Reason.HandedOver), text)
