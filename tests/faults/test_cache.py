@@ -55,6 +55,19 @@ def wipe(volume: Path) -> None:
         shutil.rmtree(each, ignore_errors=True)  # the operator may be at work in it
 
 
+def replace(folder: Path) -> None:
+    """Put a file where a folder is, which the operator may make anew meanwhile."""
+    for attempt in range(100):
+        folder.rename(folder.with_name(f"aside-{attempt}"))
+        try:
+            with folder.open("x") as file:
+                file.write("no folder")
+        except FileExistsError:
+            continue
+        return
+    raise AssertionError(f"{folder} is made anew again and again")
+
+
 @pytest.fixture(scope="module")
 def variables(volume: Path) -> dict[str, str]:
     return {"SETPOINT_CACHE_DIR": str(volume)}
@@ -159,8 +172,7 @@ def test_read_only(world: World, volume: Path, operator: Operator) -> None:
 
 def test_a_file_in_its_place(world: World, volume: Path) -> None:
     ready(world, interval="1h")
-    shutil.rmtree(volume / "git")
-    (volume / "git").write_text("no folder")
+    replace(volume / "git")
     sha = commit(world, "2")
     world.ask("Source", "src", "now")
     world.until("Source", "src", says("CacheFull", LOST))
