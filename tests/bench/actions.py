@@ -99,7 +99,9 @@ class Actions:
         """Do something to an object by hand; seconds until `back(event, object, object before)`."""
         before = await self.client.get(path)
         base, _, name = path.rpartition("/")
-        watch = self.client.watch(base, before["metadata"]["resourceVersion"])
+        # Not from the object's own version, which may be too old by now.
+        now = await self.client.get(f"{base}?limit=1")
+        watch = self.client.watch(base, now["metadata"]["resourceVersion"])
         async with contextlib.aclosing(watch) as events:
             await edit
             began = time.monotonic()
