@@ -16,7 +16,6 @@ from setpoint.run import Run
 from setpoint.status import ObjectState, SyncState
 from setpoint.store import source_key
 
-
 log = logging.getLogger(__name__)
 
 
