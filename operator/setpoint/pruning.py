@@ -37,6 +37,9 @@ class Pruner:
         if not leftover:
             run.lent = {}
             return
+        run.kept = {
+            o: inventory[o] for o in leftover
+        }  # also if what follows fails: nothing is known of it then
         live = await self._live(run, leftover)
         if words := self.barrier(run):
             run.waiting = Problem(Reason.PruneWaiting, words)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.cluster.processes import until
-from tests.e2e.api import condition, says
+from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
@@ -139,3 +139,23 @@ def test_five_seconds_for_each_answer_only_make_it_slow(
         converged(world, sha, "2", seconds=120)
         assert operator.metric("setpoint_leader") == 1
     enforced(world, "2")
+
+
+def test_what_left_git_stays_known_while_nothing_can_be_asked_about_it(world: World, proxy: ApiProxy) -> None:
+    ready(world)
+    converged(world, commit(world, "2"), "2")
+    answer = reply(500, refusal(500, "InternalError", "etcdserver: leader changed"))
+    with proxy.on(lambda r: r.path.endswith("/configmaps/a"), answer):
+        world.api.delete("ConfigMap", world.target, "a")
+        world.until("Sync", "app", says("ApiUnavailable", "ConfigMap/"))
+        sha = world.repo.commit({"a.yaml": None, "b.yaml": None, "c.yaml": config("c")}, "Others")
+        told = lambda o: o["status"]["desired"]["revision"].endswith(sha)  # noqa: E731
+        sync = world.until("Sync", "app", lambda o: told(o) and says("ApiUnavailable")(o))
+        assert names_of(sync) == {"a", "b", "c"}
+    world.until("Sync", "app", lambda o: is_ready(o) and names_of(o) == {"c"})
+    assert world.get("ConfigMap", "b") is None
+
+
+def names_of(sync: Json | None) -> set[str]:
+    """Give the names in the inventory of a Sync."""
+    return {n for group in ((sync or {}).get("status") or {}).get("inventory") or [] for n in group["names"]}
