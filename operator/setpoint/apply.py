@@ -38,6 +38,8 @@ class Identity:
     takeover: frozenset[str]
     owner_of: Callable[[ObjectId], SyncKey | None]
     """The table of claims: an annotation alone may name a Sync that has let go."""
+    is_lent: Callable[[ObjectId], bool]
+    """Whether an object is being handed over from one Sync to another."""
     abort: bool
     create_namespace: str | None
     secret_key: bytes
@@ -103,7 +105,8 @@ class Applier:
             refusal = plan.may_take(live, d, who.key, who.owner_of(d.id))
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
-        change = plan.judge(d, live, predicted.object, who.key, who.rules, who.people)
+        handed = who.is_lent(d.id)
+        change = plan.judge(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
         return Checked(d, change, live, sent, predicted.object, predicted.warnings)

@@ -56,6 +56,10 @@ class Claims:
         """Give what a Sync has in its stored inventory and left to others."""
         return self._lent.get(key, frozenset())
 
+    def is_lent(self, oid: ObjectId) -> bool:
+        """Tell whether some Sync has an object in its stored inventory and left it to others."""
+        return oid in self._lenders
+
     def contested(self, key: SyncKey, desired: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
         """Give what a Sync desires and another owns."""
         return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}

@@ -278,6 +278,7 @@ class Holder:
             self._people,
             self._takeover,
             self._p.claims.owner,
+            self._p.claims.is_lent,
             abort,
             spec.target_namespace if spec.create_namespace else None,
             self._p.secret_key,
@@ -295,8 +296,10 @@ class Holder:
     async def _claim(self, run: Run, target: Target) -> None:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
         # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
-        run.contested |= self._p.claims.contested(run.key, (r.id for r in target.refs))
-        self._fleet.wake(self._p.claims.want(run.key, run.contested))
+        claims, desired = self._p.claims, [r.id for r in target.refs]
+        run.contested |= claims.contested(run.key, desired)
+        # What it takes over stays wanted: the claim is taken back if it cannot be written.
+        self._fleet.wake(claims.want(run.key, run.contested.keys() | claims.offered(run.key, desired)))
         inventory = run.inventory
         new = {**inventory, **{r.id: r.api_version for r in target.refs if r.id not in run.contested}}
         self._fleet.record(run.key, new, run.lent)

@@ -268,12 +268,17 @@ def judge(
     me: SyncKey,
     rules: Sequence[IgnoreRule],
     people: frozenset[str],
+    *,
+    handed: bool = False,
 ) -> Change:
-    """Say what one object needs, from its live state (None: absent) and the server's prediction."""
+    """Say what one object needs, from its live state (None: absent) and the server's prediction.
+
+    `handed`: another Sync hands it over, so that what persons added to it is drift, and not theirs to keep.
+    """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
     patch = difference(live, predicted)
-    if not is_ours(live, d.id, me):
+    if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
     additions = foreign_additions(predicted, rules, d.id, people)
     if not patch and not additions and fields.own_entry(live["metadata"].get("managedFields") or ()):

@@ -52,6 +52,23 @@ def test_moving_an_object_between_syncs_in_one_commit_keeps_it(world: World) -> 
     assert (after["metadata"]["uid"], after["data"]) == (uid, {"moved": "yes"})
 
 
+def test_what_was_edited_by_hand_is_not_handed_over(world: World) -> None:
+    world.repo.commit(
+        {"one/x.yaml": config("x"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
+    )
+    world.source()
+    world.sync("one", path="one", drift="Report")
+    world.sync("two", path="two")
+    world.until("Sync", "one", is_ready)
+    world.until("Sync", "two", is_ready)
+    world.api.merge("ConfigMap", world.target, "x", {"data": {"extra": "hand"}})
+    world.until("Sync", "one", says("Drift", "ConfigMap"))
+    sha = world.repo.commit({"one/x.yaml": None, "two/x.yaml": config("x", moved="yes")}, "Move")
+    world.until("Sync", "two", ready_at(sha))
+    assert world.get("ConfigMap", "x")["data"] == {"moved": "yes"}
+    assert world.status("two")["summary"]["corrected"] == 0
+
+
 def test_a_deleted_sync_hands_over_what_another_wants(world: World) -> None:
     world.repo.commit(
         {"one/x.yaml": config("x", by="one"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"

@@ -161,6 +161,7 @@ def test_what_is_lent_is_free_for_others_and_comes_back_if_nobody_takes_it() -> 
     claims.want(b, [x])
     assert claims.record(a, [x, y], lent=[x]) == {b}
     assert (claims.owner(x), claims.owner(y), claims.lent(a)) == (None, a, {x})
+    assert (claims.is_lent(x), claims.is_lent(y)) == (True, False)
     assert claims.contested(b, [x, y]) == {y: a}
     assert (claims.offered(b, [x, y]), claims.offered(a, [x, y])) == ({x}, set())
     # The other wants it until it has it: at no moment does it look as if nobody did.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import names, plan
+from setpoint import fields, names, plan
 from setpoint.api import IgnoreRule
 from setpoint.desired import Desired, Stamp, stamped
 from setpoint.health import Health, Verdict
@@ -67,6 +67,24 @@ def test_absent_is_created_equal_is_kept_different_is_patched() -> None:
         Action.PATCH,
         ({"op": "replace", "path": "/data/k", "value": "v"},),
     )
+
+
+def test_what_persons_added_is_theirs_when_it_is_adopted_and_drift_when_it_is_handed_over() -> None:
+    d = desired(config())
+    live = live_of(d)
+    live["data"]["extra"] = "1"
+    live["metadata"]["annotations"][names.ANNOTATION_OWNER] = owner_annotation(OTHER, d.id)
+    live["metadata"]["managedFields"].append(
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:extra": {}}}}
+    )
+    predicted = copy.deepcopy(live)
+    predicted["metadata"]["annotations"] = d.manifest["metadata"]["annotations"]
+    people = frozenset({"kubectl-edit"})
+    adopted = plan.judge(d, live, predicted, ME, (), people)
+    assert (adopted.action, adopted.additions) == (Action.ADOPT, ())
+    handed = plan.judge(d, live, predicted, ME, (), people, handed=True)
+    assert handed.action is Action.PATCH
+    assert [fields.pointer(path) for path, _ in handed.additions] == ["/data/extra"]
 
 
 def test_the_attribution_stamp_is_never_a_difference() -> None:
