@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.cluster.processes import until
@@ -128,7 +128,16 @@ def test_a_kind_that_was_forbidden_for_a_moment_is_watched_soon(world: World, pr
     until(lambda: bool(world.api.find(path)), "the object again", 60)
 
 
+@pytest.fixture
+def longer_lease(operator: Operator) -> Iterator[None]:
+    """What is not sure to be answered before the lease ends is not sent: it has to be longer than a few answers."""
+    operator.vary(SETPOINT_LEASE_DURATION="30s")
+    yield
+    operator.vary(SETPOINT_LEASE_DURATION="15s")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("longer_lease")
 def test_five_seconds_for_each_answer_only_make_it_slow(
     world: World, proxy: ApiProxy, operator: Operator
 ) -> None:
@@ -136,7 +145,7 @@ def test_five_seconds_for_each_answer_only_make_it_slow(
     with proxy.on(lambda _request: True, delay(5)):
         sha = commit(world, "2")
         drift(world)
-        converged(world, sha, "2", seconds=120)
+        converged(world, sha, "2", seconds=240)
         assert operator.metric("setpoint_leader") == 1
     enforced(world, "2")
 

@@ -16,9 +16,9 @@ from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.chart import SYSTEM
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.pod.conftest import NAME, Site, web
+from tests.pod.conftest import IN_CI, NAME, Site, web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.node]
+pytestmark = [pytest.mark.cluster, pytest.mark.node, IN_CI]
 USER = "65532"
 
 

@@ -15,9 +15,9 @@ from tests.e2e.api import Json, is_ready
 from tests.e2e.chart import SYSTEM
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.pod.conftest import Site, web
+from tests.pod.conftest import IN_CI, Site, web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.node]
+pytestmark = [pytest.mark.cluster, pytest.mark.node, IN_CI]
 NAMES = [f"c{number}" for number in range(6)]
 WAIT = "--timeout=120s"
 MORE = 4  # commits after an upgrade
