@@ -13,9 +13,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import struct
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +25,7 @@ import pygit2
 from pygit2.enums import ConfigLevel
 
 from setpoint.cache_errors import cache_problem
-from setpoint.git_fetch import Fetch, create, fetch
+from setpoint.git_fetch import Fetch, create, fetch, freed
 from setpoint.git_mirror import PACK_FILES, Mirror
 from setpoint.git_remote import list_heads
 from setpoint.reasons import Problem, Reason
@@ -102,24 +104,27 @@ def _answer(home: Path, request: Message) -> Message:
 _HOME = threading.Lock()
 
 
-def furnish(home: Path, repository: Repository) -> Path:
+def furnish(home: Path, repository: Repository) -> pygit2.Repository:
     """Make sure of known_hosts, and of the empty repository that ls-remote needs; give the latter.
 
-    Done for each request: whoever wipes the cache wipes the home too.
+    Done for each request: whoever wipes the cache wipes the home too, and may leave half of it.
     """
     known_hosts, scratch = home / ".ssh" / "known_hosts", home / "scratch.git"
     with _HOME:
         if not known_hosts.exists():
             known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             known_hosts.write_text(repository.credentials.known_hosts)
-        if not (scratch / "config").exists():
-            create(scratch)
-    return scratch
+        with suppress(pygit2.GitError):
+            if (scratch / "config").exists():
+                return pygit2.Repository(str(scratch))
+        shutil.rmtree(scratch, ignore_errors=True)
+        return create(scratch)
 
 
 def _list(home: Path, request: Message) -> Message:
     repository = _repository(request)
-    heads, target = list_heads(repository, pygit2.Repository(str(furnish(home, repository))))
+    with freed(furnish(home, repository)) as scratch:
+        heads, target = list_heads(repository, scratch)
     selected = select(RefSpec(**request["ref"]), heads, target)
     return {"ref": selected.ref, "sha": selected.sha, "revision": selected.revision}
 
@@ -127,7 +132,7 @@ def _list(home: Path, request: Message) -> Message:
 def _fetch(home: Path, request: Message) -> Message:
     ref, selected = RefSpec(**request["ref"]), Selected(**request["selected"])
     repository = _repository(request)
-    furnish(home, repository)
+    furnish(home, repository).free()
     wanted = Fetch(repository, ref, selected, request["maxBytes"], request["limit"])
     return {"sha": fetch(Mirror(Path(request["mirror"])), wanted)}
 

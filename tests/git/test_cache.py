@@ -305,6 +305,19 @@ async def test_homes_of_dead_processes_are_removed(
     assert len(list((world.cache / "run").iterdir())) == 2
 
 
+@pytest.mark.parametrize("lost", ["HEAD", "objects", "config"])
+async def test_a_wipe_that_leaves_half_of_what_a_child_works_with(
+    make_world: MakeWorld, repo: Repo, repository: Repository, lost: str
+) -> None:
+    world = make_world()
+    repo.commit({"a": "1"})
+    await world.check(repository)
+    (scratch,) = world.cache.glob("run/*/*/scratch.git")
+    (shutil.rmtree if lost == "objects" else os.unlink)(scratch / lost)
+    sha = repo.commit({"a": "2"})
+    assert (await world.check(repository)).sha == sha
+
+
 def open_files(below: Path, pid: int | str = "self") -> list[str]:
     """Give the files under a folder that a process has open, also those that were deleted."""
     found = []
