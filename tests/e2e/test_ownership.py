@@ -12,6 +12,15 @@ from tests.e2e.test_sync import ready_at
 pytestmark = pytest.mark.cluster
 
 
+def two_syncs(world: World, **one: str) -> None:
+    """Have Sync one and Sync two of a folder each Ready; `one` is more of the first one's spec."""
+    world.source()
+    world.sync("one", path="one", **one)
+    world.sync("two", path="two")
+    world.until("Sync", "one", is_ready)
+    world.until("Sync", "two", is_ready)
+
+
 def test_a_contested_object_waits_and_is_handed_over_without_being_deleted(world: World) -> None:
     world.repo.commit(
         {"one/x.yaml": config("x", by="one"), "one/y.yaml": config("y"), "two/x.yaml": config("x", by="two")},
@@ -39,11 +48,7 @@ def test_moving_an_object_between_syncs_in_one_commit_keeps_it(world: World) -> 
     world.repo.commit(
         {"one/x.yaml": config("x"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
     )
-    world.source()
-    world.sync("one", path="one")
-    world.sync("two", path="two")
-    world.until("Sync", "one", is_ready)
-    world.until("Sync", "two", is_ready)
+    two_syncs(world)
     uid = world.get("ConfigMap", "x")["metadata"]["uid"]
     sha = world.repo.commit({"one/x.yaml": None, "two/x.yaml": config("x", moved="yes")}, "Move")
     world.until("Sync", "two", ready_at(sha))
@@ -56,11 +61,7 @@ def test_what_was_edited_by_hand_is_not_handed_over(world: World) -> None:
     world.repo.commit(
         {"one/x.yaml": config("x"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
     )
-    world.source()
-    world.sync("one", path="one", drift="Report")
-    world.sync("two", path="two")
-    world.until("Sync", "one", is_ready)
-    world.until("Sync", "two", is_ready)
+    two_syncs(world, drift="Report")
     world.api.merge("ConfigMap", world.target, "x", {"data": {"extra": "hand"}})
     world.until("Sync", "one", says("Drift", "ConfigMap"))
     sha = world.repo.commit({"one/x.yaml": None, "two/x.yaml": config("x", moved="yes")}, "Move")
@@ -73,11 +74,7 @@ def test_a_deleted_sync_hands_over_what_another_wants(world: World) -> None:
     world.repo.commit(
         {"one/x.yaml": config("x", by="one"), "one/y.yaml": config("y"), "two/z.yaml": config("z")}, "First"
     )
-    world.source()
-    world.sync("one", path="one")
-    world.sync("two", path="two")
-    world.until("Sync", "one", is_ready)
-    world.until("Sync", "two", is_ready)
+    two_syncs(world)
     uid = world.get("ConfigMap", "x")["metadata"]["uid"]
     sha = world.repo.commit({"two/x.yaml": config("x", by="two")}, "Two has it too")
     world.until("Sync", "two", says("Contested", f"{world.namespace}/one"))
@@ -94,11 +91,7 @@ def test_a_deleted_sync_waits_for_whoever_takes_its_objects_and_prunes_them_if_n
     world: World,
 ) -> None:
     world.repo.commit({"one/x.yaml": config("x", by="one"), "two/z.yaml": config("z")}, "First")
-    world.source()
-    world.sync("one", path="one")
-    world.sync("two", path="two")
-    world.until("Sync", "one", is_ready)
-    world.until("Sync", "two", is_ready)
+    two_syncs(world)
     # Two wants it, and may not write: its other object is rejected.
     world.repo.commit(
         {
