@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -115,14 +114,6 @@ async def test_who_says_too_much_is_cut_short_and_others_are_not(
     messages = [e["message"] for e in await found(api, namespace)]
     assert messages == [*(f"a {n:02}" for n in range(BURST)), "z"]
     assert dropped(telemetry) == 10
-
-
-@pytest.fixture
-async def proxied(api_proxy: ApiProxy) -> AsyncIterator[Cluster]:
-    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
-    await connection.discover()
-    yield connection
-    await connection.close()
 
 
 async def test_a_failure_is_counted_and_the_next_one_is_posted(

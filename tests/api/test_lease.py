@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 
 import pytest
@@ -233,14 +232,6 @@ async def test_a_deleted_record_is_not_free_for_who_knew_its_holder(api: Cluster
     assert not await attempt(second, api)
     clock.now += 15.1
     assert await attempt(second, api)
-
-
-@pytest.fixture
-async def proxied(api_proxy: ApiProxy) -> AsyncIterator[Cluster]:
-    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
-    await connection.discover()
-    yield connection
-    await connection.close()
 
 
 async def test_a_renewal_is_one_request(proxied: Cluster, api_proxy: ApiProxy, namespace: str) -> None:

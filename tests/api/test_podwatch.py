@@ -40,14 +40,6 @@ class Woken:
 
 
 @pytest.fixture
-async def proxied(api_proxy: ApiProxy) -> AsyncIterator[Cluster]:
-    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
-    await connection.discover()
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 def woken() -> Woken:
     return Woken()
 
