@@ -30,6 +30,8 @@ from setpoint.tree import EntryKind, Tree
 from setpoint.treepaths import join
 
 MIB: Final = 2**20
+FEW: Final = 20
+"""Objects that are gone through faster than a thread takes over."""
 _REPOSITORY: Final = "repository"
 _OVERLAY: Final = "overlay"
 _SECRET: Final = (b"Secret", b"secret")
@@ -110,7 +112,7 @@ class Renderer:
             rendered = await self._render(tree, spec, inputs)
         except OSError as error:  # the export of what a build reads
             raise cache_problem(error, Reason.RenderFailed) from None
-        size = await asyncio.to_thread(_unique_and_size, rendered.objects)
+        size = await _checked(rendered.objects)
         return self._cache.put(inputs.digest, rendered, size)
 
     async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
@@ -121,7 +123,7 @@ class Renderer:
         built = [await self._build(tree, build, bare, spec.target_namespace) for build in inputs.builds]
         objects = (*plain.objects, *(each for group in built for each in group))
         if overlay.wanted(spec, None) and objects:
-            await asyncio.to_thread(_unique_and_size, objects)
+            await _checked(objects)
             objects = await self._lay_over(tree, objects, spec, inputs)
         return Rendered(objects, plain.skipped)
 
@@ -299,6 +301,13 @@ def _syntax(stderr: bytes, job: _Job) -> str | None:
                 except Problem as problem:
                     return problem.message
     return None
+
+
+async def _checked(objects: Sequence[Document]) -> int:
+    """Give the size of the objects as text; Problem if two have one identity."""
+    if len(objects) <= FEW:
+        return _unique_and_size(objects)
+    return await asyncio.to_thread(_unique_and_size, objects)
 
 
 def _unique_and_size(objects: Iterable[Document]) -> int:

@@ -104,12 +104,15 @@ class Targets:
         if tree is None:
             if sha == current.sha:
                 self._sources.lost(_where(sync, stamp.key), stamp.key)
-            if old is not None and old.sha == sha and old.digest == digest([old.inputs.digest, spec]):
+            if old is not None and old.sha == sha and _same(old, spec):
                 # The cache was lost: what must be held is known, only its manifests are gone.
                 return old, None
             raise NotYet
+        if old is not None and memory.stands(sha) and _same(old, spec) and self.resolved(old):
+            return old, None
         inputs = await self._inputs(tree, sync, memory)
         state = digest([inputs.digest, spec])
+        memory.looked = (sha, state)
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
         known = next(
@@ -120,7 +123,7 @@ class Targets:
 
     @staticmethod
     async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting, memory.footprint = Noting(tree), None
+        noting, memory.footprint, memory.looked = Noting(tree), None, None
         try:
             return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
         finally:
@@ -198,6 +201,11 @@ class Targets:
             raise Problem(
                 Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
             ) from error
+
+
+def _same(target: Target, spec: Mapping[str, Any]) -> bool:
+    """Tell whether a target was made with these parts of a spec."""
+    return target.digest == digest([target.inputs.digest, spec])
 
 
 def _where(sync: Sync, key: SyncKey) -> SyncKey:

@@ -30,6 +30,28 @@ def test_manifests_stay_at_hand_for_the_target_and_for_what_is_enforced() -> Non
     assert memory.superseded(ends=True) == {"two"}
 
 
+def test_a_commit_is_looked_at_again_only_after_another_look() -> None:
+    memory, found = Memory(evaluated=("a", 1)), replace(target(digest="t"), sha="a")
+    assert not memory.stands("a")
+    memory.target, memory.looked = found, ("a", "t")
+    assert memory.stands("a")
+    assert not memory.stands("b")
+    memory.looked = None  # a look at another commit, or with another spec, that failed
+    assert not memory.stands("a")
+    memory.looked = ("b", "u")  # one that was not rendered
+    assert not memory.stands("a")
+    assert not memory.stands("b")
+
+
+def test_a_commit_that_touches_nothing_needs_no_look() -> None:
+    memory = Memory(evaluated=("a", 1), target=replace(target(digest="t"), sha="a"), looked=("a", "t"))
+    memory.move("b")
+    assert memory.stands("b")
+    memory.looked = None
+    memory.move("c")
+    assert not memory.stands("c")
+
+
 def test_what_is_dropped_makes_room() -> None:
     cache: Lru[str, str] = Lru(10)
     cache.put("a", "A", 6)
