@@ -16,7 +16,7 @@ from setpoint.treepaths import Found, Outside, below, join, resolve
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _CHART: Final = "Chart.yaml"
-_MAX_LISTED: Final = 50_000
+_MAX_LISTED: Final = 10_000
 """Entries in all listings that are remembered."""
 _MAX_FOLDERS: Final = 1_000
 """Symlinks to folders that one walk may go through; each can hold several that lead on."""

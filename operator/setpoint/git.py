@@ -40,7 +40,7 @@ MAX_READERS = 64
 MAX_MIRRORS = 1024  # remembered names of mirrors
 MAX_DEPTH = 8  # of submodules in submodules
 MAX_LISTS = 512  # remembered lists of submodules
-OBJECT_CACHE = 16 * 2**20  # bytes of libgit2's cache of parsed objects in this process
+OBJECT_CACHE = 4 * 2**20  # bytes of libgit2's cache of parsed objects in this process
 HEADROOM = 0.9  # of the free space that a pack may fill; its index needs some too
 
 Pinned = tuple[tuple[str, Repository, str], ...]  # path, repository and commit of each submodule

@@ -149,7 +149,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    gc.set_threshold(YOUNG_OBJECTS, 5, 5)
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, Any]], Any]:
