@@ -4,12 +4,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PURE := tests/unit tests/golden/test_golden.py
 # Most tests wait for a server most of the time, hence more processes than cores. One file stays with one worker, and each worker has its own cluster.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 BENCH := $(PY) -m tests.bench
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
-.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,10 @@ coverage: setup ## unit tests, with the coverage gate on the pure modules
 	@$(VENV)/bin/coverage run -m pytest -q $(PURE)
 	@$(PY) tests/coverage_gate.py
 
-check: lint type layers coverage ## format, lint, types, layers, generated files, coverage gate
+check: setup ## format, lint, types, layers, generated files, coverage gate
+	@$(MAKE) --no-print-directory --jobs=2 coverage lint type layers generated
+
+generated: setup
 	@$(PY) -m setpoint.generate --check
 
 unit: setup ## the pure tests alone: seconds
