@@ -6,7 +6,7 @@ The team knows at any time what the cluster must equal once all is well again; `
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from tests.crash import content as made
@@ -35,7 +35,7 @@ class Team:
         self._edited: set[str] = set()
         self._uids: dict[Id, str] = {}
         self._renewed: set[Id] = set()
-        self._moved: list[tuple[str, str]] = []
+        self._moved: list[tuple[str, str, str]] = []
         self.world.source()
         for _ in range(MOST_SYNCS - 1):
             self.new_sync()
@@ -87,12 +87,13 @@ class Team:
         for name in self._some(old, 1):
             if len(self._git[old]) > 3 and not {old, new} & (self._suspended | self._broken):
                 self._git[new][name] = self._git[old].pop(name)
-                self._moved.append((old, name))
+                self._moved.append((old, new, name))
         self._commit()
 
     def break_(self) -> None:
         """Commit what is no YAML."""
-        self._broken.add(self._any_sync())
+        self._broken.add(sync := self._any_sync())
+        self._not_taken(sync)
         self._commit()
 
     def repair(self) -> None:
@@ -154,8 +155,7 @@ class Team:
             if name not in self._suspended and not any(w in self._git[name] for w in WIDGETS):
                 self.world.api.delete("Sync", self.world.namespace, name)
                 # What it had not handed over yet goes with it, and comes back by whoever has it in Git now.
-                gone = {each for old, each in self._moved if old == name}
-                self._renewed |= {("ConfigMap", self.world.target, each) for each in gone}
+                self._renew(each for old, _, each in self._moved if old == name)
                 for each in list(self._git[name]):
                     self._forget(name, each)
                 del self._git[name]
@@ -164,7 +164,15 @@ class Team:
 
     def suspend(self) -> None:
         """Suspend a Sync."""
-        self._spec(self._any_sync(), suspend=True)
+        self._spec(sync := self._any_sync(), suspend=True)
+        self._not_taken(sync)
+
+    def _not_taken(self, sync: str) -> None:
+        """A commit that moved objects to a Sync may be fetched only now that it takes nothing: they go, and are made again."""
+        self._renew(each for _, new, each in self._moved if new == sync)
+
+    def _renew(self, names: Iterable[str]) -> None:
+        self._renewed |= {("ConfigMap", self.world.target, each) for each in names}
 
     def resume(self) -> None:
         """Resume all."""
