@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from setpoint.objects import ObjectId
+from setpoint.outcome import Correction
 from setpoint.plan import Action, Change
 from setpoint.reasons import Reason
-from setpoint.status import Correction
 
 QUIET = frozenset(
     str(r)

@@ -11,10 +11,10 @@ from setpoint.choosing import state_of
 from setpoint.desired import Desired
 from setpoint.memory import Applied, Baseline
 from setpoint.objects import ObjectId
+from setpoint.outcome import Correction
 from setpoint.parts import Parts
 from setpoint.plan import Action, Change
 from setpoint.run import Run, precise
-from setpoint.status import Correction
 
 
 class Ledger:

@@ -9,11 +9,11 @@ from setpoint import plan
 from setpoint.fleet import Fleet
 from setpoint.memory import Target
 from setpoint.objects import ObjectId, Observed, observe
+from setpoint.outcome import ObjectState, SyncState
 from setpoint.parts import Parts
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Removed, Remover
 from setpoint.run import Run
-from setpoint.status import ObjectState, SyncState
 from setpoint.store import source_key
 
 log = logging.getLogger(__name__)

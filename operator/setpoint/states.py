@@ -5,10 +5,10 @@ from __future__ import annotations
 from setpoint.choosing import Look
 from setpoint.health import Verdict
 from setpoint.memory import Ref
+from setpoint.outcome import ObjectState, SyncState
 from setpoint.plan import Action
 from setpoint.reasons import Reason
 from setpoint.run import Run
-from setpoint.status import ObjectState, SyncState
 
 
 def states_of(run: Run, look: Look) -> list[ObjectState]:

@@ -15,16 +15,17 @@ from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
 from setpoint import fields, plan, status
 from setpoint.apply import shown_patch, shown_value
+from setpoint.conditions import stamp
 from setpoint.desired import Desired
 from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Memory, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey, identity, observe
 from setpoint.order import stage_key, wave_of
+from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
 from setpoint.plan import Action, Change, Prune, PrunePolicy
 from setpoint.reasons import Problem, Reason
 from setpoint.run import Run
 from setpoint.states import states_of
-from setpoint.status import Correction, ObjectState, Outcome, Revision, SyncState
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 AT = "2026-01-01T12:00:00.000Z"
@@ -100,7 +101,7 @@ def told(case: Case, p: Planned, previous: Json | None = None) -> Json:
         inventory=tuple((v, o) for o, v in inventory.items()),
         corrections=tuple(_corrections(p)),
         changed=sum(c.action is not Action.KEEP for _, c in p.changes if c.action is not Action.REFUSE),
-        started=status.stamp(NOW),
+        started=stamp(NOW),
         trigger="Commit",
     )
     return status.build(previous or {}, outcome, NOW)

@@ -6,8 +6,8 @@ from typing import Any
 
 from setpoint.announce import Announcement, Deeds, announcements
 from setpoint.objects import ObjectId
+from setpoint.outcome import Correction
 from setpoint.plan import Action, Change
-from setpoint.status import Correction
 
 DEPLOYMENT = ObjectId("apps", "Deployment", "shop", "ads")
 
