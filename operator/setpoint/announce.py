@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.change import Action, Change
 from setpoint.objects import ObjectId
 from setpoint.outcome import Correction
-from setpoint.plan import Action, Change
 from setpoint.reasons import Reason
 
 QUIET = frozenset(

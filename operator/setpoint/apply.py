@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from setpoint import fields, plan, redact
+from setpoint.adoption import may_take
 from setpoint.api import IgnoreRule
+from setpoint.change import Action, Change
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.desired import Desired
+from setpoint.diff import foreign_additions
 from setpoint.discovery import Kind
 from setpoint.health import Health
+from setpoint.ignoring import matches, with_ignored
 from setpoint.live import Live
 from setpoint.memory import Applied, Baseline
 from setpoint.objects import Manifest, ObjectId, Observed, SyncKey, stamp_of
 from setpoint.order import Stage, is_blocking, is_crd, is_namespace, servers_of, stages
-from setpoint.plan import Action, Change
 from setpoint.reasons import Problem, Reason
 
 
@@ -88,10 +91,10 @@ class Applier:
         kind = _kind(d)
         who = self._who
         live: Manifest | None = None
-        known = self._live.get(d.id) is not None or any(plan.matches(r, d.id) for r in who.rules)
+        known = self._live.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
-        sent = plan.with_ignored(d.manifest, live, who.rules, d.id)
+        sent = with_ignored(d.manifest, live, who.rules, d.id)
         predicted = await self._cluster.apply(kind, sent, user=who.user, dry_run=True)
         if not predicted.created and live is None:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
@@ -102,7 +105,7 @@ class Applier:
                     f"{d.id.label()} is being deleted; it is made anew when it is gone",
                     retry=True,
                 )
-            refusal = plan.may_take(live, d, who.key, who.owner_of(d.id))
+            refusal = may_take(live, d, who.key, who.owner_of(d.id))
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
         handed = who.is_lent(d.id)
@@ -149,7 +152,7 @@ class Applier:
         Raises Problem for what cannot be removed, so that it is shown and not tried for ever.
         """
         who = self._who
-        found = sorted(plan.foreign_additions(obj, who.rules, d.id, who.people), key=_last_first)
+        found = sorted(foreign_additions(obj, who.rules, d.id, who.people), key=_last_first)
         if not found:
             return obj
         try:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from setpoint import accounts, plan
+from setpoint import accounts
+from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api import Drift, OnError
 from setpoint.apply import Applier, Checked, Identity
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
@@ -40,7 +41,7 @@ class Holder:
         self._p, self._fleet, self._targets = parts, fleet, targets
         self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
         people = frozenset(parts.settings.people_managers)
-        self._people, self._takeover = people, people | plan.TAKEOVER_MANAGERS
+        self._people, self._takeover = people, people | TAKEOVER_MANAGERS
         self._pruner = pruner
         self._ledger = Ledger(parts)
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from setpoint.apply import Checked, shown_patch, shown_value
+from setpoint.change import Action, Change
 from setpoint.choosing import state_of
 from setpoint.desired import Desired
 from setpoint.memory import Applied, Baseline
 from setpoint.objects import ObjectId
 from setpoint.outcome import Correction
 from setpoint.parts import Parts
-from setpoint.plan import Action, Change
 from setpoint.run import Run, precise
 
 

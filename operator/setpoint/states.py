@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from setpoint.change import Action
 from setpoint.choosing import Look
 from setpoint.health import Verdict
 from setpoint.memory import Ref
 from setpoint.outcome import ObjectState, SyncState
-from setpoint.plan import Action
 from setpoint.reasons import Reason
 from setpoint.run import Run
 

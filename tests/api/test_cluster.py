@@ -19,7 +19,7 @@ from tests.servers.apirules import Hold, Reply, Request, cut, reply
 from setpoint import names
 from setpoint.apply import existing
 from setpoint.cluster import ApiError, Cluster, Fenced, Kind
-from setpoint.plan import STAMPS
+from setpoint.diff import STAMPS
 from setpoint.requests import Selection
 
 pytestmark = pytest.mark.cluster

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, SHA, oid, ref, run, target
 
+from setpoint.change import Action, Change
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, SyncKey
-from setpoint.plan import Action, Change
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current, Repository, parse_url
 from setpoint.run import HOLD_SECONDS, Run

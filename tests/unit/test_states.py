@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.unit.samples import HEALTHY, baseline, observed, oid, ref, run, target
 
+from setpoint.change import Action, Change
 from setpoint.inventory import grouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.outcome import SyncState
-from setpoint.plan import Action, Change
 from setpoint.reasons import Problem, Reason
 from setpoint.run import Run
 from setpoint.states import states_of
