@@ -13,7 +13,7 @@ from typing import Any
 
 from setpoint import fields, plan, redact
 from setpoint.adoption import may_take
-from setpoint.api import IgnoreRule
+from setpoint.api_sync import IgnoreRule
 from setpoint.change import Action, Change
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of

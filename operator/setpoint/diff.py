@@ -11,7 +11,7 @@ from typing import Any
 import jsonpatch
 
 from setpoint import fields, names
-from setpoint.api import IgnoreRule
+from setpoint.api_sync import IgnoreRule
 from setpoint.change import Operation
 from setpoint.ignoring import is_ignored, matches
 from setpoint.objects import Manifest, ObjectId

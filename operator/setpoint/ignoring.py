@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from setpoint import fields
-from setpoint.api import IgnoreRule
+from setpoint.api_sync import IgnoreRule
 from setpoint.objects import Manifest, ObjectId
 from setpoint.pointers import ABSENT, child, tokens_of
 

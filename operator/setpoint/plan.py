@@ -11,7 +11,7 @@ from typing import Any
 
 from setpoint import fields
 from setpoint.adoption import is_ours
-from setpoint.api import IgnoreRule
+from setpoint.api_sync import IgnoreRule
 from setpoint.change import Action, Change
 from setpoint.desired import Desired
 from setpoint.diff import culprit, describe, difference, foreign_additions, written_by_us

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from setpoint import fields, names, plan
 from setpoint.adoption import may_take
-from setpoint.api import IgnoreRule
+from setpoint.api_sync import IgnoreRule
 from setpoint.change import Action, Change
 from setpoint.desired import Desired, Stamp, stamped
 from setpoint.diff import comparable, difference, written_by_us

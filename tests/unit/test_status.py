@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from setpoint import status
-from setpoint.api import SyncStatus
+from setpoint.api_sync_status import SyncStatus
 from setpoint.conditions import stamp
 from setpoint.health import Health, Verdict
 from setpoint.inventory import grouped, ungrouped
