@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from setpoint import accounts
 from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api_sync import Drift, OnError
-from setpoint.apply import Applier, Checked, Identity
+from setpoint.apply import Applier
+from setpoint.checking import Checked, Identity
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
 from setpoint.conditions import condition_of, stamp
 from setpoint.dependencies import waits_for

@@ -15,7 +15,6 @@ from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
 from setpoint import fields, plan, status
 from setpoint.adoption import TAKEOVER_MANAGERS, may_take
-from setpoint.apply import shown_patch, shown_value
 from setpoint.change import Action, Change
 from setpoint.conditions import stamp
 from setpoint.desired import Desired
@@ -26,6 +25,7 @@ from setpoint.order import stage_key, wave_of
 from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
 from setpoint.prune import Prune, PrunePolicy, prune
 from setpoint.reasons import Problem, Reason
+from setpoint.redact import shown_patch, shown_value
 from setpoint.run import Run
 from setpoint.states import states_of
 
