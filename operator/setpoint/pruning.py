@@ -30,9 +30,8 @@ class Pruner:
     async def prune(self, run: Run, target: Target, remover: Remover) -> None:
         """Delete what is in the inventory and not in the target; `run` takes what came of it."""
         inventory, desired = run.inventory, frozenset(r.id for r in target.refs)
-        there = {o: v for o, v in inventory.items() if o in desired}
-        wanted = self._p.claims.wanted_of(run.key, there)
-        run.extra += [_wanted(o, there[o], w) for o, w in wanted.items()]
+        awaited = self._p.claims.awaited(run.key, inventory)
+        run.extra += [_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired]
         leftover = inventory.keys() - desired
         if not leftover:
             run.lent = {}
