@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.change import Action, Change
 from setpoint.objects import ObjectId
-from setpoint.plan import Action, Change
+from setpoint.outcome import Correction
 from setpoint.reasons import Reason
-from setpoint.status import Correction
 
 QUIET = frozenset(
     str(r)

@@ -7,7 +7,7 @@ owner keeps it in its stored inventory, as lent: should nobody want it after all
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from setpoint.objects import ObjectId, SyncKey
 
@@ -94,6 +94,16 @@ class Claims:
             if owner is not None and owner != key:
                 found[oid] = owner
             elif others := self._waiting.get(oid, NOBODY) - {key}:
+                found[oid] = min(others)
+        return found
+
+    def awaited(self, key: SyncKey, objects: Collection[ObjectId]) -> dict[ObjectId, SyncKey]:
+        """Give what of these objects other Syncs wait for, with one of them; where nobody waits, none is looked at."""
+        found: dict[ObjectId, SyncKey] = {}
+        both: tuple[Collection[ObjectId], ...] = (self._waiting, objects)
+        few, many = sorted(both, key=len)
+        for oid in few:
+            if oid in many and (others := self._waiting[oid] - {key}):
                 found[oid] = min(others)
         return found
 

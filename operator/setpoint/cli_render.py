@@ -20,7 +20,8 @@ import yaml
 from pydantic import ValidationError
 
 from setpoint import cli, desired, documents, inputs, scalars
-from setpoint.api import SourceReference, Sync, SyncSpec
+from setpoint.api import Sync
+from setpoint.api_sync import SourceReference, SyncSpec
 from setpoint.localtree import LocalTree
 from setpoint.objects import group_of
 from setpoint.reasons import Problem

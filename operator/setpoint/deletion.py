@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from setpoint import accounts, names
-from setpoint.api import DeletionPolicy, Sync
+from setpoint.api import Sync
+from setpoint.api_sync import DeletionPolicy
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.objects import ObjectId, SyncKey

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from setpoint.conditions import condition_of
 from setpoint.objects import SyncKey
-from setpoint.status import condition_of
 from setpoint.store import Body, dependency_keys
 
 Seen = Callable[[SyncKey, Body], bool]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from setpoint import names, status
+from setpoint import names
 from setpoint.cluster_errors import ApiError, problem_of
+from setpoint.conditions import condition, stamp
 from setpoint.deletion import Deletion, Others
 from setpoint.fleet import Fleet
+from setpoint.inventory import grouped
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -62,17 +64,17 @@ class Ender:
     async def _say(self, run: Run, reason: Reason, message: str, left: Mapping[ObjectId, str]) -> None:
         """Say how far a deletion is; the inventory shrinks with it."""
         old = run.previous.get("conditions") or []
-        ready = status.condition(
+        ready = condition(
             old,
             run.generation,
             kind="Ready",
             true=False,
             reason=str(reason),
             message=message,
-            at=status.stamp(datetime.now(UTC)),
+            at=stamp(datetime.now(UTC)),
         )
         rows = [ready, *(c for c in old if c["type"] in ("Synced", "Healthy"))]
-        entries = status.grouped((v, o) for o, v in left.items())
+        entries = grouped((v, o) for o, v in left.items())
         await self._teller.write(
             run.key, run.body, {**run.previous, "inventory": entries, "conditions": rows}
         )

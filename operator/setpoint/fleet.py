@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from setpoint import status
 from setpoint.barrier import Barrier
 from setpoint.claims import Claims
 from setpoint.footprint import Changes
+from setpoint.inventory import ungrouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
 from setpoint.observations import passing
@@ -66,7 +66,7 @@ class Fleet:
         else:
             self._barrier.expect(key, source_key(body))
         if key not in self._memory:
-            self.record(key, status.ungrouped((body.get("status") or {}).get("inventory") or []))
+            self.record(key, ungrouped((body.get("status") or {}).get("inventory") or []))
 
     def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
         """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""

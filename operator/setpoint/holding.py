@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from setpoint import accounts, plan, status
-from setpoint.api import Drift, OnError
-from setpoint.apply import Applier, Checked, Identity
+from setpoint import accounts
+from setpoint.adoption import TAKEOVER_MANAGERS
+from setpoint.api_sync import Drift, OnError
+from setpoint.apply import Applier
+from setpoint.checking import Checked, Identity
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
+from setpoint.conditions import condition_of, stamp
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
 from setpoint.fleet import Fleet
 from setpoint.health import Health
+from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
 from setpoint.memory import Applied, Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey
@@ -38,7 +42,7 @@ class Holder:
         self._p, self._fleet, self._targets = parts, fleet, targets
         self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
         people = frozenset(parts.settings.people_managers)
-        self._people, self._takeover = people, people | plan.TAKEOVER_MANAGERS
+        self._people, self._takeover = people, people | TAKEOVER_MANAGERS
         self._pruner = pruner
         self._ledger = Ledger(parts)
 
@@ -61,7 +65,7 @@ class Holder:
         Raises NotYet if nothing is to be said; ApiError.
         """
         trouble, applied = self._trouble(run), run.previous.get("applied") or {}
-        ready = status.condition_of(run.previous, "Ready") or {}
+        ready = condition_of(run.previous, "Ready") or {}
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
             raise NotYet
         live, kinds = self._p.live, {(o.group, o.kind) for o in run.inventory}
@@ -216,7 +220,7 @@ class Holder:
         if not chosen:
             return
         self._note_trigger(run)
-        memory.started = memory.started or status.stamp(datetime.now(UTC))
+        memory.started = memory.started or stamp(datetime.now(UTC))
         applier = self._applier(run, abort=abort)
         if run.sync.spec.drift is Drift.REPORT and not run.pending:
             await self._report_only(run, applier, chosen)
@@ -305,7 +309,7 @@ class Holder:
         self._fleet.record(run.key, new, run.lent)
         if new == inventory:
             return
-        entries = status.grouped((v, o) for o, v in new.items())
+        entries = grouped((v, o) for o, v in new.items())
         run.body = await self._p.writer.write(
             oid_of(run.key), run.body, {**run.previous, "inventory": entries}
         )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from setpoint import folder as folders
-from setpoint.api import SyncSpec
+from setpoint.api_sync import SyncSpec
 from setpoint.closure import Build, Closure, find_kustomization
 from setpoint.folder import Manifest
 from setpoint.reasons import Problem, Reason

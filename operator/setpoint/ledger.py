@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from setpoint.apply import Checked, shown_patch, shown_value
+from setpoint.change import Action, Change
+from setpoint.checking import Checked
 from setpoint.choosing import state_of
 from setpoint.desired import Desired
 from setpoint.memory import Applied, Baseline
 from setpoint.objects import ObjectId
+from setpoint.outcome import Correction
 from setpoint.parts import Parts
-from setpoint.plan import Action, Change
+from setpoint.redact import shown_patch, shown_value
 from setpoint.run import Run, precise
-from setpoint.status import Correction
 
 
 class Ledger:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint import fields
+from setpoint.change import Change
 from setpoint.elapsed import Elapsed
 from setpoint.footprint import Changes, Footprint
 from setpoint.inputs import Inputs
 from setpoint.objects import ObjectId
 from setpoint.order import StageKey
-from setpoint.plan import Change
 from setpoint.reasons import Problem
 from setpoint.redact import Operation
 

@@ -7,7 +7,7 @@ from posixpath import normpath
 from typing import Any, Final
 
 from setpoint import documents
-from setpoint.api import SyncSpec
+from setpoint.api_sync import SyncSpec
 from setpoint.treepaths import join
 
 _ORIGIN: Final = "config.kubernetes.io/origin"

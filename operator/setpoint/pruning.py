@@ -1,19 +1,19 @@
-"""What left Git is deleted, refused, or waits: the last step of a run (shell around `plan.prune`)."""
+"""What left Git is deleted, refused, or waits: the last step of a run (shell around `prune`)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 
-from setpoint import plan
 from setpoint.fleet import Fleet
 from setpoint.memory import Target
 from setpoint.objects import ObjectId, Observed, observe
+from setpoint.outcome import ObjectState, SyncState
 from setpoint.parts import Parts
+from setpoint.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Removed, Remover
 from setpoint.run import Run
-from setpoint.status import ObjectState, SyncState
 from setpoint.store import source_key
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,8 @@ class Pruner:
     async def prune(self, run: Run, target: Target, remover: Remover) -> None:
         """Delete what is in the inventory and not in the target; `run` takes what came of it."""
         inventory, desired = run.inventory, frozenset(r.id for r in target.refs)
-        there = {o: v for o, v in inventory.items() if o in desired}
-        wanted = self._p.claims.wanted_of(run.key, there)
-        run.extra += [_wanted(o, there[o], w) for o, w in wanted.items()]
+        awaited = self._p.claims.awaited(run.key, inventory)
+        run.extra += [_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired]
         leftover = inventory.keys() - desired
         if not leftover:
             run.lent = {}
@@ -46,9 +45,9 @@ class Pruner:
             self._hand_over(run, leftover, live)
             run.kept = {o: inventory[o] for o in leftover - run.released.keys()}
             return
-        policy = plan.PrunePolicy(run.sync.spec.prune, run.sync.spec.prune_limit)
+        policy = PrunePolicy(run.sync.spec.prune, run.sync.spec.prune_limit)
         wanted = self._p.claims.wanted_of(run.key, leftover)
-        decision = plan.prune(frozenset(inventory), desired, live, run.key, wanted, policy)
+        decision = prune(frozenset(inventory), desired, live, run.key, wanted, policy)
         self._lend(run, decision)
         run.refused = decision.message
         removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
@@ -75,20 +74,18 @@ class Pruner:
     ) -> None:
         mine = leftover if anew else leftover & self._p.claims.lent(run.key)
         wanted = self._p.claims.wanted_of(run.key, mine)
-        decision = plan.handed_over(leftover, live, run.key, wanted)
+        decision = handed_over(leftover, live, run.key, wanted)
         self._lend(run, decision)
         run.released = dict(decision.release)
         self._let_go(run, run.released)
 
-    def _lend(self, run: Run, decision: plan.Prune) -> None:
+    def _lend(self, run: Run, decision: Prune) -> None:
         """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
         inventory = run.inventory
         run.lent = {o: inventory[o] for o in decision.lend}
         self._fleet.record(run.key, inventory, run.lent)
 
-    def _note(
-        self, run: Run, live: Mapping[ObjectId, Observed], decision: plan.Prune, removed: Removed
-    ) -> None:
+    def _note(self, run: Run, live: Mapping[ObjectId, Observed], decision: Prune, removed: Removed) -> None:
         inventory = run.inventory
 
         def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from setpoint import names, plan
+from setpoint import names
+from setpoint.adoption import is_ours
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
@@ -19,7 +20,7 @@ async def owned(cluster: Cluster, key: SyncKey, label: str) -> dict[ObjectId, st
         for obj in await _listed(cluster, kind, label):
             meta = obj["metadata"]
             oid = ObjectId(kind.group, kind.kind, meta.get("namespace") or "", meta["name"])
-            if plan.is_ours(obj, oid, key):
+            if is_ours(obj, oid, key):
                 found[oid] = kind.api_version
     return found
 

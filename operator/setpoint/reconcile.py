@@ -19,15 +19,16 @@ from setpoint.ending import Ender
 from setpoint.fleet import Fleet
 from setpoint.footprint import Changes
 from setpoint.holding import Holder
+from setpoint.inventory import grouped, ungrouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.outcome import Outcome
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.rebuilding import owned
 from setpoint.run import Run, oid_of
-from setpoint.status import Outcome
 from setpoint.status_writer import Gone, Moved
 from setpoint.store import Body, source_key, sync_model
 from setpoint.targets import NotYet, Targets
@@ -134,7 +135,7 @@ class Syncs:
             await self._ender.orphan(key, body, problem)
             return Result()
         previous, generation = body.get("status") or {}, body["metadata"].get("generation", 0)
-        inventory = tuple((v, o) for o, v in status.ungrouped(previous.get("inventory") or []).items())
+        inventory = tuple((v, o) for o, v in ungrouped(previous.get("inventory") or []).items())
         outcome = Outcome(key.namespace, generation, problem=problem, inventory=inventory)
         self._fleet.evaluated(key, None, generation)
         await self._teller.write(key, body, status.build(previous, outcome, datetime.now(UTC)))
@@ -148,7 +149,7 @@ class Syncs:
             run.body = await self._p.writer.finalizers(oid_of(run.key), run.body, wanted)
         elif not run.previous and not run.memory.known:
             found = await owned(self._p.cluster, run.key, run.stamp.label)
-            entries = status.grouped((v, o) for o, v in found.items())
+            entries = grouped((v, o) for o, v in found.items())
             if entries:
                 new = {**run.previous, "inventory": entries}
                 run.body = await self._p.writer.write(oid_of(run.key), run.body, new)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from setpoint.change import Change
 from setpoint.objects import ObjectId
 
 Operation = dict[str, Any]
@@ -28,6 +29,19 @@ def shown(operations: Sequence[Operation], oid: ObjectId, key: bytes) -> tuple[O
     """Give the patch as it may be shown: Secret values masked, long values cut, at most 20 operations."""
     secret = oid.kind == "Secret" and not oid.group
     return tuple(_operation(op, key if secret else None) for op in operations[:MOST_OPERATIONS])
+
+
+def shown_patch(change: Change, key: bytes) -> tuple[Operation, ...]:
+    """Give a change's patch as it may be shown."""
+    return shown(change.patch, change.id, key)
+
+
+def shown_value(value: Any, change: Change, key: bytes) -> Any:
+    """Give a value of an object as it may be shown: that of a Secret only as a hash."""
+    if value is None or not change.patch:
+        return None
+    operation = {"op": "replace", "path": change.patch[0]["path"], "value": value}
+    return shown([operation], change.id, key)[0]["value"]
 
 
 def _operation(op: Operation, key: bytes | None) -> Operation:

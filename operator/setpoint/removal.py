@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from setpoint import names, plan
+from setpoint import names
+from setpoint.adoption import is_ours
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.objects import ObjectId, SyncKey
@@ -68,7 +69,7 @@ class Remover:
             return
         meta: Mapping[str, object] = live["metadata"]
         annotations = live["metadata"].get("annotations") or {}
-        if not plan.is_ours(live, oid, self._key):
+        if not is_ours(live, oid, self._key):
             result.gone[oid] = "does not name this Sync"
         elif annotations.get(names.ANNOTATION_PRUNE) == "never":
             result.gone[oid] = "stays, as it may not be pruned"

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from setpoint import documents, export, kustomize_errors, overlay
-from setpoint.api import SyncSpec
+from setpoint.api_sync import SyncSpec
 from setpoint.cache_errors import cache_problem
 from setpoint.closure import Build, find_kustomization, read_kustomization
 from setpoint.documents import Document

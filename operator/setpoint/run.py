@@ -9,12 +9,14 @@ from typing import Any
 
 from setpoint import names, status
 from setpoint.api import Sync
+from setpoint.conditions import progresses
 from setpoint.desired import Stamp
+from setpoint.inventory import ungrouped
 from setpoint.memory import Applied, Memory, Target
 from setpoint.objects import ObjectId, SyncKey
+from setpoint.outcome import Correction, ObjectState
 from setpoint.reasons import Problem
 from setpoint.remotes import Current
-from setpoint.status import Correction, ObjectState
 from setpoint.store import Body
 
 HOLD_SECONDS = 1.0
@@ -92,7 +94,7 @@ class Run:
     def inventory(self) -> dict[ObjectId, str]:
         """The inventory as stored: identity -> apiVersion; not to be changed."""
         if self._inventory is None or self._inventory[0] is not self.body:
-            self._inventory = self.body, status.ungrouped(self.previous.get("inventory") or [])
+            self._inventory = self.body, ungrouped(self.previous.get("inventory") or [])
         return self._inventory[1]
 
     def hold_back(self, new: Mapping[str, Any], now: float) -> bool:
@@ -103,7 +105,7 @@ class Run:
         memory, fresh = self.memory, bool(self.applied.written) or self.memory.held is not None
         if not status.passing(self.stored, new, fresh=fresh):
             return False
-        if memory.held is None and not status.progresses(self.stored):
+        if memory.held is None and not progresses(self.stored):
             memory.held_until = now + HOLD_SECONDS
         if now >= memory.held_until:
             memory.held_until = now + HOLD_SECONDS

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from setpoint import api, revisions
+from setpoint import revisions
+from setpoint.api_base import DURATION_PATTERN
 from setpoint.reasons import Problem, Reason
 
 PREFIX = "SETPOINT_"
@@ -56,7 +57,7 @@ Seconds = Annotated[
     float,
     Field(gt=0),
     BeforeValidator(_seconds),
-    WithJsonSchema({"type": "string", "pattern": api.DURATION_PATTERN}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
 Size = Annotated[
     int,

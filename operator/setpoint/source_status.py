@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.conditions import condition, condition_of
 from setpoint.reasons import Problem, Reason
 from setpoint.revisions import short
-from setpoint.status import condition, condition_of
 
 KEPT = ("revision", "short", "commit", "lastFetched")
 

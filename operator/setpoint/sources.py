@@ -18,6 +18,7 @@ from setpoint import names, source_status
 from setpoint.api import Source
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
+from setpoint.conditions import condition_of, stamp
 from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
 from setpoint.git import Git
@@ -35,7 +36,6 @@ from setpoint.remotes import (
 )
 from setpoint.revisions import seconds
 from setpoint.source_status import Checked, Fetched
-from setpoint.status import condition_of, stamp
 from setpoint.status_writer import Gone, Moved, StatusWriter
 from setpoint.store import Body, Store, source_model
 from setpoint.telemetry import Telemetry

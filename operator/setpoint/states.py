@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from setpoint.change import Action
 from setpoint.choosing import Look
 from setpoint.health import Verdict
 from setpoint.memory import Ref
-from setpoint.plan import Action
+from setpoint.outcome import ObjectState, SyncState
 from setpoint.reasons import Reason
 from setpoint.run import Run
-from setpoint.status import ObjectState, SyncState
 
 
 def states_of(run: Run, look: Look) -> list[ObjectState]:

@@ -11,6 +11,7 @@ from setpoint import inputs as inputs_of
 from setpoint.api import Sync
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
+from setpoint.conditions import condition_of
 from setpoint.desired import Desired, Rendered, Stamp, complete
 from setpoint.footprint import Noting
 from setpoint.inputs import Inputs
@@ -21,7 +22,6 @@ from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.render import Renderer
 from setpoint.sources import Sources
-from setpoint.status import condition_of
 from setpoint.store import Store, source_model
 from setpoint.tree import Tree
 

@@ -11,15 +11,16 @@ from typing import Any
 from setpoint import status, stuck
 from setpoint.announce import Deeds, announcements
 from setpoint.choosing import ownership_digest
+from setpoint.conditions import condition_of
 from setpoint.fleet import Fleet
 from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.outcome import Outcome, Revision
 from setpoint.parts import Parts
 from setpoint.queue import Result
 from setpoint.reasons import Reason
 from setpoint.revisions import seconds, short
 from setpoint.run import Run, oid_of
 from setpoint.states import states_of
-from setpoint.status import Outcome, Revision
 from setpoint.store import Body, source_key
 
 
@@ -54,7 +55,7 @@ class Teller:
         """Write a status if it differs; those who depend on this Sync are woken when they may care."""
         ready = _ready(new)
         self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
-        before = status.condition_of(body.get("status") or {}, "Ready")
+        before = condition_of(body.get("status") or {}, "Ready")
         await self._p.writer.write(oid_of(key), body, new)
         self._fleet.told(key)
         if before is None or before["status"] != ready["status"]:
@@ -88,7 +89,7 @@ class Teller:
         """Have the pods of workloads watched that do not get on, as long as they do not."""
         target = None if run.sync.spec.suspend else run.target or run.memory.good
         seen = [o for r in (target.refs if target else ()) if (o := self._p.live.get(r.id)) is not None]
-        healthy = status.condition_of(run.previous, "Healthy")
+        healthy = condition_of(run.previous, "Healthy")
         known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
         workloads = (o.id for o in seen if stuck.in_question(o.id, o.verdict))
         await self._p.pods.want(run.key, workloads, known=known)
@@ -149,7 +150,7 @@ class Teller:
             pruned=run.pruned,
             warnings=run.applied.warnings,
         )
-        for a in announcements(deeds, status.condition_of(run.previous, "Ready"), _ready(new)):
+        for a in announcements(deeds, condition_of(run.previous, "Ready"), _ready(new)):
             self._p.events.record(run.body, a.type, a.reason, a.message)
 
 

@@ -14,6 +14,7 @@ from tests.chart import samples
 from tests.cluster.base import Cluster, KubectlError
 
 from setpoint import api
+from setpoint.api_sync import SyncSpec
 
 pytestmark = pytest.mark.cluster
 MODELS = {"Source": api.Source, "Sync": api.Sync}
@@ -60,7 +61,7 @@ def test_defaults_are_stored(with_crds: Cluster) -> None:
         "onError": "Abort",
         "suspend": False,
     }
-    assert api.SyncSpec.model_validate(spec) == api.SyncSpec.model_validate(samples.sync())
+    assert SyncSpec.model_validate(spec) == SyncSpec.model_validate(samples.sync())
 
 
 def test_a_status_comes_back_as_it_was_written(with_crds: Cluster) -> None:
@@ -180,7 +181,7 @@ def test_sources_show_revision_and_commit(with_crds: Cluster) -> None:
 
 def test_explain_shows_descriptions(with_crds: Cluster) -> None:
     text = with_crds.kubectl("explain", "sync.spec.pruneLimit", "--api-version=setpoint.dev/v1alpha1")
-    description = api.SyncSpec.model_fields["prune_limit"].description
+    description = SyncSpec.model_fields["prune_limit"].description
     assert description is not None
     assert description in " ".join(text.split())
 

@@ -18,8 +18,8 @@ from tests.cluster.local import LocalCluster
 from tests.golden import replay
 from tests.golden.case import KINDS, Case, Json, cases
 
-from setpoint import plan
 from setpoint.cluster import Cluster
+from setpoint.ignoring import with_ignored
 from setpoint.objects import ObjectId, identity
 
 TIME = "2026-01-01T00:00:00Z"
@@ -64,7 +64,7 @@ async def _get(api: Cluster, oid: ObjectId) -> Json | None:
 
 
 async def _predicted(api: Cluster, case: Case, d: Any, live: Json | None) -> Json:
-    sent = plan.with_ignored(d.manifest, live, case.sync.spec.ignore, d.id)
+    sent = with_ignored(d.manifest, live, case.sync.spec.ignore, d.id)
     return (await api.apply(d.kind, sent, dry_run=True)).object
 
 

@@ -14,17 +14,20 @@ import jsonpatch
 from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
 from setpoint import fields, plan, status
-from setpoint.apply import shown_patch, shown_value
+from setpoint.adoption import TAKEOVER_MANAGERS, may_take
+from setpoint.change import Action, Change
+from setpoint.conditions import stamp
 from setpoint.desired import Desired
 from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Memory, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey, identity, observe
 from setpoint.order import stage_key, wave_of
-from setpoint.plan import Action, Change, Prune, PrunePolicy
+from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
+from setpoint.prune import Prune, PrunePolicy, prune
 from setpoint.reasons import Problem, Reason
+from setpoint.redact import shown_patch, shown_value
 from setpoint.run import Run
 from setpoint.states import states_of
-from setpoint.status import Correction, ObjectState, Outcome, Revision, SyncState
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 AT = "2026-01-01T12:00:00.000Z"
@@ -54,7 +57,7 @@ def planned(case: Case, record: Json) -> Planned:
     seen = {o: observe(obj, o) for o, obj in live.items() if o in inventory}
     policy = PrunePolicy(case.sync.spec.prune, case.sync.spec.prune_limit)
     wanted = frozenset(d.id for d, _ in changes)
-    decision = plan.prune(frozenset(inventory), wanted, seen, KEY, {}, policy)
+    decision = prune(frozenset(inventory), wanted, seen, KEY, {}, policy)
     before = {d.id: d.digest for d in case.applied}
     return Planned(changes, decision, live, predicted, inventory, before)
 
@@ -62,7 +65,7 @@ def planned(case: Case, record: Json) -> Planned:
 def _judged(
     case: Case, d: Desired, live: Json | None, predicted: Json, claims: Mapping[ObjectId, SyncKey]
 ) -> Change:
-    if live is not None and (refusal := plan.may_take(live, d, KEY, claims.get(d.id))):
+    if live is not None and (refusal := may_take(live, d, KEY, claims.get(d.id))):
         return refusal
     return plan.judge(d, live, predicted, KEY, case.sync.spec.ignore, frozenset())
 
@@ -100,7 +103,7 @@ def told(case: Case, p: Planned, previous: Json | None = None) -> Json:
         inventory=tuple((v, o) for o, v in inventory.items()),
         corrections=tuple(_corrections(p)),
         changed=sum(c.action is not Action.KEEP for _, c in p.changes if c.action is not Action.REFUSE),
-        started=status.stamp(NOW),
+        started=stamp(NOW),
         trigger="Commit",
     )
     return status.build(previous or {}, outcome, NOW)
@@ -173,9 +176,7 @@ def _written(p: Planned, d: Desired, change: Change) -> Json:
     managed = result["metadata"]["managedFields"]
     if change.action is Action.ADOPT:
         own = fields.own_entry(managed) or {}
-        rest = fields.adopted(
-            p.live[d.id]["metadata"]["managedFields"], own["fieldsV1"], plan.TAKEOVER_MANAGERS
-        )
+        rest = fields.adopted(p.live[d.id]["metadata"]["managedFields"], own["fieldsV1"], TAKEOVER_MANAGERS)
         managed = [own, *(rest or [])]
     elif change.additions:
         managed = [e for e in managed if e not in fields.person_entries(managed)]

@@ -11,8 +11,10 @@ from tests.golden import replay
 from tests.golden.case import STAMP, Case, Json, cases
 from tests.golden.record import expectation
 
-from setpoint import fields, names, plan
-from setpoint.plan import Action
+from setpoint import fields, names
+from setpoint.change import Action
+from setpoint.diff import comparable, difference
+from setpoint.pointers import value_at
 
 ALL = {case.name: case for case in cases()}
 
@@ -36,19 +38,19 @@ def test_applying_the_plan_gives_what_git_says_on_all_fields_that_are_owned(case
         if change.action is Action.REFUSE:
             continue
         live, predicted = planned.live.get(d.id), planned.predicted[d.id]
-        after = plan.comparable(predicted)
+        after = comparable(predicted)
         if live is not None:
             removed = {op["path"] for op in change.patch if op["op"] == "remove"}
-            after = jsonpatch.apply_patch(plan.comparable(live), list(change.patch))
+            after = jsonpatch.apply_patch(comparable(live), list(change.patch))
             gone = [fields.pointer(p) for p, _ in change.additions]
-            assert {op["path"] for op in plan.difference(after, predicted)} <= set(gone), removed
+            assert {op["path"] for op in difference(after, predicted)} <= set(gone), removed
         owned = fields.own_entry(predicted["metadata"]["managedFields"])
         assert owned is not None
         ignored = {p for rule in case.sync.spec.ignore for p in rule.paths}
         for path in fields.pointers(predicted, owned["fieldsV1"]):
             if path not in ignored:
-                wanted = plan.value_at(d.manifest, path)
-                assert wanted is None or plan.value_at(after, path) == wanted, path
+                wanted = value_at(d.manifest, path)
+                assert wanted is None or value_at(after, path) == wanted, path
 
 
 def test_the_plan_of_the_result_is_empty(case: Case) -> None:

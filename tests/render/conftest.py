@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.cluster import binaries
 from tests.render.gitfolder import GitFolder
 
-from setpoint.api import SyncSpec
+from setpoint.api_sync import SyncSpec
 from setpoint.inputs import gather
 from setpoint.reasons import Problem, Reason
 from setpoint.render import Rendered, Renderer

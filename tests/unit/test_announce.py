@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from setpoint.announce import Announcement, Deeds, announcements
+from setpoint.change import Action, Change
 from setpoint.objects import ObjectId
-from setpoint.plan import Action, Change
-from setpoint.status import Correction
+from setpoint.outcome import Correction
 
 DEPLOYMENT = ObjectId("apps", "Deployment", "shop", "ads")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, LABEL, baseline, observed, oid, ownership, ref
 
+from setpoint.change import Action, Change
 from setpoint.choosing import (
     View,
     choose,
@@ -19,7 +20,6 @@ from setpoint.choosing import (
 )
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.plan import Action, Change
 from setpoint.reasons import Problem, Reason
 
 INVALID = Problem(Reason.Invalid, "a.yaml:1: bad")

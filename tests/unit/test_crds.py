@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tests.chart import samples
 
 from setpoint import api, crds
+from setpoint.api_sync_status import SyncStatus
 
 MODELS: dict[str, type[BaseModel]] = {"Source": api.Source, "Sync": api.Sync}
 SCHEMAS = {kind.name: crds.schema(kind.model) for kind in crds.KINDS}
@@ -186,13 +187,13 @@ def test_a_patch_in_a_status_keeps_its_nulls(operations: list[dict[str, Any]]) -
         "detected": "2026-01-01T00:00:00Z",
         "patch": operations,
     }
-    status = api.SyncStatus.model_validate({"driftLog": [entry]})
+    status = SyncStatus.model_validate({"driftLog": [entry]})
     shown = status.model_dump(by_alias=True, mode="json")["driftLog"][0]
     assert shown["patch"] == operations
 
 
 def test_an_older_operator_survives_a_newer_status() -> None:
     newer = {"conditions": [], "invented": {"later": True}, "summary": {"objects": 1, "else": 2}}
-    status = api.SyncStatus.model_validate(newer)
+    status = SyncStatus.model_validate(newer)
     assert status.summary is not None
     assert status.summary.objects == 1

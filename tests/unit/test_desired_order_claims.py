@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -195,6 +196,38 @@ def test_an_object_in_two_stored_inventories_is_owned_by_one_after_the_other() -
     claims.record(b, [x])
     claims.want(b, [])
     assert (claims.owner(x), claims.wanted_of(a, [x])) == (b, {x: b})
+
+
+class Watched(frozenset[ObjectId]):
+    """Objects that count how often one of them is looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[ObjectId]:
+        for oid in super().__iter__():
+            self.looks += 1
+            yield oid
+
+    def __contains__(self, oid: object) -> bool:
+        self.looks += 1
+        return super().__contains__(oid)
+
+
+def test_who_waits_is_found_without_a_look_at_each_object() -> None:
+    claims = Claims()
+    a, b, c = (SyncKey("n", name) for name in "abc")
+    many = [ObjectId("", "ConfigMap", "n", f"x{i}") for i in range(100)]
+    mine = Watched(many)
+    claims.record(a, many)
+    assert (claims.awaited(a, mine), mine.looks) == ({}, 0)
+    claims.want(c, many[:1])
+    claims.want(b, [*many[:2], ObjectId("", "ConfigMap", "n", "other")])
+    claims.want(a, many[2:3])
+    assert (claims.awaited(a, mine), mine.looks) == ({many[0]: b, many[1]: b}, 4)
+    assert claims.awaited(a, many[1:3]) == {many[1]: b}
+    for each in (b, c):
+        claims.drop(each)
+    assert claims.awaited(a, mine) == {}
 
 
 def test_identity() -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.memorytree import File, Link, MemoryTree
 
-from setpoint.api import SyncSpec
+from setpoint.api_sync import SyncSpec
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint, Noting, compare
 from setpoint.inputs import Inputs, gather
 from setpoint.reasons import Problem

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, SHA, oid, ref, run, target
 
-from setpoint import status
+from setpoint.change import Action, Change
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
 from setpoint.memory import Memory
-from setpoint.objects import SyncKey
-from setpoint.plan import Action, Change
+from setpoint.objects import ObjectId, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current, Repository, parse_url
 from setpoint.run import HOLD_SECONDS, Run
@@ -38,7 +37,7 @@ CLAIMED = {"inventory": INVENTORY}
 def after_writing(memory: Memory, stored: dict[str, Any]) -> Run:
     made = run(memory, stored)
     made.applied.written.append(
-        Change(status.ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
+        Change(ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
     )
     return made
 
@@ -113,7 +112,7 @@ def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_
         return made
 
     assert done().settled
-    some = {status.ObjectId("", "ConfigMap", "shop", "a"): "v1"}
+    some = {ObjectId("", "ConfigMap", "shop", "a"): "v1"}
     problem = Problem(Reason.PruneWaiting, "waits")
     for name in ("kept", "contested", "lent", "released"):
         assert not done(**{name: some}).settled, name

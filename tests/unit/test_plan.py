@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint import fields, names, plan
-from setpoint.api import IgnoreRule
+from setpoint.adoption import may_take
+from setpoint.api_sync import IgnoreRule
+from setpoint.change import Action, Change
 from setpoint.desired import Desired, Stamp, stamped
+from setpoint.diff import comparable, difference, written_by_us
 from setpoint.health import Health, Verdict
+from setpoint.ignoring import with_ignored
 from setpoint.objects import ObjectId, Observed, SyncKey, digest, identity, observe, owner_annotation
-from setpoint.plan import Action, PrunePolicy
+from setpoint.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.reasons import Reason
 
 ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
@@ -49,7 +53,7 @@ def live_of(d: Desired, **meta: Any) -> dict[str, Any]:
     return obj
 
 
-def judge(d: Desired, live: dict[str, Any] | None, predicted: dict[str, Any]) -> plan.Change:
+def judge(d: Desired, live: dict[str, Any] | None, predicted: dict[str, Any]) -> Change:
     return plan.judge(d, live, predicted, ME, (), frozenset())
 
 
@@ -162,30 +166,48 @@ def test_what_a_person_added_is_patched_away() -> None:
 def test_whose_an_object_is(meta: dict[str, Any], reason: Reason | None) -> None:
     live = config()
     live["metadata"] |= meta
-    refusal = plan.may_take(live, desired(config()), ME, None)
+    refusal = may_take(live, desired(config()), ME, None)
     assert (refusal.reason if refusal else None) == reason
 
 
 def test_a_claim_decides_not_the_annotation() -> None:
     live = config()
     live["metadata"]["annotations"] = {names.ANNOTATION_OWNER: owner_annotation(OTHER, identity(live))}
-    refusal = plan.may_take(live, desired(config()), ME, OTHER)
+    refusal = may_take(live, desired(config()), ME, OTHER)
     assert refusal
     assert refusal.reason is Reason.Contested
-    assert plan.may_take(live, desired(config()), ME, ME) is None
-    assert plan.may_take(live, desired(config()), ME, None) is None
+    assert may_take(live, desired(config()), ME, ME) is None
+    assert may_take(live, desired(config()), ME, None) is None
 
 
 def test_an_ignored_path_is_sent_with_the_live_value_and_gits_on_create() -> None:
     d = desired({**config(), "spec": {"replicas": 2, "list": [{"a": 1, "b": 2}]}})
     rules = [IgnoreRule(paths=("/spec/replicas", "/spec/list/0/a", "/spec/gone"))]
-    assert plan.with_ignored(d.manifest, None, rules, d.id) == d.manifest
+    assert with_ignored(d.manifest, None, rules, d.id) == d.manifest
     live = {"spec": {"replicas": 9, "list": [{"a": 5, "b": 6}]}}
-    assert plan.with_ignored(d.manifest, live, rules, d.id)["spec"] == {
+    assert with_ignored(d.manifest, live, rules, d.id)["spec"] == {
         "replicas": 9,
         "list": [{"a": 5, "b": 2}],
     }
     assert d.manifest["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        ("/spec/list/1/a", {"list": [{"a": 1}], "text": "x"}),
+        ("/spec/list/x", {"list": [{"a": 1}], "text": "x"}),
+        ("/spec/text/a", {"list": [{"a": 1}], "text": "x"}),
+        ("/spec/none/a", {"list": [{"a": 1}], "text": "x"}),
+        ("/spec/text", {"list": [{"a": 1}]}),
+    ],
+)
+def test_an_ignored_path_that_git_does_not_have_changes_nothing_and_one_that_only_git_has_is_left_out(
+    path: str, spec: dict[str, Any]
+) -> None:
+    d = desired({**config(), "spec": {"list": [{"a": 1}], "text": "x"}})
+    live = {"spec": {"list": [{"a": 5}, {"a": 6}]}}
+    assert with_ignored(d.manifest, live, [IgnoreRule(paths=(path,))], d.id)["spec"] == spec
 
 
 # --- prune
@@ -206,20 +228,20 @@ def maps(*labels: str) -> list[ObjectId]:
     return [ObjectId("", "ConfigMap", "team", n) for n in labels]
 
 
-def prune(
+def pruned(
     inventory: list[ObjectId],
     keep: list[ObjectId],
     live: dict[ObjectId, Observed] | None = None,
     **policy: Any,
-) -> plan.Prune:
+) -> Prune:
     found = {o: seen(o) for o in inventory} if live is None else live
     rules = PrunePolicy(policy.get("prune", True), policy.get("limit", "25%"))
-    return plan.prune(frozenset(inventory), frozenset(keep), found, ME, policy.get("wanted", {}), rules)
+    return prune(frozenset(inventory), frozenset(keep), found, ME, policy.get("wanted", {}), rules)
 
 
 def test_what_left_git_is_deleted() -> None:
     a, b = maps("a", "b")
-    assert prune([a, b], [a]).delete == (b,)
+    assert pruned([a, b], [a]).delete == (b,)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +254,7 @@ def test_what_left_git_is_deleted() -> None:
 )
 def test_what_is_not_ours_any_more_is_let_go(observed: Any, word: str) -> None:
     a, b = maps("a", "b")
-    decision = prune([a, b], [a], {b: observed(b)})
+    decision = pruned([a, b], [a], {b: observed(b)})
     assert decision.delete == ()
     assert word in decision.release[b]
 
@@ -240,10 +262,10 @@ def test_what_is_not_ours_any_more_is_let_go(observed: Any, word: str) -> None:
 def test_protected_kinds_need_leave() -> None:
     namespace = ObjectId("", "Namespace", "", "n")
     (a,) = maps("a")
-    refused = prune([a, namespace], [a])
+    refused = pruned([a, namespace], [a])
     assert (refused.delete, set(refused.refuse)) == ((), {namespace})
     assert "setpoint.dev/prune: allow" in refused.message
-    allowed = prune(
+    allowed = pruned(
         [a, namespace], [a], {namespace: seen(namespace, ME, **{names.ANNOTATION_PRUNE: "allow"})}
     )
     assert allowed.delete == (namespace,)
@@ -251,32 +273,32 @@ def test_protected_kinds_need_leave() -> None:
 
 def test_limits() -> None:
     many = maps(*(f"o{i:02}" for i in range(41)))
-    over = prune(many, many[:1])
+    over = pruned(many, many[:1])
     assert (over.delete, over.message) == ((), "would delete 40 of 41 objects (limit 25%)")
-    assert len(prune(many, many[10:]).delete) == 10
-    assert prune(many, many[11:]).delete == ()
-    assert len(prune(many, many[11:], limit=11).delete) == 11
-    assert prune(many[:5], []).delete == ()
-    assert len(prune(many[:6], many[:1]).delete) == 5
-    assert prune(many, many[1:], limit=0).delete == ()
+    assert len(pruned(many, many[10:]).delete) == 10
+    assert pruned(many, many[11:]).delete == ()
+    assert len(pruned(many, many[11:], limit=11).delete) == 11
+    assert pruned(many[:5], []).delete == ()
+    assert len(pruned(many[:6], many[:1]).delete) == 5
+    assert pruned(many, many[1:], limit=0).delete == ()
 
 
 def test_an_object_that_another_wants_is_lent_until_it_names_that_one() -> None:
     a, b = maps("a", "b")
-    decision = prune([a, b], [a], wanted={b: OTHER})
+    decision = pruned([a, b], [a], wanted={b: OTHER})
     assert (decision.delete, decision.lend, dict(decision.release)) == ((), {b}, {})
-    decision = prune([a, b], [a], {b: seen(b, OTHER)}, wanted={b: OTHER})
+    decision = pruned([a, b], [a], {b: seen(b, OTHER)}, wanted={b: OTHER})
     assert (decision.delete, decision.lend, set(decision.release)) == ((), set(), {b})
-    assert prune([a, b], [a]).delete == (b,)  # the other gave up
+    assert pruned([a, b], [a]).delete == (b,)  # the other gave up
 
 
 def test_two_syncs_that_change_places_need_not_wait_for_each_other() -> None:
     a, b, c = maps("a", "b", "c")
     live = {o: seen(o) for o in (a, b, c)}
-    assert plan.handed_over([a, b], live, ME, {a: OTHER}).lend == {a}
-    assert plan.handed_over([a, b], live, ME, {}) == plan.Prune()
-    assert plan.handed_over([a], live, ME, {c: OTHER}) == plan.Prune()
-    assert plan.handed_over([a], {}, ME, {a: OTHER}).release == {a: "is gone"}
+    assert handed_over([a, b], live, ME, {a: OTHER}).lend == {a}
+    assert handed_over([a, b], live, ME, {}) == Prune()
+    assert handed_over([a], live, ME, {c: OTHER}) == Prune()
+    assert handed_over([a], {}, ME, {a: OTHER}).release == {a: "is gone"}
 
 
 OURS = {"manager": "setpoint", "operation": "Apply", "fieldsV1": {"f:data": {"f:k": {}}}}
@@ -298,7 +320,7 @@ def test_what_we_wrote_ourselves_before_a_crash_is_no_drift(
     managed: list[dict[str, Any]], op: str, ours: bool
 ) -> None:
     live = {"metadata": {"managedFields": managed}, "data": {"k": "new"}}
-    assert plan.written_by_us(live, [{"op": op, "path": "/data/k", "value": "old"}]) is ours
+    assert written_by_us(live, [{"op": op, "path": "/data/k", "value": "old"}]) is ours
 
 
 ids = st.sets(st.sampled_from(maps(*"abcdefghij")), max_size=10)
@@ -314,7 +336,7 @@ def test_nothing_but_what_left_git_and_nobody_wants_is_ever_deleted(
     limit: int,
 ) -> None:
     live = {o: seen(o, OTHER if o in taken else ME) for o in alive}
-    decision = plan.prune(
+    decision = prune(
         frozenset(inventory),
         frozenset(wanted),
         live,
@@ -341,10 +363,10 @@ json_values = st.recursive(
 def test_the_patch_turns_live_into_predicted_and_a_second_plan_is_empty(left: Any, right: Any) -> None:
     base = config()
     live, predicted = {**base, "spec": left}, {**base, "spec": right}
-    patch = plan.difference(live, predicted)
-    after = jsonpatch.apply_patch(plan.comparable(live), list(patch))
-    assert after == plan.comparable(predicted)
-    assert plan.difference(after, predicted) == ()
+    patch = difference(live, predicted)
+    after = jsonpatch.apply_patch(comparable(live), list(patch))
+    assert after == comparable(predicted)
+    assert difference(after, predicted) == ()
 
 
 def test_a_verdict_is_remembered_and_never_the_content() -> None:

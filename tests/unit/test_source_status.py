@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import SHA, fetched
 
-from setpoint.api import SourceStatus
+from setpoint.api_source import SourceStatus
 from setpoint.reasons import Problem, Reason
 from setpoint.source_status import Checked, News, build, news, replaced, retold
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from tests.unit.samples import HEALTHY, baseline, observed, oid, ref, run, target
 
+from setpoint.change import Action, Change
+from setpoint.inventory import grouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.plan import Action, Change
+from setpoint.outcome import SyncState
 from setpoint.reasons import Problem, Reason
 from setpoint.run import Run
 from setpoint.states import states_of
-from setpoint.status import SyncState, grouped
 
 A = oid("a")
 

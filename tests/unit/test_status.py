@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from setpoint import status
-from setpoint.api import SyncStatus
+from setpoint.api_sync_status import SyncStatus
+from setpoint.conditions import stamp
 from setpoint.health import Health, Verdict
+from setpoint.inventory import grouped, ungrouped
 from setpoint.objects import ObjectId
+from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
 from setpoint.reasons import Problem, Reason
-from setpoint.status import Correction, ObjectState, Outcome, Revision, SyncState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
@@ -125,9 +127,9 @@ def test_transition_times_move_only_with_the_status() -> None:
     later = NOW + timedelta(seconds=1)
     second = status.build(first, outcome(state("a", BAD)), later)
     times = {c["type"]: c["lastTransitionTime"] for c in second["conditions"]}
-    assert times["Ready"] == status.stamp(NOW)
+    assert times["Ready"] == stamp(NOW)
     third = status.build(second, outcome(state("a")), later)
-    assert {c["type"]: c["lastTransitionTime"] for c in third["conditions"]}["Ready"] == status.stamp(later)
+    assert {c["type"]: c["lastTransitionTime"] for c in third["conditions"]}["Ready"] == stamp(later)
 
 
 def test_what_stays_enforced_is_said() -> None:
@@ -175,9 +177,9 @@ def test_lists_are_bounded_and_say_so() -> None:
 
 def test_an_inventory_is_grouped_and_read_back() -> None:
     entries = [("apps/v1", oid(f"d{i}")) for i in range(5)] + [("v1", ObjectId("", "Namespace", "", "n"))]
-    grouped = status.grouped(entries)
-    assert len(grouped) == 2
-    assert status.ungrouped(grouped) == {o: v for v, o in entries}
+    groups = grouped(entries)
+    assert len(groups) == 2
+    assert ungrouped(groups) == {o: v for v, o in entries}
 
 
 def test_ten_thousand_objects_fit() -> None:

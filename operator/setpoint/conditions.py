@@ -1,0 +1,49 @@
+"""Conditions as the Kubernetes API conventions define them, kstatus-compatible (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from setpoint.outcome import Json
+from setpoint.reasons import Reason
+
+
+def stamp(now: datetime) -> str:
+    """Give an RFC 3339 time in UTC, in whole seconds, as Kubernetes writes it."""
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def progresses(status: Mapping[str, Any]) -> bool:
+    """Tell whether a status says that a rollout is on its way."""
+    return (condition_of(status, "Ready") or {}).get("reason") == str(Reason.Progressing)
+
+
+def condition_of(status: Mapping[str, Any], kind: str) -> Json | None:
+    """Give the condition of that type in a status; None if it has none."""
+    return next((c for c in status.get("conditions") or [] if c.get("type") == kind), None)
+
+
+def condition(
+    previous: Sequence[Mapping[str, Any]],
+    generation: int,
+    *,
+    kind: str,
+    true: bool,
+    reason: str,
+    message: str,
+    at: str,
+) -> Json:
+    """Give one condition; `lastTransitionTime` moves only when `status` does (API conventions)."""
+    value = "True" if true else "False"
+    old = next((c for c in previous if c.get("type") == kind), None)
+    moved = old is None or old.get("status") != value
+    return {
+        "type": kind,
+        "status": value,
+        "observedGeneration": generation,
+        "lastTransitionTime": at if moved or old is None else old["lastTransitionTime"],
+        "reason": reason,
+        "message": message,
+    }
