@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,13 +19,13 @@ from pathlib import Path
 from tests.bench import counting, tree, workload
 from tests.bench.client import Client
 from tests.cluster.base import Cluster
-from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM, environment, free_port
+from tests.e2e.chart import install
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo
 
 ROOT = Path(__file__).parents[2]
-SYSTEM = "setpoint-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:setpoint"
 DEPLOYER = f"system:serviceaccount:{workload.HOME}:{workload.ACCOUNT}"
 QUIET_SHARE = 0.05
@@ -53,25 +51,16 @@ class Operator:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self._folder),
-            "SETPOINT_NAMESPACE": SYSTEM,
-            "SETPOINT_CACHE_DIR": str(self._folder / "cache"),
-            "SETPOINT_KUSTOMIZE": str(ensure("kustomize")["kustomize"]),
-            "SETPOINT_METRICS_PORT": str(self._port),
-            "SETPOINT_PROBE_PORT": "0",
-        }
+        self._port = free_port()
+        # As it logs by default, for that is part of what it costs.
+        settings = {"SETPOINT_METRICS_PORT": str(self._port), "SETPOINT_LOG_FORMAT": "json"}
         program = ["-m", "setpoint"]
         if self._profile:
             program = ["-m", "tests.bench.profiled", str(self._profile)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *program, "run", "--kubeconfig", str(self._kubeconfig)],
-                env=environment,
+                env=environment(self._folder, **settings),
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -210,23 +199,6 @@ async def staged() -> AsyncIterator[Stage]:
             for schema in counting.schemas((OPERATOR, DEPLOYER)):
                 await client.apply(schema)
             yield Stage(cluster, client, Path(folder))
-
-
-def install(cluster: Cluster) -> None:
-    """Install the chart without a pod."""
-    helm, chart = ensure("helm")["helm"], ROOT / "charts/setpoint"
-    command: list[str | Path] = [
-        helm,
-        "upgrade",
-        "--install",
-        "setpoint",
-        chart,
-        "-n",
-        SYSTEM,
-        "--create-namespace",
-    ]
-    command += ["--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
-    subprocess.run(command, check=True, capture_output=True)
 
 
 def _binding() -> dict[str, object]:

@@ -61,9 +61,10 @@ class LocalCluster(Cluster):
         self._owner = os.getpid()
         atexit.register(self.stop)
         self.folder = workspace.path
-        ports = [workspace.port() for _ in range(3)]
+        api, etcd, peer = (workspace.port() for _ in range(3))
         network = Network(workspace.network()) if self._with_node else None
-        self._layout = components.Layout(self.folder, *ports, *([network.host] if network else []))
+        listens = {"address": network.host} if network else {}
+        self._layout = components.Layout(self.folder, api, etcd, peer, **listens)
         self.kubeconfig = self._layout.kubeconfig("admin")
         try:
             components.write_credentials(self._layout)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import interrupt_on_sigterm
-from tests.crash.mortal import SYSTEM, MortalOperator
+from tests.crash.mortal import MortalOperator
 from tests.crash.saboteur import Saboteur
 from tests.e2e.api import Api
 from tests.e2e.chart import install

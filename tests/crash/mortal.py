@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.cluster.binaries import ensure
+from tests.cluster.operator import environment
 from tests.cluster.processes import lives, until
 
 ROOT = Path(__file__).parents[2]
-SYSTEM = "setpoint-system"
 WAIT_SECONDS = 60.0
 
 
@@ -65,19 +64,9 @@ class MortalOperator:
         self._zygote.stdout.close()
 
     def _environment(self) -> Mapping[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "SETPOINT_NAMESPACE": SYSTEM,
-            "SETPOINT_CACHE_DIR": str(self.folder / "cache"),
-            "SETPOINT_KUSTOMIZE": str(ensure("kustomize")["kustomize"]),
-            "SETPOINT_METRICS_PORT": "0",
-            "SETPOINT_PROBE_PORT": "0",
-            "SETPOINT_LOG_FORMAT": "text",
-            # There is one operator at a time, and whoever takes over from a dead one waits out its lease: 15 seconds
-            # for each kill. Taking over has tests of its own.
-            "SETPOINT_LEADER_ELECTION": "false",
-        }
+        # There is one operator at a time, and whoever takes over from a dead one waits out its lease: 15 seconds
+        # for each kill. Taking over has tests of its own.
+        return environment(self.folder, SETPOINT_LEADER_ELECTION="false")
 
     def reborn(self) -> int:
         """Wait until no kill is pending and the operator runs; gives its process id."""

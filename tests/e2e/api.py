@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from tests.cluster.base import Cluster
 
 Json = dict[str, Any]
+Items = list[Json]
 SECONDS = 60.0
 
 PLURALS = {
@@ -69,7 +70,7 @@ class Api:
             items: list[Json] = json.load(answer)["items"]
             return items
 
-    def find(self, path: str, *, absent_ok: bool = False) -> list[Json]:
+    def find(self, path: str, *, absent_ok: bool = False) -> Items:
         """Give the items of a list; none, with `absent_ok`, where the kind is not served."""
         try:
             with self.request("GET", path) as answer:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tests.cluster.base import Cluster
 from tests.cluster.binaries import ensure
+from tests.cluster.operator import SYSTEM
 
 CHART = Path(__file__).parents[2] / "charts" / "setpoint"
-SYSTEM = "setpoint-system"
 
 
 def install(cluster: Cluster, *arguments: str) -> None:

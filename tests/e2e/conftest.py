@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import secrets
 import shutil
 import signal
@@ -16,11 +15,11 @@ from typing import Any
 
 import pytest
 from tests.cluster.base import Cluster
-from tests.cluster.binaries import ensure
 from tests.cluster.fixtures import as_node
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM, environment
 from tests.e2e.api import Api, Json
-from tests.e2e.chart import SYSTEM, install
+from tests.e2e.chart import install
 from tests.e2e.pods import OperatorPod, UnderTest
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.githttp import GitHttp
@@ -39,22 +38,10 @@ class OperatorProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "SETPOINT_NAMESPACE": SYSTEM,
-            "SETPOINT_CACHE_DIR": str(self.folder / "cache"),
-            "SETPOINT_KUSTOMIZE": str(ensure("kustomize")["kustomize"]),
-            "SETPOINT_METRICS_PORT": "0",
-            "SETPOINT_PROBE_PORT": "0",
-            "SETPOINT_LOG_FORMAT": "text",
-            "SETPOINT_LEASE_DURATION": "15s",
-            **self._variables,
-        }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "setpoint", "run", "--kubeconfig", str(self._kubeconfig)],
-                env=environment,
+                env=environment(self.folder, **{"SETPOINT_LEASE_DURATION": "15s", **self._variables}),
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,

@@ -10,9 +10,10 @@ from typing import Protocol
 from tests.cluster import binaries
 from tests.cluster.local import LocalCluster
 from tests.cluster.nodespace import enter, run
+from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import Child, until
 from tests.e2e.api import Api, Json
-from tests.e2e.chart import SYSTEM, install
+from tests.e2e.chart import install
 from tests.servers.apiproxy import ApiProxy
 
 DEPLOYMENT = "deployment/setpoint"

@@ -12,8 +12,9 @@ import pytest
 from tests.cluster.base import Cluster
 from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.e2e.api import Api, Json, condition, is_ready, says
-from tests.e2e.conftest import ROOT, SYSTEM, OperatorProcess, World, config
+from tests.e2e.conftest import ROOT, OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Action, Alter, Hold, Match, Reply, Request, cut

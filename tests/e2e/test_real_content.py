@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import interrupt_on_sigterm
 from tests.e2e.api import Api, Json, condition, is_ready, says
-from tests.e2e.conftest import ROOT, SYSTEM, OperatorProcess, World
+from tests.e2e.conftest import ROOT, OperatorProcess, World
 from tests.e2e.test_quiet import is_lease, told
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy

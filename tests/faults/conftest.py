@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import interrupt_on_sigterm
 from tests.e2e.api import Api
-from tests.e2e.conftest import SYSTEM, World, api, git, installed, proxy
+from tests.e2e.conftest import World, api, git, installed, proxy
 from tests.faults.operators import Operator
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.githttp import GitHttp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
+from tests.cluster.operator import free_port
 from tests.cluster.processes import until
 from tests.e2e.conftest import OperatorProcess
 
@@ -20,7 +20,7 @@ class Operator(OperatorProcess):
     """An operator process with its metrics, its probes and its log; a context manager."""
 
     def __init__(self, kubeconfig: Path, folder: Path, **variables: str) -> None:
-        self._metrics, self._probes = _free_port(), _free_port()
+        self._metrics, self._probes = free_port(), free_port()
         ports = {"SETPOINT_METRICS_PORT": str(self._metrics), "SETPOINT_PROBE_PORT": str(self._probes)}
         super().__init__(kubeconfig, folder, **ports, **variables)
 
@@ -84,10 +84,3 @@ class Operator(OperatorProcess):
         with self.log.open("rb") as file:
             file.seek(after)
             return file.read().decode(errors="replace")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

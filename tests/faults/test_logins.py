@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.cluster.pki import Authority
 from tests.cluster.processes import until
 from tests.e2e.api import Api, condition, is_ready, says
-from tests.e2e.conftest import SYSTEM, World
+from tests.e2e.conftest import World
 from tests.e2e.test_sources import PASSWORD, USER, authority, https, secret
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator

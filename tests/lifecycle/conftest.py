@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from tests.chart.conftest import Helm
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import until
 from tests.cluster.workspace import Workspace
 from tests.e2e.api import Api, Json
-from tests.e2e.conftest import SYSTEM, OperatorProcess, World
+from tests.e2e.conftest import OperatorProcess, World
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Request
 from tests.servers.githttp import GitHttp

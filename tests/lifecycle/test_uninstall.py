@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 from tests.cluster import binaries
+from tests.cluster.operator import SYSTEM
 from tests.e2e.api import condition, is_ready
-from tests.e2e.conftest import ROOT, SYSTEM, World, config
+from tests.e2e.conftest import ROOT, World, config
 from tests.e2e.test_sync import ready_at
 from tests.lifecycle.conftest import Replica, Stage
 from tests.lifecycle.test_handover import edited, held

@@ -12,8 +12,8 @@ from image.build import Built
 from tests.chart.conftest import Helm
 from tests.cluster import images
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM
 from tests.e2e.api import Api, Json
-from tests.e2e.chart import SYSTEM
 from tests.e2e.conftest import World
 from tests.servers.githttp import GitHttp
 

@@ -11,9 +11,9 @@ from datetime import datetime
 
 import pytest
 from tests.cluster.base import KubectlError
+from tests.cluster.operator import SYSTEM
 from tests.e2e import pods
 from tests.e2e.api import Json, condition, is_ready, says
-from tests.e2e.chart import SYSTEM
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.pod.conftest import IN_CI, NAME, Site, web

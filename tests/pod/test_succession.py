@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from tests.cluster.operator import SYSTEM
 from tests.e2e import pods
 from tests.e2e.api import Json, is_ready
-from tests.e2e.chart import SYSTEM
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.pod.conftest import IN_CI, Site, web

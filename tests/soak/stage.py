@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
+from tests.cluster.operator import SYSTEM, environment, free_port
 from tests.cluster.processes import Child
 from tests.e2e.api import Api
-from tests.e2e.chart import SYSTEM, install
+from tests.e2e.chart import install
 from tests.e2e.conftest import World
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.githttp import GitHttp
@@ -44,7 +42,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         install(cluster)
         token = cluster.kubectl("create", "token", "setpoint", "-n", SYSTEM, "--duration=24h").strip()
         with ApiProxy(cluster) as proxy, GitHttp(folder / "git") as git:
-            port, cache = _free_port(), folder / "cache"
+            port, cache = free_port(), folder / "cache"
             operator = Child(
                 "operator", _command(proxy.kubeconfig(token), folder, port), folder / "operator.log"
             )
@@ -56,23 +54,8 @@ def staged(folder: Path) -> Iterator[Stage]:
 
 
 def _command(kubeconfig: Path, folder: Path, port: int) -> list[str]:
-    settings = {
-        "PATH": os.environ["PATH"],
-        "HOME": folder,
-        "SETPOINT_NAMESPACE": SYSTEM,
-        "SETPOINT_CACHE_DIR": folder / "cache",
-        "SETPOINT_KUSTOMIZE": ensure("kustomize")["kustomize"],
-        "SETPOINT_METRICS_PORT": port,
-        "SETPOINT_PROBE_PORT": 0,
-        "SETPOINT_LOG_FORMAT": "text",
-        # A lost lease ends the process, as it should, and with it what is measured here: this one outlives the outages.
-        "SETPOINT_LEASE_DURATION": "120s",
-    }
+    # A lost lease ends the process, as it should, and with it what is measured here: this one outlives the outages.
+    lease = "120s"
+    settings = environment(folder, SETPOINT_METRICS_PORT=str(port), SETPOINT_LEASE_DURATION=lease)
     program = [sys.executable, "-m", "setpoint", "run", "--kubeconfig", str(kubeconfig)]
     return ["env", "-i", *(f"{name}={value}" for name, value in settings.items()), *program]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
