@@ -48,17 +48,20 @@ class PodWatch:
         `known`: it was told before that they are stuck; so nothing else is told after a restart before they were read.
         """
         new = frozenset(workloads)
+        # Nothing is awaited before all is noted: other workers call this too.
+        ended = self._note(key, new) if new != self._wanted.get(key, frozenset()) else []
+        listed = [self._followers[n].listed() for n in {oid.namespace for oid in new}] if known else []
+        await asyncio.gather(*(f.close() for f in ended), *listed)
+
+    def _note(self, key: SyncKey, new: frozenset[ObjectId]) -> list[Follower]:
+        """Note what a Sync asks about, begin to follow what nobody asked about before; gives the followers to end."""
         self._wanted.pop(key, None)
         if new:
             self._wanted[key] = new
-        # Nothing is awaited before all is noted: other workers call this too.
         wanted = {oid.namespace for oids in self._wanted.values() for oid in oids}
-        ended = [self._followers.pop(n) for n in set(self._followers) - wanted]
-        mine = {oid.namespace for oid in new}
-        for namespace in mine - set(self._followers):
+        for namespace in wanted - set(self._followers):
             self._followers[namespace] = Follower(self._cluster, namespace, self._changed)
-        listed = [self._followers[n].listed() for n in mine] if known else []
-        await asyncio.gather(*(f.close() for f in ended), *listed)
+        return [self._followers.pop(n) for n in set(self._followers) - wanted]
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
         """Give what keeps the pods of a workload from running, as far as it is known."""
