@@ -144,8 +144,8 @@ class Fleet:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
-        as before; it is tried again in its own time, or now if there is no new commit, as somebody asked then. Those
-        that the commit is for come first.
+        as before; it is tried again in its own time, or now if there is no new commit, as somebody asked then. The same
+        commit is another one if submodules are fetched, or no more. Those that the commit is for come first.
         """
         touched: list[SyncKey] = []
         others: list[SyncKey] = []
@@ -155,7 +155,7 @@ class Fleet:
             if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
                 memory.move(after)
                 self._barrier.seen(key, source, after)
-            elif at != after or (memory and memory.failing):
+            elif at != after or before == after or (memory and memory.failing):
                 (touched if at == before else others).append(key)
         self.wake([*touched, *others])
         self.wake(self._barrier.released())

@@ -88,8 +88,8 @@ class Memory:
     held_until: float = 0.0
     footprint: Footprint | None = None
     """What the last look at a commit depended on, whether it led to a target or not."""
-    looked: tuple[str, str] | None = None
-    """(commit, digest of the target) of that look; None if it led to no target."""
+    looked: tuple[str, bool, str] | None = None
+    """(commit, with submodules, digest of the target) of that look; None if it led to no target."""
     settled: bool = False
     """Whether a commit that touches nothing of it is no news."""
     failing: bool = False
@@ -133,10 +133,10 @@ class Memory:
             return None
         return self.evaluated[0]
 
-    def stands(self, sha: str) -> bool:
+    def stands(self, sha: str, *, submodules: bool) -> bool:
         """Tell whether the last look was one at this commit, and found the target: another would find the same."""
         target = self.target
-        return target is not None and target.sha == sha and self.looked == (sha, target.digest)
+        return target is not None and target.sha == sha and self.looked == (sha, submodules, target.digest)
 
     def skips(self, changes: Changes) -> bool:
         """Tell whether a look at a commit with these changes would find what the last look found."""
@@ -147,12 +147,13 @@ class Memory:
         if self.evaluated is None:
             return
         former, generation = self.evaluated
-        stood = self.stands(former)
+        self.looked = (
+            None  # nobody looked at this one: the next run that there is does, and would mend what was missed
+        )
         if self.target is not None and self.target.sha == former:
             same = self.good is not None and self.good.digest == self.target.digest
             self.target = replace(self.target, sha=sha)
             self.good = self.target if same else self.good
-            self.looked = (sha, self.target.digest) if stood else self.looked
         self.evaluated = (sha, generation)
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:

@@ -71,6 +71,7 @@ class PodWatch:
     async def close(self) -> None:
         """Stop all watches."""
         followers, self._followers = list(self._followers.values()), {}
+        self._wanted.clear()
         await asyncio.gather(*(f.close() for f in followers))
 
     def _changed(self, oid: ObjectId) -> None:

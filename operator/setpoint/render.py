@@ -30,7 +30,7 @@ from setpoint.tree import EntryKind, Tree
 from setpoint.treepaths import join
 
 MIB: Final = 2**20
-FEW: Final = 20
+FEW: Final = 10
 """Objects that are gone through faster than a thread takes over."""
 _REPOSITORY: Final = "repository"
 _OVERLAY: Final = "overlay"

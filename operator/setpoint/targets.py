@@ -108,11 +108,16 @@ class Targets:
                 # The cache was lost: what must be held is known, only its manifests are gone.
                 return old, None
             raise NotYet
-        if old is not None and memory.stands(sha) and _same(old, spec) and self.resolved(old):
+        if (
+            old is not None
+            and memory.stands(sha, submodules=current.submodules)
+            and _same(old, spec)
+            and self.resolved(old)
+        ):
             return old, None
         inputs = await self._inputs(tree, sync, memory)
         state = digest([inputs.digest, spec])
-        memory.looked = (sha, state)
+        memory.looked = (sha, current.submodules, state)
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
         known = next(

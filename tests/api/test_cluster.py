@@ -295,7 +295,7 @@ async def test_a_request_ends_with_the_leadership(
 
 
 async def test_an_apply_with_a_uid_makes_nothing_anew(api: Cluster, namespace: str) -> None:
-    """What `apply.existing` relies on: the object that was looked at, or none."""
+    """What `writing.existing` relies on: the object that was looked at, or none."""
     of, manifest = kind(api, "v1", "ConfigMap"), config_map(namespace, "c", a="1")
     made = (await api.apply(of, manifest)).object
     late = existing(config_map(namespace, "c", a="2"), made)

@@ -14,6 +14,7 @@ from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.githttp import GitHttp
 from tests.servers.gitssh import GitSsh
+from tests.servers.repo import Submodule
 
 pytestmark = pytest.mark.cluster
 
@@ -221,3 +222,22 @@ def test_a_request_is_echoed_by_source_and_sync(world: World) -> None:
     world.ask("Sync", "app", "now")
     found = world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "now")
     assert ready_at(sha)(found)
+
+
+def test_submodules_that_are_switched_on_and_off_at_one_commit(world: World) -> None:
+    library = f"{world.namespace}-library"
+    pinned = world.git.repo(library).commit({"b.yaml": config("b")})
+    modules = f'[submodule "lib"]\n\tpath = app/lib\n\turl = ../{library}.git\n'
+    files = {".gitmodules": modules, "app/lib": Submodule(pinned), "app/a.yaml": config("a")}
+    sha = world.repo.commit(files, "With a library")
+    world.source()
+    world.sync(path="app")
+    sync = world.until("Sync", "app", ready_at(sha))
+    assert condition(sync)["message"] == "1/1 healthy"
+    for _ in range(2):
+        world.source(submodules=True)
+        world.until("ConfigMap", "b", lambda o: o is not None)
+        world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["objects"] == 2)
+        world.source(submodules=False)
+        world.until("ConfigMap", "b", lambda o: o is None)
+        world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["objects"] == 1)

@@ -147,6 +147,12 @@ def test_a_commit_that_all_know_wakes_nobody() -> None:
     assert stand.moved(EVERYTHING, "a" * 40, SHA) == set()
 
 
+def test_the_same_commit_with_other_submodules_wakes_everyone() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    assert stand.moved(EVERYTHING, SHA, SHA) == {key}
+
+
 def _unsettled(stand: Stand, key: SyncKey) -> None:
     stand.fleet.memory(key).settled = False
 

@@ -32,24 +32,24 @@ def test_manifests_stay_at_hand_for_the_target_and_for_what_is_enforced() -> Non
 
 def test_a_commit_is_looked_at_again_only_after_another_look() -> None:
     memory, found = Memory(evaluated=("a", 1)), replace(target(digest="t"), sha="a")
-    assert not memory.stands("a")
-    memory.target, memory.looked = found, ("a", "t")
-    assert memory.stands("a")
-    assert not memory.stands("b")
+    assert not memory.stands("a", submodules=False)
+    memory.target, memory.looked = found, ("a", False, "t")
+    assert memory.stands("a", submodules=False)
+    assert not memory.stands("a", submodules=True)
+    assert not memory.stands("b", submodules=False)
     memory.looked = None  # a look at another commit, or with another spec, that failed
-    assert not memory.stands("a")
-    memory.looked = ("b", "u")  # one that was not rendered
-    assert not memory.stands("a")
-    assert not memory.stands("b")
+    assert not memory.stands("a", submodules=False)
+    memory.looked = ("b", False, "u")  # one that was not rendered
+    assert not memory.stands("a", submodules=False)
+    assert not memory.stands("b", submodules=False)
 
 
-def test_a_commit_that_touches_nothing_needs_no_look() -> None:
-    memory = Memory(evaluated=("a", 1), target=replace(target(digest="t"), sha="a"), looked=("a", "t"))
+def test_a_commit_that_was_skipped_was_not_looked_at() -> None:
+    memory = Memory(evaluated=("a", 1), target=replace(target(digest="t"), sha="a"), looked=("a", False, "t"))
     memory.move("b")
-    assert memory.stands("b")
-    memory.looked = None
-    memory.move("c")
-    assert not memory.stands("c")
+    assert memory.target is not None
+    assert memory.target.sha == "b"
+    assert not memory.stands("b", submodules=False)
 
 
 def test_what_is_dropped_makes_room() -> None:
