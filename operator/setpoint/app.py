@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from setpoint import __version__, names, source_status
+from setpoint.allocator import Returns
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
@@ -63,6 +64,7 @@ class Operator:
             cluster, frozenset(settings.people_managers), self._live_changed, settings.watch_namespaces
         )
         self.pods = PodWatch(cluster, self._wake_sync)
+        self._returns = Returns()
         writer = StatusWriter(cluster, self._written)
         self.sources = Sources(
             cluster,
@@ -328,6 +330,7 @@ class Operator:
 
     async def _reconcile(self, key: SyncKey) -> Any:
         assert self._syncs is not None  # noqa: S101 - the queues start after it is made
+        self._returns.worked()
         return await self._syncs.reconcile(key)
 
     async def close(self) -> None:
@@ -336,6 +339,7 @@ class Operator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._returns.close()
         await self.live.close()
         await self.pods.close()
         await self.events.close()

@@ -18,6 +18,7 @@ from typing import Any
 import kopf
 
 from setpoint import names
+from setpoint.allocator import separate_large_blocks
 from setpoint.app import Operator
 from setpoint.logs import configure
 from setpoint.persisting import persisted
@@ -139,6 +140,7 @@ def main(settings: Settings, kubeconfig: str | None) -> int:
     """Run the operator; what `python -m setpoint run` calls."""
     configure(settings.log_level, settings.log_format)
     _spare_the_collector()
+    separate_large_blocks()
     return int(_runner()(serve(settings, kubeconfig)))
 
 
