@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PURE := tests/unit tests/golden/test_golden.py
 # Most tests wait for a server most of the time, hence more processes than cores. One file stays with one worker, and each worker has its own cluster.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 BENCH := $(PY) -m tests.bench
 # Those that are left out have clusters without a node, for themselves.
