@@ -65,9 +65,12 @@ class Claims:
         return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}
 
     def offered(self, key: SyncKey, desired: Iterable[ObjectId]) -> set[ObjectId]:
-        """Give what a Sync desires, another lent, and nobody owns yet: it is to be wanted until it is recorded."""
-        lenders = self._lenders
-        return {o for o in desired if o in lenders and o not in self._owner and lenders[o] != {key}}
+        """Give what a Sync desires, another lent, and no third one owns: it is to be wanted until it is lent no more.
+
+        Also what it claimed itself: that may not be stored, and is taken back then.
+        """
+        lenders, owner = self._lenders, self._owner
+        return {o for o in desired if o in lenders and owner.get(o, key) == key and lenders[o] != {key}}
 
     def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
         """Record what a Sync waits for, and what it is about to take.
