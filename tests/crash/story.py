@@ -208,7 +208,6 @@ class Story:
 
     def _check_record(self, sync: str, log: frozenset[str]) -> None:
         body = self._world.api.get("Sync", self._world.namespace, sync)
-        assert body is not None
         wanted = Wanted(sync, self._held[sync], tuple(self._commits), None if log else 0, log)
         record_is_right(body, wanted)
 

@@ -54,7 +54,14 @@ class Api:
         request = urllib.request.Request(self._server + path, data=data, method=method, headers=headers)
         return urllib.request.urlopen(request, context=self._tls, timeout=timeout)
 
-    def get(self, kind: str, namespace: str | None, name: str) -> Json | None:
+    def get(self, kind: str, namespace: str | None, name: str) -> Json:
+        """Give an object that must be there."""
+        found = self.seek(kind, namespace, name)
+        assert found is not None, f"{kind} {name} in {namespace} is not there"
+        return found
+
+    def seek(self, kind: str, namespace: str | None, name: str) -> Json | None:
+        """Give an object, or None where there is none."""
         try:
             with self.request("GET", self.path(kind, namespace, name)) as answer:
                 found: Json = json.load(answer)
@@ -105,9 +112,12 @@ class Api:
         name: str,
         fits: Callable[[Json | None], Any],
         seconds: float = SECONDS,
-    ) -> Json | None:
-        """Give the object as soon as it fits (None: it is absent); AssertionError with its last state otherwise."""
-        return self._until(kind, namespace, f"metadata.name={name}", fits, seconds)
+    ) -> Json:
+        """Give the object as soon as it fits; AssertionError with its last state otherwise.
+
+        `fits` is given None where the object is absent; when that fits, what is given is empty.
+        """
+        return self._until(kind, namespace, f"metadata.name={name}", fits, seconds) or {}
 
     def announced(self, namespace: str, reason: str, about: str) -> Json:
         """Give an Event of this reason about an object, as soon as there is one: they are posted in the background."""

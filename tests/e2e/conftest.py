@@ -131,17 +131,20 @@ class World:
         body = {"metadata": {"annotations": {"setpoint.dev/requested": value}}}
         self.api.merge(kind, self.namespace, name, body)
 
-    def get(self, kind: str, name: str) -> Json | None:
+    def get(self, kind: str, name: str) -> Json:
         return self.api.get(kind, self.target, name)
+
+    def seek(self, kind: str, name: str) -> Json | None:
+        return self.api.seek(kind, self.target, name)
 
     def until(
         self, kind: str, name: str, fits: Any, namespace: str | None = None, seconds: float = 60
-    ) -> Json | None:
+    ) -> Json:
         home = self.namespace if kind in ("Sync", "Source") else self.target
         return self.api.until(kind, namespace or home, name, fits, seconds)
 
     def status(self, name: str = "app") -> Json:
-        found = self.api.get("Sync", self.namespace, name)
+        found = self.api.seek("Sync", self.namespace, name)
         return (found or {}).get("status") or {}
 
     def announced(self, reason: str, sync: str = "app") -> Json:

@@ -255,7 +255,7 @@ def test_an_unknown_field_of_a_kustomization_is_named(world: World) -> None:
     world.repo.commit({"kustomization.yaml": "resources: [a.yaml]\nresorces: [b.yaml]\n"}, "Bad")
     sync = world.until("Sync", "app", says("RenderFailed", "resorces"))
     assert "kustomization" in condition(sync)["message"]
-    assert world.get("ConfigMap", "a")
+    assert world.seek("ConfigMap", "a")
 
 
 def bare(world: World, name: str = "app", **spec: Any) -> None:
@@ -282,7 +282,7 @@ def test_a_sync_without_identity_is_refused_outside_admin_namespaces(world: Worl
     world.source()
     bare(world, targetNamespace=world.target)
     world.until("Sync", "app", says("ServiceAccountRequired", world.namespace))
-    assert world.get("ConfigMap", "a") is None
+    assert world.seek("ConfigMap", "a") is None
     world.sync()
     world.until("Sync", "app", is_ready)
 
@@ -294,7 +294,7 @@ def test_an_account_without_rights_is_named(world: World) -> None:
     world.sync("weak", serviceAccountName="weak", path="weak")
     sync = world.until("Sync", "weak", says("Forbidden", f"{world.namespace}/weak"))
     assert "configmaps" in condition(sync)["message"]
-    assert world.get("ConfigMap", "w") is None
+    assert world.seek("ConfigMap", "w") is None
     world.sync("good", path="good")
     world.until("Sync", "good", is_ready)
 
@@ -304,7 +304,7 @@ def test_an_account_that_does_not_exist_is_named(world: World) -> None:
     world.source()
     world.sync(serviceAccountName="ghost")
     world.until("Sync", "app", says("ServiceAccountNotFound", f"{world.namespace}/ghost"))
-    assert world.get("ConfigMap", "a") is None
+    assert world.seek("ConfigMap", "a") is None
     world.account("ghost", "cluster-admin")
     world.ask("Sync", "app", "now")
     world.until("Sync", "app", is_ready)
@@ -422,7 +422,7 @@ def test_dropping_most_objects_is_refused_until_the_limit_is_raised(world: World
     assert all(world.get("ConfigMap", n) for n in names)
     world.sync(pruneLimit=7)
     world.until("Sync", "app", ready_at(sha))
-    assert [n for n in names if world.get("ConfigMap", n)] == ["c0"]
+    assert [n for n in names if world.seek("ConfigMap", n)] == ["c0"]
 
 
 def test_a_namespace_that_is_dropped_is_refused_and_kept(world: World) -> None:
@@ -479,10 +479,10 @@ def test_a_dependency_is_waited_for(world: World) -> None:
     world.source()
     world.sync("two", path="two", dependsOn=[{"name": "one"}])
     world.until("Sync", "two", says("DependencyNotReady", "one"))
-    assert world.get("ConfigMap", "b") is None
+    assert world.seek("ConfigMap", "b") is None
     world.sync("one", path="one")
     world.until("Sync", "two", is_ready)
-    assert world.get("ConfigMap", "b")
+    assert world.seek("ConfigMap", "b")
 
 
 def test_a_suspended_sync_rests_and_goes_on(world: World) -> None:
@@ -528,4 +528,4 @@ def test_a_deletion_that_is_held_up_says_by_what(world: World) -> None:
     assert "held" in condition(sync)["message"]
     world.api.merge("ConfigMap", world.target, "held", {"metadata": {"finalizers": None}})
     world.until("Sync", "app", lambda o: o is None)
-    assert world.get("ConfigMap", "held") is None
+    assert world.seek("ConfigMap", "held") is None

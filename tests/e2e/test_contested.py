@@ -35,7 +35,6 @@ def three(world: World) -> str:
 
 def uid(world: World) -> str:
     found = world.get("ConfigMap", "x")
-    assert found is not None
     return str(found["metadata"]["uid"])
 
 
@@ -47,7 +46,6 @@ def waits_for(world: World, owner: str) -> Any:
 def owner(world: World) -> str:
     """Give the Sync that the object names as its owner."""
     found = world.get("ConfigMap", "x")
-    assert found is not None
     named: str = found["metadata"]["annotations"]["setpoint.dev/owner"].split(" ")[0]
     return named.removeprefix(f"{world.namespace}/")
 
@@ -68,7 +66,7 @@ def test_the_owner_is_untouched_and_both_others_name_it(world: World) -> None:
         assert status["summary"]["synced"] == 1
         found = [(d["name"], d["sync"], d["reason"]) for d in status["differences"]]
         assert found == [("x", "Contested", "Contested")]
-        assert world.get("ConfigMap", f"own-{name}") is not None
+        assert world.seek("ConfigMap", f"own-{name}") is not None
     before = changes(one)
     world.api.merge("ConfigMap", world.target, "x", {"data": {"by": "hand"}})
     world.until("Sync", "one", lambda o: o["status"]["summary"]["corrected"] == 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def at_status(world: World) -> Match:
     return lambda r: r.method == "PATCH" and r.path.endswith(f"{world.namespace}/syncs/app/status")
 
 
-MOMENTS = {
+MOMENTS: dict[str, Callable[[World, Request], bool]] = {
     "checking": lambda world, r: at_objects(world)(r) and r.is_dry_run,
     "claiming": lambda world, r: at_status(world)(r),
     "writing": lambda world, r: at_objects(world)(r) and r.is_write,
@@ -80,8 +80,8 @@ def test_a_sync_deleted_while_it_applies_leaves_nothing(
         world.sync()
         assert hold.arrived.wait(30)
         world.api.delete("Sync", world.namespace, "app")
-        ending = world.until("Sync", "app", lambda o: o is None or "deletionTimestamp" in o["metadata"])
-        assert ending is not None  # the finalizer holds it
+        # The finalizer holds it.
+        world.until("Sync", "app", lambda o: o is not None and "deletionTimestamp" in o["metadata"])
         hold.release()
         world.until("Sync", "app", lambda o: o is None)
     assert configs(world) == []
@@ -98,7 +98,6 @@ def test_a_sync_made_again_while_it_goes_takes_its_place(world: World, proxy: Ap
     world.source()
     world.sync()
     first = world.until("Sync", "app", is_ready)
-    assert first
     hold = Hold()
     deletes = f"/namespaces/{world.target}/configmaps/"
     with proxy.on(lambda r: r.method == "DELETE" and deletes in r.path, hold, times=1):
@@ -108,7 +107,6 @@ def test_a_sync_made_again_while_it_goes_takes_its_place(world: World, proxy: Ap
         world.until("Sync", "app", lambda o: o is None)
     world.sync()
     second = world.until("Sync", "app", ready_at(sha))
-    assert second
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
     assert configs(world) == [*NAMES]
 

@@ -88,7 +88,7 @@ def writes(proxy: ApiProxy, world: World, name: str) -> list[Request]:
 def test_it_backs_off_and_names_the_other(world: World, proxy: ApiProxy) -> None:
     with fighting(world):
         sync = world.until("Sync", "app", lambda o: difference(o) and o["status"]["driftLog"])
-        found = difference(sync)
+        found = difference(sync) or {}
         assert (found["name"], found["sync"]) == ("a", "OutOfSync")
         assert WRITER in found["message"]
         assert condition(sync)["status"] == "False"

@@ -124,7 +124,7 @@ def test_an_object_that_is_too_large_is_named(world: World, length: int, words: 
     assert [w for w in ("app/b.yaml:3", "ConfigMap/", "huge", "split it") if w not in message] == []
     assert "xxxx" not in json.dumps(sync)
     assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
-    assert world.get("ConfigMap", "fits") is None
+    assert world.seek("ConfigMap", "fits") is None
     world.until("Sync", "good", ready_at(sha))
     assert world.get("ConfigMap", "good")["data"] == {"k": "2"}
     halves = file_of(config("fits"), config("half-1", blob="x" * 1000), config("half-2", blob="x" * 1000))

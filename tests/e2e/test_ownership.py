@@ -83,7 +83,7 @@ def test_a_deleted_sync_hands_over_what_another_wants(world: World) -> None:
     world.until("Sync", "two", ready_at(sha))
     after = world.get("ConfigMap", "x")
     assert (after["metadata"]["uid"], after["data"]) == (uid, {"by": "two"})
-    assert world.get("ConfigMap", "y") is None
+    assert world.seek("ConfigMap", "y") is None
     world.announced("HandedOver", "one")
 
 
@@ -107,7 +107,7 @@ def test_a_deleted_sync_waits_for_whoever_takes_its_objects_and_prunes_them_if_n
     world.repo.commit({"two/x.yaml": None, "two/z.yaml": config("z")}, "Two gives up")
     world.until("Sync", "one", lambda o: o is None)
     world.until("Sync", "two", is_ready)
-    assert world.get("ConfigMap", "x") is None
+    assert world.seek("ConfigMap", "x") is None
 
 
 def test_adoption_keeps_what_was_there_and_later_additions_go(world: World) -> None:
@@ -148,7 +148,7 @@ def test_objects_of_other_tools_are_refused_unless_annotated(world: World) -> No
     world.sync()
     sync = world.until("Sync", "app", says("Foreign", "Helm"))
     assert "a.yaml" in condition(sync)["message"]
-    assert world.get("ConfigMap", "b") is None
+    assert world.seek("ConfigMap", "b") is None
     world.cluster.kubectl("annotate", "configmap", "a", "-n", world.target, "setpoint.dev/adopt=true")
     world.ask("Sync", "app", "1")
     world.until("Sync", "app", is_ready)

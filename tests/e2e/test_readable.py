@@ -69,7 +69,7 @@ def test_kubectl_wait_ends_when_it_is_ready(world: World) -> None:
     for name in ("source/src", "sync/app"):
         told = kubectl(world, "wait", "--for=condition=Ready", name, "--timeout=60s")
         assert "condition met" in told
-    assert world.get("ConfigMap", "a") is not None
+    assert world.seek("ConfigMap", "a") is not None
     world.sync(path="nowhere")
     kubectl(world, "wait", "--for=condition=Ready=False", "sync/app", "--timeout=60s")
     assert condition(world.until("Sync", "app", lambda o: True))["reason"] == "PathNotFound"

@@ -108,9 +108,7 @@ class Place:
         sha = self.world.repo.find("refs/heads/main") or self.commit()
         self.sync()
         self.world.ask("Source", "src", sha)
-        found = self.world.until("Sync", "app", ready_at(sha), seconds=SECONDS)
-        assert found is not None
-        return found
+        return self.world.until("Sync", "app", ready_at(sha), seconds=SECONDS)
 
     def there(self, *names: str) -> list[str]:
         """Give which of these objects (`kind/name`) exist."""
@@ -151,7 +149,14 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder: Path = tmp_path_factory.mktemp(content.name)
     with ExitStack() as stack:
         cluster = stack.enter_context(LocalCluster(kwok=True))
-        command = [ensure("helm")["helm"], "install", "setpoint", ROOT / "charts/setpoint", "-n", SYSTEM]
+        command: list[str | Path] = [
+            ensure("helm")["helm"],
+            "install",
+            "setpoint",
+            ROOT / "charts/setpoint",
+            "-n",
+            SYSTEM,
+        ]
         command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
         subprocess.run(command, check=True, capture_output=True)
         git = stack.enter_context(GitHttp(folder / "git"))
@@ -199,7 +204,6 @@ def test_idle_it_asks_for_nothing(place: Place) -> None:
     place.a_minute()
     assert told(place.proxy) == []
     after = place.world.until("Sync", "app", is_ready)
-    assert after is not None
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
@@ -215,7 +219,6 @@ def test_a_restart_writes_nothing_but_the_lease(place: Place) -> None:
     ]
     assert sent == []
     after = place.world.until("Sync", "app", is_ready)
-    assert after is not None
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 

@@ -125,7 +125,7 @@ def test_a_webhook_that_denies_is_quoted(
             message = condition(sync)["message"]
             assert [w for w in ("app/b.yaml:1", "ConfigMap/", f"webhook {name}") if w not in message] == []
             assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
-            assert world.get("ConfigMap", "b") is None
+            assert world.seek("ConfigMap", "b") is None
             neighbour.goes_on(sha, k="2")
             assert "b" in admission.reviewed
         # Its owner takes it away: that is all it needs.
@@ -173,7 +173,7 @@ def test_another_cluster_ip_is_named_and_the_service_stays(pair: tuple[World, Ne
     sha = world.repo.commit({**files, "good/g.yaml": config("good", k="2")}, "Another address")
     sync = world.until("Sync", "app", says("Immutable", "spec.clusterIP"))
     assert "app/s.yaml:2" in condition(sync)["message"]
-    assert world.get("ConfigMap", "b") is None
+    assert world.seek("ConfigMap", "b") is None
     after = world.get("Service", "s")
     assert (after["metadata"]["uid"], after["spec"]["clusterIP"]) == (
         before["metadata"]["uid"],

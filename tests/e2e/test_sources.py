@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cluster.base import Cluster
@@ -52,7 +53,7 @@ def enforced(world: World, revision: str) -> None:
     assert world.status()["applied"]["revision"].endswith(revision)
 
 
-def applied(world: World, **source: object) -> str:
+def applied(world: World, **source: Any) -> str:
     """Bring one commit to the cluster; gives its id."""
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source(**source)
@@ -188,7 +189,7 @@ def test_a_source_of_another_namespace_must_allow_it(world: World) -> None:
     world.apply({**body, "spec": spec})
     world.sync(source={"name": "shared", "namespace": world.target})
     world.until("Sync", "app", says("SourceNotAllowed", "shared"))
-    assert world.get("ConfigMap", "a") is None
+    assert world.seek("ConfigMap", "a") is None
     world.apply({**body, "spec": {**spec, "allowedNamespaces": [world.namespace]}})
     world.until("Sync", "app", ready_at(sha))
     world.api.delete("Source", world.target, "shared")
@@ -228,7 +229,11 @@ def test_submodules_that_are_switched_on_and_off_at_one_commit(world: World) -> 
     library = f"{world.namespace}-library"
     pinned = world.git.repo(library).commit({"b.yaml": config("b")})
     modules = f'[submodule "lib"]\n\tpath = app/lib\n\turl = ../{library}.git\n'
-    files = {".gitmodules": modules, "app/lib": Submodule(pinned), "app/a.yaml": config("a")}
+    files: dict[str, str | Submodule] = {
+        ".gitmodules": modules,
+        "app/lib": Submodule(pinned),
+        "app/a.yaml": config("a"),
+    }
     sha = world.repo.commit(files, "With a library")
     world.source()
     world.sync(path="app")

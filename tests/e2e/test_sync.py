@@ -70,4 +70,4 @@ def test_deleting_a_sync_deletes_its_objects(world: World) -> None:
     world.until("Sync", "app", ready_at(sha))
     world.api.delete("Sync", world.namespace, "app")
     world.until("Sync", "app", lambda o: o is None)
-    assert world.get("ConfigMap", "a") is None
+    assert world.seek("ConfigMap", "a") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.e2e.api import Json
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
@@ -13,7 +15,7 @@ def url(world: World, wire: TcpProxy) -> str:
     return f"http://127.0.0.1:{wire.port}/{world.namespace}.git"
 
 
-def ready(world: World, **source: object) -> str:
+def ready(world: World, **source: Any) -> str:
     """Bring a first commit to the cluster; gives its id."""
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source(**source)
@@ -31,10 +33,8 @@ def commit(world: World, value: str) -> str:
 def converged(world: World, sha: str, value: str, seconds: float = 60) -> Json:
     """Wait until a commit of `commit` is what the cluster holds, and nothing else."""
     sync = world.until("Sync", "app", ready_at(sha), seconds=seconds)
-    assert sync
     for name in ("a", "b"):
         found = world.get("ConfigMap", name)
-        assert found
         assert found["data"] == {"k": value}
     (group,) = sync["status"]["inventory"]
     assert (group["kind"], group["names"]) == ("ConfigMap", ["a", "b"])

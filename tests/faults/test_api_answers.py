@@ -13,7 +13,7 @@ from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, drift, enforced, ready
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Reply, Request, alter, delay, reply
+from tests.servers.apirules import Match, Reply, Request, alter, delay, reply
 
 pytestmark = pytest.mark.cluster
 
@@ -116,7 +116,7 @@ def test_a_kind_that_was_forbidden_for_a_moment_is_watched_soon(world: World, pr
     """An API server that has just started knows no rights yet."""
     limits = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}}
     limits["spec"] = {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}
-    of_limits = lambda r: r.path == "/api/v1/limitranges"  # noqa: E731
+    of_limits: Match = lambda r: r.path == "/api/v1/limitranges"  # noqa: E731
     with proxy.on(of_limits, reply(403, refusal(403, "Forbidden", "no"))):
         sha = world.repo.commit({"l.yaml": json.dumps(limits)}, "First")
         world.source()
@@ -158,11 +158,13 @@ def test_what_left_git_stays_known_while_nothing_can_be_asked_about_it(world: Wo
         world.api.delete("ConfigMap", world.target, "a")
         world.until("Sync", "app", says("ApiUnavailable", "ConfigMap/"))
         sha = world.repo.commit({"a.yaml": None, "b.yaml": None, "c.yaml": config("c")}, "Others")
-        told = lambda o: o["status"]["desired"]["revision"].endswith(sha)  # noqa: E731
-        sync = world.until("Sync", "app", lambda o: told(o) and says("ApiUnavailable")(o))
+        told = says("ApiUnavailable")
+        sync = world.until(
+            "Sync", "app", lambda o: told(o) and o["status"]["desired"]["revision"].endswith(sha)
+        )
         assert names_of(sync) == {"a", "b", "c"}
     world.until("Sync", "app", lambda o: is_ready(o) and names_of(o) == {"c"})
-    assert world.get("ConfigMap", "b") is None
+    assert world.seek("ConfigMap", "b") is None
 
 
 def names_of(sync: Json | None) -> set[str]:

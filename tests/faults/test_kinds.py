@@ -105,7 +105,7 @@ def test_an_api_group_without_a_server(world: World, operator: Operator) -> None
         sha = world.repo.commit({"w.yaml": json.dumps(WIDGET)}, "A new kind")
         world.sync(exclude=["other/**"])
         world.until("Sync", "app", ready_at(sha))
-        assert world.get("Widget", "w")
+        assert world.seek("Widget", "w")
         enforced(world)
         sha = world.repo.commit({"other/t.yaml": None}, "Not needed any more")
         world.until("Sync", "needs", ready_at(sha))

@@ -45,7 +45,7 @@ class Replica(OperatorProcess):
         super().__init__(proxy.kubeconfig(token), folder, **ports, **variables)
 
     @property
-    def running(self) -> subprocess.Popen[bytes]:
+    def child(self) -> subprocess.Popen[bytes]:
         """Its process."""
         assert self.process
         return self.process
@@ -122,7 +122,7 @@ class Stage:
         """End the replicas, then their proxies; remove the Syncs, whose finalizers nobody takes away now."""
         for end in reversed(self._ends):
             end()
-        if self.api.get("CustomResourceDefinition", None, "syncs.setpoint.dev") is not None:
+        if self.api.seek("CustomResourceDefinition", None, "syncs.setpoint.dev") is not None:
             for sync in self.api.list("Sync", self.world.namespace):
                 name = sync["metadata"]["name"]
                 self.api.merge("Sync", self.world.namespace, name, {"metadata": {"finalizers": None}})

@@ -25,9 +25,7 @@ REQUIRED_SECONDS = 15
 
 def held(world: World, sha: str) -> Json:
     """Wait until the Sync is Ready at a commit."""
-    found = world.until("Sync", "app", ready_at(sha))
-    assert found
-    return found
+    return world.until("Sync", "app", ready_at(sha))
 
 
 def prepared(stage: Stage, duration: str, **files: str) -> tuple[Replica, Replica, str]:
@@ -49,7 +47,7 @@ def edited(world: World, name: str) -> None:
     before = world.status()["summary"]["corrected"]
     good = world.get("ConfigMap", name)
     world.api.merge("ConfigMap", world.target, name, {"data": {"k": "by hand"}})
-    world.until("ConfigMap", name, lambda o: o and good and o["data"] == good["data"])
+    world.until("ConfigMap", name, lambda o: o and o["data"] == good["data"])
     world.until("Sync", "app", lambda o: o and o["status"]["summary"]["corrected"] == before + 1)
 
 
@@ -124,7 +122,7 @@ def test_a_leader_that_was_frozen_writes_nothing_and_what_it_had_sent_does_no_ha
     frozen.proxy.on(lambda r: r.is_write and world.target in r.path, late)
     world.repo.commit({"a.yaml": config("a", k="old"), "b.yaml": config("b", k="old")}, "Second")
     frozen.proxy.wait_for(lambda r: r.is_write and world.target in r.path, 2)
-    frozen.running.send_signal(signal.SIGSTOP)
+    frozen.child.send_signal(signal.SIGSTOP)
     standby.until_leading()
     sha = world.repo.commit({"a.yaml": config("a", k="new"), "b.yaml": None}, "Third")
     held(world, sha)
@@ -138,11 +136,11 @@ def test_a_leader_that_was_frozen_writes_nothing_and_what_it_had_sent_does_no_ha
     world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": "new"})
     sync = world.until("Sync", "app", lambda o: o and o["status"]["summary"]["corrected"] == 1)
     assert ready_at(sha)(sync)
-    assert world.get("ConfigMap", "b") is None
+    assert world.seek("ConfigMap", "b") is None
 
     thawed = time.monotonic()
-    frozen.running.send_signal(signal.SIGCONT)
-    assert frozen.running.wait(60) == 1, "it ends, and says that this was no clean stop"
+    frozen.child.send_signal(signal.SIGCONT)
+    assert frozen.child.wait(60) == 1, "it ends, and says that this was no clean stop"
     assert [r for r in frozen.proxy.writes if r.started > thawed] == []
     held(world, sha)
     assert standby.leads
@@ -173,7 +171,7 @@ def test_a_leader_that_lost_the_lease_ends_and_sends_nothing(stage: Stage) -> No
     cut_off.proxy.on(of_lease, never)
     standby.until_leading()
     taken = time.monotonic()
-    assert cut_off.running.wait(60) == 1
+    assert cut_off.child.wait(60) == 1
     edited(world, "a")
     writes = [r for r in cut_off.proxy.writes if r.started > taken]
     assert writes == []

@@ -79,8 +79,9 @@ def values(world: World) -> dict[str, str]:
 
 
 def lease(site: Site) -> Json:
-    found: Json = json.loads(site.cluster.kubectl("get", "lease", "setpoint", "-n", SYSTEM, "-o", "json"))
-    return found["spec"]
+    found = json.loads(site.cluster.kubectl("get", "lease", "setpoint", "-n", SYSTEM, "-o", "json"))
+    spec: Json = found["spec"]
+    return spec
 
 
 def leads(pod: Json, site: Site) -> bool:
@@ -117,7 +118,10 @@ def test_a_standby_takes_over_from_a_leader_that_was_killed(site: Site, busy: Wo
     assert [name for name in NAMES if first[name] != second[name]] == ["c1"]
     # The kubelet has started the killed one again: it waits now.
     again = site.api.until(
-        "Pod", SYSTEM, leader["metadata"]["name"], lambda o: o["status"]["containerStatuses"][0]["ready"]
+        "Pod",
+        SYSTEM,
+        leader["metadata"]["name"],
+        lambda o: bool(o and o["status"]["containerStatuses"][0]["ready"]),
     )
     assert pods.restarts([again]) == [1]
     assert leads(standby, site)

@@ -123,7 +123,7 @@ class Team:
             _, name = found
             body = {"data": {"k": f"hand {self._random.random()}", "extra": "1"}}
             self._edited.add(name)
-            if self.world.get("ConfigMap", name):
+            if self.world.seek("ConfigMap", name):
                 self.world.api.merge("ConfigMap", self.world.target, name, body)
 
     def delete(self) -> None:
@@ -132,7 +132,7 @@ class Team:
             _, name = found
             self._edited.add(name)
             self._renewed.add(("ConfigMap", self.world.target, name))
-            if self.world.get("ConfigMap", name):
+            if self.world.seek("ConfigMap", name):
                 self.world.api.delete("ConfigMap", self.world.target, name)
 
     def new_sync(self) -> None:
@@ -212,7 +212,6 @@ class Team:
         cluster_equals_commit(found, wanted)
         for each in wanted:
             body = self.world.api.get("Sync", self.world.namespace, each.name)
-            assert body is not None
             record_is_right(body, each)
         uids = {oid: str(obj["metadata"]["uid"]) for oid, (_, obj) in found.items()}
         anew = {o for o, uid in uids.items() if self._uids.get(o, uid) != uid} - self._renewed

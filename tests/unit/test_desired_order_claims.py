@@ -161,7 +161,7 @@ def test_what_is_lent_is_free_for_others_and_comes_back_if_nobody_takes_it() -> 
     claims.record(a, [x, y])
     claims.want(b, [x])
     assert claims.record(a, [x, y], lent=[x]) == {b}
-    assert (claims.owner(x), claims.owner(y), claims.lent(a)) == (None, a, {x})
+    assert (claims.owner(x), claims.owner(y), claims.lent(a)) == (None, a, frozenset({x}))
     assert (claims.is_lent(x), claims.is_lent(y)) == (True, False)
     assert claims.contested(b, [x, y]) == {y: a}
     assert (claims.offered(b, [x, y]), claims.offered(a, [x, y])) == ({x}, set())
@@ -238,7 +238,7 @@ def test_identity() -> None:
 
 
 def test_secret_values_are_hashed_and_metadata_is_shown() -> None:
-    patch = [
+    patch: list[dict[str, Any]] = [
         {"op": "replace", "path": "/data/p", "value": "aHVudGVyMg=="},
         {"op": "add", "path": "/data", "value": {"q": "c2VjcmV0"}},
         {"op": "replace", "path": "/metadata/labels/x", "value": "y"},

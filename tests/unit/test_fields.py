@@ -142,7 +142,7 @@ def test_adoption_keeps_what_people_had_and_gives_git_its_fields() -> None:
     assert fields.adopted(after, OURS, frozenset()) is None
 
 
-tries = st.recursive(
+tries: st.SearchStrategy[fields.FieldSet] = st.recursive(
     st.just({}),
     lambda inner: st.dictionaries(st.sampled_from(["f:a", "f:b", "f:c", "."]), inner, max_size=3),
     max_leaves=8,

@@ -60,7 +60,7 @@ def test_text_for_people() -> None:
 def test_an_exception_is_named_and_located_and_not_quoted(form: str) -> None:
     stream = lines(form)
     try:
-        {}["hunter2"]
+        {"a": 1}["hunter2"]
     except KeyError:
         log.exception("failed")
     assert "KeyError" in stream.getvalue()

@@ -214,7 +214,7 @@ def test_an_ignored_path_that_git_does_not_have_changes_nothing_and_one_that_onl
 
 
 def seen(oid: ObjectId, owner: SyncKey | None = ME, **annotations: str) -> Observed:
-    obj = {
+    obj: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": oid.kind,
         "metadata": {"name": oid.name, "uid": "u", "resourceVersion": "1", "annotations": dict(annotations)},
@@ -286,9 +286,9 @@ def test_limits() -> None:
 def test_an_object_that_another_wants_is_lent_until_it_names_that_one() -> None:
     a, b = maps("a", "b")
     decision = pruned([a, b], [a], wanted={b: OTHER})
-    assert (decision.delete, decision.lend, dict(decision.release)) == ((), {b}, {})
+    assert (decision.delete, decision.lend, dict(decision.release)) == ((), frozenset({b}), {})
     decision = pruned([a, b], [a], {b: seen(b, OTHER)}, wanted={b: OTHER})
-    assert (decision.delete, decision.lend, set(decision.release)) == ((), set(), {b})
+    assert (decision.delete, decision.lend, set(decision.release)) == ((), frozenset(), {b})
     assert pruned([a, b], [a]).delete == (b,)  # the other gave up
 
 

@@ -17,7 +17,7 @@ from setpoint.states import states_of
 A = oid("a")
 
 
-def only(r: Run, *live: Observed) -> tuple[SyncState, Reason | None, str]:
+def only(r: Run, *live: Observed) -> tuple[SyncState, Reason | str, str]:
     known = {o.id: o for o in live}
     [state] = states_of(r, known.get)
     assert state.id == A
