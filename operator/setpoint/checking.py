@@ -36,7 +36,6 @@ class Identity:
     """Whether an object is being handed over from one Sync to another."""
     abort: bool
     create_namespace: str | None
-    secret_key: bytes
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
 

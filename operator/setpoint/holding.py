@@ -285,7 +285,6 @@ class Holder:
             self._p.claims.is_lent,
             abort,
             spec.target_namespace if spec.create_namespace else None,
-            self._p.secret_key,
             keep_ours,
         )
         return Applier(self._p.cluster, self._p.live, self._limit, who)

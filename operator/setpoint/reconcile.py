@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from setpoint import names, status
 from setpoint.api import Sync
-from setpoint.cluster_errors import ApiError, problem_of
+from setpoint.cluster_errors import ApiError, Fenced, problem_of
 from setpoint.desired import Desired, Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
@@ -83,6 +83,9 @@ class Syncs:
         except NotYet:
             return Result()
         except Moved:
+            return Result(retry=True)
+        except Fenced as error:
+            log.info("a run was given up", extra={"key": str(key), "error": str(error)})
             return Result(retry=True)
         except (ApiError, Problem) as error:
             log.warning(

@@ -17,7 +17,7 @@ from typing import Any
 from setpoint import names, source_status
 from setpoint.api import Source
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
+from setpoint.cluster_errors import ApiError, Fenced
 from setpoint.conditions import condition_of, stamp
 from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
@@ -135,6 +135,9 @@ class Sources:
         except Gone:
             return Result()  # the watch will say so
         except Moved:
+            return Result(retry=True)
+        except Fenced as error:
+            log.info("a check was given up", extra={"key": str(key), "error": str(error)})
             return Result(retry=True)
         except (ApiError, Problem) as error:
             log.warning(
