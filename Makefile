@@ -3,9 +3,11 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PURE := tests/unit tests/golden/test_golden.py
-# Most tests wait for a server most of the time, hence more processes than cores. One file stays with one worker, and each worker has its own cluster.
+# Most tests wait for a server most of the time, hence more processes than cores. Each worker has its own cluster, and files stay together by tests/scopes.py.
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
+# Where it is set, each of some hundred processes would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(PY) -m tests.bench
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py

@@ -2,6 +2,8 @@
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import scopes
+from xdist.remote import Producer  # type: ignore[import-untyped]
 
 pytest_plugins = ["tests.cluster.fixtures", "tests.servers.fixtures", "tests.container.fixtures"]
 
@@ -11,6 +13,12 @@ settings.load_profile("setpoint")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with slow tests first, so that no worker has one of them left when the others are done."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Put what has slow tests first, so that no worker has one of them left when the others are done."""
+    slow = {scopes.scope(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: scopes.scope(item.nodeid) not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scopes.ByCluster | None:
+    """Have files that share a cluster stay with one worker."""
+    return scopes.scheduler(config, log)
