@@ -7,13 +7,12 @@ Nothing waits in a worker: what is not ready ends the run, and the event that ch
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from setpoint import names, status
 from setpoint.api import Sync
-from setpoint.cluster_errors import ApiError, Fenced, problem_of
+from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.desired import Desired, Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
@@ -29,12 +28,11 @@ from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.rebuilding import owned
 from setpoint.run import Run, oid_of
-from setpoint.status_writer import Gone, Moved
+from setpoint.setback import SETBACKS, retried
+from setpoint.status_writer import Gone
 from setpoint.store import Body, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
-
-log = logging.getLogger(__name__)
 
 
 class Syncs:
@@ -82,16 +80,8 @@ class Syncs:
             return Result()
         except NotYet:
             return Result()
-        except Moved:
-            return Result(retry=True)
-        except Fenced as error:
-            log.info("a run was given up", extra={"key": str(key), "error": str(error)})
-            return Result(retry=True)
-        except (ApiError, Problem) as error:
-            log.warning(
-                "what came of a Sync cannot be told now", extra={"key": str(key), "error": str(error)}
-            )
-            return Result(retry=True)
+        except SETBACKS as error:
+            return retried("Sync", key, error)
 
     async def _forget(self, key: SyncKey) -> None:
         await self._p.pods.want(key, (), known=False)

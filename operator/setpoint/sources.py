@@ -17,7 +17,7 @@ from typing import Any
 from setpoint import names, source_status
 from setpoint.api import Source
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError, Fenced
+from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of, stamp
 from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
@@ -35,8 +35,9 @@ from setpoint.remotes import (
     parse_url,
 )
 from setpoint.revisions import seconds
+from setpoint.setback import SETBACKS, retried
 from setpoint.source_status import Checked, Fetched
-from setpoint.status_writer import Gone, Moved, StatusWriter
+from setpoint.status_writer import Gone, StatusWriter
 from setpoint.store import Body, Store, source_model
 from setpoint.telemetry import Telemetry
 from setpoint.tree import Tree
@@ -134,16 +135,8 @@ class Sources:
             return await self._reconcile(key)
         except Gone:
             return Result()  # the watch will say so
-        except Moved:
-            return Result(retry=True)
-        except Fenced as error:
-            log.info("a check was given up", extra={"key": str(key), "error": str(error)})
-            return Result(retry=True)
-        except (ApiError, Problem) as error:
-            log.warning(
-                "what came of a Source cannot be told now", extra={"key": str(key), "error": str(error)}
-            )
-            return Result(retry=True)
+        except SETBACKS as error:
+            return retried("Source", key, error)
 
     async def _reconcile(self, key: SyncKey) -> Result:
         body = self._store.sources.get(key)

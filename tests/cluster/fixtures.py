@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from tests.ci import ROOT_IN_CI
 from tests.cluster import provide
 from tests.cluster.base import Cluster
 from tests.cluster.local import LocalCluster
@@ -56,7 +57,7 @@ def require_node() -> None:
     if os.environ.get("SETPOINT_TEST_CLUSTER") == "kubeconfig":
         pytest.skip("needs a node of this machine, and a cluster from $KUBECONFIG is asked for")
     if reason := unavailable():
-        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+        if ROOT_IN_CI:
             pytest.fail(f"CI as root must be able to run a node: {reason}")
         pytest.skip(reason)
 

@@ -10,10 +10,11 @@ import os
 from random import Random
 
 import pytest
+from tests.ci import CI
 from tests.crash.conftest import Range
 from tests.crash.story import EXTRAS, PHASES, Story
 
-KILLS = int(os.environ.get("SETPOINT_KILLS") or (200 if os.environ.get("CI") == "true" else 0))
+KILLS = int(os.environ.get("SETPOINT_KILLS") or (200 if CI else 0))
 SEED = os.environ.get("SETPOINT_SEED", "cb2c4583")
 WORLDS = 4
 pytestmark = [

@@ -142,7 +142,6 @@ def test_a_leader_that_was_frozen_writes_nothing_and_what_it_had_sent_does_no_ha
     frozen.child.send_signal(signal.SIGCONT)
     assert frozen.child.wait(60) == 1, "it ends, and says that this was no clean stop"
     assert [r for r in frozen.proxy.writes if r.started > thawed] == []
-    assert "failed unexpectedly" not in frozen.log.read_text(), "what was expected is no error"
     held(world, sha)
     assert standby.leads
 

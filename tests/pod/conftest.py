@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from tests.e2e.api import Api, Json
 from tests.e2e.conftest import World
 from tests.servers.githttp import GitHttp
 
-IN_CI = pytest.mark.skipif(os.environ.get("CI") != "true", reason="takes minutes: runs where CI=true")
 NAME = "registry.invalid/shop/web"
 # As process 1 it would ignore the signal to end, and each of its pods would take the 30 s of grace.
 COMMAND = ("sh", "-c", "trap exit TERM; httpd -f -p 8080 -h /www & wait")

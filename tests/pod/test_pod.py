@@ -10,15 +10,16 @@ import time
 from datetime import datetime
 
 import pytest
+from tests.ci import ONLY_IN_CI
 from tests.cluster.base import KubectlError
 from tests.cluster.operator import SYSTEM
 from tests.e2e import pods
 from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.pod.conftest import IN_CI, NAME, Site, web
+from tests.pod.conftest import NAME, Site, web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.node, IN_CI]
+pytestmark = [pytest.mark.cluster, pytest.mark.node, ONLY_IN_CI]
 USER = "65532"
 
 

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from tests.ci import ONLY_IN_CI
 from tests.cluster.operator import SYSTEM
 from tests.e2e import pods
 from tests.e2e.api import Json, is_ready
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.pod.conftest import IN_CI, Site, web
+from tests.pod.conftest import Site, web
 
-pytestmark = [pytest.mark.cluster, pytest.mark.node, IN_CI]
+pytestmark = [pytest.mark.cluster, pytest.mark.node, ONLY_IN_CI]
 NAMES = [f"c{number}" for number in range(6)]
 WAIT = "--timeout=120s"
 MORE = 4  # commits after an upgrade

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from tests.ci import ROOT_IN_CI
 from tests.cluster.processes import Child, until
 from tests.cluster.workspace import Workspace
 
@@ -20,7 +21,7 @@ def ensure_sshd() -> Path | None:
     """The path of sshd, if there is one; as root in CI it is installed first, by apt."""
     if found := _find():
         return found
-    if os.environ.get("CI") != "true" or os.getuid() != 0 or shutil.which("apt-get") is None:
+    if not ROOT_IN_CI or shutil.which("apt-get") is None:
         return None
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "openssh-server"]):

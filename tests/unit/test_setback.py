@@ -1,0 +1,35 @@
+"""What is said of a run that ended early."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from setpoint.cluster_errors import ApiError, Fenced
+from setpoint.objects import SyncKey
+from setpoint.queue import Result
+from setpoint.reasons import Problem, Reason
+from setpoint.setback import SETBACKS, Setback, retried
+from setpoint.status_writer import Moved
+
+KEY = SyncKey("team", "shop")
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (Moved(), None),
+        (Fenced("nothing was sent"), logging.INFO),
+        (ApiError(503, "ServiceUnavailable", "etcd is away"), logging.WARNING),
+        (Problem(Reason.Invalid, "no such field"), logging.WARNING),
+    ],
+)
+def test_it_is_tried_again_and_said_as_loudly_as_it_matters(
+    error: Setback, level: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(error, SETBACKS)
+    with caplog.at_level(logging.DEBUG):
+        assert retried("Sync", KEY, error) == Result(retry=True)
+    said = [(record.levelno, record.object, record.error) for record in caplog.records]  # type: ignore[attr-defined]
+    assert said == ([(level, "Sync/team/shop", str(error))] if level else [])
