@@ -1,11 +1,17 @@
 """Fixtures that every test may use."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import scopes
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 pytest_plugins = ["tests.cluster.fixtures", "tests.servers.fixtures", "tests.container.fixtures"]
+
+# The servers and tools of the tests are Go programs that live for minutes: a tenth of their CPU against some memory. Not
+# so the operator, whose environment is its own, and not so in the demo and the benchmarks.
+os.environ.setdefault("GOGC", "400")
 
 # A busy machine is no finding: no test fails for what its clock says.
 settings.register_profile("setpoint", deadline=None, suppress_health_check=[HealthCheck.too_slow])
