@@ -13,11 +13,10 @@ from setpoint.status_writer import Moved
 
 log = logging.getLogger(__name__)
 
-Setback = Moved | Fenced | ApiError | Problem
 SETBACKS: Final = (Moved, Fenced, ApiError, Problem)
 
 
-def retried(kind: str, key: SyncKey, error: Setback) -> Result:
+def retried(kind: str, key: SyncKey, error: Exception) -> Result:
     """Say by log why a run of a Sync or Source ended, and ask for another; nothing is said of what is no trouble."""
     about = {"object": f"{kind}/{key}", "error": str(error)}
     if isinstance(error, Fenced):

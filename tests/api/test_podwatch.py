@@ -88,7 +88,8 @@ async def test_what_the_kubelet_says_wakes_who_asked(
     await pods.want(SYNC, [web], known=True)
     assert pods.verdict(web) is None
     await say(api, namespace, pod, "ErrImagePull")
-    await woken.until(lambda: reason(pods, web) == "ErrImagePull")
+    await woken.until(lambda: reason(pods, web) != "")
+    assert reason(pods, web) == "ErrImagePull"
     before = woken.count
     await say(api, namespace, pod, "ImagePullBackOff")
     await say(api, namespace, pod, "CrashLoopBackOff")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.cluster.base import Cluster
-from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
 from tests.cluster.operator import SYSTEM
 from tests.e2e.api import Api, Json, condition, is_ready, says
-from tests.e2e.conftest import ROOT, OperatorProcess, World, config
+from tests.e2e.chart import install
+from tests.e2e.conftest import OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Action, Alter, Hold, Match, Reply, Request, cut
@@ -192,16 +190,7 @@ def test_a_deletion_without_an_account_says_so_and_goes_on_when_it_is_back(world
 @pytest.fixture
 def own_world(local_cluster: LocalCluster, tmp_path: Path) -> Iterator[World]:
     """A World with a cluster and an operator of its own."""
-    command: list[Any] = [
-        ensure("helm")["helm"],
-        "install",
-        "setpoint",
-        ROOT / "charts/setpoint",
-        "-n",
-        SYSTEM,
-    ]
-    command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", local_cluster.kubeconfig]
-    subprocess.run(command, check=True, capture_output=True)
+    install(local_cluster)
     token = local_cluster.service_account_token(SYSTEM, "setpoint")
     operator = OperatorProcess(local_cluster.kubeconfig_for(token), tmp_path)
     with GitHttp(tmp_path / "git") as git:

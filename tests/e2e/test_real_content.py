@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.cluster.binaries import ensure
 from tests.cluster.local import LocalCluster
 from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import interrupt_on_sigterm
 from tests.e2e.api import Api, Json, condition, is_ready, says
+from tests.e2e.chart import install
 from tests.e2e.conftest import ROOT, OperatorProcess, World
 from tests.e2e.test_quiet import is_lease, told
 from tests.e2e.test_sync import ready_at
@@ -149,16 +148,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder: Path = tmp_path_factory.mktemp(content.name)
     with ExitStack() as stack:
         cluster = stack.enter_context(LocalCluster(kwok=True))
-        command: list[str | Path] = [
-            ensure("helm")["helm"],
-            "install",
-            "setpoint",
-            ROOT / "charts/setpoint",
-            "-n",
-            SYSTEM,
-        ]
-        command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
-        subprocess.run(command, check=True, capture_output=True)
+        install(cluster)
         git = stack.enter_context(GitHttp(folder / "git"))
         proxy = stack.enter_context(ApiProxy(cluster))
         world = World(cluster, Api(cluster), git)

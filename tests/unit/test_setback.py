@@ -10,7 +10,7 @@ from setpoint.cluster_errors import ApiError, Fenced
 from setpoint.objects import SyncKey
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
-from setpoint.setback import SETBACKS, Setback, retried
+from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Moved
 
 KEY = SyncKey("team", "shop")
@@ -26,7 +26,7 @@ KEY = SyncKey("team", "shop")
     ],
 )
 def test_it_is_tried_again_and_said_as_loudly_as_it_matters(
-    error: Setback, level: int | None, caplog: pytest.LogCaptureFixture
+    error: Exception, level: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert isinstance(error, SETBACKS)
     with caplog.at_level(logging.DEBUG):
