@@ -12,6 +12,7 @@ from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Action, Alter, CutError, Reply, Request
 
 AGENT = "setpoint/"
+AIM_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Saboteur:
     """Works through points, one for each life of the operator."""
 
     def __init__(self, proxy: ApiProxy, operator: MortalOperator) -> None:
-        self._operator, self._guard = operator, threading.Lock()
+        self._operator, self._guard = operator, threading.Condition()
         self._points: list[Point] = []
+        self._aimed: list[
+            Point
+        ] = []  # those that were reached, and whose kill comes with the server's answer
         self._timer: threading.Timer | None = None
         self.seen, self.done = 0, list[str]()
         proxy.on(self._is_due, self._action())
@@ -51,15 +55,20 @@ class Saboteur:
     def arm(self, points: Sequence[Point]) -> None:
         """Kill at these points from now on; the requests of each life are counted anew."""
         with self._guard:
-            self.seen, self._points, self.done = 0, list(points), []
+            self.seen, self._points, self._aimed, self.done = 0, list(points), [], []
             self._set_timer()
 
     def finish(self) -> None:
-        """Kill at once for each point that was never reached: that is a moment of rest."""
+        """Kill at once for each point that was never reached: that is a moment of rest.
+
+        A kill that waits for the server's answer comes first: all may look settled by what that answer tells.
+        """
         with self._guard:
             left, self._points = self._points, []
             if self._timer:
                 self._timer.cancel()
+            self._guard.wait_for(lambda: not self._aimed, AIM_SECONDS)
+            left, self._aimed = self._aimed + left, []  # an answer that nobody waits for any more never comes
         for point in left:
             self._kill(f"{point}: at rest, which came first")
             self._operator.reborn()
@@ -74,12 +83,19 @@ class Saboteur:
             if not self._points or self._points[0] is not point:
                 return
             self._next()
-        self._kill(str(point))
+        self._strike(point, str(point))
 
     def _next(self) -> None:
-        self._points.pop(0)
+        self._aimed.append(self._points.pop(0))
         self.seen = 0
         self._set_timer()
+
+    def _strike(self, point: Point, what: str) -> None:
+        with self._guard:
+            if point in self._aimed:
+                self._kill(what)
+                self._aimed.remove(point)
+                self._guard.notify_all()
 
     def _kill(self, what: str) -> None:
         self.done.append(what)
@@ -101,7 +117,9 @@ class Saboteur:
                 self._next()
 
             def strike(_reply: Reply | None = None) -> Reply:
-                self._kill(f"{point} ({request.method} {request.path}{' dry run' * request.is_dry_run})")
+                self._strike(
+                    point, f"{point} ({request.method} {request.path}{' dry run' * request.is_dry_run})"
+                )
                 raise CutError
 
             return strike if point.after else strike()
