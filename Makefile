@@ -4,14 +4,14 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PURE := tests/unit tests/golden/test_golden.py
 # Most tests wait for a server most of the time, hence more processes than cores. Each worker has its own cluster, and files stay together by tests/scopes.py.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 # Where it is set, each of some hundred processes would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(PY) -m tests.bench
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
-.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated prepare test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,11 +56,14 @@ generated: setup
 unit: setup ## the pure tests alone: seconds
 	@$(PY) -m pytest -q $(PURE)
 
-test: check ## all tests, against a real API server and real Git servers; CI=true adds 200 kills and, as root, test-pod
+prepare: setup ## build what tests and demo need and a machine keeps: minutes, once; both do it by themselves
+	@$(PY) -m tests.prepare
+
+test: check prepare ## all tests, against a real API server and real Git servers; CI=true adds 200 kills and, as root, test-pod
 	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
 
-test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root
+test-pod: prepare ## tests/e2e once more, with the operator as a pod of a real node: needs root
 	@$(AS_POD)
 
 image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/

@@ -10,8 +10,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from image.layout import CERTIFICATES, PYTHON, STANDARD, USER, ImageError
@@ -93,15 +95,18 @@ def closure(
     return tuple(sorted(found.values()))
 
 
+@cache
 def packages() -> tuple[Package, ...]:
     """The packages of the image, at the versions that apt would install today. Raises ImageError."""
     if missing := [name for name in ("apt-get", "apt-cache", "dpkg-deb") if shutil.which(name) is None]:
         raise ImageError(f"without Docker the image is made of Debian packages, by {' and '.join(missing)}")
-    if WANTED[0] not in _show(WANTED[:1]):
-        _run("apt-get", "update", "-q")  # a fresh machine has no package lists
-    if WANTED[0] not in _show(WANTED[:1]):
-        raise ImageError(f"apt of this machine has no {WANTED[0]}: build where it has, or with Docker")
-    return closure(WANTED, _show, UNWANTED)
+    with tempfile.TemporaryDirectory() as folder:
+        show = partial(_show, Path(folder))
+        if WANTED[0] not in show(WANTED[:1]):
+            _run("apt-get", "update", "-q")  # a fresh machine has no package lists
+        if WANTED[0] not in show(WANTED[:1]):
+            raise ImageError(f"apt of this machine has no {WANTED[0]}: build where it has, or with Docker")
+        return closure(WANTED, show, UNWANTED)
 
 
 def download(names: Iterable[str], folder: Path) -> None:
@@ -169,9 +174,13 @@ def _prune(root: Path) -> None:
                 (Path(folder) / name).unlink()
 
 
-def _show(names: Sequence[str]) -> dict[str, Package]:
-    """What apt knows; it says nothing of names that it does not know."""
-    command = ["apt-cache", "show", "--no-all-versions", *names]
+def _show(folder: Path, names: Sequence[str]) -> dict[str, Package]:
+    """What apt knows; it says nothing of names that it does not know.
+
+    What it made of its lists is kept in `folder`: images of Debian are set to keep nothing, and each call reads all anew.
+    """
+    kept = [f"--option=Dir::Cache::{name}={folder / name}" for name in ("pkgcache", "srcpkgcache")]
+    command = ["apt-cache", "show", "--no-all-versions", *kept, *names]
     text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = [parse(stanza) for stanza in text.split("\n\n") if stanza.strip()]
     return {package.name: package for package in found}

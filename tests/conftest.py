@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,10 @@ pytest_plugins = ["tests.cluster.fixtures", "tests.servers.fixtures", "tests.con
 # The servers and tools of the tests are Go programs that live for minutes: a tenth of their CPU against some memory. Not
 # so the operator, whose environment is its own, and not so in the demo and the benchmarks.
 os.environ.setdefault("GOGC", "400")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would every child of the tests that is sent it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no finding: no test fails for what its clock says.
 settings.register_profile("setpoint", deadline=None, suppress_health_check=[HealthCheck.too_slow])

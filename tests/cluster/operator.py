@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.cluster.binaries import ensure
 
 SYSTEM = "setpoint-system"
+ABSENT = Path(__file__).with_name("absent")
+"""Modules that hide what is installed for tests alone."""
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
@@ -16,6 +18,7 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
+        "PYTHONPATH": str(ABSENT),
         "SETPOINT_NAMESPACE": SYSTEM,
         "SETPOINT_CACHE_DIR": str(folder / "cache"),
         "SETPOINT_KUSTOMIZE": str(ensure("kustomize")["kustomize"]),

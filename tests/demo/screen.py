@@ -5,6 +5,7 @@ In: shell lines. Out: text on stdout; `DemoError` for a command that fails.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 WIDTH = 100
-BY_SIGINT = (-signal.SIGINT, 128 + signal.SIGINT)
 LIMIT_SECONDS = 90
 LOOK_SECONDS = 1
 
@@ -79,14 +79,14 @@ class Screen:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0,  # Ctrl-C is for the demo, which ends the shell and what it runs
         ) as process:
             try:
                 output = self._follow(process, line)
             except BaseException:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise
-        if process.returncode in BY_SIGINT:
-            raise KeyboardInterrupt  # Ctrl-C reaches the command too, at times before it reaches us
         if process.returncode:
             raise DemoError(f"{line}\n{output.strip()}")
         return output

@@ -1,0 +1,71 @@
+"""Makes what tests and demo need and a machine keeps, with progress on stderr: minutes once, then nothing.
+
+python -m tests.prepare     for `make test`, as pytest would hide for minutes that there is progress
+
+Whatever is still missing later is made when it is asked for. Exit codes: 0 all is there, 1 something cannot be made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
+
+from image import build, debian
+from image.layout import ImageError
+from tests.cluster import binaries, node, packages
+from tests.cluster.foreign import docker_answers
+
+SIDE_BY_SIDE = 2  # compilers use all cores, linkers one
+
+
+def prepare(names: Iterable[str], *, with_node: bool, with_image: bool) -> None:
+    """Make these programs, what a node needs, and the operator's image. Raises BuildError, ImageError."""
+    wanted = sorted({*names, *(binaries.NODE if with_node else ())}, key=_family)
+    work: list[Callable[[], object]] = [
+        partial(binaries.ensure, *family) for _, family in groupby(wanted, key=_family)
+    ]
+    work.sort(key=lambda each: "kube-apiserver" not in getattr(each, "args", ()))  # the longest
+    work += [partial(_from_packages, with_node=with_node, with_image=with_image)]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for done in [pool.submit(each) for each in work]:
+            done.result()
+
+
+def _family(name: str) -> str:
+    return binaries.TOOL[name].family
+
+
+def _from_packages(*, with_node: bool, with_image: bool) -> None:
+    """One after the other: two processes of apt lock each other out."""
+    if with_node:
+        packages.ensure()
+    if with_image:
+        build.build()
+
+
+def main() -> int:
+    """Make what tests would make on this machine."""
+    own = os.environ.get("SETPOINT_TEST_CLUSTER") != "kubeconfig"
+    names = (*binaries.DEFAULT, *(["kind"] if own and docker_answers() else []))
+    try:
+        prepare(names, with_node=own and not node.unavailable(), with_image=own and _has_image())
+    except (binaries.BuildError, ImageError) as error:
+        binaries.say(str(error))
+        return 1
+    return 0
+
+
+def _has_image() -> bool:
+    try:
+        return bool(debian.packages())
+    except ImageError as error:
+        binaries.say(f"no image of the operator here: {error}")
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
