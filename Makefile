@@ -5,7 +5,9 @@ STAMP := $(VENV)/.installed
 # In two halves, for two cores: coverage slows them down to a minute and a half.
 PURE_1 := $(wildcard tests/unit/test_[a-g]*.py)
 PURE_2 := $(filter-out $(PURE_1),$(wildcard tests/unit/test_*.py)) tests/golden/test_golden.py
-PURE := $(PURE_1) $(PURE_2)
+PURE := tests/unit tests/golden/test_golden.py
+# For two cores, unless the verb is one of several that share them already.
+TWO = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,--jobs=2)
 # Most tests wait for a server most of the time, hence more processes than cores. Each worker has its own cluster, and files stay together by tests/scopes.py.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
@@ -14,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(PY) -m tests.bench
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
-.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated prepare test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,11 +51,11 @@ pure-%: setup
 	@$(VENV)/bin/coverage run --data-file=.coverage.$* -m pytest -q $(PURE_$*)
 
 coverage: setup ## unit tests, with the coverage gate on the pure modules
-	@$(MAKE) --no-print-directory --jobs=2 pure-1 pure-2
+	@+$(TWO) pure-1 pure-2
 	@$(PY) tests/coverage_gate.py
 
 check: setup ## format, lint, types, layers, generated files, coverage gate
-	@$(MAKE) --no-print-directory --jobs=2 pure-1 pure-2 type lint layers generated
+	@+$(TWO) pure-1 pure-2 type lint layers generated
 	@$(PY) tests/coverage_gate.py
 
 generated: setup
@@ -65,7 +67,12 @@ unit: setup ## the pure tests alone: seconds
 prepare: setup ## build what tests and demo need and a machine keeps: minutes, once; both do it by themselves
 	@$(PY) -m tests.prepare
 
-test: check prepare ## all tests, against a real API server and real Git servers; CI=true adds 200 kills and, as root, test-pod
+programs:
+	@python3 -m tests.cluster.binaries default $(if $(filter 0,$(shell id -u)),node) >/dev/null
+
+test: ## all tests, against a real API server and real Git servers; CI=true adds 200 kills and, as root, test-pod
+	@+$(TWO) programs check
+	@$(MAKE) --no-print-directory prepare
 	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
 

@@ -9,34 +9,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import groupby
 
 from image import build, debian
 from image.layout import ImageError
 from tests.cluster import binaries, node, packages
 from tests.cluster.foreign import docker_answers
 
-SIDE_BY_SIDE = 2  # compilers use all cores, linkers one
-
 
 def prepare(names: Iterable[str], *, with_node: bool, with_image: bool) -> None:
     """Make these programs, what a node needs, and the operator's image. Raises BuildError, ImageError."""
-    wanted = sorted({*names, *(binaries.NODE if with_node else ())}, key=_family)
-    work: list[Callable[[], object]] = [
-        partial(binaries.ensure, *family) for _, family in groupby(wanted, key=_family)
-    ]
-    work.sort(key=lambda each: "kube-apiserver" not in getattr(each, "args", ()))  # the longest
-    work += [partial(_from_packages, with_node=with_node, with_image=with_image)]
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for done in [pool.submit(each) for each in work]:
+    programs = (*names, *(binaries.NODE if with_node else ()))
+    with ThreadPoolExecutor() as pool:
+        for done in (
+            pool.submit(binaries.ensure, *programs),
+            pool.submit(_from_packages, with_node=with_node, with_image=with_image),
+        ):
             done.result()
-
-
-def _family(name: str) -> str:
-    return binaries.TOOL[name].family
 
 
 def _from_packages(*, with_node: bool, with_image: bool) -> None:

@@ -5,6 +5,8 @@ user's cache folder), keyed by everything that decides their content. Versions a
 `tools/<family>/go.mod`; one module for each family, so that their dependencies cannot clash.
 
     python -m tests.cluster.binaries [name...]     prints name=path lines, builds what is missing
+
+`default` and `node` stand for the programs of every cluster, and for those of a real node. It needs Python alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ from pathlib import Path
 TOOLS = Path(__file__).with_name("tools")
 OLDEST_GO = (1, 26)
 PROGRESS_SECONDS = 15
+SIDE_BY_SIDE = 2  # families: compilers use all cores, linkers one
 # A compiler lives for seconds, and collecting its garbage takes a tenth of them; the limit is for small machines.
 UNHURRIED = {"GOGC": "1600", "GOMEMLIMIT": "1GiB"}
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (TOOLS / "kubernetes/go.mod").read_text())
@@ -84,12 +88,16 @@ def cache() -> Path:
 
 
 def ensure(*names: str) -> dict[str, Path]:
-    """Name -> executable, for each name; what is not in the cache is built first, a family by one command."""
+    """Name -> executable, for each name; what is not in the cache is built first. Raises BuildError."""
     built = [name for name in names if name != "kubectl"]
     if unknown := [name for name in built if name not in TOOL]:
         raise BuildError(f"unknown program {unknown[0]!r}; known: kubectl, {', '.join(TOOL)}")
-    for family in dict.fromkeys(TOOL[name].family for name in built):
-        _ensure(family, [name for name in built if TOOL[name].family == family])
+    families: dict[str, list[str]] = {}
+    for name in _missing(built):
+        families.setdefault(TOOL[name].family, []).append(name)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for done in [pool.submit(_ensure, *each) for each in families.items()]:
+            done.result()
     return {name: kubectl() if name == "kubectl" else _path(name) for name in names}
 
 
@@ -105,11 +113,9 @@ def kubectl() -> Path:
 
 
 def _ensure(family: str, names: list[str]) -> None:
-    if not (missing := _missing(names)):
-        return
     folder = _path(names[0]).parent
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / ".lock", ", ".join(missing)):
+    with lock(folder / ".lock", ", ".join(names)):
         if missing := _missing(names):  # another process may have built them while we waited
             _build(family, missing, folder)
 
@@ -215,9 +221,11 @@ def say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Print `name=path` for each name (what every machine can run when there is none)."""
+    groups = {"default": DEFAULT, "node": NODE}
+    names = [name for each in arguments for name in groups.get(each, (each,))]
     try:
-        for name in arguments or (*DEFAULT, "kubectl"):
-            print(f"{name}={ensure(name)[name]}", flush=True)
+        for name, path in ensure(*(names or (*DEFAULT, "kubectl"))).items():
+            print(f"{name}={path}", flush=True)
     except BuildError as error:
         say(str(error))
         return 1

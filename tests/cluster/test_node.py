@@ -15,7 +15,7 @@ from tests.cluster.base import KubectlError
 from tests.cluster.fixtures import require_node
 from tests.cluster.local import LocalCluster
 from tests.cluster.processes import interrupt_on_sigterm, lives, until
-from tests.cluster.workspace import cgroup
+from tests.cluster.workspace import cgroup, sweep
 
 pytestmark = [pytest.mark.cluster, pytest.mark.node]
 ROOT = Path(__file__).parents[2]
@@ -135,9 +135,9 @@ def test_nothing_of_a_node_survives_its_owner(number: signal.Signals) -> None:
     ended = [int(init), *map(int, pids), *inside]
     until(lambda: not any(map(lives, ended)), "end of the node", 30)
     assert not any(folder in line for line in Path("/proc/self/mounts").read_text().splitlines())
-    with LocalCluster():  # sweeps what nobody was left to remove
-        assert not Path(folder).exists()
-        _gone(interface, cgroup(Path(folder)))
+    sweep()  # what nobody was left to remove, as everybody does who comes next
+    assert not Path(folder).exists()
+    _gone(interface, cgroup(Path(folder)))
 
 
 def _inside(init: int) -> list[int]:
