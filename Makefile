@@ -9,7 +9,7 @@ PURE := tests/unit tests/golden/test_golden.py
 # For two cores, unless the verb is one of several that share them already.
 TWO = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,--jobs=2)
 # Most tests wait for a server most of the time, hence more processes than cores. Each worker has its own cluster, and files stay together by tests/scopes.py.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 # Where it is set, each of some hundred processes would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
