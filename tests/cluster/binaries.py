@@ -6,7 +6,7 @@ user's cache folder), keyed by everything that decides their content. Versions a
 
     python -m tests.cluster.binaries [name...]     prints name=path lines, builds what is missing
 
-`default` and `node` stand for the programs of every cluster, and for those of a real node. It needs Python alone.
+`default` stands for what every cluster is made of. It needs Python alone.
 """
 
 from __future__ import annotations
@@ -221,8 +221,7 @@ def say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Print `name=path` for each name (what every machine can run when there is none)."""
-    groups = {"default": DEFAULT, "node": NODE}
-    names = [name for each in arguments for name in groups.get(each, (each,))]
+    names = [name for each in arguments for name in (DEFAULT if each == "default" else (each,))]
     try:
         for name, path in ensure(*(names or (*DEFAULT, "kubectl"))).items():
             print(f"{name}={path}", flush=True)

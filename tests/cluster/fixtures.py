@@ -62,9 +62,9 @@ def require_node() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def local_cluster() -> Iterator[LocalCluster]:
-    """A control plane for one test alone, which may stop and start its parts."""
+    """A control plane for the tests of one file alone, which may stop its parts, and start them again for the next."""
     interrupt_on_sigterm()
     with LocalCluster() as started:
         yield started

@@ -6,13 +6,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.cluster.base import Cluster, KubectlError
 from tests.cluster.local import LocalCluster
-from tests.cluster.processes import interrupt_on_sigterm, lives, until
+from tests.cluster.processes import lives, until
 from tests.cluster.workspace import sweep
 
 pytestmark = pytest.mark.cluster
@@ -26,23 +25,17 @@ signal.pause()
 """
 
 
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[LocalCluster]:
-    """For tests that need the local kind, or stop parts of it and start them again."""
-    interrupt_on_sigterm()
-    with LocalCluster() as started:
-        yield started
-
-
 def test_the_server_says_which_kubernetes_it_is(cluster: Cluster) -> None:
     version = json.loads(cluster.kubectl("version", "--output=json"))["serverVersion"]
     assert int(version["minor"].rstrip("+")) >= 30  # unstamped binaries would say 0
 
 
-def test_mutating_admission_policies_are_served_as_v1(own_cluster: LocalCluster) -> None:
-    kinds = own_cluster.kubectl("api-resources", "--api-group=admissionregistration.k8s.io", "--output=name")
+def test_mutating_admission_policies_are_served_as_v1(local_cluster: LocalCluster) -> None:
+    kinds = local_cluster.kubectl(
+        "api-resources", "--api-group=admissionregistration.k8s.io", "--output=name"
+    )
     assert "mutatingadmissionpolicies.admissionregistration.k8s.io" in kinds.split()
-    versions = own_cluster.kubectl("api-versions").split()
+    versions = local_cluster.kubectl("api-versions").split()
     assert [each for each in versions if each.startswith("admissionregistration")] == [
         "admissionregistration.k8s.io/v1"
     ]
@@ -108,37 +101,37 @@ def test_a_pod_meets_the_fate_of_its_annotation(kwok_cluster: Cluster, fate: str
     kwok_cluster.kubectl("wait", f"--for=jsonpath={{.status.phase}}={phase}", "--timeout=60s", f"pod/{name}")
 
 
-def test_two_clusters_do_not_see_each_other(own_cluster: LocalCluster) -> None:
+def test_two_clusters_do_not_see_each_other(local_cluster: LocalCluster) -> None:
     with LocalCluster() as other:
         other.kubectl("create", "namespace", "only-here")
-        assert other.server != own_cluster.server
-        assert own_cluster.kubectl("get", "namespace", "only-here", "--ignore-not-found") == ""
+        assert other.server != local_cluster.server
+        assert local_cluster.kubectl("get", "namespace", "only-here", "--ignore-not-found") == ""
         with pytest.raises(KubectlError, match="certificate"):
-            own_cluster.kubectl("get", "namespaces", f"--server={other.server}")
+            local_cluster.kubectl("get", "namespaces", f"--server={other.server}")
         folder = other.folder
     assert not folder.exists()
 
 
-def test_objects_survive_a_restart_of_the_api_server_and_of_etcd(own_cluster: LocalCluster) -> None:
-    own_cluster.kubectl("create", "configmap", "kept")
-    server = own_cluster.server
-    own_cluster.restart_apiserver()
-    assert own_cluster.server == server
-    assert own_cluster.kubectl("get", "configmap", "kept", "--output=name") == "configmap/kept\n"
-    own_cluster.stop_etcd()
+def test_objects_survive_a_restart_of_the_api_server_and_of_etcd(local_cluster: LocalCluster) -> None:
+    local_cluster.kubectl("create", "configmap", "kept")
+    server = local_cluster.server
+    local_cluster.restart_apiserver()
+    assert local_cluster.server == server
+    assert local_cluster.kubectl("get", "configmap", "kept", "--output=name") == "configmap/kept\n"
+    local_cluster.stop_etcd()
     with pytest.raises(KubectlError):
-        own_cluster.kubectl("create", "configmap", "lost", "--request-timeout=5s")
-    own_cluster.start_etcd()
-    assert own_cluster.kubectl("get", "configmap", "kept", "--output=name") == "configmap/kept\n"
+        local_cluster.kubectl("create", "configmap", "lost", "--request-timeout=5s")
+    local_cluster.start_etcd()
+    assert local_cluster.kubectl("get", "configmap", "kept", "--output=name") == "configmap/kept\n"
 
 
-def test_controllers_go_on_after_an_outage(own_cluster: LocalCluster) -> None:
-    own_cluster.stop_apiserver()
+def test_controllers_go_on_after_an_outage(local_cluster: LocalCluster) -> None:
+    local_cluster.stop_apiserver()
     with pytest.raises(KubectlError, match="refused"):
-        own_cluster.kubectl("get", "namespaces")
-    own_cluster.start_apiserver()
-    own_cluster.kubectl("create", "namespace", "later")
-    own_cluster.kubectl("delete", "namespace", "later", "--timeout=60s")
+        local_cluster.kubectl("get", "namespaces")
+    local_cluster.start_apiserver()
+    local_cluster.kubectl("create", "namespace", "later")
+    local_cluster.kubectl("delete", "namespace", "later", "--timeout=60s")
 
 
 def test_nothing_survives_the_sigkill_of_its_owner() -> None:

@@ -45,9 +45,8 @@ class Saboteur:
     def __init__(self, proxy: ApiProxy, operator: MortalOperator) -> None:
         self._operator, self._guard = operator, threading.Condition()
         self._points: list[Point] = []
-        self._aimed: list[
-            Point
-        ] = []  # those that were reached, and whose kill comes with the server's answer
+        self._aimed: list[Point] = []
+        """Reached; the kill comes at once, or with the server's answer."""
         self._timer: threading.Timer | None = None
         self.seen, self.done = 0, list[str]()
         proxy.on(self._is_due, self._action())

@@ -13,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.cluster.binaries import ensure
 from tests.cluster.processes import lives
 from tests.demo.screen import DemoError, Screen
-from tests.demo.stagehand import Kind
+from tests.demo.stagehand import PROGRAMS, Kind
 from tests.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 30
-PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "helm", "kustomize")
+ASIDE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 class Stage:
@@ -81,9 +80,8 @@ class Stage:
 
     def _prepare(self) -> None:
         """Make what is missing, before anything is shown; may take minutes once, and tells of its progress."""
-        ensure("kubectl")  # the one that is not built
         pod = self.kind is Kind.POD
-        prepare(PROGRAMS if pod else (*PROGRAMS, "kwok"), with_node=pod, with_image=pod)
+        prepare((*ASIDE, *PROGRAMS, *(() if pod else ("kwok",))), with_node=pod, with_image=pod)
 
     def keep(self) -> None:
         """From now on everything stays, unless the demo is interrupted."""
