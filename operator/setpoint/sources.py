@@ -110,13 +110,22 @@ class Sources:
 
     def _holds(self, key: SyncKey) -> bool:
         found = self.current(key)
-        return found is not None and self._git.has(found.repository, found.sha, submodules=found.submodules)
+        return found is not None and self.holds(found, found.sha)
+
+    def holds(self, current: Current, sha: str) -> bool:
+        """Tell whether a commit is in the mirror (still)."""
+        return self._git.has(current.repository, sha, submodules=current.submodules)
 
     def tree(self, current: Current, sha: str) -> Tree | None:
         """Give the tree of a commit, or None if it is not in the mirror (any more)."""
-        if not self._git.has(current.repository, sha, submodules=current.submodules):
+        if not self.holds(current, sha):
             return None
-        return self._git.tree(current.repository, sha, submodules=current.submodules)
+        try:
+            return self._git.tree(current.repository, sha, submodules=current.submodules)
+        except Problem:
+            if self.holds(current, sha):
+                raise
+            return None  # it went just now
 
     def lost(self, key: SyncKey, sync: SyncKey) -> None:
         """Have the last good commit fetched again, which the cache does not hold (any more); `sync` is woken then.

@@ -97,17 +97,39 @@ class Targets:
         """Give the target of a commit, with its manifests where they had to be made anyway.
 
         Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
-        that does not touch the inputs.
+        that does not touch the inputs. A cache that is lost while it is read counts as one that was lost before.
         """
+        try:
+            found = await self._found(sync, memory, current, sha, stamp, previous)
+        except Problem:
+            if self._sources.holds(current, sha):
+                raise
+            found = memory.footprint = None  # it lacks what could not be read any more
+        return found or (self._kept(sync, memory, current, sha, stamp.key), None)
+
+    def _kept(self, sync: Sync, memory: Memory, current: Current, sha: str, key: SyncKey) -> Target:
+        """Give the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
+        if sha == current.sha:
+            self._sources.lost(_where(sync, key), key)
+        old = memory.target
+        if old is not None and old.sha == sha and _same(old, _spec(sync)):
+            return old  # what must be held is known, only its manifests are gone
+        raise NotYet
+
+    async def _found(
+        self,
+        sync: Sync,
+        memory: Memory,
+        current: Current,
+        sha: str,
+        stamp: Stamp,
+        previous: Mapping[str, Any],
+    ) -> tuple[Target, Loaded | None] | None:
+        """Give the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
         tree, old = self._sources.tree(current, sha), memory.target
-        spec = sync.spec.model_dump(mode="json", include=SPEC_PARTS)
         if tree is None:
-            if sha == current.sha:
-                self._sources.lost(_where(sync, stamp.key), stamp.key)
-            if old is not None and old.sha == sha and _same(old, spec):
-                # The cache was lost: what must be held is known, only its manifests are gone.
-                return old, None
-            raise NotYet
+            return None
+        spec = _spec(sync)
         if (
             old is not None
             and memory.stands(sha, submodules=current.submodules)
@@ -144,18 +166,20 @@ class Targets:
 
         NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken.
         """
-        tree = self._sources.tree(current, target.sha)
-        if tree is None and not self._renderer.knows(target.inputs):
-            where = _where(sync, stamp.key)
-            if target.sha == current.sha:
-                self._sources.lost(where, stamp.key)
-            else:
-                self._sources.want(where, stamp.key, target.sha)
-            raise NotYet
-        _, loaded = await self._load(
-            sync, target.inputs, target.digest, tree, target.sha, target.revision, stamp
-        )
-        return loaded
+        sha, inputs = target.sha, target.inputs
+        tree = self._sources.tree(current, sha)
+        try:
+            if tree is not None or self._renderer.knows(inputs):
+                made = await self._load(sync, inputs, target.digest, tree, sha, target.revision, stamp)
+                return made[1]
+        except Problem:
+            if tree is None or self._sources.holds(current, sha):
+                raise
+        if sha == current.sha:
+            self._sources.lost(_where(sync, stamp.key), stamp.key)
+        else:
+            self._sources.want(_where(sync, stamp.key), stamp.key, sha)
+        raise NotYet
 
     async def _load(
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
@@ -206,6 +230,10 @@ class Targets:
             raise Problem(
                 Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
             ) from error
+
+
+def _spec(sync: Sync) -> Mapping[str, Any]:
+    return sync.spec.model_dump(mode="json", include=SPEC_PARTS)
 
 
 def _same(target: Target, spec: Mapping[str, Any]) -> bool:
