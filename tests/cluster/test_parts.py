@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -89,3 +90,15 @@ def test_every_family_pins_its_programs_by_tool_directives() -> None:
     for tool in binaries.TOOL.values():
         assert tool.package in (binaries.TOOLS / tool.family / "go.mod").read_text()
         assert (binaries.TOOLS / tool.family / "go.sum").stat().st_size
+
+
+def test_what_families_share_has_one_version_so_that_it_is_compiled_once() -> None:
+    def versions(family: str) -> dict[str, str]:
+        text = (binaries.TOOLS / family / "go.mod").read_text()
+        return dict(re.findall(r"^\t(\S+) (?:=> \S+ )?(v\S+)", text, re.MULTILINE))
+
+    common, others = versions("common"), versions("containerd")
+    # With a newer cri-api it cannot be built.
+    shared = (common.keys() & others.keys()) - {"k8s.io/cri-api"}
+    assert len(shared) > 50
+    assert {name: (common[name], others[name]) for name in shared if common[name] != others[name]} == {}

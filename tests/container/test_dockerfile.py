@@ -96,7 +96,7 @@ def test_a_tool_is_built_of_the_pinned_module_with_the_same_flags(name: str) -> 
     (command,) = [rest for rest in stage.all("RUN") if rest.endswith(f" {tool.package}")]
     words = shlex.split(re.sub(r"--mount=\S+ ", "", command))
     assert words[:4] == ["GOOS=$TARGETOS", "GOARCH=$TARGETARCH", "go", "build"]
-    assert words[4:] == [*binaries.flags(tool.family), "-o", f"/out/{layout.PROGRAMS}/{name}", tool.package]
+    assert words[4:] == [*binaries.flags(), "-o", f"/out/{layout.PROGRAMS}/{name}", tool.package]
     assert shlex.split(stage.one("ENV")) == ["CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="]
 
 

@@ -29,6 +29,7 @@ PLURALS = {
     "Event": ("api/v1", "events"),
     "Pod": ("api/v1", "pods"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Widget": ("apis/test.setpoint.dev/v1", "widgets"),
 }
@@ -104,6 +105,15 @@ class Api:
 
     def delete(self, kind: str, namespace: str | None, name: str) -> None:
         self.request("DELETE", self.path(kind, namespace, name)).close()
+
+    def discard(self, kind: str, namespace: str | None, name: str) -> None:
+        """Delete an object if it is there."""
+        try:
+            self.delete(kind, namespace, name)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 404:
+                raise
 
     def until(
         self,

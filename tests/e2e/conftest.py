@@ -86,14 +86,14 @@ class World:
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
         )
         if role:
-            binding = f"{self.namespace}-{name}"
-            self.cluster.kubectl(
-                "create",
-                "clusterrolebinding",
-                binding,
-                f"--clusterrole={role}",
-                f"--serviceaccount={self.namespace}:{name}",
-            )
+            binding = {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": f"{self.namespace}-{name}"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "namespace": self.namespace, "name": name}],
+            }
+            self.api.create("ClusterRoleBinding", None, binding)
 
     def source(self, name: str = "src", **spec: Any) -> None:
         body = {"url": self.git.url(self.namespace), "ref": {"branch": "main"}, "interval": "1s", **spec}
@@ -160,7 +160,7 @@ class World:
             if "deletionTimestamp" not in sync["metadata"]:
                 self.api.delete("Sync", self.namespace, sync["metadata"]["name"])
         for name in (self.target, self.namespace):
-            self.cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+            self.api.discard("Namespace", None, name)
 
 
 def config(name: str, **data: str) -> str:
