@@ -14,6 +14,10 @@ PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # Where it is set, each of some hundred processes would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 BENCH := $(PY) -m tests.bench
+# Nodes, images, upgrades and faults are for CI=true: with them nobody waits less than a quarter of an hour.
+ifneq ($(CI),true)
+SHORT := -m "not node" $(addprefix --ignore=,tests/container/test_image.py tests/faults tests/lifecycle)
+endif
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
 .PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
@@ -63,19 +67,20 @@ generated: setup
 unit: setup ## the pure tests alone: seconds
 	@$(PY) -m pytest -q $(PURE)
 
-prepare: setup ## build what tests and demo need and a machine keeps: minutes, once; both do it by themselves
+prepare: setup ## build what `make test` needs and a machine keeps: minutes, once; it does so by itself
 	@$(PY) -m tests.prepare
 
 programs:
 	@python3 -m tests.cluster.binaries default >/dev/null
 
-test: ## all tests, against a real API server and real Git servers; CI=true adds 200 kills and, as root, test-pod
+test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 200 kills and, as root, test-pod
 	@+$(TWO) programs check
 	@$(MAKE) --no-print-directory prepare
-	@$(PY) -m pytest --durations=15 $(PARALLEL) $(addprefix --ignore=,$(PURE))
+	@$(PY) -m pytest --durations=15 $(PARALLEL) $(SHORT) $(addprefix --ignore=,$(PURE))
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
 
-test-pod: prepare ## tests/e2e once more, with the operator as a pod of a real node: needs root
+test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root
+	@$(PY) -m tests.prepare all
 	@$(AS_POD)
 
 image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/

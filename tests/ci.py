@@ -1,4 +1,4 @@
-"""What runs only where `CI=true`, as it takes minutes, and what may not be skipped there."""
+"""What runs only where `CI=true`, as it takes minutes, and what may not be skipped there; the Makefile leaves out whole folders."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Makes what tests and demo need and a machine keeps, with progress on stderr: minutes once, then nothing.
 
-python -m tests.prepare     for `make test`, as pytest would hide for minutes that there is progress
+python -m tests.prepare [all]     for `make test`, as pytest would hide for minutes that there is progress
 
-Whatever is still missing later is made when it is asked for. Exit codes: 0 all is there, 1 something cannot be made.
+`all`, or CI=true: what a node needs and the operator's image too. Whatever is still missing later is made when it is
+asked for. Exit codes: 0 all is there, 1 something cannot be made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from image import build, debian
 from image.layout import ImageError
+from tests.ci import CI
 from tests.cluster import binaries, node, packages
 from tests.cluster.foreign import docker_answers
 
@@ -37,12 +39,17 @@ def _from_packages(*, with_node: bool, with_image: bool) -> None:
         build.build()
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Make what tests would make on this machine."""
+    everything = CI or arguments == ["all"]
     own = os.environ.get("SETPOINT_TEST_CLUSTER") != "kubeconfig"
     names = (*binaries.DEFAULT, *(["kind"] if own and docker_answers() else []))
     try:
-        prepare(names, with_node=own and not node.unavailable(), with_image=own and _has_image())
+        prepare(
+            names,
+            with_node=everything and own and not node.unavailable(),
+            with_image=everything and own and _has_image(),
+        )
     except (binaries.BuildError, ImageError) as error:
         binaries.say(str(error))
         return 1
@@ -58,4 +65,4 @@ def _has_image() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

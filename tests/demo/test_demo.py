@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.ci import CI
 from tests.cluster.fixtures import require_node
-from tests.cluster.node import unavailable
 from tests.cluster.processes import lives, until
 from tests.container.fixtures import require_image
 from tests.demo.screen import sections
@@ -150,7 +148,6 @@ def test_the_story_of_a_pod_is_told_and_stays_until_it_is_ended(demo: Demo) -> N
 @pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.parametrize("demo", [("--keep", *PROCESS)], indirect=True)
-@pytest.mark.skipif(not CI and not unavailable(), reason="that of a pod is told here: runs where CI=true")
 def test_the_story_of_a_process_is_told_and_stays_until_it_is_ended(demo: Demo) -> None:
     _told(demo, "12345678")
 
