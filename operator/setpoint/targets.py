@@ -175,10 +175,11 @@ class Targets:
         except Problem:
             if tree is None or self._sources.holds(current, sha):
                 raise
+        where = _where(sync, stamp.key)
         if sha == current.sha:
-            self._sources.lost(_where(sync, stamp.key), stamp.key)
+            self._sources.lost(where, stamp.key)
         else:
-            self._sources.want(_where(sync, stamp.key), stamp.key, sha)
+            self._sources.want(where, stamp.key, sha)
         raise NotYet
 
     async def _load(

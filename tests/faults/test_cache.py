@@ -16,11 +16,14 @@ from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, corrected, drift, enforced, ready, url
+from tests.git.test_cache import overwrite
 from tests.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.cluster
 
 LOST = "is not in the cache"
+LARGE = {f"{n}.yaml": config(f"large-{n}", k="x" * 900_000) for n in range(10)}
+"""More than the operator remembers of one Sync: these manifests can only be had from Git again."""
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +63,7 @@ def damage(volume: Path) -> None:
     packs = list(volume.rglob("*.pack"))
     assert packs
     for pack in packs:
-        pack.chmod(0o600)
-        with pack.open("r+b") as file:
-            file.seek(12)
-            file.write(b"\xff" * (pack.stat().st_size - 40))
+        overwrite(pack, 12, pack.stat().st_size - 40)
 
 
 def replace(folder: Path) -> None:
@@ -120,22 +120,20 @@ def test_wiped(world: World, volume: Path) -> None:
 
 def test_wiped_below_a_sync_that_is_too_large_to_be_remembered(world: World, volume: Path) -> None:
     """Its manifests can only be had from Git again: without it, the Sync says that they cannot."""
-    large = {f"{n}.yaml": config(f"large-{n}", k="x" * 900_000) for n in range(10)}
-    world.repo.commit(large, "Large")
+    world.repo.commit(LARGE, "Large")
     ready(world, interval="1h")
     wipe(volume)
     enforced(world)
 
 
 def test_wiped_while_the_git_server_is_down(world: World, volume: Path, wire: TcpProxy) -> None:
-    large = {f"{n}.yaml": config(f"large-{n}", k="x" * 900_000) for n in range(10)}
-    world.repo.commit(large, "Large")
+    world.repo.commit(LARGE, "Large")
     sha = ready(world, url=url(world, wire))
     wire.down()
     wipe(volume)
     world.until("Source", "src", says("HostUnreachable", LOST))
-    ready_now = condition(world.api.get("Sync", world.namespace, "app"))
-    assert ready_now["status"] == "True", f"nothing drifted yet: {ready_now}"
+    held = world.api.get("Sync", world.namespace, "app")
+    assert is_ready(held), f"nothing drifted yet: {condition(held)}"
     drift(world)
     # What is told of the server follows what becomes of it: a check that was under way saw its connection close.
     sync = world.until("Sync", "app", says("SourceNotReady", "refused"))
@@ -150,8 +148,7 @@ def test_wiped_while_the_git_server_is_down(world: World, volume: Path, wire: Tc
 
 def test_lost_while_it_is_read(world: World, volume: Path) -> None:
     """What cannot be read any more is fetched again, as if it had been gone before: no failure is told meanwhile."""
-    large = {f"{n}.yaml": config(f"large-{n}", k="x" * 900_000) for n in range(10)}
-    world.repo.commit(large, "Large")
+    world.repo.commit(LARGE, "Large")
     sha = ready(world, interval="1h")
     damage(volume)
     enforced(world)
