@@ -16,7 +16,7 @@ from typing import Any, Self
 from setpoint import __version__, names, source_status
 from setpoint.allocator import Returns
 from setpoint.claims import Claims
-from setpoint.cluster import Cluster
+from setpoint.cluster import Cluster, Kind
 from setpoint.cluster_errors import ApiError
 from setpoint.events import Events
 from setpoint.footprint import Changes
@@ -234,10 +234,13 @@ class Operator:
             try:
                 seen[name] = await self._listed(name)
             except ApiError as error:
-                # Without their CRD there are no Sources. What a Sync holds may not be let go of so lightly.
-                if name == "Sync" or error.status != 404:
+                if error.status != 404:
                     raise
-                missing = ApiError(503, "NotServed", "Sources are not served: is their CRD gone?")
+                # Their CRD is gone, and may come back. Without it there are no Sources; what a Sync holds may not be
+                # let go of so lightly.
+                missing = ApiError(503, "NotServed", f"{name}s are not served: is their CRD gone?")
+                if name == "Sync":
+                    raise missing from None
         for key in set(self.store.sources) - seen["Source"]:
             self.store.drop_source(key)
             self.source_queue.add(key)  # which tells its Syncs
@@ -256,11 +259,20 @@ class Operator:
             raise ApiError(503, "NotServed", f"the CRD of {name} is not installed; install the chart")
         keys = set()
         for namespace in self.settings.watch_namespaces or (None,):
-            objects, _ = await self.cluster.list(kind, namespace=namespace)
-            for body in objects:
+            for body in await self._all(kind, namespace):
                 keys.add(key_of(body))
                 (self.source_event if name == "Source" else self.sync_event)("ADDED", body)
         return keys
+
+    async def _all(self, kind: Kind, namespace: str | None) -> list[Body]:
+        """Give all objects of a kind; ApiError 404 if it is not served any more, which discovery then says too."""
+        try:
+            objects, _ = await self.cluster.list(kind, namespace=namespace)
+        except ApiError as error:
+            if error.status == 404:
+                await self.cluster.discover()
+            raise
+        return objects
 
     # --- what wakes whom
 

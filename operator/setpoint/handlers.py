@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights
 
 from setpoint import names
 from setpoint.allocator import separate_large_blocks
@@ -27,6 +28,7 @@ from setpoint.settings import Settings
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
+WATCHED = frozenset({"sources", "syncs"})
 YOUNG_OBJECTS = 10_000
 """Containers that may be made before cycles are looked for among them; Python's 700 are one reconcile."""
 
@@ -88,15 +90,34 @@ def registry_for(
 
 def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
     """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared."""
-    _runner()(
-        kopf.operator(
+    _runner()(_kopf(registry, namespaces, stop))
+
+
+async def _kopf(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
+    insights = Insights()
+    checking = asyncio.create_task(_stop_unless_complete(insights, stop))
+    try:
+        await kopf.operator(
             registry=registry,
+            insights=insights,
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
             stop_flag=stop,
         )
-    )
+    finally:
+        checking.cancel()
+
+
+async def _stop_unless_complete(insights: Insights, stop: threading.Event) -> None:
+    """End kopf if it does not watch all that it is for: it looks once for what is served, and never again.
+
+    Discovery may be behind: a CRD that was just made, an API server of several that has not heard of it.
+    """
+    await insights.ready_resources.wait()
+    if missing := WATCHED - {resource.plural for resource in insights.watched_resources}:
+        log.warning("discovery does not name %s; looking again", ", ".join(sorted(missing)))
+        stop.set()
 
 
 async def watch(operator: Operator, stop: asyncio.Event) -> None:

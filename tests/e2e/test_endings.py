@@ -188,15 +188,23 @@ def test_a_deletion_without_an_account_says_so_and_goes_on_when_it_is_back(world
 
 
 @pytest.fixture
-def own_world(local_cluster: LocalCluster, tmp_path: Path) -> Iterator[World]:
-    """A World with a cluster and an operator of its own."""
+def own_proxy(local_cluster: LocalCluster) -> Iterator[ApiProxy]:
+    """Between an operator and a cluster of its own."""
+    with ApiProxy(local_cluster) as between:
+        yield between
+
+
+@pytest.fixture
+def own_world(local_cluster: LocalCluster, own_proxy: ApiProxy, tmp_path: Path) -> Iterator[World]:
+    """A World with a cluster and an operator of its own, which must survive it."""
     install(local_cluster)
     token = local_cluster.service_account_token(SYSTEM, "setpoint")
-    operator = OperatorProcess(local_cluster.kubeconfig_for(token), tmp_path)
+    operator = OperatorProcess(own_proxy.kubeconfig(token), tmp_path)
     with GitHttp(tmp_path / "git") as git:
         operator.start()
         try:
             yield World(local_cluster, Api(local_cluster), git)
+            assert operator.running, f"the operator ended: {operator.log.read_text()[-3000:]}"
         finally:
             operator.stop()
 
@@ -209,7 +217,13 @@ def crds(cluster: Cluster) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": bare})
 
 
-def test_a_crd_that_goes_takes_no_object_with_it(own_world: World) -> None:
+def lists_syncs(request: Request) -> bool:
+    """Lists of all Syncs."""
+    return request.path.endswith("/setpoint.dev/v1alpha1/syncs") and request.is_read and not request.is_watch
+
+
+@pytest.mark.parametrize("away", ["short", "long"])
+def test_a_crd_that_goes_takes_no_object_with_it(own_world: World, own_proxy: ApiProxy, away: str) -> None:
     world = own_world
     sha = world.repo.commit({f"{n}.yaml": config(n, k="1") for n in NAMES}, "First")
     world.source()
@@ -223,6 +237,9 @@ def test_a_crd_that_goes_takes_no_object_with_it(own_world: World) -> None:
     world.announced("Orphaned")
     said = orphaned(world.events("Orphaned"))
     assert ["CRD" in text for text in said] == [True]
+    if away == "long":
+        # The watch has ended by then, and whoever begins it again cannot list either.
+        own_proxy.wait_for(lambda r: lists_syncs(r) and r.status == 404)
     # Whoever installs again finds the same objects held again.
     world.cluster.kubectl("apply", "-f", "-", input=manifests)
     world.cluster.kubectl("wait", "--for=condition=Established", "crd/syncs.setpoint.dev")

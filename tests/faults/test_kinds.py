@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.cluster.base import KubectlError
@@ -12,10 +13,13 @@ from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import enforced, ready
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Reply, alter
 
 pytestmark = pytest.mark.cluster
 
 GROUP, AWAY = "test.setpoint.dev", "away.setpoint.dev"
+OURS = "/apis/setpoint.dev/v1alpha1"
 CRD = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -112,6 +116,26 @@ def test_an_api_group_without_a_server(world: World, operator: Operator) -> None
     finally:
         kubectl("delete", "apiservice", f"v1.{AWAY}")
         remove_crd(world)
+
+
+@pytest.mark.parametrize("missing", ["sources", "syncs"])
+def test_discovery_that_has_not_heard_of_our_own_kinds(
+    world: World, operator: Operator, proxy: ApiProxy, missing: str
+) -> None:
+    """The list of a group's kinds is read once when the watches begin; it may come from a server that is behind."""
+
+    def without(answer: Reply) -> Reply:
+        document = json.loads(answer.body)
+        kept = [r for r in document["resources"] if not r["name"].startswith(missing)]
+        return replace(answer, body=json.dumps({**document, "resources": kept}).encode())
+
+    operator.stop()
+    before = operator.logged()
+    with proxy.on(lambda r: r.path == OURS, alter(without), times=1):
+        operator.start()
+        operator.says(f"does not name {missing}", before)
+    ready(world)
+    enforced(world)
 
 
 def _said(world: World, *command: str) -> str:
