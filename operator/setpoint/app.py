@@ -20,6 +20,7 @@ from setpoint.cluster import Cluster, Kind
 from setpoint.cluster_errors import ApiError
 from setpoint.events import Events
 from setpoint.footprint import Changes
+from setpoint.gaps import Gaps
 from setpoint.git import Git
 from setpoint.lease import Lease
 from setpoint.live import Live, LiveChange
@@ -86,6 +87,7 @@ class Operator:
             memory_limit=settings.render_memory,
         )
         self._writer, self._renderer = writer, renderer
+        self.gaps = Gaps(cluster, self.store, self._gone, settings.watch_namespaces)
         self._syncs: Syncs | None = None
         self.source_queue: Queue[SyncKey] = Queue(self.sources.reconcile, workers=settings.fetch_concurrency)
         self.sync_queue: Queue[SyncKey] = Queue(self._reconcile, workers=settings.workers)
@@ -189,7 +191,7 @@ class Operator:
         self.telemetry.tasks("operator", asyncio.get_running_loop())
         lease = self.lease
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
-        for queue in (self.source_queue, self.sync_queue):
+        for queue in (self.source_queue, self.sync_queue, self.gaps.queue):
             self._tasks.append(asyncio.create_task(queue.run()))
         self._works = True
 
@@ -277,11 +279,13 @@ class Operator:
     # --- what wakes whom
 
     def source_event(self, kind: str | None, body: Body) -> None:
-        """Take one watch event of a Source."""
+        """Take one watch event of a Source; its kind is None for one that was listed."""
         key = key_of(body)
         old = self.store.sources.get(key)
+        if kind is None:
+            self.gaps.listed()
         if kind == "DELETED":
-            self.store.drop_source(key)
+            self.store.drop_source(key, body["metadata"]["uid"])
             self._wake_users(key)
         elif not self._changed(old, body) or not self.store.put_source(body):
             return
@@ -302,8 +306,10 @@ class Operator:
             self.sync_queue.add(user)
 
     def sync_event(self, kind: str | None, body: Body) -> None:
-        """Take one watch event of a Sync."""
+        """Take one watch event of a Sync; its kind is None for one that was listed."""
         key = key_of(body)
+        if kind is None:
+            self.gaps.listed()
         if kind == "DELETED":
             self.store.drop_sync(key, body["metadata"]["uid"])
         elif not self._changed(self.store.syncs.get(key), body) or not self.store.put_sync(body):
@@ -316,6 +322,9 @@ class Operator:
     def _changed(old: Body | None, new: Body) -> bool:
         """Tell whether an event brings news: our own status writes come back as events too."""
         return old is None or old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion")
+
+    def _gone(self, body: Body) -> None:
+        (self.source_event if body["kind"] == "Source" else self.sync_event)("DELETED", body)
 
     def _live_changed(self, change: LiveChange) -> None:
         if self._syncs is not None:

@@ -104,9 +104,11 @@ class Store:
         bodies[key] = body
         return True
 
-    def drop_source(self, key: SyncKey) -> None:
-        """Forget a Source that is gone."""
-        self.sources.pop(key, None)
+    def drop_source(self, key: SyncKey, uid: str | None = None) -> None:
+        """Forget a Source that is gone; with a uid, not another one that was made under its name meanwhile."""
+        body = self.sources.get(key)
+        if body is not None and uid in (None, body["metadata"].get("uid")):
+            del self.sources[key]
 
     def drop_sync(self, key: SyncKey, uid: str | None = None) -> None:
         """Forget a Sync that is gone; with a uid, not another one that was made under its name meanwhile."""

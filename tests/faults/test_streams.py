@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.e2e.api import says
 from tests.e2e.conftest import World
+from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, drift, enforced, ready
 from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request, reply
+from tests.servers.apirules import Hold, Request, reply
 
 pytestmark = pytest.mark.cluster
 
@@ -48,6 +50,44 @@ def test_an_error_inside_a_stream(
     converged(world, commit(world, "2"), "2")
     world.sync(suspend=True)
     world.until("Sync", "app", lambda o: o and "suspended" in str(o["status"]["conditions"]))
+
+
+def unseen(world: World, proxy: ApiProxy, plural: str, change: Callable[[], None]) -> None:
+    """Have a change fall between a watch of Sources or Syncs that is too old, and the list that follows it."""
+    hold = Hold()
+    proxy.wait_for(lambda r: of_ours(r) and r.path.endswith(plural) and not r.ended)
+    with proxy.on(lambda r: r.path.endswith(f"/v1alpha1/{plural}") and not r.is_watch, hold, times=1):
+        assert proxy.inject(ERRORS["410"], lambda r: of_ours(r) and r.path.endswith(plural)) == 1
+        assert hold.arrived.wait(30)
+        change()
+        hold.release()
+
+
+def test_a_source_that_went_while_nobody_watched(world: World, proxy: ApiProxy) -> None:
+    """A list says what is there; of what is gone nobody tells."""
+    ready(world)
+
+    def remove() -> None:
+        world.api.delete("Source", world.namespace, "src")
+        world.until("Source", "src", lambda o: o is None)
+
+    unseen(world, proxy, "sources", remove)
+    world.until("Sync", "app", says("SourceNotFound"))
+
+
+def test_a_sync_that_went_while_nobody_watched(world: World, proxy: ApiProxy) -> None:
+    """Somebody took its finalizer away; what it held is free for others."""
+    sha = ready(world)
+
+    def remove() -> None:
+        world.api.merge("Sync", world.namespace, "app", {"metadata": {"finalizers": None}})
+        world.api.delete("Sync", world.namespace, "app")
+        world.until("Sync", "app", lambda o: o is None)
+
+    unseen(world, proxy, "syncs", remove)
+    world.sync("next")
+    world.until("Sync", "next", ready_at(sha))
+    enforced(world)
 
 
 def test_watches_that_are_gone(world: World, proxy: ApiProxy, operator: Operator) -> None:
