@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -230,51 +230,48 @@ class Operator:
 
     async def relist(self) -> None:
         """Read all Sources and Syncs: claims must be complete before the first write, and gaps leave nothing stale."""
-        seen: dict[str, set[SyncKey]] = {"Source": set(), "Sync": set()}
-        missing: ApiError | None = None
-        for name in ("Source", "Sync"):
-            try:
-                seen[name] = await self._listed(name)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                # Their CRD is gone, and may come back. Without it there are no Sources; what a Sync holds may not be
-                # let go of so lightly.
-                missing = ApiError(503, "NotServed", f"{name}s are not served: is their CRD gone?")
-                if name == "Sync":
-                    raise missing from None
-        for key in set(self.store.sources) - seen["Source"]:
-            self.store.drop_source(key)
-            self.source_queue.add(key)  # which tells its Syncs
-        for key in set(self.store.syncs) - seen["Sync"]:
-            self.store.drop_sync(key)
-            self.sync_queue.add(key)
-        if missing is not None:
-            raise missing
+        sources = await self._relisted(
+            "Source", self.store.sources, self.store.drop_source, self.source_queue
+        )
+        syncs = await self._relisted("Sync", self.store.syncs, self.store.drop_sync, self.sync_queue)
+        if not (sources and syncs):
+            message = "Sources or Syncs are not served: is a CRD gone, or the chart not installed yet?"
+            raise ApiError(503, "NotServed", message)
 
-    async def _listed(self, name: str) -> set[SyncKey]:
-        """Take in all Sources, or all Syncs; gives their keys."""
+    async def _relisted(
+        self, name: str, known: Mapping[SyncKey, Body], drop: Callable[[SyncKey], None], queue: Queue[SyncKey]
+    ) -> bool:
+        """Take in all Sources, or all Syncs, and let go of what is gone; False if they are not served."""
         kind = self.cluster.kind(names.API_VERSION, name)
         if kind is None:
             # It may be that the server has only just started, or that the chart is being installed.
             await self.cluster.discover()
-            raise ApiError(503, "NotServed", f"the CRD of {name} is not installed; install the chart")
+            return False
+        seen = await self._listed(kind)
+        served = seen is not None
+        if seen is None:
+            await self.cluster.discover()
+            # Without their CRD there are no Sources. What a Sync holds is not let go of so lightly.
+            seen = set() if name == "Source" else set(known)
+        for key in set(known) - seen:
+            drop(key)
+            queue.add(key)
+        return served
+
+    async def _listed(self, kind: Kind) -> set[SyncKey] | None:
+        """Take in all Sources, or all Syncs; gives their keys, None if the server knows no such kind (any more)."""
         keys = set()
         for namespace in self.settings.watch_namespaces or (None,):
-            for body in await self._all(kind, namespace):
+            try:
+                objects, _ = await self.cluster.list(kind, namespace=namespace)
+            except ApiError as error:
+                if error.status == 404:
+                    return None
+                raise
+            for body in objects:
                 keys.add(key_of(body))
-                (self.source_event if name == "Source" else self.sync_event)("ADDED", body)
+                (self.source_event if kind.kind == "Source" else self.sync_event)("ADDED", body)
         return keys
-
-    async def _all(self, kind: Kind, namespace: str | None) -> list[Body]:
-        """Give all objects of a kind; ApiError 404 if it is not served any more, which discovery then says too."""
-        try:
-            objects, _ = await self.cluster.list(kind, namespace=namespace)
-        except ApiError as error:
-            if error.status == 404:
-                await self.cluster.discover()
-            raise
-        return objects
 
     # --- what wakes whom
 

@@ -1,7 +1,8 @@
 """What of our own resources went while nobody watched (shell).
 
 A watch that begins, or whose resourceVersion is too old, lists anew (Kubernetes API concepts, "410 Gone responses").
-That list tells what there is; of what is gone nobody tells. So once one has come in, what is known is compared with what exists.
+That list tells what there is; of what is gone nobody tells. So once objects of one have come in, what is known is compared
+with what exists. Of a list without objects kopf tells nothing.
 """
 
 from __future__ import annotations
@@ -44,14 +45,13 @@ class Gaps:
                 for body in missing(tuple(known.values()), await self._uids(name)):
                     self._gone(body)
         except ApiError as error:
+            # Also after a 403 or 404: an API server that has just started knows neither rights nor kinds.
             log.warning("%s cannot be compared with the cluster now", what, extra={"error": str(error)})
-            return Result(
-                retry=error.transient
-            )  # else a kind is not served: its watch has ended, and all is listed
+            return Result(retry=True)
         return Result()
 
     async def _uids(self, name: str) -> set[str]:
-        """Give the uids of all that exist; ApiError 404 if the kind is not served."""
+        """Give the uids of all that exist; ApiError if they cannot be had, or are not served, now."""
         kind = self._cluster.kind(names.API_VERSION, name)
         if kind is None:
             raise ApiError(404, "NotServed", f"{name}s are not served")

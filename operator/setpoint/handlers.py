@@ -28,6 +28,7 @@ from setpoint.settings import Settings
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 30.0
 WATCHED = frozenset({"sources", "syncs"})
 YOUNG_OBJECTS = 10_000
 """Containers that may be made before cycles are looked for among them; Python's 700 are one reconcile."""
@@ -88,14 +89,17 @@ def registry_for(
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
-    """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared."""
-    _runner()(_kopf(registry, namespaces, stop))
+def _watch(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> bool:
+    """Run kopf in a thread and loop of its own: when it ends it cancels every task of its loop, ours too if shared.
+
+    True if it watched all that it is for.
+    """
+    return bool(_runner()(_kopf(registry, namespaces, stop)))
 
 
-async def _kopf(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> None:
+async def _kopf(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: threading.Event) -> bool:
     insights = Insights()
-    checking = asyncio.create_task(_stop_unless_complete(insights, stop))
+    checking = asyncio.create_task(_complete(insights, stop))
     try:
         await kopf.operator(
             registry=registry,
@@ -105,42 +109,55 @@ async def _kopf(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], st
             standalone=True,
             stop_flag=stop,
         )
+        return checking.result() if checking.done() else True
     finally:
         checking.cancel()
 
 
-async def _stop_unless_complete(insights: Insights, stop: threading.Event) -> None:
-    """End kopf if it does not watch all that it is for: it looks once for what is served, and never again.
+async def _complete(insights: Insights, stop: threading.Event) -> bool:
+    """Tell whether kopf watches all that it is for, and else end it: it looks once for what is served, and never again.
 
     Discovery may be behind: a CRD that was just made, an API server of several that has not heard of it.
     """
-    await insights.ready_resources.wait()
-    if missing := WATCHED - {resource.plural for resource in insights.watched_resources}:
+    missing = WATCHED
+    try:
+        await insights.ready_resources.wait()
+        missing = WATCHED - {resource.plural for resource in insights.watched_resources}
+    finally:
+        if missing:
+            stop.set()
+    if missing:
         log.warning("discovery does not name %s; looking again", ", ".join(sorted(missing)))
-        stop.set()
+    return not missing
 
 
 async def watch(operator: Operator, stop: asyncio.Event) -> None:
     """Run kopf's watches until `stop`; a watch that dies (kopf ends then) is started again, and all is listed anew."""
-    loop = asyncio.get_running_loop()
+    pause = RESTART_SECONDS
     while not stop.is_set():
-        flag = threading.Event()
-        registry = registry_for(operator, loop, flag)
-        running = asyncio.create_task(
-            asyncio.to_thread(_watch, registry, operator.settings.watch_namespaces, flag)
-        )
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        flag.set()
-        stopping.cancel()
-        try:
-            await running
-        except Exception:
-            log.exception("the watch of Sources and Syncs ended; starting it again")
+        pause = RESTART_SECONDS if await _watched(operator, stop) else min(LONGEST_RESTART_SECONDS, pause * 2)
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
+                await asyncio.wait_for(stop.wait(), pause)
             await persisted(operator.relist, "the list of Sources and Syncs", stop)
+
+
+async def _watched(operator: Operator, stop: asyncio.Event) -> bool:
+    """Run kopf's watches until they end or `stop`; False if some could not even begin."""
+    flag = threading.Event()
+    registry = registry_for(operator, asyncio.get_running_loop(), flag)
+    running = asyncio.create_task(
+        asyncio.to_thread(_watch, registry, operator.settings.watch_namespaces, flag)
+    )
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    flag.set()
+    stopping.cancel()
+    try:
+        return await running
+    except Exception:
+        log.exception("the watch of Sources and Syncs ended; starting it again")
+        return True
 
 
 async def serve(settings: Settings, kubeconfig: str | None) -> int:

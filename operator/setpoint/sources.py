@@ -140,21 +140,26 @@ class Sources:
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Source up to date."""
+        body = self._store.sources.get(key)
+        if body is None:
+            return self._forget(key)
         try:
-            return await self._reconcile(key)
+            return await self._reconcile(key, body)
         except Gone:
-            return Result()  # the watch will say so
+            # The watch need not say so: it may have gone while nobody watched.
+            self._store.drop_source(key, body["metadata"]["uid"])
+            return self._forget(key)
         except SETBACKS as error:
             return retried("Source", key, error)
 
-    async def _reconcile(self, key: SyncKey) -> Result:
-        body = self._store.sources.get(key)
-        if body is None:
-            self._memory.pop(key, None)
-            self._telemetry.forget("Source", key.namespace, key.name)
-            for user in self._store.users(key):
-                self._wake(user)
-            return Result()
+    def _forget(self, key: SyncKey) -> Result:
+        self._memory.pop(key, None)
+        self._telemetry.forget("Source", key.namespace, key.name)
+        for user in self._store.users(key):
+            self._wake(user)
+        return Result()
+
+    async def _reconcile(self, key: SyncKey, body: Body) -> Result:
         memory = self._memory.setdefault(key, SourceMemory())
         loop = asyncio.get_running_loop()
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)

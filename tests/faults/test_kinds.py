@@ -135,7 +135,11 @@ def test_discovery_that_has_not_heard_of_our_own_kinds(
         operator.start()
         operator.says(f"does not name {missing}", before)
     ready(world)
-    enforced(world)
+    # Only a watch brings these.
+    world.sync(suspend=True)
+    world.until("Sync", "app", says("Suspended"))
+    world.source(suspend=True)
+    world.until("Source", "src", says("Suspended"))
 
 
 def _said(world: World, *command: str) -> str:

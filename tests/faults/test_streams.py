@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.e2e.api import says
-from tests.e2e.conftest import World
-from tests.e2e.test_sync import ready_at
+from tests.cluster.processes import until
+from tests.e2e.api import is_ready, says
+from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
-from tests.faults.steps import commit, converged, drift, enforced, ready
+from tests.faults.steps import commit, converged, corrected, drift, enforced, ready
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Hold, Request, reply
 
@@ -49,45 +49,85 @@ def test_an_error_inside_a_stream(
     enforced(world)
     converged(world, commit(world, "2"), "2")
     world.sync(suspend=True)
-    world.until("Sync", "app", lambda o: o and "suspended" in str(o["status"]["conditions"]))
+    world.until("Sync", "app", says("Suspended"))
 
 
 def unseen(world: World, proxy: ApiProxy, plural: str, change: Callable[[], None]) -> None:
     """Have a change fall between a watch of Sources or Syncs that is too old, and the list that follows it."""
     hold = Hold()
-    proxy.wait_for(lambda r: of_ours(r) and r.path.endswith(plural) and not r.ended)
-    with proxy.on(lambda r: r.path.endswith(f"/v1alpha1/{plural}") and not r.is_watch, hold, times=1):
-        assert proxy.inject(ERRORS["410"], lambda r: of_ours(r) and r.path.endswith(plural)) == 1
-        assert hold.arrived.wait(30)
+
+    def expired() -> bool:
+        # A watch may be between two connections: what is told then is lost.
+        return proxy.inject(ERRORS["410"], lambda r: of_ours(r) and r.path.endswith(plural)) > 0 and (
+            hold.arrived.wait(2)
+        )
+
+    with proxy.on(lambda r: lists(r, plural) and r.user_agent.startswith("kopf"), hold, times=1):
+        until(expired, f"a new list of {plural}", 60)
         change()
         hold.release()
+
+
+def lists(request: Request, plural: str) -> bool:
+    """Lists of Sources or Syncs."""
+    return request.path.endswith(f"/v1alpha1/{plural}") and request.is_read
+
+
+def looks(request: Request) -> bool:
+    """Lists of Sources and Syncs by which the operator finds what is gone."""
+    return request.user_agent.startswith("setpoint") and (
+        lists(request, "sources") or lists(request, "syncs")
+    )
+
+
+def remove_source(world: World) -> None:
+    world.api.delete("Source", world.namespace, "src")
+    world.until("Source", "src", lambda o: o is None)
 
 
 def test_a_source_that_went_while_nobody_watched(world: World, proxy: ApiProxy) -> None:
     """A list says what is there; of what is gone nobody tells."""
     ready(world)
-
-    def remove() -> None:
-        world.api.delete("Source", world.namespace, "src")
-        world.until("Source", "src", lambda o: o is None)
-
-    unseen(world, proxy, "sources", remove)
+    world.source("other")
+    world.until("Source", "other", is_ready)
+    unseen(world, proxy, "sources", lambda: remove_source(world))
     world.until("Sync", "app", says("SourceNotFound"))
 
 
+def test_a_source_that_went_unnoticed_is_noticed_with_the_next_commit(world: World, proxy: ApiProxy) -> None:
+    ready(world)
+    with proxy.on(looks, reply(500)):
+        unseen(world, proxy, "sources", lambda: remove_source(world))
+        commit(world, "2")
+        world.until("Sync", "app", says("SourceNotFound"))
+    # What was applied stays, and nothing comes from a Source that nobody has.
+    assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
+
+
 def test_a_sync_that_went_while_nobody_watched(world: World, proxy: ApiProxy) -> None:
-    """Somebody took its finalizer away; what it held is free for others."""
-    sha = ready(world)
+    """Somebody took its finalizer away: nobody enforces its objects any more, and another Sync may have them."""
+    ready(world)
+    world.repo.commit({"other/b.yaml": config("b", k="1")}, "Of another Sync")
+    world.sync(exclude=["other/**"])
+    world.sync("other", path="other")
+    world.until("Sync", "other", is_ready)
+    world.until("Sync", "app", is_ready)
 
     def remove() -> None:
         world.api.merge("Sync", world.namespace, "app", {"metadata": {"finalizers": None}})
         world.api.delete("Sync", world.namespace, "app")
         world.until("Sync", "app", lambda o: o is None)
+        proxy.clear()
 
     unseen(world, proxy, "syncs", remove)
-    world.sync("next")
-    world.until("Sync", "next", ready_at(sha))
-    enforced(world)
+    proxy.wait_for(lambda r: looks(r) and r.path.endswith("syncs") and r.ended)
+    drift(world)
+    world.api.merge("ConfigMap", world.target, "b", {"data": {"k": "by hand"}})
+    world.until("ConfigMap", "b", lambda o: o and o["data"] == {"k": "1"})
+    assert world.get("ConfigMap", "a")["data"] == {"k": "by hand"}
+    world.sync("next", exclude=["other/**"])
+    world.until("Sync", "next", is_ready)
+    corrected(world)
 
 
 def test_watches_that_are_gone(world: World, proxy: ApiProxy, operator: Operator) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.cluster import binaries
 from tests.cluster.operator import SYSTEM
-from tests.e2e.api import condition, is_ready
+from tests.e2e.api import is_ready, says
 from tests.e2e.conftest import ROOT, World, config
 from tests.e2e.test_sync import ready_at
 from tests.lifecycle.conftest import Replica, Stage
@@ -94,9 +94,12 @@ def test_the_crd_of_sources_goes_and_comes_back(stage: Stage) -> None:
     crd = "sources.setpoint.dev"
     stage.api.delete("CustomResourceDefinition", None, crd)
     stage.api.until("CustomResourceDefinition", None, crd, lambda o: o is None)
-    sync = stage.world.until("Sync", "app", lambda o: condition(o)["status"] == "False")
-    assert condition(sync)["reason"] == "SourceNotFound"
+    stage.world.until("Sync", "app", says("SourceNotFound"))
     assert versions(stage.world) == before
+    # What is asked of a Sync meanwhile is heard, also the second time.
+    for suspend, reason in ((True, "Suspended"), (False, "SourceNotFound")):
+        stage.world.sync(suspend=suspend)
+        stage.world.until("Sync", "app", says(reason))
     stage.helm.install("--set=replicaCount=0")
     stage.cluster.kubectl("wait", "--for=condition=Established", f"crd/{crd}")
     stage.world.source()

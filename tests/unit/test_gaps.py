@@ -1,0 +1,104 @@
+"""What is known and exists no more is found, and nothing else, whatever the API server answers meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.discovery import Kind
+from setpoint.gaps import KIND, Gaps
+from setpoint.objects import SyncKey
+from setpoint.queue import Result
+from setpoint.store import Body, Store
+
+VERBS = frozenset({"list", "watch"})
+
+
+def body(kind: str, name: str, uid: str, namespace: str = "team", version: int = 1) -> Body:
+    meta = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": str(version)}
+    return {"apiVersion": "setpoint.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": {}}
+
+
+class Served:
+    """What an API server has; `meanwhile` happens after it has read its answer, and before that comes."""
+
+    def __init__(self, *bodies: Body) -> None:
+        self.bodies = bodies
+        self.failures: list[ApiError] = []
+        self.unnamed: set[str] = set()
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def kind(self, _version: str, name: str) -> Kind | None:
+        plural = f"{name.lower()}s"
+        return None if name in self.unnamed else Kind("setpoint.dev", "v1alpha1", name, plural, True, VERBS)
+
+    async def list(self, kind: Kind, *, namespace: str | None, metadata_only: bool) -> tuple[list[Any], str]:
+        assert metadata_only
+        if self.failures:
+            raise self.failures.pop(0)
+        self.meanwhile()
+        found = [b for b in self.bodies if b["kind"] == kind.kind]
+        return [b for b in found if namespace in (None, b["metadata"]["namespace"])], "7"
+
+
+def looked(served: Served, store: Store, *namespaces: str) -> tuple[Gaps, list[Body]]:
+    gone: list[Body] = []
+    return Gaps(cast("Cluster", served), store, gone.append, namespaces), gone
+
+
+def stored(*bodies: Body) -> Store:
+    store = Store()
+    for each in bodies:
+        (store.put_source if each["kind"] == "Source" else store.put_sync)(each)
+    return store
+
+
+KEPT, LOST = body("Source", "kept", "u1"), body("Source", "lost", "u2")
+APP = body("Sync", "app", "u3")
+
+
+async def test_what_exists_no_more_is_found() -> None:
+    gaps, gone = looked(Served(KEPT), stored(KEPT, LOST, APP))
+    assert await gaps._look(KIND) == Result()
+    assert gone == [LOST, APP]
+
+
+async def test_only_the_watched_namespaces_are_asked_for_and_all_of_them() -> None:
+    there = body("Source", "there", "u4", namespace="other")
+    gaps, gone = looked(Served(KEPT, there), stored(KEPT, LOST, there), "team", "other")
+    await gaps._look(KIND)
+    assert gone == [LOST]
+
+
+async def test_what_is_made_during_the_look_stays() -> None:
+    store, served = stored(LOST), Served()
+    again = body("Source", "lost", "u9", version=2)
+    served.meanwhile = lambda: store.put_source(again)
+    gaps, gone = looked(served, store)
+    await gaps._look(KIND)
+    assert gone == [LOST]
+    store.drop_source(SyncKey("team", "lost"), LOST["metadata"]["uid"])
+    assert store.sources == {SyncKey("team", "lost"): again}
+
+
+@pytest.mark.parametrize("status", [0, 403, 404, 410, 503])
+async def test_a_look_that_fails_is_taken_again(status: int) -> None:
+    served = Served(KEPT)
+    served.failures = [ApiError(status, "Any", "not now")]
+    gaps, gone = looked(served, stored(KEPT, LOST))
+    assert await gaps._look(KIND) == Result(retry=True)
+    assert gone == []
+    assert await gaps._look(KIND) == Result()
+    assert gone == [LOST]
+
+
+async def test_a_kind_that_discovery_does_not_name_now_lets_nothing_go() -> None:
+    served = Served()
+    served.unnamed = {"Sync"}
+    gaps, gone = looked(served, stored(APP))
+    assert await gaps._look(KIND) == Result(retry=True)
+    assert gone == []
