@@ -234,8 +234,10 @@ class Operator:
             "Source", self.store.sources, self.store.drop_source, self.source_queue
         )
         syncs = await self._relisted("Sync", self.store.syncs, self.store.drop_sync, self.sync_queue)
-        if not (sources and syncs):
-            message = "Sources or Syncs are not served: is a CRD gone, or the chart not installed yet?"
+        if missing := [name for name, served in (("Sources", sources), ("Syncs", syncs)) if not served]:
+            message = (
+                f"{' and '.join(missing)} are not served: is a CRD gone, or the chart not installed yet?"
+            )
             raise ApiError(503, "NotServed", message)
 
     async def _relisted(
@@ -243,16 +245,14 @@ class Operator:
     ) -> bool:
         """Take in all Sources, or all Syncs, and let go of what is gone; False if they are not served."""
         kind = self.cluster.kind(names.API_VERSION, name)
-        if kind is None:
-            # It may be that the server has only just started, or that the chart is being installed.
-            await self.cluster.discover()
-            return False
-        seen = await self._listed(kind)
+        seen = await self._listed(kind) if kind is not None else None
         served = seen is not None
         if seen is None:
+            # The server may have just started, the chart may be being installed, or the CRD is gone.
             await self.cluster.discover()
+            gone = not self.cluster.kind(names.API_VERSION, name)
             # Without their CRD there are no Sources. What a Sync holds is not let go of so lightly.
-            seen = set() if name == "Source" else set(known)
+            seen = set() if gone and name == "Source" else set(known)
         for key in set(known) - seen:
             drop(key)
             queue.add(key)

@@ -28,7 +28,7 @@ from setpoint.settings import Settings
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
-LONGEST_RESTART_SECONDS = 30.0
+LONGEST_RESTART_SECONDS = 10.0
 WATCHED = frozenset({"sources", "syncs"})
 YOUNG_OBJECTS = 10_000
 """Containers that may be made before cycles are looked for among them; Python's 700 are one reconcile."""

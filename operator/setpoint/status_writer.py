@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
+from setpoint.cluster_errors import ApiError, classify
 from setpoint.names import API_VERSION
 from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
@@ -69,7 +69,8 @@ class StatusWriter:
         try:
             answer = await self._cluster.patch(kind, oid.namespace, oid.name, patch, subresource=subresource)
         except ApiError as error:
-            if error.status == 404:
+            # "No such kind" may be the word of an API server that is behind, and is no reason to forget the object.
+            if error.status == 404 and classify(error) is not Reason.KindUnknown:
                 raise Gone from None
             if error.status in (409, 422):
                 raise Moved(error) from None

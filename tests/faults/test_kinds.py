@@ -135,7 +135,8 @@ def test_discovery_that_has_not_heard_of_our_own_kinds(
         operator.start()
         operator.says(f"does not name {missing}", before)
     ready(world)
-    # Only a watch brings these.
+    for plural in ("sources", "syncs"):
+        proxy.wait_for(lambda r, p=plural: r.is_watch and r.path == f"{OURS}/{p}" and not r.ended)  # type: ignore[misc]
     world.sync(suspend=True)
     world.until("Sync", "app", says("Suspended"))
     world.source(suspend=True)

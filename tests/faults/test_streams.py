@@ -58,14 +58,15 @@ def unseen(world: World, proxy: ApiProxy, plural: str, change: Callable[[], None
 
     def expired() -> bool:
         # A watch may be between two connections: what is told then is lost.
-        return proxy.inject(ERRORS["410"], lambda r: of_ours(r) and r.path.endswith(plural)) > 0 and (
-            hold.arrived.wait(2)
-        )
+        told = proxy.inject(ERRORS["410"], lambda r: of_ours(r) and r.path.endswith(plural))
+        return hold.arrived.wait(2 if told else 0.1)
 
     with proxy.on(lambda r: lists(r, plural) and r.user_agent.startswith("kopf"), hold, times=1):
-        until(expired, f"a new list of {plural}", 60)
-        change()
-        hold.release()
+        try:
+            until(expired, f"a new list of {plural}", 60)
+            change()
+        finally:
+            hold.release()
 
 
 def lists(request: Request, plural: str) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from tests.cluster import binaries
 from tests.cluster.operator import SYSTEM
+from tests.cluster.processes import until
 from tests.e2e.api import is_ready, says
 from tests.e2e.conftest import ROOT, World, config
 from tests.e2e.test_sync import ready_at
@@ -96,7 +97,8 @@ def test_the_crd_of_sources_goes_and_comes_back(stage: Stage) -> None:
     stage.api.until("CustomResourceDefinition", None, crd, lambda o: o is None)
     stage.world.until("Sync", "app", says("SourceNotFound"))
     assert versions(stage.world) == before
-    # What is asked of a Sync meanwhile is heard, also the second time.
+    # What is asked of a Sync meanwhile is heard, also when that they are not served is known for long.
+    until(lambda: replica.log.read_text().count("are not served") > 1, "a second list without Sources", 60)
     for suspend, reason in ((True, "Suspended"), (False, "SourceNotFound")):
         stage.world.sync(suspend=suspend)
         stage.world.until("Sync", "app", says(reason))

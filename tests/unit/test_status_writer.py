@@ -1,0 +1,48 @@
+"""What the API server's refusal of a status means: the object is gone, or it only cannot be told now."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.discovery import Kind
+from setpoint.objects import ObjectId
+from setpoint.reasons import Problem, Reason
+from setpoint.status_writer import Gone, StatusWriter
+
+SOURCE = ObjectId("setpoint.dev", "Source", "team", "src")
+BODY: dict[str, Any] = {"metadata": {"namespace": "team", "name": "src", "resourceVersion": "7"}}
+
+
+class Refusing:
+    """An API server that refuses each patch."""
+
+    def __init__(self, error: ApiError) -> None:
+        self._error = error
+
+    def kind(self, _version: str, name: str) -> Kind:
+        return Kind("setpoint.dev", "v1alpha1", name, f"{name.lower()}s", True, frozenset())
+
+    async def patch(self, *_: Any, **__: Any) -> dict[str, Any]:
+        raise self._error
+
+
+async def refused(error: ApiError) -> None:
+    kept: list[Any] = []
+    await StatusWriter(cast("Cluster", Refusing(error)), kept.append).write(SOURCE, BODY, {"a": 1})
+
+
+async def test_an_object_that_is_not_found_is_gone() -> None:
+    with pytest.raises(Gone):
+        await refused(ApiError(404, "NotFound", 'sources.setpoint.dev "src" not found'))
+
+
+@pytest.mark.parametrize("text", ["404 page not found", "the server could not find the requested resource"])
+async def test_a_kind_that_is_not_found_says_nothing_about_the_object(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        await refused(ApiError(404, "NotFound", text))
+    assert caught.value.reason is Reason.ApiUnavailable
+    assert caught.value.transient
