@@ -270,7 +270,7 @@ class Operator:
                 raise
             for body in objects:
                 keys.add(key_of(body))
-                (self.source_event if kind.kind == "Source" else self.sync_event)("ADDED", body)
+                self._event("ADDED", body)
         return keys
 
     # --- what wakes whom
@@ -321,7 +321,10 @@ class Operator:
         return old is None or old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion")
 
     def _gone(self, body: Body) -> None:
-        (self.source_event if body["kind"] == "Source" else self.sync_event)("DELETED", body)
+        self._event("DELETED", body)
+
+    def _event(self, kind: str, body: Body) -> None:
+        (self.source_event if body["kind"] == "Source" else self.sync_event)(kind, body)
 
     def _live_changed(self, change: LiveChange) -> None:
         if self._syncs is not None:

@@ -219,7 +219,7 @@ def crds(cluster: Cluster) -> str:
 
 def lists_syncs(request: Request) -> bool:
     """Lists of all Syncs."""
-    return request.path.endswith("/setpoint.dev/v1alpha1/syncs") and request.is_read and not request.is_watch
+    return request.path.endswith("/setpoint.dev/v1alpha1/syncs") and request.is_read
 
 
 @pytest.mark.parametrize("away", ["short", "long"])

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster import binaries
 from tests.cluster.operator import SYSTEM
 from tests.cluster.processes import until
-from tests.e2e.api import is_ready, says
+from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import ROOT, World, config
 from tests.e2e.test_sync import ready_at
 from tests.lifecycle.conftest import Replica, Stage
@@ -95,7 +95,8 @@ def test_the_crd_of_sources_goes_and_comes_back(stage: Stage) -> None:
     crd = "sources.setpoint.dev"
     stage.api.delete("CustomResourceDefinition", None, crd)
     stage.api.until("CustomResourceDefinition", None, crd, lambda o: o is None)
-    stage.world.until("Sync", "app", says("SourceNotFound"))
+    sync = stage.world.until("Sync", "app", lambda o: condition(o)["status"] == "False")
+    assert condition(sync)["reason"] == "SourceNotFound"
     assert versions(stage.world) == before
     # What is asked of a Sync meanwhile is heard, also when that they are not served is known for long.
     until(lambda: replica.log.read_text().count("are not served") > 1, "a second list without Sources", 60)
