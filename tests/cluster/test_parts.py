@@ -31,17 +31,19 @@ def test_a_port_in_use_is_not_free() -> None:
         assert not is_free(server.getsockname()[1])
 
 
-def test_a_folder_of_the_living_stays_and_one_of_the_dead_goes() -> None:
-    code = "from tests.cluster.workspace import Workspace; print(Workspace().path)"
+def test_a_folder_of_the_living_stays_and_one_of_the_dead_goes(tmp_path: Path) -> None:
+    """In a root of its own: in that of all, another worker may sweep before we look."""
+    code = f"from tests.cluster.workspace import *; print(Workspace(root=Path({str(tmp_path)!r})).path)"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     dead = Path(result.stdout.strip())
+    assert dead.parent == tmp_path
     assert dead.exists()
-    living = Workspace()
+    living = Workspace(root=tmp_path)
     try:
         assert not dead.exists()
-        Workspace().close()
+        Workspace(root=tmp_path).close()
         assert living.path.exists()
         assert is_locked(living.path / "owner.lock")
     finally:
