@@ -36,7 +36,7 @@ from setpoint.settings import Settings
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store, key_of
-from setpoint.telemetry import Telemetry, serve
+from setpoint.telemetry import Telemetry, served
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +115,13 @@ class Operator:
         )
         cluster = connection.fenced(lease.fence) if lease else connection
         operator = cls(settings, connection, cluster, telemetry, lease)
-        server = asyncio.create_task(
-            serve(telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready)
-        )
         try:
-            await persisted(connection.discover, "what the API server serves", stop)
-            yield operator
+            async with served(
+                telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready
+            ):
+                await persisted(connection.discover, "what the API server serves", stop)
+                yield operator
         finally:
-            server.cancel()
             await operator.close()
 
     async def lead(self, stop: asyncio.Event) -> None:

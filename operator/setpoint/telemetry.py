@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+
+from setpoint.reasons import Problem, Reason
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -143,7 +145,8 @@ class Telemetry:
         self._gauges["setpoint_leader"].set_function(holds)
 
 
-async def serve(
+@contextlib.asynccontextmanager
+async def served(
     telemetry: Telemetry,
     metrics_port: int,
     probe_port: int,
@@ -151,25 +154,29 @@ async def serve(
     ready: Callable[[], bool],
     *,
     host: str | None = None,
-) -> None:
-    """Serve `/metrics` on one port, `/healthz` and `/readyz` on another (0: not at all) until cancelled.
+) -> AsyncIterator[None]:
+    """Serve `/metrics` on one port, `/healthz` and `/readyz` on another (0: not at all), inside.
 
-    Raises OSError if a port is taken. `host` None listens on all addresses.
+    Raises Problem(InvalidSpec), which names the setting, if a port cannot be had. `host` None listens on all addresses.
     """
-    runners: list[web.AppRunner] = []
-    try:
-        for port, routes in ((metrics_port, _metrics(telemetry)), (probe_port, _probes(healthy, ready))):
+    async with contextlib.AsyncExitStack() as stack:
+        for setting, port, routes in (
+            ("SETPOINT_METRICS_PORT", metrics_port, _metrics(telemetry)),
+            ("SETPOINT_PROBE_PORT", probe_port, _probes(healthy, ready)),
+        ):
             if port:
                 app = web.Application()
                 app.add_routes(routes)
-                runner = web.AppRunner(app, access_log=None, handle_signals=False)
-                runners.append(runner)
+                runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+                stack.push_async_callback(runner.cleanup)
                 await runner.setup()
-                await web.TCPSite(runner, host, port).start()
-        await asyncio.Event().wait()
-    finally:
-        for runner in runners:
-            await runner.cleanup()
+                try:
+                    await web.TCPSite(runner, host, port).start()
+                except OSError as error:
+                    raise Problem(
+                        Reason.InvalidSpec, f"{setting}: {error.strerror}; choose another port"
+                    ) from error
+        yield
 
 
 def _metrics(telemetry: Telemetry) -> list[web.RouteDef]:

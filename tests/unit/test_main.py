@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from tests.servers.closed import closed_port
 
 from setpoint import __main__, __version__, cli, crds
 
@@ -84,3 +86,23 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_every_command_has_exit_codes() -> None:
     assert set(__main__.COMMANDS) == set(cli.EXIT_CODES)
     assert all({cli.OK, cli.USAGE} <= set(codes) for codes in cli.EXIT_CODES.values())
+
+
+@pytest.mark.parametrize("setting", ["SETPOINT_METRICS_PORT", "SETPOINT_PROBE_PORT"])
+def test_run_ends_if_a_port_is_taken_and_names_the_setting(tmp_path: Path, setting: str) -> None:
+    """Else it would go on without probes until the kubelet killed it, and nobody would know why."""
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        yaml.safe_dump(
+            {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
+        )
+    )
+    ports = {"SETPOINT_METRICS_PORT": "0", "SETPOINT_PROBE_PORT": "0", "SETPOINT_CACHE_DIR": str(tmp_path)}
+    with closed_port() as port:
+        result = run("run", "--kubeconfig", str(kubeconfig), **{**ports, setting: str(port)})
+    assert result.returncode == cli.FAILED
+    assert f"error: {setting}: " in result.stderr.splitlines()[-1]
+    assert f"{port}): address already in use; choose another port" in result.stderr

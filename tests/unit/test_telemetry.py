@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import pytest
 from prometheus_client import generate_latest
+from tests.cluster.workspace import Workspace
+from tests.servers.closed import closed_port
 
-from setpoint.telemetry import METRICS, Telemetry, serve
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from setpoint.reasons import Problem
+from setpoint.telemetry import METRICS, Telemetry, served
 
 
 def text(telemetry: Telemetry) -> str:
@@ -83,22 +79,11 @@ def test_two_operators_in_one_process_do_not_share() -> None:
 
 @asynccontextmanager
 async def serving(telemetry: Telemetry, state: dict[str, bool]) -> AsyncIterator[tuple[str, str]]:
-    metrics, probes = free_port(), free_port()
-    task = asyncio.create_task(
-        serve(telemetry, metrics, probes, lambda: state["healthy"], lambda: state["ready"], host="127.0.0.1")
-    )
-    async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            try:
-                async with session.get(f"http://127.0.0.1:{probes}/healthz"):
-                    break
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{metrics}", f"http://127.0.0.1:{probes}"
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    with closing(Workspace()) as workspace:
+        metrics, probes = workspace.port(), workspace.port()
+        healthy, ready = (lambda: state["healthy"]), (lambda: state["ready"])
+        async with served(telemetry, metrics, probes, healthy, ready, host="127.0.0.1"):
+            yield f"http://127.0.0.1:{metrics}", f"http://127.0.0.1:{probes}"
 
 
 async def test_over_http() -> None:
@@ -125,8 +110,9 @@ async def test_over_http() -> None:
 
 
 async def test_a_port_that_is_taken_is_an_error() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(OSError, match="address already in use"):
-            await serve(Telemetry(), taken.getsockname()[1], 0, lambda: True, lambda: True, host="127.0.0.1")
+    with (
+        closed_port() as port,
+        pytest.raises(Problem, match=r"SETPOINT_PROBE_PORT: .*already in use; choose"),
+    ):
+        async with served(Telemetry(), 0, port, lambda: True, lambda: True, host="127.0.0.1"):
+            pytest.fail("it went on without probes")
