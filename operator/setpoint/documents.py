@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import orjson
 
 from setpoint import scalars, yamlstream
-from setpoint.reasons import Problem, Reason
+from setpoint.reasons import Problem, Reason, well_formed
 
 MAX_OBJECT_BYTES: Final = 1_572_864
 """etcd's default limit of a request, --max-request-bytes, which is the API server's limit of an object."""
@@ -34,7 +34,7 @@ class Document:
     @property
     def where(self) -> str:
         """The place for a message: `file:line`, or the file alone where a renderer made the object."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        return well_formed(f"{self.file}:{self.line}" if self.line else self.file)
 
 
 @dataclass(frozen=True, slots=True)

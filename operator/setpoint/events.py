@@ -100,6 +100,9 @@ class Events:
             except (ApiError, Fenced) as error:
                 self._telemetry.event_dropped()
                 log.warning("an Event could not be posted", extra={"error": str(error)})
+            except Exception:  # whatever is wrong with one Event, those of all others are posted
+                self._telemetry.event_dropped()
+                log.exception("an Event could not be posted")
             finally:
                 self._queue.task_done()
 

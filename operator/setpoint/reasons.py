@@ -6,6 +6,7 @@ CamelCase, as the Kubernetes API conventions ask of `condition.reason`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -309,6 +310,11 @@ class Reason(StrEnum):
     )
 
 
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate: names of files need not be UTF-8, what the API takes must be."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 @dataclass(eq=False)
 class Problem(Exception):
     """A failure that a person must understand: why (`reason`), and one sentence with what, where, what to do.
@@ -320,6 +326,10 @@ class Problem(Exception):
     reason: Reason
     message: str
     retry: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Make it something that can be told: a message may name a file."""
+        self.message = well_formed(self.message)
 
     @property
     def transient(self) -> bool:

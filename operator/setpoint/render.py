@@ -326,4 +326,4 @@ def _unique_and_size(objects: Iterable[Document]) -> int:
 
 
 def _place(document: Document) -> str:
-    return f"{document.where} (document {document.index})" if document.line else document.file
+    return f"{document.where} (document {document.index})" if document.line else document.where

@@ -186,9 +186,7 @@ class Targets:
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
     ) -> tuple[Target, Loaded]:
         rendered = await self._renderer.render(tree, sync.spec, inputs)
-        documents = [
-            Rendered(d.manifest, f"{d.file}:{d.line}" if d.line else d.file) for d in rendered.objects
-        ]
+        documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
         good, bad = self._completed(documents, sync, stamp)
         if bad or any(d.kind is None for d in good):
             await self.discover()

@@ -47,6 +47,7 @@ async def test_an_event_says_what_happened_and_repeats_are_counted(
     for _ in range(3):
         events.record(about, "Warning", "Degraded", "Deployment/web: ImagePullBackOff")
     events.record(about, "Normal", "Applied", "x" * 5000)
+    await events._queue.join()
     await events.close()
     first, second = await found(api, namespace)
     assert (first["type"], first["reason"], first["message"]) == (
@@ -75,6 +76,7 @@ async def test_a_warning_from_a_namespace_that_goes_is_about_the_namespace(
     events = Events(api, telemetry)
     events.record(about, "Warning", "Orphaned", "3 objects stay")
     events.record(about, "Normal", "Pruned", "1 object deleted")
+    await events._queue.join()
     await events.close()
     assert await found(api, namespace) == []
     (event,) = [e for e in await found(api, "default") if e["involvedObject"]["name"] == namespace]
@@ -96,6 +98,7 @@ async def test_an_event_that_expired_is_made_anew(
     (old,) = await found(api, namespace)
     await api.delete(of, namespace, old["metadata"]["name"], uid=old["metadata"]["uid"])
     events.record(about, "Normal", "Applied", "again")
+    await events._queue.join()
     await events.close()
     (new,) = await found(api, namespace)
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
@@ -110,6 +113,7 @@ async def test_who_says_too_much_is_cut_short_and_others_are_not(
     for number in range(BURST + 10):
         events.record(about, "Normal", "Applied", f"a {number:02}")
     events.record(other, "Normal", "Applied", "z")
+    await events._queue.join()
     await events.close()
     messages = [e["message"] for e in await found(api, namespace)]
     assert messages == [*(f"a {n:02}" for n in range(BURST)), "z"]
@@ -123,10 +127,23 @@ async def test_a_failure_is_counted_and_the_next_one_is_posted(
     api_proxy.on(lambda r: r.path.endswith("/events"), reply(403, b"{}"), times=1)
     events.record(about, "Normal", "Applied", "one")
     events.record(about, "Normal", "Applied", "two")
+    await events._queue.join()
     await events.close()
     assert [e["message"] for e in await found(api, namespace)] == ["two"]
     assert dropped(telemetry) == 1
     assert b"setpoint_events_dropped_total 1.0" in generate_latest(telemetry.registry)
+
+
+async def test_what_cannot_be_an_event_takes_no_other_with_it(
+    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+) -> None:
+    events = Events(api, telemetry)
+    events.record(about, "Normal", "Applied", "not UTF-8: \udcff")
+    events.record(about, "Normal", "Applied", "two")
+    await events._queue.join()
+    await events.close()
+    assert [e["message"] for e in await found(api, namespace)] == ["two"]
+    assert dropped(telemetry) == 1
 
 
 async def test_who_does_not_lead_says_nothing(
@@ -142,6 +159,7 @@ async def test_who_does_not_lead_says_nothing(
     events = Events(api.fenced(Closed()), telemetry)
     events.record(about, "Normal", "Applied", "one")
     events.record(about, "Normal", "Applied", "two")
+    await events._queue.join()
     await events.close()
     assert await found(api, namespace) == []
     assert dropped(telemetry) == 2

@@ -87,6 +87,11 @@ BAD = {
         "RenderFailed",
         ("b.yaml:4", "UTF-8"),
     ),
+    "name-not-utf8": Bad(
+        {"caf\udce9.yaml": HEAD + "data: {k: v}\n"},
+        "RenderFailed",
+        ("caf\ufffd.yaml:1", "ConfigMap has no metadata.name"),
+    ),
     "chart": Bad({"Chart.yaml": "apiVersion: v2\nname: c\nversion: 1.0.0\n"}, "HelmUnsupported", ("Helm",)),
     "unknown-kind": Bad(
         {"b.yaml": "apiVersion: example.org/v1\nkind: Gadget\nmetadata: {name: g}\n"},

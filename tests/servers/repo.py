@@ -183,4 +183,4 @@ def _data(content: bytes) -> bytes:
 
 def _quoted(path: str) -> bytes:
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'.encode()
+    return f'"{escaped}"'.encode("utf-8", "surrogateescape")

@@ -298,3 +298,12 @@ def test_a_value_never_stands_in_an_error() -> None:
         f"data: {{a: {secret}\n",
     ):
         assert secret not in failure(HEAD + text)
+
+
+def test_a_file_whose_name_is_not_utf8_can_be_told_of() -> None:
+    """Else the API server would never hear what is wrong with it: JSON is UTF-8."""
+    (good,) = documents.load(f"{HEAD}".encode(), "caf\udce9.yaml")
+    assert good.where == "caf\ufffd.yaml:1"
+    with pytest.raises(Problem) as caught:
+        documents.load(b"a: [", "caf\udce9.yaml")
+    assert str(caught.value).startswith("caf\ufffd.yaml:2: ")
