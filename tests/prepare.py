@@ -9,6 +9,7 @@ asked for. Exit codes: 0 all is there, 1 something cannot be made.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from image.layout import ImageError
 from tests.ci import CI
 from tests.cluster import binaries, node, packages
 from tests.cluster.foreign import docker_answers
+from tests.servers import sshd
 
 
 def prepare(names: Iterable[str], *, with_node: bool, with_image: bool) -> None:
@@ -37,6 +39,7 @@ def _from_packages(*, with_node: bool, with_image: bool) -> None:
         packages.ensure()
     if with_image:
         build.build()
+    sshd.ensure_sshd()
 
 
 def main(arguments: list[str]) -> int:
@@ -52,6 +55,9 @@ def main(arguments: list[str]) -> int:
         )
     except (binaries.BuildError, ImageError) as error:
         binaries.say(str(error))
+        return 1
+    except subprocess.CalledProcessError as error:
+        binaries.say(f"{error}: {error.stderr.decode(errors='replace')[-1000:]}")
         return 1
     return 0
 

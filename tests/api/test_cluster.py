@@ -126,8 +126,9 @@ async def test_an_object_from_its_creation_to_its_deletion(api: Cluster, namespa
     assert await api.get(of, namespace, "web") is not None
     assert await api.delete(of, namespace, "web", uid=meta["uid"])
     assert not await api.delete(of, namespace, "web", uid=meta["uid"])
+    await api.create(kind(api, "v1", "ConfigMap"), config_map(namespace, "there"))
     with pytest.raises(ApiError) as caught:
-        await api.create(kind(api, "v1", "ConfigMap"), config_map(namespace, "kube-root-ca.crt"))
+        await api.create(kind(api, "v1", "ConfigMap"), config_map(namespace, "there"))
     assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists")
 
 
@@ -143,7 +144,8 @@ async def test_what_kubectl_copied_into_an_annotation_is_dropped(
     (listed,), version = await api.list(of, namespace=namespace, label_selector=names.LABEL_SYNC)
     written = (await api.apply(of, config_map(namespace, "c", "x", a="new"))).object
     metas = [read["metadata"] if read else {}, listed["metadata"], written["metadata"]]
-    async with aclosing(api.watch(of, resource_version=version, namespace=namespace)) as events:
+    watch = api.watch(of, resource_version=version, namespace=namespace, label_selector=names.LABEL_SYNC)
+    async with aclosing(watch) as events:
         async for what, obj in events:
             assert what == "MODIFIED"
             metas.append(obj["metadata"])
@@ -288,7 +290,7 @@ async def test_a_request_ends_with_the_leadership(
 
     rule = api_proxy.on(lambda r: r.is_write, never)
     with pytest.raises(ApiError) as caught:
-        await proxied.fenced(Fence(0.3)).apply(kind(proxied, "v1", "ConfigMap"), config_map(namespace, "c"))
+        await proxied.fenced(Fence(3)).apply(kind(proxied, "v1", "ConfigMap"), config_map(namespace, "c"))
     assert (caught.value.status, caught.value.reason) == (0, "Timeout")
     assert rule.hits == 1
     rule.remove()
@@ -369,17 +371,17 @@ async def test_a_user_who_is_asked_for_patience_is_not_sent_again_before(
 
 
 async def test_after_a_silence_what_comes_is_sent_over_new_connections(
-    api_proxy: ApiProxy, namespace: str
+    api_proxy: ApiProxy, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = await Cluster.connect(
-        str(api_proxy.kubeconfig()), user_agent="setpoint-tests", request_timeout=1
-    )
+    connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
     try:
         await connection.discover()
         of = kind(connection, "v1", "ConfigMap")
         with api_proxy.half_open() as dead:
-            with pytest.raises(ApiError) as caught:
-                await connection.get(of, namespace, "c")
+            with monkeypatch.context() as patch:
+                patch.setattr(connection._transport, "_timeout", 1)
+                with pytest.raises(ApiError) as caught:
+                    await connection.get(of, namespace, "c")
             assert caught.value.reason == "Timeout"
             assert await connection.get(of, namespace, "c") is None
         assert dead.hits == 1
@@ -389,18 +391,19 @@ async def test_after_a_silence_what_comes_is_sent_over_new_connections(
 
 async def test_a_watch_that_falls_silent_ends(api_proxy: ApiProxy, api: Cluster, namespace: str) -> None:
     connection = await Cluster.connect(
-        str(api_proxy.kubeconfig()), user_agent="setpoint-tests", watch_silence=1
+        str(api_proxy.kubeconfig()), user_agent="setpoint-tests", watch_silence=5
     )
     try:
         await connection.discover()
         of = kind(connection, "v1", "ConfigMap")
-        _, version = await connection.list(of, namespace=namespace)
-        watch = connection.watch(of, resource_version=version, namespace=namespace)
-        async with aclosing(watch) as events, asyncio.timeout(20):
-            await api.apply(of, config_map(namespace, "c"))
+        label = names.LABEL_SYNC
+        _, version = await connection.list(of, namespace=namespace, label_selector=label)
+        watch = connection.watch(of, resource_version=version, namespace=namespace, label_selector=label)
+        async with aclosing(watch) as events, asyncio.timeout(60):
+            await api.apply(of, config_map(namespace, "c", "x"))
             assert (await anext(events))[0] == "ADDED"
             await asyncio.to_thread(api_proxy.mute_open)
-            await api.apply(of, config_map(namespace, "d"))
+            await api.apply(of, config_map(namespace, "d", "x"))
             assert [event async for event in events] == []
     finally:
         await connection.close()

@@ -46,7 +46,10 @@ class SlowServer:
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
         with connection:
-            plain = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+            try:
+                plain = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+            except OSError:
+                return  # given up within the handshake
             with plain:
                 self.read.wait(60)
                 # The client's end takes a turn of its event loop; a lease leaves seconds for it.

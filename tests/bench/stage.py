@@ -20,7 +20,8 @@ from tests.bench import counting, tree, workload
 from tests.bench.client import Client
 from tests.cluster.base import Cluster
 from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM, environment, free_port
+from tests.cluster.operator import SYSTEM, environment
+from tests.cluster.workspace import Workspace
 from tests.e2e.chart import install
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo
@@ -41,7 +42,13 @@ class Operator:
         self.log = folder / "operator.log"
         self._kubeconfig, self._folder, self._profile = kubeconfig, folder, profile
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._workspace = Workspace("operator")
+        self._port = self._workspace.port()
+
+    def close(self) -> None:
+        """Stop it, and give its port back."""
+        self.stop()
+        self._workspace.close()
 
     @property
     def pid(self) -> int:
@@ -51,7 +58,6 @@ class Operator:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        self._port = free_port()
         # As it logs by default, for that is part of what it costs.
         settings = {"SETPOINT_METRICS_PORT": str(self._port), "SETPOINT_LOG_FORMAT": "json"}
         program = ["-m", "setpoint"]
@@ -177,7 +183,7 @@ class Stage:
         try:
             yield process
         finally:
-            process.stop()
+            process.close()
 
 
 @asynccontextmanager

@@ -108,7 +108,11 @@ def installed(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
     own = Helm(tmp_path_factory.mktemp("helm"), own_cluster.kubeconfig)
     own.install()
     own_cluster.kubectl(
-        "wait", "--for=condition=Established", "crd/sources.setpoint.dev", "crd/syncs.setpoint.dev"
+        "wait",
+        "--timeout=120s",
+        "--for=condition=Established",
+        "crd/sources.setpoint.dev",
+        "crd/syncs.setpoint.dev",
     )
     yield own
     remove(own_cluster, own)

@@ -8,6 +8,7 @@ import pytest
 from tests.chart import samples
 from tests.chart.conftest import NAMESPACE, RELEASE, Helm, parsed
 from tests.cluster.base import Cluster
+from tests.cluster.processes import until
 
 pytestmark = pytest.mark.cluster
 
@@ -35,7 +36,11 @@ def test_install_upgrade_uninstall_and_install_again(own_cluster: Cluster, relea
     assert "Setpoint 0.1.0 is installed in namespace setpoint-system." in notes
     assert "logged with the user who made them" in notes
     own_cluster.kubectl(
-        "wait", "--for=condition=Established", "crd/sources.setpoint.dev", "crd/syncs.setpoint.dev"
+        "wait",
+        "--timeout=120s",
+        "--for=condition=Established",
+        "crd/sources.setpoint.dev",
+        "crd/syncs.setpoint.dev",
     )
     key = key_of(own_cluster)
 
@@ -48,7 +53,8 @@ def test_install_upgrade_uninstall_and_install_again(own_cluster: Cluster, relea
 
     own_cluster.kubectl("create", "-f", "-", input=json.dumps(samples.manifest("Source", samples.source())))
     release.ok("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait")
-    assert leftovers(own_cluster) == set()
+    # Helm waits for what it made; what that owned, such as Pods, goes a moment later.
+    until(lambda: leftovers(own_cluster) == set(), "end of what the release owned", 120)
     assert own_cluster.kubectl("get", "sources", "-o", "name").split() == ["source.setpoint.dev/sample"]
     assert own_cluster.kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name") == ""
 

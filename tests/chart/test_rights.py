@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, parsed
 from tests.cluster.base import Cluster, KubectlError
+from tests.cluster.processes import until
 
 from setpoint import names
+
+SECONDS = 120
 
 pytestmark = pytest.mark.cluster
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:setpoint"
@@ -93,13 +96,13 @@ def test_people_may_see_but_not_write_syncs_by_the_built_in_roles(
 
     # The controller manager aggregates roles a moment after they are made.
     path = '{.rules[?(@.apiGroups[0]=="setpoint.dev")].verbs[0]}'
-    own_cluster.kubectl("wait", f"--for=jsonpath={path}=get", "clusterrole/edit", "--timeout=30s")
-    assert may("get")
+    own_cluster.kubectl("wait", f"--for=jsonpath={path}=get", "clusterrole/edit", "--timeout=120s")
+    until(lambda: may("get"), "right to see Syncs", SECONDS)
     assert not may("create")
     own_cluster.kubectl(
         "create", "rolebinding", "ana-syncs", "--clusterrole=setpoint-edit", "--user=ana", "-n", NAMESPACE
     )
-    assert may("create")
+    until(lambda: may("create"), "right to make Syncs", SECONDS)
 
 
 ADMIN = ("--as-group=system:masters",)

@@ -13,7 +13,7 @@ from typing import IO
 
 from tests.cluster.processes import Child, ProcessError, lives, until
 
-SECONDS = 20
+SECONDS = 60
 # An ignored SIGCHLD survives exec and has the kernel reap: shims are orphans, and nobody else would.
 INIT = """
 set -e

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 from tests.cluster.binaries import ensure
@@ -27,10 +26,3 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
         "SETPOINT_LOG_FORMAT": "text",
         **variables,
     }
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

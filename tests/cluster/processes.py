@@ -94,11 +94,17 @@ def until(ready: Callable[[], bool], what: str, seconds: float, children: Sequen
 
 def lives(pid: int) -> bool:
     """Whether the process runs; a zombie has ended, even if nobody has asked for its exit status yet."""
+    return birth(pid) is not None
+
+
+def birth(pid: int) -> int | None:
+    """When a process that runs began, in ticks since boot: numbers are given anew. None once it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return None
+    words = stat.rpartition(")")[2].split()  # from the third field of proc_pid_stat(5) on
+    return None if words[0] == "Z" else int(words[19])
 
 
 def interrupt_on_sigterm() -> None:

@@ -131,7 +131,7 @@ def test_controllers_go_on_after_an_outage(local_cluster: LocalCluster) -> None:
         local_cluster.kubectl("get", "namespaces")
     local_cluster.start_apiserver()
     local_cluster.kubectl("create", "namespace", "later")
-    local_cluster.kubectl("delete", "namespace", "later", "--timeout=60s")
+    local_cluster.kubectl("delete", "namespace", "later", "--timeout=180s")
 
 
 def test_nothing_survives_the_sigkill_of_its_owner() -> None:

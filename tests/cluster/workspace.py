@@ -13,11 +13,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from tests.cluster import cgroups
+from tests.cluster.processes import ProcessError
 
 # Below the kernel's range for outgoing connections: a client that retries against a stopped server inside
 # of that range can, by TCP's simultaneous open, end up connected to itself.
@@ -91,9 +92,10 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def is_locked(path: Path) -> bool:
     """Whether a live process holds this lock file."""
-    if not path.exists():
+    try:
+        lock = _try_lock(path, "rb+")  # and never makes it: its owner may be removing the folder just now
+    except FileNotFoundError:
         return False
-    lock = _try_lock(path)
     if lock is None:
         return True
     lock.close()
@@ -112,8 +114,8 @@ def _default_root() -> Path:
     return Path(tempfile.gettempdir()) / f"setpoint-{os.getuid()}"
 
 
-def _try_lock(path: Path) -> IO[bytes] | None:
-    file = path.open("ab")
+def _try_lock(path: Path, mode: str = "ab") -> IO[bytes] | None:
+    file = path.open(mode)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -134,7 +136,8 @@ def _sweep(root: Path) -> None:
     for folder in root.glob("*/"):
         # A folder without a lock is what an interrupted sweep left: making one and locking it is one step for others.
         if folder.name != PORT_LOCKS and not is_locked(folder / "owner.lock"):
-            _remove(folder)
+            with suppress(ProcessError):  # of a node that is still ending: whoever sweeps next will find it
+                _remove(folder)
 
 
 def cgroup(folder: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.cluster.operator import environment
-from tests.cluster.processes import lives, until
+from tests.cluster.processes import birth, until
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60.0
@@ -28,7 +28,7 @@ class MortalOperator:
         self._changed = threading.Condition()
         self._pid = 0
         self._meant = self._closing = False
-        self._orphans: set[int] = set()
+        self._orphans: set[tuple[int, int | None]] = set()
         self.accidents: list[str] = []
         """Ends that nobody asked for."""
 
@@ -81,12 +81,16 @@ class MortalOperator:
                 return
             self._meant = True
             self.kills += 1
-            self._orphans |= children(self._pid)
+            self._orphans |= {(child, birth(child)) for child in children(self._pid)}
             os.kill(self._pid, signal.SIGKILL)
 
     def no_orphans(self) -> None:
         """Wait until all children of all former lives are gone."""
-        until(lambda: not any(map(lives, self._orphans)), "end of a dead operator's children", WAIT_SECONDS)
+        until(
+            lambda: not any(began and birth(pid) == began for pid, began in self._orphans),
+            "end of a dead operator's children",
+            WAIT_SECONDS,
+        )
         self._orphans.clear()
 
     def _start(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH = 100
-LIMIT_SECONDS = 90
+LIMIT_SECONDS = 330
 LOOK_SECONDS = 1
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.cluster.processes import lives
+from tests.cluster.workspace import sweep
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stagehand import PROGRAMS, Kind
 from tests.prepare import prepare
@@ -133,6 +134,7 @@ class Stage:
         except subprocess.TimeoutExpired:
             process.kill()  # the kernel kills the components with it
             process.communicate()
+            sweep()
 
     def _let_go(self) -> None:
         assert self._process

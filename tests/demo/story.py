@@ -18,7 +18,7 @@ from tests.demo.stagehand import SYSTEM, Kind
 SHOP = ROOT / "examples" / "shop"
 PLACEHOLDER = "https://git.example.org/shop.git"
 ALICE = "alice@example.org"
-WAIT = "kubectl wait --timeout=60s"
+WAIT = "kubectl wait --timeout=300s"
 KINDS = "deployments,services,configmaps,serviceaccounts,poddisruptionbudgets"
 OBJECTS = 8
 GOOD_IMAGE, BAD_IMAGE = "nginx-unprivileged:1.29-alpine", "nginx-unprivileged:1.92-alpine"

@@ -166,7 +166,7 @@ def _told(demo: Demo, steps: str) -> None:
         assert lives(int(name[1]))
         found = re.search(r"export KUBECONFIG=(\S+)", demo.text)
         assert found
-        for words in ("apply -f setpoint/", "wait --for=condition=Ready sync/shop --timeout=60s"):
+        for words in ("apply -f setpoint/", "wait --for=condition=Ready sync/shop --timeout=300s"):
             subprocess.run(
                 [str(demo.folder / "bin/kubectl"), *words.split()],
                 cwd=demo.folder / "shop",

@@ -16,7 +16,9 @@ from tests.cluster.base import Cluster
 
 Json = dict[str, Any]
 Items = list[Json]
-SECONDS = 60.0
+SECONDS = 180.0
+"""For what happens in a second: the operator's own back-off may be a minute by then, and a machine under load is slow."""
+BUSY = 429
 
 PLURALS = {
     "Sync": ("apis/setpoint.dev/v1alpha1", "syncs"),
@@ -53,7 +55,16 @@ class Api:
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content}
         request = urllib.request.Request(self._server + path, data=data, method=method, headers=headers)
-        return urllib.request.urlopen(request, context=self._tls, timeout=timeout)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return urllib.request.urlopen(request, context=self._tls, timeout=timeout)
+            except urllib.error.HTTPError as error:
+                # What the server says about a kind for as long as its cache is not ready.
+                if error.code != BUSY or time.monotonic() > deadline:
+                    raise
+                error.close()
+                time.sleep(float(error.headers.get("Retry-After", 1)))
 
     def get(self, kind: str, namespace: str | None, name: str) -> Json:
         """Give an object that must be there."""
@@ -128,6 +139,15 @@ class Api:
         `fits` is given None where the object is absent; when that fits, what is given is empty.
         """
         return self._until(kind, namespace, f"metadata.name={name}", fits, seconds) or {}
+
+    def since(
+        self, kind: str, known: Json, fits: Callable[[Json | None], Any], seconds: float = SECONDS
+    ) -> None:
+        """Wait as `until` does, but show `fits` every state after the one that is known."""
+        meta = known["metadata"]
+        namespace, selector = meta.get("namespace"), f"metadata.name={meta['name']}"
+        if not self._watched(kind, namespace, selector, known, meta["resourceVersion"], fits, seconds)[0]:
+            self.until(kind, namespace, meta["name"], fits, seconds)
 
     def announced(self, namespace: str, reason: str, about: str) -> Json:
         """Give an Event of this reason about an object, as soon as there is one: they are posted in the background."""

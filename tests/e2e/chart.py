@@ -17,3 +17,5 @@ def install(cluster: Cluster, *arguments: str) -> None:
     command = [ensure("helm")["helm"], "upgrade", "--install", "setpoint", CHART, "-n", SYSTEM]
     command += ["--create-namespace", "--set", "replicaCount=0", "--kubeconfig", cluster.kubeconfig]
     subprocess.run([str(part) for part in [*command, *arguments]], check=True, capture_output=True)
+    names = [f"crd/{plural}.setpoint.dev" for plural in ("sources", "syncs")]
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)

@@ -18,7 +18,7 @@ from tests.cluster.base import Cluster
 from tests.cluster.fixtures import as_node
 from tests.cluster.local import LocalCluster
 from tests.cluster.operator import SYSTEM, environment
-from tests.e2e.api import Api, Json
+from tests.e2e.api import SECONDS, Api, Json
 from tests.e2e.chart import install
 from tests.e2e.pods import OperatorPod, UnderTest
 from tests.servers.apiproxy import ApiProxy
@@ -41,7 +41,7 @@ class OperatorProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "setpoint", "run", "--kubeconfig", str(self._kubeconfig)],
-                env=environment(self.folder, **{"SETPOINT_LEASE_DURATION": "15s", **self._variables}),
+                env=environment(self.folder, **{"SETPOINT_LEASE_DURATION": "30s", **self._variables}),
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -50,7 +50,7 @@ class OperatorProcess:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(90)
         self.process = None
         return code
 
@@ -138,7 +138,7 @@ class World:
         return self.api.seek(kind, self.target, name)
 
     def until(
-        self, kind: str, name: str, fits: Any, namespace: str | None = None, seconds: float = 60
+        self, kind: str, name: str, fits: Any, namespace: str | None = None, seconds: float = SECONDS
     ) -> Json:
         home = self.namespace if kind in ("Sync", "Source") else self.target
         return self.api.until(kind, namespace or home, name, fits, seconds)

@@ -17,7 +17,7 @@ from tests.e2e.chart import install
 from tests.servers.apiproxy import ApiProxy
 
 DEPLOYMENT = "deployment/setpoint"
-SECONDS = 120
+SECONDS = 180
 
 
 class UnderTest(Protocol):
@@ -43,7 +43,7 @@ class OperatorPod:
         variables = {"KUBERNETES_SERVICE_HOST": cluster.host, "KUBERNETES_SERVICE_PORT": str(proxy.port)}
         values = {
             "extraEnv": [{"name": name, "value": value} for name, value in variables.items()],
-            "leaderElection": {"leaseDuration": "15s"},
+            "leaderElection": {"leaseDuration": "30s"},
             "logFormat": "text",
         }
         file = folder / "values.json"
@@ -76,7 +76,7 @@ class OperatorPod:
                 "Pod", SYSTEM, self._name, lambda o: o is None or "deletionTimestamp" in o["metadata"]
             )
             send(self._cluster, pod, signal.SIGKILL)
-        code = self._ended()
+        code = self._ended(pod)
         reader, self._reader = self._reader, None
         until(lambda: not reader.running, "end of the log", SECONDS)
         reader.kill()
@@ -85,14 +85,14 @@ class OperatorPod:
     def forget_cache(self) -> None:
         """Do nothing: each pod begins with an empty one."""
 
-    def _ended(self) -> int:
+    def _ended(self, last: Json) -> int:
         codes: list[int] = []
 
         def gone(pod: Json | None) -> bool:
             codes.extend(exit_codes(pod))
             return pod is None
 
-        self._api.until("Pod", SYSTEM, self._name, gone, SECONDS)
+        self._api.since("Pod", last, gone, SECONDS)  # its end may be seen but for a moment
         return codes[-1]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from tests.e2e.api import SECONDS, Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.admission import WORDS, Admission
+from tests.servers.closed import closed_port
 
 pytestmark = pytest.mark.cluster
 
@@ -138,9 +138,8 @@ def test_a_webhook_that_cannot_be_called_is_named(
     pair: tuple[World, Neighbour], authority: Authority
 ) -> None:
     world, neighbour = pair
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and never listens
-        where = f"127.0.0.1:{taken.getsockname()[1]}"
+    with closed_port() as port:
+        where = f"127.0.0.1:{port}"
         with webhook(world, f"https://{where}/validate", authority) as name:
             in_force(lambda: tried(world, "k") == 500)
             files = {"app/a.yaml": config("a", k="2"), "good/g.yaml": config("good", k="2")}

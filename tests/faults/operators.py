@@ -9,18 +9,19 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cluster.operator import free_port
 from tests.cluster.processes import until
+from tests.cluster.workspace import Workspace
 from tests.e2e.conftest import OperatorProcess
 
-SECONDS = 60
+SECONDS = 120
 
 
 class Operator(OperatorProcess):
     """An operator process with its metrics, its probes and its log; a context manager."""
 
     def __init__(self, kubeconfig: Path, folder: Path, **variables: str) -> None:
-        self._metrics, self._probes = free_port(), free_port()
+        self._workspace = Workspace("operator")  # its ports stay its own while it is stopped
+        self._metrics, self._probes = self._workspace.port(), self._workspace.port()
         ports = {"SETPOINT_METRICS_PORT": str(self._metrics), "SETPOINT_PROBE_PORT": str(self._probes)}
         super().__init__(kubeconfig, folder, **ports, **variables)
 
@@ -33,6 +34,7 @@ class Operator(OperatorProcess):
     ) -> None:
         if self.process is not None:
             self.stop()
+        self._workspace.close()
 
     def vary(self, **variables: str) -> None:
         """Start it anew with other variables in its environment."""
@@ -55,14 +57,14 @@ class Operator(OperatorProcess):
     def ready(self) -> bool:
         """What `/readyz` says; False while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/readyz", timeout=30) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())

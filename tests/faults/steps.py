@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.api import Json
+from tests.e2e.api import SECONDS, Json
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.servers.tcpproxy import TcpProxy
@@ -30,7 +30,7 @@ def commit(world: World, value: str) -> str:
     return world.repo.commit(files, f"Value {value}")
 
 
-def converged(world: World, sha: str, value: str, seconds: float = 60) -> Json:
+def converged(world: World, sha: str, value: str, seconds: float = SECONDS) -> Json:
     """Wait until a commit of `commit` is what the cluster holds, and nothing else."""
     sync = world.until("Sync", "app", ready_at(sha), seconds=seconds)
     for name in ("a", "b"):
@@ -46,12 +46,12 @@ def drift(world: World, value: str = "by hand") -> None:
     world.api.merge("ConfigMap", world.target, "a", {"data": {"k": value}})
 
 
-def corrected(world: World, value: str = "1", seconds: float = 60) -> None:
+def corrected(world: World, value: str = "1", seconds: float = SECONDS) -> None:
     """Wait until the ConfigMap is as committed."""
     world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": value}, seconds=seconds)
 
 
-def enforced(world: World, value: str = "1", seconds: float = 60) -> None:
+def enforced(world: World, value: str = "1", seconds: float = SECONDS) -> None:
     """Change the ConfigMap by hand, and see it put back."""
     drift(world)
     corrected(world, value, seconds)

@@ -131,9 +131,9 @@ def test_a_kind_that_was_forbidden_for_a_moment_is_watched_soon(world: World, pr
 @pytest.fixture
 def longer_lease(operator: Operator) -> Iterator[None]:
     """What is not sure to be answered before the lease ends is not sent: it has to be longer than a few answers."""
-    operator.vary(SETPOINT_LEASE_DURATION="30s")
+    operator.vary(SETPOINT_LEASE_DURATION="60s")
     yield
-    operator.vary(SETPOINT_LEASE_DURATION="15s")
+    operator.vary(SETPOINT_LEASE_DURATION="30s")
 
 
 @pytest.mark.slow

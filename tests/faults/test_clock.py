@@ -112,6 +112,6 @@ def test_a_step_forward_ends_no_rollout(world: World, clock: Clock) -> None:
 
 
 def test_a_step_back_prolongs_no_rollout(world: World, clock: Clock) -> None:
-    rolling_out(world, "5s")
+    rolling_out(world, "20s")
     clock.step(-HOUR)
     world.until("Sync", "app", says("TimedOut", "never"))

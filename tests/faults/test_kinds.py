@@ -65,7 +65,7 @@ def install_crd(world: World) -> None:
 
 
 def remove_crd(world: World) -> None:
-    world.cluster.kubectl("delete", "crd", f"widgets.{GROUP}", "--ignore-not-found", "--timeout=60s")
+    world.cluster.kubectl("delete", "crd", f"widgets.{GROUP}", "--ignore-not-found", "--timeout=180s")
 
 
 def test_a_crd_that_goes_and_comes_back(world: World, operator: Operator) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 
 PARTS = ["apiserver", "etcd"]
 KINDS = ("ConfigMap", "Sync", "Source", "Event", "Namespace", "ServiceAccount")
-LONG, SHORT = "120s", "6s"
+LONG, SHORT = "120s", "15s"
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from setpoint.remotes import (
 from setpoint.tree import Tree
 
 MIB = 2**20
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 MAIN = RefSpec(branch="main")
 
 

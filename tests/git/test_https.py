@@ -8,6 +8,7 @@ import pytest
 from tests.cluster.pki import Authority, Pair
 from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, trusting, with_secret
 from tests.servers import proxy as proxies
+from tests.servers.closed import closed_port
 from tests.servers.githttp import GitHttp
 
 from setpoint.reasons import Problem, Reason
@@ -228,15 +229,12 @@ async def test_plain_http_is_redirected_on_its_own_origin_only(
     assert git_https.requests == []
 
 
-async def test_an_unknown_host_and_a_closed_port(
-    world: World, git_https: GitHttp, authority: Authority
-) -> None:
+async def test_an_unknown_host_and_a_closed_port(world: World, authority: Authority) -> None:
     problem = await world.fails(at("https://git.does-not-exist.invalid/team/app.git"))
     assert problem.reason is Reason.HostUnreachable
     assert "git.does-not-exist.invalid" in problem.message
-    repository = basic(git_https, authority)
-    git_https.stop()
-    problem = await world.fails(repository)
+    with closed_port() as port:
+        problem = await world.fails(trusting(f"https://127.0.0.1:{port}/app.git", authority))
     assert (problem.reason, "refused" in problem.message) == (Reason.HostUnreachable, True)
 
 

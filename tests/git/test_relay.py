@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from tests.git.conftest import World
+from tests.servers.closed import closed_port
 from tests.servers.proxy import HttpProxy
 from tests.servers.repo import Repo
 
@@ -223,9 +224,10 @@ def test_an_origin_that_closes_after_each_answer_is_asked_on_a_new_connection() 
 
 @pytest.mark.parametrize("url", ["https://git.example/app", "http://git.example/app"])
 def test_a_dead_proxy_is_named_without_its_password(url: str) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    with Relay(Repository(parse_url(url)), f"http://ana:s3cret@127.0.0.1:{port}") as relay:
+    with (
+        closed_port() as port,
+        Relay(Repository(parse_url(url)), f"http://ana:s3cret@127.0.0.1:{port}") as relay,
+    ):
         assert listing(relay)[0] == 502
         assert relay.problem is not None
         assert relay.problem.reason is Reason.HostUnreachable

@@ -69,7 +69,9 @@ class Replica(OperatorProcess):
 
     def until_waiting(self) -> None:
         """Wait until it is a standby: Ready, and told of whatever becomes of the lease."""
-        self.proxy.wait_for(lambda r: of_lease(r) and r.is_watch and r.status == 200 and not r.ended)
+        self.proxy.wait_for(
+            lambda r: of_lease(r) and r.is_watch and r.status == 200 and not r.ended, seconds=SECONDS
+        )
         until(lambda: self.ready, f"ready standby:\n{self.log}", SECONDS)
         assert not self.leads
 

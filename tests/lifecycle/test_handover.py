@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 DEFAULT = f"{Settings().lease_duration:g}s"
 ENDLESS = "50m"
-SHORT = "3s"
+SHORT = "15s"
 REQUIRED_SECONDS = 15
 
 

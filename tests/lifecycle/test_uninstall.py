@@ -104,7 +104,11 @@ def test_the_crd_of_sources_goes_and_comes_back(stage: Stage) -> None:
         stage.world.sync(suspend=suspend)
         stage.world.until("Sync", "app", says(reason))
     stage.helm.install("--set=replicaCount=0")
-    stage.cluster.kubectl("wait", "--for=condition=Established", f"crd/{crd}")
+    # A CRD is Established before its objects are served.
+    served = ("get", "--raw", "/apis/setpoint.dev/v1alpha1/sources")
+    until(
+        lambda: '"SourceList"' in stage.cluster.kubectl(*served, check=False), "Sources that are served", 120
+    )
     stage.world.source()
     stage.world.until("Sync", "app", ready_at(sha))
     assert versions(stage.world) == before

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.cluster.processes import lives
 from tests.render.conftest import config, sync_spec
 from tests.render.gitfolder import GitFolder
 
@@ -40,17 +41,9 @@ async def run(sandbox: Sandbox, folder: Path, code: str, limits: Limits = LIMITS
     return await sandbox.run([sys.executable, "-I", "-S", "-c", code], folder, {"ONLY": "this"}, limits)
 
 
-def gone(pid: int) -> bool:
-    """Whether a process is gone, or only waits to be reaped by init."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(20):
-        while not gone(pid):
+    async with asyncio.timeout(60):
+        while lives(pid):
             await asyncio.sleep(0.02)
 
 
@@ -110,20 +103,27 @@ async def test_a_renderer_has_no_network(sandbox: Sandbox, tmp_path: Path) -> No
     assert done.stdout.decode().splitlines() == lines
 
 
+async def timed_out(sandbox: Sandbox, folder: Path, code: str, file: str) -> int:
+    """Run what writes a process id and hangs, under a time limit; gives the id. A slow machine gets more time to write it."""
+    for seconds in (1.0, 4.0, 16.0, 64.0):
+        done = await run(sandbox, folder, code, Limits(seconds, LIMITS.memory, LIMITS.output))
+        assert (done.status, done.stopped) == (-signal.SIGKILL, Stopped.TIMEOUT)
+        if (folder / file).exists() and (text := (folder / file).read_text()):
+            return int(text)
+    pytest.fail(f"{file} was never written")
+
+
 HANG = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
 
 
 async def test_a_hang_ends_with_the_time_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    done = await run(sandbox, tmp_path, HANG, Limits(0.7, LIMITS.memory, LIMITS.output))
-    assert (done.status, done.stopped) == (-signal.SIGKILL, Stopped.TIMEOUT)
-    assert gone(int((tmp_path / "pid").read_text()))
+    pid = await timed_out(sandbox, tmp_path, HANG, "pid")
+    assert not lives(pid)
 
 
 async def test_a_family_of_processes_ends_together(sandbox: Sandbox, tmp_path: Path) -> None:
     code = "import os, time; child = os.fork(); open('pid' if child else 'child', 'w').write(str(os.getpid())); time.sleep(600)"
-    done = await run(sandbox, tmp_path, code, Limits(1.0, LIMITS.memory, LIMITS.output))
-    assert done.stopped is Stopped.TIMEOUT
-    await until_gone(int((tmp_path / "child").read_text()))
+    await until_gone(await timed_out(sandbox, tmp_path, code, "child"))
 
 
 async def test_memory_is_limited(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from yarl import URL
 T = TypeVar("T")
 CHUNK = 1 << 16
 LARGEST_BODY = 1 << 26
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 TURNS_TO_CLOSE = 5
 _NUMBERS = itertools.count()
 # RFC 9110 section 7.6.1, and what describes one connection. Bodies are not compressed, so that rules can read them.
@@ -125,9 +125,17 @@ class ApiProxy:
         return self.select(lambda each: each.is_watch)
 
     def clear(self) -> None:
-        """Forget all requests that have ended; those that are open stay."""
+        """Forget all requests that have ended; those that are open stay.
+
+        Whoever asked may have its whole answer before the proxy has noted that the request ended: this waits for that.
+        """
         with self._changed:
+            self._changed.wait_for(lambda: not any(map(self._ends_soon, self._open)), WAIT_SECONDS)
             self._requests = {number: self._requests[number] for number in self._open}
+
+    def _ends_soon(self, number: int) -> bool:
+        request = self._requests[number]
+        return request.status is not None and not request.is_watch and number not in self._muted
 
     def wait_for(self, match: Match, count: int = 1, seconds: float = WAIT_SECONDS) -> list[Request]:
         """The matching requests, as soon as there are `count` of them. Raises TimeoutError."""

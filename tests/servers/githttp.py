@@ -111,8 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         name, inside = _split(url.path)
         rules = self.server.rules(name)
-        if rules.delay:
-            self.server.stopping.wait(rules.delay)
+        if delay := rules.delay:
+            self.server.stopping.wait(delay)
         if rules.status:
             self._answer(rules.status, {})
         elif rules.redirect:

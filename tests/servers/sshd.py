@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 
 from tests.ci import ROOT_IN_CI
+from tests.cluster import binaries
 from tests.cluster.processes import Child, until
 from tests.cluster.workspace import Workspace
 
-START_SECONDS = 10
+START_SECONDS = 60
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 
@@ -23,10 +24,19 @@ def ensure_sshd() -> Path | None:
         return found
     if not ROOT_IN_CI or shutil.which("apt-get") is None:
         return None
+    binaries.cache().mkdir(parents=True, exist_ok=True)
+    with binaries.lock(
+        binaries.cache() / ".sshd.lock", "sshd"
+    ):  # unpacked is not yet set up, and apt runs once
+        if not _find():
+            _install()
+    return _find()
+
+
+def _install() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "openssh-server"]):
         subprocess.run(["apt-get", "--quiet", *arguments], check=True, env=environment, capture_output=True)
-    return _find()
 
 
 def current_user() -> str:

@@ -11,9 +11,11 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.cluster.workspace import Workspace
+
 T = TypeVar("T")
 CHUNK = 1 << 16
-WAIT_SECONDS = 30
+WAIT_SECONDS = 120
 
 
 class TcpProxy:
@@ -25,7 +27,8 @@ class TcpProxy:
 
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream
-        self.port = 0
+        self._workspace = Workspace("tcpproxy")
+        self.port = self._workspace.port()  # nobody else gets it while we are down
         self.silent = False
         self.cut_after: int | None = None
         self.cuts = 0
@@ -46,6 +49,7 @@ class TcpProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._workspace.close()
 
     def down(self) -> None:
         """Refuse connections from now on, and break those that are open."""
@@ -60,7 +64,6 @@ class TcpProxy:
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
         if self._server is not None:
@@ -69,6 +72,8 @@ class TcpProxy:
         for writer in list(self._writers):
             writer.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

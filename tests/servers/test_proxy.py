@@ -2,6 +2,7 @@
 
 import pytest
 from tests.cluster.pki import Authority
+from tests.servers.closed import closed_port
 from tests.servers.githttp import GitHttp
 from tests.servers.proxy import HttpProxy
 from tests.servers.repo import GitError, git
@@ -32,7 +33,6 @@ def test_the_proxy_may_ask_for_a_password(git_http: GitHttp) -> None:
     assert all(r.authorization is None for r in git_http.requests)
 
 
-def test_an_origin_that_refuses_is_a_502(http_proxy: HttpProxy, git_http: GitHttp) -> None:
-    git_http.stop()
-    with pytest.raises(GitError, match="502"):
-        git("ls-remote", git_http.url("app"), env={"http_proxy": http_proxy.url})
+def test_an_origin_that_refuses_is_a_502(http_proxy: HttpProxy) -> None:
+    with closed_port() as port, pytest.raises(GitError, match="502"):
+        git("ls-remote", f"http://127.0.0.1:{port}/app.git", env={"http_proxy": http_proxy.url})

@@ -69,6 +69,8 @@ class Server(socketserver.ThreadingTCPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Runs in the connection's thread: the handshake of a slow client must not hold up the others."""
         with self._guard:
+            if self.stopping.is_set():
+                return  # `stop` has closed what is open, and waits for this thread
             self._open.add(request)
         try:
             if self.tls is None:

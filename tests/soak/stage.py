@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM, environment, free_port
+from tests.cluster.operator import SYSTEM, environment
 from tests.cluster.processes import Child
+from tests.cluster.workspace import Workspace
 from tests.e2e.api import Api
 from tests.e2e.chart import install
 from tests.e2e.conftest import World
@@ -41,8 +42,8 @@ def staged(folder: Path) -> Iterator[Stage]:
     with LocalCluster() as cluster:
         install(cluster)
         token = cluster.kubectl("create", "token", "setpoint", "-n", SYSTEM, "--duration=24h").strip()
-        with ApiProxy(cluster) as proxy, GitHttp(folder / "git") as git:
-            port, cache = free_port(), folder / "cache"
+        with ApiProxy(cluster) as proxy, GitHttp(folder / "git") as git, closing(Workspace()) as workspace:
+            port, cache = workspace.port(), folder / "cache"
             operator = Child(
                 "operator", _command(proxy.kubeconfig(token), folder, port), folder / "operator.log"
             )
