@@ -72,9 +72,11 @@ class StatusWriter:
             # "No such kind" may be the word of an API server that is behind, and is no reason to forget the object.
             if error.status == 404 and classify(error) is not Reason.KindUnknown:
                 raise Gone from None
-            if error.status in (409, 422):
+            # Any other 422 is about what we write, and would be met for ever without a word.
+            if error.status == 409 or classify(error) is Reason.ApplyFailed:
                 raise Moved(error) from None
-            raise Problem(Reason.ApiUnavailable, "the status cannot be written now", retry=True) from error
+            text = f"the status cannot be written now: {error}"
+            raise Problem(Reason.ApiUnavailable, text, retry=True) from error
         self._keep(answer)
         return answer
 

@@ -11,7 +11,7 @@ from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
 from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
-from setpoint.status_writer import Gone, StatusWriter
+from setpoint.status_writer import Gone, Moved, StatusWriter
 
 SOURCE = ObjectId("setpoint.dev", "Source", "team", "src")
 BODY: dict[str, Any] = {"metadata": {"namespace": "team", "name": "src", "resourceVersion": "7"}}
@@ -45,4 +45,24 @@ async def test_a_kind_that_is_not_found_says_nothing_about_the_object(text: str)
     with pytest.raises(Problem) as caught:
         await refused(ApiError(404, "NotFound", text))
     assert caught.value.reason is Reason.ApiUnavailable
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError(409, "Conflict", "the object has been modified"),
+        ApiError(422, "Invalid", "the server rejected our request due to an error in our request"),
+    ],
+)
+async def test_an_object_that_changed_meanwhile_is_no_trouble(error: ApiError) -> None:
+    with pytest.raises(Moved):
+        await refused(error)
+
+
+async def test_a_status_that_the_server_does_not_take_is_told_with_its_words() -> None:
+    with pytest.raises(
+        Problem, match=r"cannot be written now: .*status\.conditions\.reason: Invalid value"
+    ) as caught:
+        await refused(ApiError(422, "Invalid", "status.conditions.reason: Invalid value"))
     assert caught.value.transient
