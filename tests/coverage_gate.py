@@ -29,6 +29,7 @@ PURE = (
     "differences",
     "documents",
     "elapsed",
+    "pacing",
     "fields",
     "footprint",
     "health",

@@ -114,9 +114,10 @@ class Run:
         self.sooner(memory.held_until - now)
         return True
 
-    def sooner(self, delay: float) -> None:
-        """Ask for another run after at most `delay` seconds."""
-        self.again = delay if self.again is None else min(self.again, delay)
+    def sooner(self, delay: float | None) -> None:
+        """Ask for another run after at most `delay` seconds (None: for none)."""
+        if delay is not None:
+            self.again = delay if self.again is None else min(self.again, delay)
 
 
 def oid_of(key: SyncKey) -> ObjectId:

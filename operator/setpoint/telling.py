@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from setpoint import status, stuck
+from setpoint import pacing, status, stuck
 from setpoint.announce import Deeds, announcements
 from setpoint.choosing import ownership_digest
 from setpoint.conditions import condition_of
@@ -132,10 +132,11 @@ class Teller:
         """Come back for what no event announces: the time-out of a rollout, the safety-net interval."""
         waited, now = self._waited(run, new), asyncio.get_running_loop().time()
         healthy = next(c for c in new["conditions"] if c["type"] == "Healthy")
+        spec, due = run.sync.spec, run.memory.full_check_at
         if healthy["reason"] == str(Reason.Progressing) and new.get("applied"):
-            run.sooner(max(1.0, seconds(run.sync.spec.timeout) - waited))
-        if run.memory.full_check_at is not None:
-            run.sooner(max(0.0, run.memory.full_check_at - now))
+            run.sooner(pacing.rollout(waited, seconds(spec.timeout), complete=run.complete))
+        if due is not None and not spec.suspend:
+            run.sooner(pacing.safety_net(due, now, seconds(spec.interval)))
 
     def _announce(self, run: Run, new: Mapping[str, Any]) -> None:
         """Post Events about what is new."""
