@@ -35,7 +35,7 @@ from setpoint.render import Renderer
 from setpoint.settings import Settings
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
-from setpoint.store import Body, Store, key_of
+from setpoint.store import Body, Store, dependency_keys, key_of
 from setpoint.telemetry import Telemetry, served
 
 log = logging.getLogger(__name__)
@@ -308,6 +308,9 @@ class Operator:
             self.gaps.listed()
         if kind == "DELETED":
             self.store.drop_sync(key, body["metadata"]["uid"])
+            # Whatever took its finalizer away: what it depends on may wait for its end.
+            for other in dependency_keys(body):
+                self.sync_queue.add(other)
         elif not self._changed(self.store.syncs.get(key), body) or not self.store.put_sync(body):
             return
         elif self._syncs is not None:

@@ -17,9 +17,10 @@ from typing import Any, Self
 import orjson
 
 from setpoint import discovery, names, requests
-from setpoint.cluster_errors import ApiError, Cause, Fenced, error_of_status, warning_texts
+from setpoint.cluster_errors import ApiError, Cause, Fenced, classify, error_of_status, warning_texts
 from setpoint.discovery import Catalog, Kind
 from setpoint.login import endpoint_of
+from setpoint.reasons import Reason
 from setpoint.requests import Request, Selection
 from setpoint.transport import SILENCE_SECONDS, Fence, Response, Transport
 
@@ -162,11 +163,11 @@ class Cluster:
     async def get(
         self, kind: Kind, namespace: str | None, name: str, *, user: str | None = None
     ) -> Json | None:
-        """Read an object as `user` (or ourselves); None if it does not exist."""
+        """Read an object as `user` (or ourselves); None if it does not exist, ApiError 404 if the kind is not served."""
         try:
             response = await self._transport.send(requests.read(kind, namespace, name, user))
         except ApiError as error:
-            if error.status == 404:
+            if _is_absence(error):
                 return None
             raise
         return _received(_parsed(response), kind)
@@ -230,12 +231,15 @@ class Cluster:
         propagation: str = "Background",
         user: str | None = None,
     ) -> bool:
-        """Delete exactly the object with that uid; False if it is gone already, or another has its name."""
+        """Delete exactly the object with that uid; False if it is gone already, or another has its name.
+
+        ApiError 404 if the kind is not served, which tells nothing of the object.
+        """
         request = requests.delete(kind, namespace, name, user, uid=uid, propagation=propagation)
         try:
             await self._write(request)
         except ApiError as error:
-            if error.status == 404 or (error.status == 409 and "UID in the precondition" in error.message):
+            if _is_absence(error) or (error.status == 409 and "UID in the precondition" in error.message):
                 return False
             if error.status == 409 and kind.kind == "Namespace" and "content is removed" in error.message:
                 return True  # it is terminating already
@@ -329,6 +333,11 @@ class _Shared:
         self.writes.discard(write)
         if not write.cancelled():
             write.exception()
+
+
+def _is_absence(error: ApiError) -> bool:
+    """Tell whether an answer says that an object does not exist: "no such kind" may be the word of a server that is behind."""
+    return error.status == 404 and classify(error) is not Reason.KindUnknown
 
 
 def _uid_conflict(error: ApiError) -> ApiError:

@@ -72,7 +72,10 @@ class Deletion:
 
     async def _crd_is_going(self) -> bool:
         kind = self._cluster.kind_of_group("apiextensions.k8s.io", "CustomResourceDefinition")
-        crd = await self._cluster.get(kind, "", f"syncs.{names.GROUP}") if kind else None
+        if kind is None:
+            # Every cluster has it: discovery was of a server that is not there yet, and nothing may follow from that.
+            raise ApiError(503, "ServiceUnavailable", "the API server does not say whether it serves CRDs")
+        crd = await self._cluster.get(kind, "", f"syncs.{names.GROUP}")
         return crd is None or "deletionTimestamp" in crd["metadata"]
 
     def _dependents(self, key: SyncKey) -> SyncKey | None:
@@ -88,8 +91,10 @@ class Deletion:
         if not all(p.reason is Reason.Forbidden for p in removed.failed.values()):
             return False
         kind = self._cluster.kind("v1", "Namespace")
+        if kind is None:
+            return False
         try:
-            namespace = await self._cluster.get(kind, "", key.namespace) if kind else None
+            namespace = await self._cluster.get(kind, "", key.namespace)
         except ApiError:
             return False
         return namespace is None or "deletionTimestamp" in namespace["metadata"]

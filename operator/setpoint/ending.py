@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from setpoint import names
-from setpoint.cluster_errors import ApiError, problem_of
+from setpoint.cluster_errors import ApiError, classify, problem_of
 from setpoint.conditions import condition, stamp
 from setpoint.deletion import Deletion, Others
 from setpoint.fleet import Fleet
@@ -20,6 +20,9 @@ from setpoint.removal import Remover
 from setpoint.run import Run, oid_of
 from setpoint.store import Body, dependency_keys, source_key
 from setpoint.telling import Teller
+
+LOOK_AGAIN = 60.0
+"""Seconds. What a deletion waits for wakes it; but it may be of a kind that is not watched, and a word may be missed."""
 
 
 class Ender:
@@ -43,7 +46,7 @@ class Ender:
             others = Others(self._pruner.barrier(run), await self._pruner.give_away(run))
             ending = await self._deletion.run(run.key, run.sync, inventory, remover, others)
         except ApiError as error:
-            problem = problem_of(error, oid_of(run.key), "delete")
+            problem = await self._unreadable(run, error)
             await self._say(run, problem.reason, problem.message, inventory)
             return Result(retry=True)
         if ending.done:
@@ -53,7 +56,14 @@ class Ender:
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
         await self._say(run, ending.reason, ending.message, left)
-        return Result(retry=ending.retry)
+        return Result(after=LOOK_AGAIN, retry=ending.retry)
+
+    async def _unreadable(self, run: Run, error: ApiError) -> Problem:
+        """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""
+        if classify(error) is not Reason.KindUnknown:
+            return problem_of(error, oid_of(run.key), "delete")
+        await self._p.cluster.discover()
+        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
 
     async def orphan(self, key: SyncKey, body: Body, problem: Problem) -> None:
         """Let go of a Sync that has no identity to delete with."""

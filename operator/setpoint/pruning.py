@@ -14,6 +14,7 @@ from setpoint.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Removed, Remover
 from setpoint.run import Run
+from setpoint.serving import asked_anew, kind_served
 from setpoint.store import source_key
 
 log = logging.getLogger(__name__)
@@ -126,13 +127,13 @@ class Pruner:
 
     async def _live(self, run: Run, leftover: set[ObjectId]) -> dict[ObjectId, Observed]:
         """Give what still exists of the objects that left Git, read again where the watch does not show them."""
+        await asked_anew(self._p.cluster, leftover)
         found = {oid: await self._one(run, oid) for oid in sorted(leftover)}
         return {oid: seen for oid, seen in found.items() if seen is not None}
 
     async def _one(self, run: Run, oid: ObjectId) -> Observed | None:
         seen = self._p.live.get(oid)
-        kind = self._p.cluster.kind_of_group(oid.group, oid.kind)
-        if seen is not None or kind is None:
+        if seen is not None or (kind := kind_served(self._p.cluster, oid)) is None:
             return seen
         obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=run.user)
         return observe(obj, oid, self._people) if obj is not None else None

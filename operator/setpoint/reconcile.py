@@ -30,7 +30,7 @@ from setpoint.rebuilding import owned
 from setpoint.run import Run, oid_of
 from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Gone
-from setpoint.store import Body, source_key, sync_model
+from setpoint.store import Body, dependency_keys, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
 
@@ -77,6 +77,7 @@ class Syncs:
         except Gone:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
+            self._fleet.wake(dependency_keys(body))  # which may wait for its end
             return Result()
         except NotYet:
             return Result()

@@ -16,7 +16,8 @@ from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.order import deletion_steps
-from setpoint.reasons import Problem
+from setpoint.reasons import Problem, Reason
+from setpoint.serving import asked_anew, kind_served
 
 
 @dataclass(slots=True)
@@ -44,7 +45,8 @@ class Remover:
     async def remove(self, objects: Iterable[ObjectId]) -> Removed:
         """Delete objects step by step; stops after the first step that is not gone at once."""
         result = Removed()
-        steps = deletion_steps(objects)
+        steps = deletion_steps(every := list(objects))
+        await asked_anew(self._cluster, every)
         for index, step in enumerate(steps):
             await asyncio.gather(*(self._one(oid, result) for oid in step))
             if result.left:
@@ -52,6 +54,8 @@ class Remover:
                 first = min(result.left)
                 result.pending |= dict.fromkeys(rest, f"waits until {first.label()} is gone")
                 break
+        if any(p.reason is Reason.KindUnknown for p in result.failed.values()):
+            await self._cluster.discover()
         return result
 
     async def _one(self, oid: ObjectId, result: Removed) -> None:
@@ -62,7 +66,7 @@ class Remover:
                 result.failed[oid] = problem_of(error, oid, "delete")
 
     async def _delete(self, oid: ObjectId, result: Removed) -> None:
-        kind = self._cluster.kind_of_group(oid.group, oid.kind)
+        kind = kind_served(self._cluster, oid)
         live = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user) if kind else None
         if kind is None or live is None:
             result.gone[oid] = "is gone"

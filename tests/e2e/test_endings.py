@@ -161,6 +161,26 @@ def test_a_terminating_namespace_without_identity_orphans(world: World) -> None:
     assert "3 objects stay in the cluster" in said[0]
 
 
+def test_who_waits_for_the_end_of_another_goes_on_however_that_ends(world: World) -> None:
+    held = json.loads(config("held"))
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    sha = world.repo.commit({"base/a.yaml": config("a"), "top/held.yaml": json.dumps(held)}, "First")
+    world.source()
+    world.sync("base", path="base")
+    world.sync("top", path="top", dependsOn=[{"name": "base"}])
+    for name in ("base", "top"):
+        world.until("Sync", name, ready_at(sha))
+    for name in ("top", "base"):
+        world.api.delete("Sync", world.namespace, name)
+    world.until("Sync", "top", says("Deleting", "example.org/hold"))
+    world.until("Sync", "base", says("Deleting", "top"))
+    # What people do with a Sync that does not go.
+    world.api.merge("Sync", world.namespace, "top", {"metadata": {"finalizers": None}})
+    world.until("Sync", "base", lambda o: o is None)
+    assert configs(world) == ["held"]
+    world.api.merge("ConfigMap", world.target, "held", {"metadata": {"finalizers": None}})
+
+
 def test_a_deletion_without_an_account_says_so_and_goes_on_when_it_is_back(world: World) -> None:
     world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
     world.source()

@@ -118,6 +118,44 @@ def test_an_api_group_without_a_server(world: World, operator: Operator) -> None
         remove_crd(world)
 
 
+def test_a_deletion_gives_up_nothing_of_an_api_group_without_a_server(
+    world: World, operator: Operator
+) -> None:
+    """The operator begins while the group is away: it does not know the kind, and that says nothing of its objects."""
+    kubectl = world.cluster.kubectl
+    install_crd(world)
+    service = f"v1.{GROUP}"
+    try:
+        sha = world.repo.commit({"w.yaml": json.dumps(WIDGET), "a.yaml": config("a", k="1")}, "First")
+        world.source()
+        world.sync()
+        world.until("Sync", "app", ready_at(sha))
+        nobody = {"service": {"namespace": "default", "name": "nobody"}, "insecureSkipTLSVerify": True}
+        ours = {"labels": {"kube-aggregator.kubernetes.io/automanaged": None}}
+        patch = json.dumps({"metadata": ours, "spec": nobody})
+        kubectl("patch", "apiservice", service, "--type=merge", f"--patch={patch}")
+        raw = f"/apis/{GROUP}/v1"
+        until(
+            lambda: "ServiceUnavailable" in _said(world, "get", "--raw", raw), "a group without a server", 60
+        )
+        operator.stop()
+        operator.start()
+        world.api.delete("Sync", world.namespace, "app")
+        sync = world.until("Sync", "app", says("ApiUnavailable", GROUP))
+        left = [(group["kind"], group["names"]) for group in sync["status"]["inventory"]]
+        assert ("Widget", ["w"]) in left
+        kubectl("delete", "apiservice", service)  # the server makes its own again
+        until(lambda: '"APIResourceList"' in _said(world, "get", "--raw", raw), "the group's own server", 60)
+        world.until("Sync", "app", lambda o: o is None)
+        assert world.seek("Widget", "w") is None
+    finally:
+        kubectl("delete", "apiservice", service, "--ignore-not-found")
+        until(
+            lambda: '"APIResourceList"' in _said(world, "get", "--raw", f"/apis/{GROUP}/v1"), "its server", 60
+        )
+        remove_crd(world)
+
+
 @pytest.mark.parametrize("missing", ["sources", "syncs"])
 def test_discovery_that_has_not_heard_of_our_own_kinds(
     world: World, operator: Operator, proxy: ApiProxy, missing: str

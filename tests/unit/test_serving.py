@@ -1,0 +1,110 @@
+"""That a kind is not known, or not served for a moment, says nothing about its objects: none is given up for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from setpoint import names
+from setpoint.api import Sync
+from setpoint.cluster import Cluster
+from setpoint.cluster_errors import ApiError
+from setpoint.deletion import Deletion, Ending, Others
+from setpoint.discovery import Kind
+from setpoint.objects import ObjectId, SyncKey, owner_annotation
+from setpoint.reasons import Reason
+from setpoint.removal import Remover
+from setpoint.store import Store
+
+KEY, WIDGET = SyncKey("team", "app"), ObjectId("example.org", "Widget", "shop", "w")
+CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
+SYNC = Sync.model_validate(
+    {
+        "apiVersion": "setpoint.dev/v1alpha1",
+        "kind": "Sync",
+        "metadata": {"name": KEY.name, "namespace": KEY.namespace},
+        "spec": {"source": {"name": "src"}},
+    }
+)
+NO_KIND = "the server could not find the requested resource"
+
+
+class World:
+    """A cluster with one Widget, as far as discovery knows: `served` now, and `later` once it is asked anew."""
+
+    def __init__(self, served: set[tuple[str, str]], later: set[tuple[str, str]] | None = None) -> None:
+        self.served, self.later = served, served if later is None else later
+        self.broken_groups: frozenset[str] = frozenset()
+        self.answers, self.there, self.discoveries = True, True, 0
+
+    def kind_of_group(self, group: str, kind: str) -> Kind | None:
+        known = (group, kind) in self.served
+        return Kind(group, "v1", kind, f"{kind.lower()}s", True, frozenset()) if known else None
+
+    def kind(self, _version: str, kind: str) -> Kind | None:
+        return self.kind_of_group("", kind)
+
+    async def discover(self) -> None:
+        self.discoveries += 1
+        self.served = self.later
+
+    async def get(self, kind: Kind, namespace: str, name: str, user: str = "") -> dict[str, Any] | None:
+        assert user or kind.kind == CRD[1]
+        if kind.kind == CRD[1]:
+            return {"metadata": {"name": name}}
+        if not self.answers:
+            raise ApiError(404, "NotFound", NO_KIND)
+        owner = {names.ANNOTATION_OWNER: owner_annotation(KEY, WIDGET)}
+        meta = {"namespace": namespace, "name": name, "uid": "u", "annotations": owner}
+        return {"metadata": meta} if self.there else None
+
+    async def delete(self, *_: Any, **__: Any) -> bool:
+        self.there = False
+        return True
+
+    async def ended(self) -> Ending:
+        cluster = cast("Cluster", self)
+        remover = Remover(cluster, asyncio.Semaphore(4), KEY, "system:serviceaccount:team:deployer")
+        inventory = {WIDGET: "example.org/v1"}
+        return await Deletion(cluster, Store()).run(KEY, SYNC, inventory, remover, Others(None, {}))
+
+
+WITHOUT, WITH = {CRD}, {CRD, (WIDGET.group, WIDGET.kind)}
+
+
+async def test_a_group_that_does_not_answer_ends_no_deletion() -> None:
+    world = World(WITHOUT)
+    world.broken_groups = frozenset([WIDGET.group])
+    ending = await world.ended()
+    assert (ending.done, ending.left, ending.retry) == (False, frozenset([WIDGET]), True)
+    assert ending.reason is Reason.ApiUnavailable
+    assert WIDGET.group in ending.message
+
+
+async def test_a_kind_that_nobody_knows_is_asked_for_once_more_before_it_is_believed() -> None:
+    world = World(WITHOUT)
+    ending = await world.ended()
+    assert (ending.done, ending.reason, world.discoveries) == (True, Reason.Pruned, 1)
+
+
+async def test_a_kind_that_was_made_since_is_found() -> None:
+    world = World(WITHOUT, WITH)
+    ending = await world.ended()
+    assert (ending.done, world.there, world.discoveries) == (True, False, 1)
+
+
+async def test_a_kind_that_is_not_served_now_ends_no_deletion_and_has_discovery_asked() -> None:
+    world = World(WITH, WITHOUT)
+    world.answers = False
+    ending = await world.ended()
+    assert (ending.done, ending.left, ending.retry) == (False, frozenset([WIDGET]), True)
+    assert ending.reason is Reason.KindUnknown
+    ending = await world.ended()
+    assert (ending.done, ending.reason) == (True, Reason.Pruned), "by then it is known to be gone"
+
+
+async def test_a_discovery_without_crds_orphans_nothing() -> None:
+    with pytest.raises(ApiError, match="CRDs"):
+        await World({(WIDGET.group, WIDGET.kind)}).ended()
