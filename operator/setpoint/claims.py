@@ -3,6 +3,9 @@
 Writing an inventory is the claim. A Sync that wants another's object waits here, and is woken when the owner
 lets go of it: the object is handed over, never deleted and made again. Until the other has written it, the former
 owner keeps it in its stored inventory, as lent: should nobody want it after all, it is there to be pruned.
+
+After a crash two inventories may hold an object. The first that is read owns it, the other is its heir: it claimed it
+before those who wait, and has it as soon as the first lets go.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Collection, Iterable
 from setpoint.objects import ObjectId, SyncKey
 
 NOBODY: frozenset[SyncKey] = frozenset()
+NOTHING: frozenset[ObjectId] = frozenset()
 
 
 class Claims:
@@ -21,6 +25,7 @@ class Claims:
         """Start empty."""
         self._owner: dict[ObjectId, SyncKey] = {}
         self._owned: dict[SyncKey, frozenset[ObjectId]] = {}
+        self._heirs: dict[ObjectId, set[SyncKey]] = {}
         self._waiting: dict[ObjectId, set[SyncKey]] = {}
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
         self._lenders: dict[ObjectId, set[SyncKey]] = {}
@@ -31,22 +36,34 @@ class Claims:
     ) -> set[SyncKey]:
         """Record what a Sync owns, and what of its stored inventory it has `lent`: that is free for others.
 
-        Gives the Syncs to wake: those who wait for what it let go of, and those who lent it.
+        Gives the Syncs to wake: those who wait for what it let go of, who have it now, and who lent it.
         """
         given = frozenset(lent)
         new = frozenset(objects) - given
         old = self._owned.get(key, frozenset())
         wake: set[SyncKey] = set()
         for oid in old - new:
-            if self._owner.get(oid) == key:
-                del self._owner[oid]
-                wake |= self._waiting.get(oid, NOBODY) | self._lenders.get(oid, NOBODY)
+            wake |= self._let_go(key, oid)
         for oid in new:  # also old ones: after a restart, who lent an object may have come first
-            self._owner.setdefault(oid, key)
+            if self._owner.setdefault(oid, key) != key:
+                _note(self._heirs, key, NOTHING, frozenset([oid]))
         self._owned[key] = new
         _note(self._lenders, key, self._lent.get(key, frozenset()), given)
         self._lent[key] = given
         return wake - {key}
+
+    def _let_go(self, key: SyncKey, oid: ObjectId) -> set[SyncKey]:
+        """Take an object from a Sync, and give it to an heir; gives the Syncs to wake."""
+        if self._owner.get(oid) != key:
+            _note(self._heirs, key, frozenset([oid]), NOTHING)
+            return set()
+        del self._owner[oid]
+        heirs = self._heirs.get(oid, NOBODY)
+        wake = {*self._waiting.get(oid, NOBODY), *self._lenders.get(oid, NOBODY), *heirs}
+        if heirs:
+            self._owner[oid] = heir = min(heirs)
+            _note(self._heirs, heir, frozenset([oid]), NOTHING)
+        return wake
 
     def owner(self, oid: ObjectId) -> SyncKey | None:
         """Give the Sync that owns an object."""

@@ -10,6 +10,8 @@ from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
+from tests.servers.apiproxy import ApiProxy
+from tests.servers.apirules import Hold
 
 pytestmark = pytest.mark.cluster
 NAMES = ("one", "two", "three")
@@ -103,19 +105,56 @@ def test_a_sync_that_goes_leaves_it_to_one_who_waits(world: World) -> None:
     world.until("Sync", next(name for name in NAMES[1:] if name != second), waits_for(world, second))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def test_a_restart_changes_no_owner(world: World, operator: UnderTest, number: int) -> None:
-    first = three(world)
+def moved(world: World) -> tuple[str, str]:
+    """Have `one` let go of the object; gives who has it then, and who waits."""
     sha = world.repo.commit({"one/x.yaml": None}, "One lets go")
     world.until("Sync", "one", ready_at(sha))
     world.until("ConfigMap", "x", lambda o: o["data"]["by"] != "one")
     second = owner(world)
     world.until("Sync", second, is_ready)
+    return second, next(name for name in NAMES[1:] if name != second)
+
+
+def again(world: World) -> str:
+    """Commit what has all evaluated once more."""
+    files = {f"{name}/own.yaml": config(f"own-{name}", k="2") for name in NAMES}
+    return world.repo.commit(files, "All are evaluated again")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_restart_changes_no_owner(world: World, operator: UnderTest, number: int) -> None:
+    first = three(world)
+    second, third = moved(world)
     operator.stop(number)
     operator.start()
-    files = {f"{name}/own.yaml": config(f"own-{name}", k="2") for name in NAMES}
-    sha = world.repo.commit(files, "All are evaluated again")
+    sha = again(world)
     world.until("Sync", second, ready_at(sha))
-    third = next(name for name in NAMES[1:] if name != second)
     world.until("Sync", third, waits_for(world, second))
     assert (owner(world), uid(world)) == (second, first)
+
+
+def test_an_end_before_the_former_owner_has_told_it_changes_none_either(
+    world: World, operator: UnderTest, proxy: ApiProxy
+) -> None:
+    """Two inventories have it then; and when the one lets go, the other is late to say so."""
+    first = three(world)
+    inventory = world.status("one")["inventory"]
+    second, third = moved(world)
+    operator.stop()
+    path = f"{world.api.path('Sync', world.namespace, 'one')}/status"
+    body = {"status": {"inventory": inventory}}
+    world.api.request("PATCH", path, body, "application/merge-patch+json").close()
+    sha, hold = again(world), Hold()
+    late = f"{world.api.path('Sync', world.namespace, second)}/status"
+    with proxy.on(lambda r: r.method == "PATCH" and r.path == late, hold):
+        operator.start()
+        world.until("Sync", "one", ready_at(sha))
+        assert hold.arrived.wait(60)
+        world.ask("Sync", third, "again")
+        world.until("Sync", third, lambda o: o["status"].get("requested") == "again")
+        assert owner(world) == second
+        hold.release()
+    world.until("Sync", second, ready_at(sha))
+    world.until("Sync", third, waits_for(world, second))
+    assert (owner(world), uid(world)) == (second, first)
+    assert world.status("one")["summary"]["objects"] == 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from setpoint import names, order
 from setpoint.claims import Claims
@@ -196,6 +198,61 @@ def test_an_object_in_two_stored_inventories_is_owned_by_one_after_the_other() -
     claims.record(b, [x])
     claims.want(b, [])
     assert (claims.owner(x), claims.wanted_of(a, [x])) == (b, {x: b})
+
+
+def test_what_two_inventories_hold_goes_to_the_other_before_a_third_that_waits() -> None:
+    claims = Claims()
+    a, b, c = (SyncKey("n", name) for name in "abc")
+    x = ObjectId("", "ConfigMap", "n", "x")
+    # b took x over; before a had said so, the operator ended: both have it stored, and a is read first.
+    claims.record(a, [x])
+    claims.record(b, [x])
+    claims.want(c, claims.contested(c, [x]))
+    assert claims.owner(x) == a
+    # b may not even have been looked at yet: that it has x is reason enough.
+    assert claims.record(a, []) == {b, c}
+    assert (claims.owner(x), claims.contested(c, [x])) == (b, {x: b})
+    assert claims.record(b, []) == {c}
+    assert claims.owner(x) is None
+    claims.record(c, [x])
+    assert claims.owner(x) == c
+
+
+def test_what_is_lent_goes_to_whom_it_is_stored_for_and_nobody_inherits_what_it_let_go_of() -> None:
+    claims = Claims()
+    a, b, c, d = (SyncKey("n", name) for name in "abcd")
+    x = ObjectId("", "ConfigMap", "n", "x")
+    for key in (a, b, c, d):
+        claims.record(key, [x])
+    claims.record(b, [])
+    claims.drop(c)
+    assert claims.record(a, [x], lent=[x]) == {d}
+    assert (claims.owner(x), claims.wanted_of(a, [x])) == (d, {x: d})
+    assert claims.record(d, []) == {a}, "who lent it has it in its inventory, and owns it no more for that"
+    assert claims.owner(x) is None
+
+
+SYNCS = [SyncKey("n", name) for name in "abc"]
+THINGS = [ObjectId("", "ConfigMap", "n", name) for name in "xy"]
+STORED, LENT = st.sets(st.sampled_from(THINGS)), st.sets(st.sampled_from(THINGS), max_size=1)
+STEPS = st.tuples(st.sampled_from(SYNCS), STORED, LENT)
+
+
+@given(st.lists(STEPS, min_size=6, max_size=12))
+def test_whoever_has_an_object_stored_and_not_lent_owns_it_before_anybody_else_does(
+    steps: list[tuple[SyncKey, set[ObjectId], set[ObjectId]]],
+) -> None:
+    claims, holds = Claims(), dict[SyncKey, set[ObjectId]]()
+    for key, stored, lent in steps:
+        before = {x: claims.owner(x) for x in THINGS}
+        claims.record(key, stored, lent & stored)
+        holds[key] = stored - lent
+        for x in THINGS:
+            holders: set[SyncKey | None] = {k for k, held in holds.items() if x in held}
+            assert claims.owner(x) in (holders or {None})
+            assert before[x] not in holders or claims.owner(x) == before[x], (
+                "it changes its owner for nothing"
+            )
 
 
 class Watched(frozenset[ObjectId]):
