@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from setpoint.health_model import (
     Object,
     Verdict,
@@ -23,13 +25,13 @@ _STUCK = frozenset(
         "CreateContainerError",
         "ErrImageNeverPull",
         "ErrImagePull",
-        "ErrRegistryUnavailable",
         "ImageInspectError",
         "ImagePullBackOff",
         "InvalidImageName",
         "PostStartHookError",
         "PreCreateHookError",
         "PreStartHookError",
+        "RegistryUnavailable",
         "RunContainerError",
         "SignatureValidationFailed",
         "StartError",
@@ -38,6 +40,8 @@ _STUCK = frozenset(
 """Waiting reasons of the kubelet and the container runtime that do not pass by waiting alone."""
 
 _IMAGE = frozenset(r for r in _STUCK if "Image" in r or "Registry" in r or "Signature" in r)
+# Since Kubernetes 1.32 the kubelet quotes what the last try came to (pkg/kubelet/images/image_manager.go).
+_BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (\w+): (.*)', re.DOTALL)
 
 
 def is_image(reason: str) -> bool:
@@ -76,10 +80,19 @@ def stuck(obj: Object) -> Verdict | None:
     """
     for key in ("initContainerStatuses", "containerStatuses"):
         for container in items(mapping(obj, "status"), key):
-            reason = text(mapping(container, "state", "waiting"), "reason")
+            reason, message = _waits(container)
             if reason in _STUCK:
-                return degraded(reason, f"container {text(container, 'name')}: {reason}{_cause(container)}")
+                said = f"{reason}{_cause(container, reason, message)}"
+                return degraded(reason, f"container {text(container, 'name')}: {said}")
     return None
+
+
+def _waits(container: Object) -> tuple[str, str]:
+    """Give why a container waits, and in which words: those of the last try to pull, also until the next one."""
+    waiting = mapping(container, "state", "waiting")
+    reason, message = text(waiting, "reason"), text(waiting, "message")
+    tried = _BACK_OFF.fullmatch(message)
+    return (tried[1], tried[2]) if tried and is_image(tried[1]) else (reason, message)
 
 
 def homeless(obj: Object) -> Verdict | None:
@@ -91,9 +104,8 @@ def homeless(obj: Object) -> Verdict | None:
     return progressing("Unschedulable", f"unschedulable: {scheduled.words.partition('. preemption:')[0]}")
 
 
-def _cause(container: Object) -> str:
-    waiting, last = mapping(container, "state", "waiting"), mapping(container, "lastState", "terminated")
-    reason, message = text(waiting, "reason"), text(waiting, "message")
+def _cause(container: Object, reason: str, message: str) -> str:
+    last = mapping(container, "lastState", "terminated")
     if is_image(reason):
         # The end of the chain is the answer of the registry.
         _, found, answer = message.rpartition(": ")

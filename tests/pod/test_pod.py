@@ -119,8 +119,7 @@ def test_a_workload_starts_fails_with_the_words_of_the_kubelet_and_recovers(worl
     sync = world.until("Sync", "app", says("Degraded"))
     said = condition(sync)["message"]
     assert said.startswith("1 of 1 degraded: Deployment/")
-    assert "container web: ErrImagePull" in said or "container web: ImagePullBackOff" in said
-    assert f"{NAME}:3" in said
+    assert f"container web: ErrImagePull {NAME}:3" in said
     assert said[:40] in shown(world)
     assert world.announced("Degraded")["type"] == "Warning"
 

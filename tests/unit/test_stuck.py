@@ -16,7 +16,9 @@ Obj = dict[str, Any]
 WEB = ObjectId("apps", "Deployment", "shop", "web")
 IMAGE = "registry.example.org/web:9"
 ROLLING = progressing("RolloutInProgress", "0 of 1 pods ready")
-NOT_FOUND = f'Back-off pulling image "{IMAGE}": ErrImagePull: failed to resolve reference "{IMAGE}": {IMAGE}: not found'
+CAUSE = (
+    f'failed to pull and unpack image "{IMAGE}": failed to resolve reference "{IMAGE}": {IMAGE}: not found'
+)
 
 
 def owned(kind: str, name: str, api: str = "apps/v1", **labels: str) -> Obj:
@@ -81,8 +83,12 @@ def test_other_pods_belong_to_nobody(pod: Obj) -> None:
     ("pod", "said"),
     [
         (waiting("ErrImagePull", "no answer"), f"container web: ErrImagePull {IMAGE}"),
-        (waiting("ImagePullBackOff", NOT_FOUND), f"container web: ImagePullBackOff {IMAGE} (not found)"),
-        (waiting("ImagePullBackOff", f"a: {'x' * 70}"), f"container web: ImagePullBackOff {IMAGE}"),
+        (waiting("ErrImagePull", CAUSE), f"container web: ErrImagePull {IMAGE} (not found)"),
+        (waiting("ErrImagePull", f"a: {'x' * 70}"), f"container web: ErrImagePull {IMAGE}"),
+        (
+            waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"'),
+            f"container web: ImagePullBackOff {IMAGE}",
+        ),
         (
             waiting("CrashLoopBackOff", "back-off 2m40s restarting", {"exitCode": 1, "reason": "Error"}),
             "container web: CrashLoopBackOff (exit code 1)",
@@ -106,10 +112,45 @@ def test_what_keeps_a_container_from_running_is_said_without_what_changes_by_its
     assert words(pod) == said
 
 
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("ErrImagePull", CAUSE),
+        ("ErrImagePull", "pull QPS exceeded"),
+        ("ErrImagePull", "rpc error: code = Unknown desc = failed:\ntwo lines: unauthorized"),
+        ("ErrImagePull", ""),
+        (
+            "RegistryUnavailable",
+            f"image pull failed for {IMAGE} because the registry is unavailable: no route",
+        ),
+        (
+            "SignatureValidationFailed",
+            f"image pull failed for {IMAGE} because the signature validation failed",
+        ),
+    ],
+)
+def test_the_wait_for_the_next_try_is_told_in_the_words_of_the_last(reason: str, cause: str) -> None:
+    """Also to a process that begins in between: it knows nothing of what was before."""
+    tried = waiting(reason, cause)
+    waits = waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}": {reason}: {cause}')
+    assert words(tried).startswith(f"container web: {reason} {IMAGE}")
+    assert state_of(waits, None) == state_of(tried, None)
+
+
 def test_a_try_and_the_wait_for_the_next_are_one_failure() -> None:
-    first = waiting("ErrImagePull", NOT_FOUND)
-    assert words(waiting("ImagePullBackOff", NOT_FOUND), first) == words(first)
-    assert words(first, first, waiting("ImagePullBackOff"), waiting("ContainerCreating")) == words(first)
+    """Of a kubelet before 1.32, whose waits do not say why."""
+    first, waits = (
+        waiting("ErrImagePull", CAUSE),
+        waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}"'),
+    )
+    assert words(waits, first) == words(first)
+    assert words(first, first, waits, waiting("ContainerCreating")) == words(first)
+
+
+@pytest.mark.parametrize("said", ["Weather: rain", "CrashLoopBackOff: again", "no reason at all"])
+def test_no_other_word_is_taken_for_a_reason(said: str) -> None:
+    waits = waiting("ImagePullBackOff", f'Back-off pulling image "{IMAGE}": {said}')
+    assert words(waits).startswith(f"container web: ImagePullBackOff {IMAGE}")
 
 
 def test_a_pod_that_no_node_takes_is_on_its_way_until_one_does() -> None:
