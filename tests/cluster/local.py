@@ -25,7 +25,7 @@ from tests.cluster.pki import Authority
 from tests.cluster.processes import Child, until
 from tests.cluster.workspace import Workspace, is_free
 
-START_SECONDS = 60
+START_SECONDS = 240
 # A namespace without its default account refuses pods; a controller that has an account of its own has started.
 ACCOUNTS = (
     "/api/v1/namespaces/default/serviceaccounts/default",

@@ -20,7 +20,7 @@ from tests.cluster.nodespace import Network, NodeSpace, enter, run
 from tests.cluster.processes import Child, ProcessError, until
 from tests.cluster.workspace import cgroup
 
-START_SECONDS = 60
+START_SECONDS = 240
 COMMANDS = ("unshare", "nsenter", "ip", "mount")
 
 

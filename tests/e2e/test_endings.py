@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.cluster.base import Cluster
 from tests.cluster.local import LocalCluster
 from tests.cluster.operator import SYSTEM
-from tests.e2e.api import Api, Json, condition, is_ready, says
+from tests.e2e.api import SECONDS, Api, Json, condition, is_ready, says
 from tests.e2e.chart import install
 from tests.e2e.conftest import OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
@@ -133,6 +134,20 @@ def test_a_sync_made_again_before_its_end_is_known_is_not_lost(world: World, pro
 # --- when its namespace, or its account, goes
 
 
+def powerless(world: World, account: str) -> None:
+    """Ask the API server until it lets an account delete nothing: it hears of a lost right by a watch, and reports no event."""
+    where = {"verb": "delete", "resource": "configmaps", "namespace": world.target}
+    user = f"system:serviceaccount:{world.namespace}:{account}"
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    body = {**review, "spec": {"user": user, "resourceAttributes": where}}
+    deadline = time.monotonic() + SECONDS
+    while True:
+        with world.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body) as answer:
+            if not json.load(answer)["status"]["allowed"]:
+                return
+        assert time.monotonic() < deadline, f"{user} may still delete"
+
+
 def test_a_terminating_namespace_prunes_what_its_sync_has_elsewhere(world: World) -> None:
     world.repo.commit({f"{n}.yaml": config(n) for n in NAMES}, "First")
     world.source()
@@ -150,6 +165,7 @@ def test_a_terminating_namespace_without_identity_orphans(world: World) -> None:
     world.sync()
     world.until("Sync", "app", is_ready)
     world.cluster.kubectl("delete", "clusterrolebinding", f"{world.namespace}-deployer")
+    powerless(world, "deployer")
     world.api.delete("Namespace", None, world.namespace)
     world.until("Sync", "app", lambda o: o is None)
     assert configs(world) == [*NAMES]
@@ -190,6 +206,7 @@ def test_a_deletion_without_an_account_says_so_and_goes_on_when_it_is_back(world
     world.sync(serviceAccountName="leaver")
     world.until("Sync", "app", is_ready)
     world.cluster.kubectl("delete", "rolebinding", "leaver", "-n", world.target)
+    powerless(world, "leaver")
     world.api.delete("ServiceAccount", world.namespace, "leaver")
     world.api.delete("Sync", world.namespace, "app")
     sync = world.until("Sync", "app", says("ServiceAccountNotFound", f"{world.namespace}/leaver"))

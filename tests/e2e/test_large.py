@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 
 MANY, PER_FILE = 3_000, 250
 SOME = MANY if CI else 1_000
-PATIENCE = 240.0
+PATIENCE = 900.0
 STATUS_BYTES = 500_000
 MEGABYTE = 1 << 20
 

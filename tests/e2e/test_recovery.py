@@ -88,6 +88,7 @@ def test_what_was_corrected_is_logged_although_the_first_try_to_write_it_failed(
         sync = world.until("Sync", "app", lambda o: o and o["status"]["summary"].get("corrected") == 1)
         assert rule.hits == 1
     assert [entry["manager"] for entry in sync["status"]["driftLog"]] == ["kubectl-edit"]
+    world.announced("Drift")
     assert len(world.events("Drift")) == 1
 
 

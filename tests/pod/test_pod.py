@@ -1,4 +1,4 @@
-"""`helm install` with the chart's own values, of the image that `make image` makes, on a real node: what it needs and what it may.
+"""`helm install` with the chart's own values but a longer lease, of the image of `make image`, on a real node: what it needs and what it may.
 
 python -m pytest -q -s tests/pod/test_pod.py -k ready     prints how long the pod takes to be Ready
 """
@@ -35,7 +35,7 @@ def shown(world: World) -> str:
 @pytest.fixture(scope="module")
 def installed(site: Site) -> Json:
     """Install the chart and wait for its pod; gives it as it was when it became Ready, and says how long that took."""
-    site.helm.install()
+    site.install()
     selector = "app.kubernetes.io/name=setpoint"
     site.cluster.kubectl(
         "wait", "--for=create", "--timeout=60s", "pod", f"--selector={selector}", "--namespace", SYSTEM
