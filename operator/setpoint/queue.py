@@ -162,7 +162,8 @@ class Queue(Generic[K]):
             self._dispatch()
 
     def _after(self, key: K, result: Result) -> None:
-        pause = result.after
+        # What is due and was not done by this run would not be done by one at once either; news wakes it anyway.
+        pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after
         if result.retry:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30)) * self._rng.uniform(

@@ -169,6 +169,20 @@ def test_after_runs_again_after_that_time() -> None:
     run(main())
 
 
+def test_a_run_that_asks_for_another_at_once_does_not_get_it_at_once() -> None:
+    async def main() -> None:
+        world = World(took=0.0, answers={"a": lambda n: Result(after=0.0) if n < 4 else Result()})
+        queue = world.queue()
+
+        async def story() -> None:
+            queue.add("a")
+
+        await during(queue, story, 10)
+        assert world.times("a") == [0.0, 1.0, 2.0, 3.0]
+
+    run(main())
+
+
 def test_retries_back_off_up_to_five_minutes_and_success_resets_them() -> None:
     async def main() -> None:
         world = World(took=0.0, answers={"a": lambda n: Result(retry=n != 13)})
