@@ -15,6 +15,7 @@ from setpoint.choosing import View, choose, drifted, restored, unlike, unreporte
 from setpoint.conditions import condition_of, stamp
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
+from setpoint.discovery import Kind
 from setpoint.fleet import Fleet
 from setpoint.health import Health
 from setpoint.inventory import grouped
@@ -68,13 +69,38 @@ class Holder:
         ready = condition_of(run.previous, "Ready") or {}
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
             raise NotYet
-        live, kinds = self._p.live, {(o.group, o.kind) for o in run.inventory}
-        found = [self._p.cluster.kind_of_group(*kind) for kind in sorted(kinds)]
-        await live.require([kind for kind in found if kind is not None])
+        live = self._p.live
+        await live.require(self._kinds_had(run))
         what = unlike(run.inventory, live.get, applied["ownership"], run.key.namespace)
         if not what or any(live.unwatched(oid) for oid in run.inventory):
             raise NotYet
         run.waiting = _unfetched(what, applied["revision"], trouble)
+
+    async def look(self, run: Run) -> None:
+        """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
+
+        What may not be watched is read once. Raises ApiError.
+        """
+        await self._require(run, self._kinds_had(run))
+        for oid, version in run.inventory.items():
+            if not self._p.live.unwatched(oid) or self._p.live.get(oid) is not None:
+                continue
+            if (kind := self._p.cluster.kind(version, oid.kind)) is not None:
+                await self._read(run, kind, oid)
+
+    async def _require(self, run: Run, kinds: Collection[Kind]) -> None:
+        await self._p.live.require(kinds)
+        if (again := self._p.live.again(kinds)) is not None:
+            run.sooner(max(1.0, again))
+
+    def _kinds_had(self, run: Run) -> list[Kind]:
+        kinds = sorted({(o.group, o.kind) for o in run.inventory})
+        return [k for each in kinds if (k := self._p.cluster.kind_of_group(*each)) is not None]
+
+    async def _read(self, run: Run, kind: Kind, oid: ObjectId) -> None:
+        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=run.user)
+        if obj is not None:
+            self._p.live.store(kind, obj)
 
     def _trouble(self, run: Run) -> Problem | None:
         return self._p.sources.trouble(source_key(run.body))
@@ -83,6 +109,7 @@ class Holder:
         target, memory = run.target, run.memory
         good = memory.good or await self._recovered(run)
         if target is None:
+            await self.look(run)
             await self._enforce(run, good)
             return
         await self._watch(run, target)
@@ -111,11 +138,8 @@ class Holder:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""
         cluster, memory = self._p.cluster, run.memory
         kinds = [cluster.kind(*each) for each in sorted(target.kinds)]
-        kinds += [cluster.kind_of_group(*each) for each in sorted({(o.group, o.kind) for o in run.inventory})]
-        wanted = dict.fromkeys(k for k in kinds if k is not None)
-        await self._p.live.require(wanted)
-        if (again := self._p.live.again(wanted)) is not None:
-            run.sooner(max(1.0, again))
+        wanted = dict.fromkeys([*(k for k in kinds if k is not None), *self._kinds_had(run)])
+        await self._require(run, wanted)
         await self._read_unwatched(run, target)
         applied = run.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
@@ -132,9 +156,7 @@ class Holder:
                 continue
             if seen.verdict.health is Health.Progressing:
                 run.sooner(UNWATCHED_SECONDS)
-                obj = await self._p.cluster.get(kind, ref.id.namespace, ref.id.name, user=run.user)
-                if obj is not None:
-                    self._p.live.store(kind, obj)
+                await self._read(run, kind, ref.id)
 
     async def _recovered(self, run: Run) -> Target | None:
         """Give what was applied last, after a restart: rendered from that commit, which may have to be fetched."""

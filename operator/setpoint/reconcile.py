@@ -109,6 +109,7 @@ class Syncs:
             self._fleet.wake(
                 self._p.claims.want(key, ())
             )  # it takes nothing, so nobody keeps anything for it
+            await self._look(run)
         else:
             self._ask(run, requested)
             await self._evaluate(run)
@@ -182,6 +183,13 @@ class Syncs:
         self._fleet.evaluated(run.key, run.current.sha if run.current else None, run.generation)
         count = len(run.target.refs) if run.target else 0
         self._p.telemetry.objects(run.key.namespace, run.key.name, count)
+
+    async def _look(self, run: Run) -> None:
+        """See how the objects of a suspended Sync are: nothing is done, but it is told."""
+        try:
+            await self._holder.look(run)
+        except ApiError as error:
+            run.problem, run.retry = await self._unreadable(run, error), True
 
     async def _find(self, run: Run) -> Sequence[Desired] | None:
         """Find the target; gives its manifests where they had to be made anyway."""
