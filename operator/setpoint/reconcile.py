@@ -105,15 +105,18 @@ class Syncs:
         if lent := self._p.claims.lent(key):
             run.lent = {o: v for o, v in run.inventory.items() if o in lent}
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
+        if not sync.spec.suspend:
+            self._ask(run, requested)
+        # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
+        run.answers = requested if self._is_checked(run, requested) else None
         if sync.spec.suspend:
             self._fleet.wake(
                 self._p.claims.want(key, ())
             )  # it takes nothing, so nobody keeps anything for it
             await self._look(run)
         else:
-            self._ask(run, requested)
             await self._evaluate(run)
-        return await self._teller.tell(run, requested)
+        return await self._teller.tell(run)
 
     def _user(self, key: SyncKey, sync: Sync) -> str:
         name, settings = sync.spec.service_account_name, self._p.settings
@@ -161,6 +164,9 @@ class Syncs:
         memory.full_check_at = 0.0
         self._p.sources.wait_for_check(source_key(run.body), run.key, requested)
         self._p.wake_source(source_key(run.body))
+
+    def _is_checked(self, run: Run, requested: str | None) -> bool:
+        return requested is not None and self._p.sources.was_checked(source_key(run.body), run.key, requested)
 
     async def _evaluate(self, run: Run) -> None:
         """Find the target and hold the cluster to it. Sets `problem`, `waiting` and the rest of the run."""

@@ -33,6 +33,8 @@ class Run:
     memory: Memory
     stamp: Stamp
     user: str
+    answers: str | None = None
+    """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
     current: Current | None = None
     target: Target | None = None
     problem: Problem | None = None

@@ -21,7 +21,7 @@ from setpoint.reasons import Reason
 from setpoint.revisions import seconds, short
 from setpoint.run import Run, oid_of
 from setpoint.states import states_of
-from setpoint.store import Body, source_key
+from setpoint.store import Body
 
 
 class Teller:
@@ -31,11 +31,11 @@ class Teller:
         """All parts are shared."""
         self._p, self._fleet = parts, fleet
 
-    async def tell(self, run: Run, requested: str | None) -> Result:
+    async def tell(self, run: Run) -> Result:
         """Write what came of a run, if it differs from what is stored; gives when to run again."""
         inventory = self._next_inventory(run)
         await self._ask_pods(run)
-        new = status.build(run.previous, self._outcome(run, requested, inventory), datetime.now(UTC))
+        new = status.build(run.previous, self._outcome(run, inventory), datetime.now(UTC))
         self._announce(run, new)
         self._pace(run, new)
         if not run.hold_back(new, asyncio.get_running_loop().time()):
@@ -61,14 +61,14 @@ class Teller:
         if before is None or before["status"] != ready["status"]:
             self._fleet.wake(self._p.store.dependents(key))
 
-    def _outcome(self, run: Run, requested: str | None, inventory: Mapping[ObjectId, str]) -> Outcome:
+    def _outcome(self, run: Run, inventory: Mapping[ObjectId, str]) -> Outcome:
         target = run.target
         return Outcome(
             namespace=run.key.namespace,
             generation=run.generation,
             desired=Revision(target.revision, target.digest) if target else None,
             attempted=run.current.revision if run.current and target is None else "",
-            requested=requested if self._answered(run, requested) else None,
+            requested=run.answers,
             problem=run.problem,
             waiting=run.waiting,
             refused=run.refused,
@@ -101,12 +101,6 @@ class Teller:
             return None
         verdict = stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
-
-    def _answered(self, run: Run, requested: str | None) -> bool:
-        return requested is not None and (
-            requested == run.previous.get("requested")
-            or self._p.sources.was_checked(source_key(run.body), run.key, requested)
-        )
 
     @staticmethod
     def _next_inventory(run: Run) -> dict[ObjectId, str]:

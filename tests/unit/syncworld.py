@@ -74,10 +74,10 @@ class Events:
 
 
 class Sources:
-    """One Source, whose commit a test chooses; every check that is asked for has been done."""
+    """One Source, whose commit a test chooses; `checked`: every check that is asked for has been done."""
 
     def __init__(self) -> None:
-        self.sha, self.content = SHA, EMPTY
+        self.sha, self.content, self.checked = SHA, EMPTY, True
 
     def current(self, _key: SyncKey) -> Current:
         at = Repository(parse_url("https://git.example.org/team/app"))
@@ -98,7 +98,7 @@ class Sources:
     lost = wait_for_check = want
 
     def was_checked(self, *_: Any) -> bool:
-        return True
+        return self.checked
 
 
 class Cluster:
@@ -108,6 +108,7 @@ class Cluster:
 
     def __init__(self, store: Store, live: Live) -> None:
         self._store, self._live, self.patches = store, live, 0
+        self.told: list[Any] = []
 
     def kind(self, _version: str, name: str) -> Kind | None:
         if name not in ("Sync", "ConfigMap", "ServiceAccount"):
@@ -139,6 +140,7 @@ class Cluster:
             elif op["op"] != "test":
                 at[last] = op["value"]
         body["metadata"]["resourceVersion"] = str(int(body["metadata"]["resourceVersion"]) + 1)
+        self.told.append(body["status"])
         return body
 
 
