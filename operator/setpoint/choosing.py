@@ -56,7 +56,7 @@ def choose(
     `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
     rejected. `now` is in seconds of the clock that `Memory.corrected` was given.
     """
-    choice = Choice(stuck=_stuck(view.memory, refs))
+    choice = Choice(stuck=_stuck(view, refs))
     others = frozenset(contested)
     for ref in refs:
         if ref.id in others or not (due or view.needs(ref)):
@@ -95,11 +95,17 @@ def drifted(
     return found
 
 
-def _stuck(memory: Memory, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
+def _stuck(view: View, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
     """Give what failed in this very state for a reason that only a person can change."""
+    found = [(r, f) for r in refs if (f := view.memory.failed.get(r.id)) and not f.problem.transient]
     return {
-        r.id: f[1] for r in refs if (f := memory.failed.get(r.id)) and f[0] == r.digest and not f[1].transient
+        r.id: f.problem for r, f in found if (f.digest, f.state) == (r.digest, written_of(view.look(r.id)))
     }
+
+
+def written_of(seen: Observed | None) -> object:
+    """Give what tells that a writer of its fields touched an object, or that it went or was made anew."""
+    return (seen.uid, seen.ownership) if seen else None
 
 
 def unreported(memory: Memory, todo: Sequence[Ref], look: Look) -> list[Ref]:

@@ -94,7 +94,6 @@ class Fleet:
         for label in {o.sync_label for o in (before, after) if o is not None}:
             key = self._labels.get(label)
             if key is not None:
-                self._note_retry(key, oid, before, after)
                 self._note_drift(key, oid, after)
                 self._wake_after(key, self._pace(key) if passing(before, after) else 0.0)
 
@@ -103,14 +102,6 @@ class Fleet:
         memory = self._memory.get(key)
         count = len(memory.target.refs) if memory and memory.target else 0
         return min(LONGEST_PACE, PACE * count) if count > SMALL else 0.0
-
-    def _note_retry(
-        self, key: SyncKey, oid: ObjectId, before: Observed | None, after: Observed | None
-    ) -> None:
-        """Have an object that failed tried again when a writer of its fields touched it, or it went."""
-        memory = self._memory.get(key)
-        if memory is not None and _written(before) != _written(after):
-            memory.failed.pop(oid, None)
 
     def _note_drift(self, key: SyncKey, oid: ObjectId, after: Observed | None) -> None:
         memory = self._memory.get(key)
@@ -184,7 +175,3 @@ class Fleet:
 
 def _rests(body: Body) -> bool:
     return "deletionTimestamp" in body["metadata"] or bool((body.get("spec") or {}).get("suspend"))
-
-
-def _written(seen: Observed | None) -> object:
-    return (seen.uid, seen.ownership) if seen else None

@@ -247,8 +247,9 @@ class Holder:
         if run.sync.spec.drift is Drift.REPORT and not run.pending:
             await self._report_only(run, applier, chosen)
             return
+        before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, lambda: self._claim(run, target))
-        self._ledger.absorb(run, result, {d.id: d for d in chosen})
+        self._ledger.absorb(run, result, {d.id: d for d in chosen}, before)
         await self._look_for_kinds(run, target, result)
         self._p.telemetry.written(len(result.written))
 
@@ -276,8 +277,9 @@ class Holder:
             return
         run.memory.trigger = "Drift"
         applier = self._applier(run, abort=False, keep_ours=True)
+        before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
-        self._ledger.absorb(run, result, {d.id: d for d in chosen}, enforced=True)
+        self._ledger.absorb(run, result, {d.id: d for d in chosen}, before, enforced=True)
 
     async def _manifests(self, run: Run, target: Target, wanted: Collection[ObjectId]) -> Sequence[Desired]:
         """Give the manifests of a target; none where its commit was lost and cannot be fetched now, which is said."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from setpoint.change import Action, Change
 from setpoint.checking import Checked
-from setpoint.choosing import state_of
+from setpoint.choosing import state_of, written_of
 from setpoint.desired import Desired
-from setpoint.memory import Applied, Baseline
+from setpoint.memory import Applied, Baseline, Failure
 from setpoint.objects import ObjectId
 from setpoint.outcome import Correction
 from setpoint.parts import Parts
@@ -25,12 +25,22 @@ class Ledger:
         """All parts are shared."""
         self._live, self._key, self._telemetry = parts.live, parts.secret_key, parts.telemetry
 
+    def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
+        """Note how the live objects are, before they are checked: whoever changes one later may mend what fails."""
+        return {d.id: written_of(self._live.get(d.id)) for d in chosen}
+
     def absorb(
-        self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired], *, enforced: bool = False
+        self,
+        run: Run,
+        result: Applied,
+        chosen: Mapping[ObjectId, Desired],
+        before: Mapping[ObjectId, object],
+        *,
+        enforced: bool = False,
     ) -> None:
         """Take what a run of the applier did into memory, and log what was drift.
 
-        `enforced`: this was about what had been applied before, so all of it is drift, and what failed in this
+        `before` is from before the applier looked at anything. `enforced`: this was about what had been applied before, so all of it is drift, and what failed in this
         run before stays.
         """
         self._log(run, result, chosen, old=enforced or not run.pending)
@@ -40,7 +50,7 @@ class Ledger:
             memory.failed.pop(oid, None)
         for oid, problem in result.failed.items():
             if oid in chosen:
-                memory.failed[oid] = (chosen[oid].digest, problem)
+                memory.failed[oid] = Failure(chosen[oid].digest, before[oid], problem)
             run.retry = run.retry or problem.transient
         memory.baselines |= result.baselines
         run.applied.written += result.written

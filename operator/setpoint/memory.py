@@ -72,6 +72,15 @@ class Applied:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an object could not be checked or written: its manifest (by digest), and how the live one was before the check."""
+
+    digest: str
+    state: object
+    problem: Problem
+
+
 @dataclass(slots=True)
 class Memory:
     """One Sync's cache."""
@@ -94,8 +103,8 @@ class Memory:
     """Whether a commit that touches nothing of it is no news."""
     failing: bool = False
     """Whether it is tried again by itself."""
-    failed: dict[ObjectId, tuple[str, Problem]] = field(default_factory=dict)
-    """Identity -> (digest, why): what the user must fix is not tried again until it changes."""
+    failed: dict[ObjectId, Failure] = field(default_factory=dict)
+    """What the user must fix is not tried again until it changes, in Git or in the cluster."""
     reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]] = field(
         default_factory=dict
     )

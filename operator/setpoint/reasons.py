@@ -297,6 +297,7 @@ class Reason(StrEnum):
         "Missing",
         "The object is not in the cluster.",
         "It comes back with the next apply; if not, the message says why.",
+        "transient",
     )
     OutOfSync = (
         "OutOfSync",

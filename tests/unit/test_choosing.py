@@ -18,7 +18,7 @@ from setpoint.choosing import (
     unlike,
     unreported,
 )
-from setpoint.memory import Memory
+from setpoint.memory import Failure, Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.reasons import Problem, Reason
 
@@ -73,7 +73,7 @@ def test_the_safety_net_looks_at_all_but_what_is_contested() -> None:
 
 
 def failed(problem: Problem, digest: str = "d1") -> Memory:
-    return Memory(failed={oid("a"): (digest, problem)})
+    return Memory(failed={oid("a"): Failure(digest, None, problem)})
 
 
 def test_what_only_a_person_can_change_is_not_tried_again() -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, target
+from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, run, target
 
+from setpoint.choosing import View, choose
 from setpoint.claims import Claims
+from setpoint.desired import Desired
 from setpoint.fleet import Fleet
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
 from setpoint.health import Health, Verdict
-from setpoint.memory import Memory
+from setpoint.ledger import Ledger
+from setpoint.memory import Applied, Memory
 from setpoint.objects import Observed, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.store import Store
 
 SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
-STUCK = ("d1", Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP"))
+IMMUTABLE = Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP")
 
 
+@pytest.mark.parametrize("noted", ["before", "after"])
 @pytest.mark.parametrize(
     ("after", "again"),
     [
@@ -32,17 +38,37 @@ STUCK = ("d1", Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP"))
     ],
     ids=["deleted", "made-anew", "edited", "status"],
 )
-def test_what_failed_is_tried_again_when_the_object_was_touched(after: Observed | None, again: bool) -> None:
+def test_what_failed_is_tried_again_when_the_object_was_touched(
+    after: Observed | None, again: bool, noted: str
+) -> None:
+    """Whether the run that met the failure has `noted` it before or after the news: it may have more to do."""
     woken: list[SyncKey] = []
     fleet = Fleet(
         Store(), Claims(), "cluster", woken.append, lambda _: False, lambda key, _: woken.append(key)
     )
-    before = observed("a", sync_label=fleet.label(KEY))
-    body = {"metadata": {"namespace": KEY.namespace, "name": KEY.name}}
-    fleet.seen(body)
-    fleet.memory(KEY).failed[oid("a")] = STUCK
-    fleet.changed(oid("a"), before, after)
-    assert (oid("a") not in fleet.memory(KEY).failed) is again
+    before, r = observed("a", sync_label=fleet.label(KEY)), run(fleet.memory(KEY))
+    live = {before.id: before}
+    ledger = Ledger(cast("Any", SimpleNamespace(live=live, secret_key=b"", telemetry=None)))
+    desired = Desired(before.id, {}, "d1", "a.yaml:1", None)
+    fleet.seen({"metadata": {"namespace": KEY.namespace, "name": KEY.name}})
+
+    def change() -> None:
+        live.pop(before.id)
+        live.update({after.id: after} if after else {})
+        fleet.changed(before.id, before, after)
+
+    async def absorb() -> None:
+        ledger.absorb(r, Applied(failed={before.id: IMMUTABLE}), {before.id: desired}, states)
+
+    states = ledger.before([desired])
+    if noted == "after":
+        change()
+    asyncio.run(absorb())
+    if noted == "before":
+        change()
+    view = View(KEY, fleet.label(KEY), live.get, r.memory)
+    choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
+    assert (choice.todo, choice.stuck) == (([ref("a")], {}) if again else ([], {before.id: IMMUTABLE}))
     assert woken[-1:] == [KEY]
 
 
