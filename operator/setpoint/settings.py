@@ -104,7 +104,8 @@ class Settings(BaseModel):
     render_timeout: Seconds = Field(60.0, description="The time limit of one renderer process.")
     render_memory: Size = Field(512 * SIZES["Mi"], description="The memory limit of one renderer process.")
     apply_concurrency: Count = Field(
-        16, description="How many requests one Sync may have under way at the same time."
+        16,
+        description="How many objects of all Syncs together are checked, written or deleted at the same time.",
     )
     cache_dir: str = Field(
         "",
