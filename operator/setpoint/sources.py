@@ -10,7 +10,6 @@ import base64
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +35,7 @@ from setpoint.remotes import (
 )
 from setpoint.revisions import seconds
 from setpoint.setback import SETBACKS, retried
+from setpoint.source_memory import SourceMemory
 from setpoint.source_status import Checked, Fetched
 from setpoint.status_writer import Gone, StatusWriter
 from setpoint.store import Body, Store, source_model
@@ -47,28 +47,6 @@ log = logging.getLogger(__name__)
 JITTER = 0.05
 # What keeps any commit from being fetched, so that an older one need not be tried.
 OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
-
-
-@dataclass(slots=True)
-class SourceMemory:
-    """One Source's cache: all of it is rebuilt after a restart."""
-
-    current: Current | None = None
-    credentials: Credentials | None = None
-    generation: int = -1
-    due: float = 0.0
-    answered: str | None = None
-    asked: dict[SyncKey, str] = field(default_factory=dict)
-    done: dict[SyncKey, str] = field(default_factory=dict)
-    trouble: Problem | None = None
-    """Why the last check failed."""
-    waiting: set[SyncKey] = field(default_factory=set)
-    """Syncs that found the last good commit gone from the cache; they run when it is back."""
-    older: dict[str, set[SyncKey]] = field(default_factory=dict)
-    """Commits to fetch once more, with the Syncs that asked."""
-    settled: set[SyncKey] = field(default_factory=set)
-    """Syncs that asked for a commit which was fetched, or which cannot be had."""
-    refused: set[str] = field(default_factory=set)
 
 
 class Sources:

@@ -1,0 +1,31 @@
+"""What is remembered of a Source between checks: its last good commit, and who waits for what (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from setpoint.objects import SyncKey
+from setpoint.reasons import Problem
+from setpoint.remotes import Credentials, Current
+
+
+@dataclass(slots=True)
+class SourceMemory:
+    """One Source's cache: all of it is rebuilt after a restart."""
+
+    current: Current | None = None
+    credentials: Credentials | None = None
+    generation: int = -1
+    due: float = 0.0
+    answered: str | None = None
+    asked: dict[SyncKey, str] = field(default_factory=dict)
+    done: dict[SyncKey, str] = field(default_factory=dict)
+    trouble: Problem | None = None
+    """Why the last check failed."""
+    waiting: set[SyncKey] = field(default_factory=set)
+    """Syncs that found the last good commit gone from the cache; they run when it is back."""
+    older: dict[str, set[SyncKey]] = field(default_factory=dict)
+    """Commits to fetch once more, with the Syncs that asked."""
+    settled: set[SyncKey] = field(default_factory=set)
+    """Syncs that asked for a commit which was fetched, or which cannot be had."""
+    refused: set[str] = field(default_factory=set)
