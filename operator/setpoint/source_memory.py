@@ -29,3 +29,14 @@ class SourceMemory:
     settled: set[SyncKey] = field(default_factory=set)
     """Syncs that asked for a commit which was fetched, or which cannot be had."""
     refused: set[str] = field(default_factory=set)
+
+    def asks(self) -> frozenset[tuple[SyncKey, str] | str]:
+        """Give what is asked for now: checks, by the Sync and its request, and older commits."""
+        return frozenset(self.asked.items()) | frozenset(self.older)
+
+    def answer(self, asks: frozenset[tuple[SyncKey, str] | str]) -> set[SyncKey]:
+        """Note that a check is done that began when this was asked for; gives the Syncs that asked for it."""
+        answered = {sync: request for sync, request in self.asked.items() if (sync, request) in asks}
+        self.asked = {sync: request for sync, request in self.asked.items() if sync not in answered}
+        self.done |= answered
+        return set(answered)

@@ -150,6 +150,7 @@ class Sources:
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
         before, generation = memory.current, body["metadata"].get("generation", 0)
         asked_anew = requested is not None and requested != memory.answered
+        asks = memory.asks()  # who asks from here on may mean a commit that this check does not see
         problem, interval, suspended = await self._asked(key, body, memory)
         news = str(problem) != str(memory.trouble)
         memory.generation, memory.answered = generation, requested
@@ -168,7 +169,7 @@ class Sources:
             raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            self._wake_waiters(key, memory, news=news)
+            self._wake_waiters(key, memory, memory.answer(asks), news=news)
             if asked_anew or memory.current != before:
                 self._moved(
                     key, before.sha if before else "", memory.current.sha if memory.current else "", changes
@@ -177,16 +178,19 @@ class Sources:
         if lost or (problem is not None and problem.transient):
             memory.due = 0.0
             return Result(retry=True)
+        if memory.asks() - asks:
+            memory.due = 0.0
+            return Result(after=0.0)
         return Result() if suspended else Result(after=interval)
 
-    def _wake_waiters(self, key: SyncKey, memory: SourceMemory, *, news: bool) -> None:
-        """Wake those who asked for this check, or for a commit that came.
+    def _wake_waiters(
+        self, key: SyncKey, memory: SourceMemory, answered: set[SyncKey], *, news: bool
+    ) -> None:
+        """Wake those who asked for this check (`answered`), or for a commit that came.
 
         `news`: the remote fails in another way than before, which those who still wait for a commit tell.
         """
-        answered, memory.asked = memory.asked, {}
-        memory.done |= answered
-        woken, memory.settled = {*answered, *memory.settled}, set()
+        woken, memory.settled = answered | memory.settled, set()
         if news or self._holds(key):
             woken |= memory.waiting
         if news:
@@ -295,7 +299,7 @@ class Sources:
         return True
 
     def wait_for_check(self, key: SyncKey, sync: SyncKey, requested: str) -> None:
-        """Have the remote asked now; `was_checked` tells when that is done, and `sync` is woken then."""
+        """Have the remote asked from now on; `was_checked` tells when that is done, and `sync` is woken then."""
         memory = self._memory.setdefault(key, SourceMemory())
         memory.asked[sync] = requested
         memory.due = 0.0

@@ -1,0 +1,229 @@
+"""Sources ask again whenever the last answer may not hold: on stubs of Git and of the API server, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tests.unit import virtualtime
+from tests.unit.memorytree import MemoryTree
+
+from setpoint.conditions import condition_of
+from setpoint.discovery import Kind
+from setpoint.footprint import Changes
+from setpoint.objects import SyncKey
+from setpoint.queue import Queue
+from setpoint.reasons import Problem
+from setpoint.remotes import RefSpec, Repository, Selected
+from setpoint.sources import Sources
+from setpoint.status_writer import StatusWriter
+from setpoint.store import Body, Store
+from setpoint.telemetry import Telemetry
+
+KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
+A, B, C, D = "a" * 40, "b" * 40, "c" * 40, "d" * 40
+URL, ANOTHER = "https://git.example.org/team/app", "https://git.example.org/team/another"
+INTERVAL = 3600.0
+
+
+class Gate:
+    """Where a fetch waits until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.arrived, self.go = asyncio.Event(), asyncio.Event()
+
+
+class Git:
+    """Remotes with one branch each; every commit can be had, but for those that `fails` names."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, str] = {}
+        self.held: set[str] = set()
+        self.listed: list[str] = []
+        self.fetched: list[str] = []
+        self.gates: dict[str, Gate] = {}
+        self.fails: dict[str, Problem] = {}
+        self.unreadable: list[Exception] = []
+
+    async def resolve(self, repository: Repository, ref: RefSpec, _limit: float) -> Selected:
+        if ref.commit:
+            return Selected("refs/heads/main", ref.commit, f"sha1:{ref.commit}")
+        self.listed.append(repository.remote.url)
+        sha = self.at[repository.remote.url]
+        return Selected("refs/heads/main", sha, f"main@sha1:{sha}")
+
+    async def fetch(
+        self, _repository: Repository, _ref: RefSpec, selected: Selected, _limit: float, *, submodules: bool
+    ) -> Selected:
+        assert not submodules
+        self.fetched.append(selected.sha)
+        if (gate := self.gates.pop(selected.sha, None)) is not None:
+            gate.arrived.set()
+            await gate.go.wait()
+        if selected.sha in self.fails:
+            raise self.fails[selected.sha]
+        self.held.add(selected.sha)
+        return selected
+
+    def has(self, _repository: Repository, sha: str, *, submodules: bool) -> bool:
+        return sha in self.held and not submodules
+
+    def commit(self, _repository: Repository, sha: str) -> Any:
+        if self.unreadable:
+            raise self.unreadable.pop()
+        return SimpleNamespace(sha=sha, subject="s", author="a", time="2026-01-01T00:00:00Z")
+
+    def tree(self, _repository: Repository, sha: str, *, submodules: bool) -> MemoryTree:
+        assert not submodules
+        return MemoryTree({"a.yaml": sha})
+
+
+class Cluster:
+    """Takes statuses of the Source that there is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def kind(self, _version: str, name: str) -> Kind:
+        return Kind("setpoint.dev", "v1alpha1", name, f"{name.lower()}s", True, frozenset())
+
+    async def patch(self, _kind: Kind, namespace: str, name: str, ops: Any, **_: Any) -> Body:
+        body = copy.deepcopy(self._store.sources[SyncKey(namespace, name)])
+        version = body["metadata"]["resourceVersion"]
+        assert ops[0]["value"] == version
+        for op in ops[1:]:
+            _, field, *rest = op["path"].split("/")
+            body[field] = {**body.get(field, {}), rest[0]: op["value"]} if rest else op["value"]
+        body["metadata"]["resourceVersion"] = str(int(version) + 1)
+        return body
+
+
+class World:
+    """The real reconciler of Sources with its queue."""
+
+    def __init__(self) -> None:
+        self.git, self.store = Git(), Store()
+        self.git.at[URL] = A
+        self.woken: list[SyncKey] = []
+        self.moves: list[tuple[str, str]] = []
+        cluster: Any = Cluster(self.store)
+        events: Any = SimpleNamespace(record=lambda *_: None)
+        self.sources = Sources(
+            cluster,
+            cast("Any", self.git),
+            self.store,
+            StatusWriter(cluster, cast("Any", self.store.put_source)),
+            events,
+            Telemetry(),
+            self.woken.append,
+            self._moved,
+            lambda key: self.queue.add(key),
+            allow_file=False,
+        )
+        self.queue: Queue[SyncKey] = Queue(
+            self.sources.reconcile, workers=4, clock=lambda: asyncio.get_running_loop().time()
+        )
+
+    def _moved(self, _key: SyncKey, before: str, after: str, _changes: Changes) -> None:
+        self.moves.append((before, after))
+
+    def source(self, url: str = URL, uid: str = "u1", version: int = 1) -> None:
+        """Bring a Source, as the watch does."""
+        meta = {"namespace": KEY.namespace, "name": KEY.name, "uid": uid, "generation": 1}
+        meta["resourceVersion"] = str(version)
+        spec = {"url": url, "ref": {"branch": "main"}, "interval": f"{INTERVAL:g}s"}
+        head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Source", "metadata": meta, "spec": spec}
+        assert self.store.put_source(head)
+        self.queue.add(KEY)
+
+    def ask(self, sync: SyncKey, requested: str) -> None:
+        self.sources.wait_for_check(KEY, sync, requested)
+        self.queue.add(KEY)
+
+    def gate(self, sha: str) -> Gate:
+        """Have the next fetch of a commit wait."""
+        return self.git.gates.setdefault(sha, Gate())
+
+    def status(self) -> tuple[str, str, str]:
+        """Give the commit, Ready and its reason."""
+        status = self.store.sources[KEY]["status"]
+        ready = condition_of(status, "Ready") or {}
+        return status["revision"].rpartition(":")[2], ready["status"], ready["reason"]
+
+
+async def settled() -> None:
+    """Let everything happen that is not due in its interval only, with some retries."""
+    await asyncio.sleep(INTERVAL / 100)
+
+
+def play(story: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    async def told() -> None:
+        world = World()
+        working = asyncio.create_task(world.queue.run())
+        try:
+            await story(world)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    virtualtime.run(told())
+
+
+# --- a request is answered by a check that began after it
+
+
+def test_who_asks_during_a_check_is_answered_by_another() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.ask(OTHER, "before")
+        world.source()
+        await gate.arrived.wait()
+        world.git.at[URL] = B
+        later = world.gate(B)
+        world.ask(APP, "now")
+        gate.go.set()
+        await later.arrived.wait()
+        assert world.sources.was_checked(KEY, OTHER, "before")
+        assert not world.sources.was_checked(KEY, APP, "now")
+        assert world.woken == [OTHER]
+        later.go.set()
+        await settled()
+        assert world.sources.was_checked(KEY, APP, "now")
+        assert world.woken == [OTHER, APP]
+        assert world.git.listed == [URL, URL]
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_an_older_commit_that_is_wanted_while_another_is_fetched_comes_too() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        gate = world.gate(C)
+        world.sources.want(KEY, APP, C)
+        await gate.arrived.wait()
+        world.sources.want(KEY, OTHER, D)
+        gate.go.set()
+        await settled()
+        assert world.git.fetched == [A, C, D]
+        assert world.woken == [APP, OTHER]
+
+    play(story)
+
+
+def test_who_lost_a_commit_during_a_check_that_brings_it_has_no_other_made() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        world.sources.lost(KEY, APP)
+        gate.go.set()
+        await settled()
+        assert world.woken == [APP]
+        assert world.git.listed == [URL]
+
+    play(story)
