@@ -354,7 +354,10 @@ class Operator:
     async def _reconcile(self, key: SyncKey) -> Any:
         assert self._syncs is not None  # noqa: S101 - the queues start after it is made
         self._returns.worked()
-        return await self._syncs.reconcile(key)
+        try:
+            return await self._syncs.reconcile(key)
+        finally:
+            self.sources.ran(key)
 
     async def close(self) -> None:
         """End in order: no new work, then Events, answers to what was written, lease and connections."""

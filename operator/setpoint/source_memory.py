@@ -40,3 +40,10 @@ class SourceMemory:
         self.asked = {sync: request for sync, request in self.asked.items() if sync not in answered}
         self.done |= answered
         return set(answered)
+
+    def unwant(self, sync: SyncKey, sha: str) -> None:
+        """Note that a Sync does not need an older commit any more."""
+        waiting = self.older.get(sha, set())
+        waiting.discard(sync)
+        if not waiting:
+            self.older.pop(sha, None)

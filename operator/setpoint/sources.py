@@ -10,6 +10,7 @@ import base64
 import logging
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,34 @@ JITTER = 0.05
 OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
+
+    `interval` is in seconds.
+    """
+
+    interval: float
+    suspended: bool = False
+    own: Problem | None = None
+    older: Problem | None = None
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is told of both."""
+        return self.own or self.older
+
+
+def outage_of(problem: Problem | None) -> Problem | None:
+    """Give a problem if it is one of all commits."""
+    return problem if problem is not None and problem.reason in OUTAGES else None
+
+
+def _final(problem: Problem, own: Problem | None) -> bool:
+    """Tell whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
+    return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)
+
+
 class Sources:
     """Reconciles Sources, and gives their trees to Syncs."""
 
@@ -75,6 +104,10 @@ class Sources:
         self._events, self._telemetry, self._wake, self._allow_file = events, telemetry, wake, allow_file
         self._moved, self._wake_source = moved, wake_source
         self._memory: dict[SyncKey, SourceMemory] = {}
+        self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
+        """What each Sync wanted in its last run, as (Source, commit)."""
+        self._wanting: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
+        """The same of the runs that go on."""
 
     def current(self, key: SyncKey) -> Current | None:
         """Give the last good commit that this process had; whether the cache still holds it, `tree` tells."""
@@ -149,9 +182,12 @@ class Sources:
 
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
         before, generation = memory.current, body["metadata"].get("generation", 0)
+        if generation != memory.generation:
+            memory.refused.clear()  # another server may have them
         asked_anew = requested is not None and requested != memory.answered
         asks = memory.asks()  # who asks from here on may mean a commit that this check does not see
-        problem, interval, suspended = await self._asked(key, body, memory)
+        answer = await self._asked(key, body, memory)
+        problem, interval, suspended = answer.problem, answer.interval, answer.suspended
         news = str(problem) != str(memory.trouble)
         memory.generation, memory.answered = generation, requested
         # Not the exception itself, which holds the frames that it came through.
@@ -159,7 +195,7 @@ class Sources:
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
         changes = await self._compared(before, memory.current)
-        new = memory.current if problem is None and not suspended else None
+        new = memory.current if answer.own is None and not suspended else None
         shown = self._shown(new) if new else None
         checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(key))
         try:
@@ -214,14 +250,12 @@ class Sources:
         except Problem:
             return EVERYTHING
 
-    async def _asked(
-        self, key: SyncKey, body: Body, memory: SourceMemory
-    ) -> tuple[Problem | None, float, bool]:
-        """Ask the remote, unless suspended; gives the problem, the interval in seconds, and whether suspended."""
+    async def _asked(self, key: SyncKey, body: Body, memory: SourceMemory) -> Answer:
+        """Ask the remote, unless suspended."""
         try:
             source = source_model(body)
         except Problem as invalid:
-            return invalid, 60.0, False
+            return Answer(60.0, own=invalid)
         interval, suspended = max(1.0, seconds(source.spec.interval)), source.spec.suspend
         problem: Problem | None = None
         if not suspended:
@@ -231,19 +265,19 @@ class Sources:
                 )
             except Problem as caught:
                 problem = caught
-        outage = problem if problem is not None and problem.reason in OUTAGES else None
-        older = await self._find_older(key, source, body, memory, outage)
-        return problem or older, interval, suspended
+        older = await self._find_older(key, source, body, memory, problem)
+        return Answer(interval, suspended=suspended, own=problem, older=older)
 
     async def _find_older(
-        self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, outage: Problem | None
+        self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, own: Problem | None
     ) -> Problem | None:
         """Find commits that are applied somewhere, first that of the Source itself: in the cache, else at the remote.
 
         A server need not give a commit that no ref points to: then what was applied cannot be enforced, and
-        that commit is not asked for again. `outage` says why the remote need not be asked. Gives the problem that
-        another attempt may solve.
+        that commit is not asked for again. `own` is the problem of the check itself. Gives the first problem that
+        another attempt may solve; it keeps no other commit back, unless it is an outage.
         """
+        outage, first = outage_of(own), None
         stored = str((body.get("status") or {}).get("revision") or "")
         missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(key) else {}
         wanted = missing | {sha: sha for sha in memory.older if sha not in missing}
@@ -252,14 +286,15 @@ class Sources:
                 try:
                     found = await self._older(key, source, memory, sha, revision, outage)
                 except Problem as problem:
-                    if problem.transient or outage is not None:
-                        return problem
+                    if outage is not None or not _final(problem, own):
+                        first, outage = first or problem, outage or outage_of(problem)
+                        continue
                     log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
                     memory.refused.add(sha)
                 else:
                     memory.current = found if revision == stored else memory.current
             memory.settled |= memory.older.pop(sha, set())
-        return None
+        return first
 
     async def _older(
         self,
@@ -280,23 +315,33 @@ class Sources:
             selected = await self._git.resolve(repository, ref, limit)
             await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
             if not self._git.has(repository, sha, submodules=submodules):
-                raise Problem(Reason.RefNotFound, f"the cache does not keep commit {sha[:12]}")
+                raise Problem(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
         return Current(repository, sha, revision, submodules)
 
     def want(self, key: SyncKey, sync: SyncKey, sha: str) -> bool:
         """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then, as by `lost`.
 
-        False if the server does not give it.
+        False if the server does not give it. It is wanted until a run of the Sync ends that does not ask for it (`ran`).
         """
         memory = self._memory.setdefault(key, SourceMemory())
         if sha in memory.refused:
             return False
+        self._wanting.setdefault(sync, set()).add((key, sha))
         waiting = memory.older.setdefault(sha, set())
         if sync not in waiting:
             waiting.add(sync)
             memory.due = 0.0
             self._wake_source(key)
         return True
+
+    def ran(self, sync: SyncKey) -> None:
+        """Note that a run of a Sync ended: a commit that it did not `want` in it is not fetched for it any more."""
+        wanted = self._wanting.pop(sync, set())
+        for key, sha in self._wanted.pop(sync, set()) - wanted:
+            if (memory := self._memory.get(key)) is not None:
+                memory.unwant(sync, sha)
+        if wanted:
+            self._wanted[sync] = wanted
 
     def wait_for_check(self, key: SyncKey, sync: SyncKey, requested: str) -> None:
         """Have the remote asked from now on; `was_checked` tells when that is done, and `sync` is woken then."""

@@ -21,6 +21,7 @@ from setpoint.order import stage_key, wave_of
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.render import Renderer
+from setpoint.revisions import short
 from setpoint.sources import Sources
 from setpoint.store import Store, source_model
 from setpoint.tree import Tree
@@ -164,7 +165,8 @@ class Targets:
     async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
         """Give the manifests of a target that is known: from the renderer's cache, else rendered again.
 
-        NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken.
+        NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken. Problem if
+        the server does not give it (any more) either.
         """
         sha, inputs = target.sha, target.inputs
         tree = self._sources.tree(current, sha)
@@ -178,8 +180,9 @@ class Targets:
         where = _where(sync, stamp.key)
         if sha == current.sha:
             self._sources.lost(where, stamp.key)
-        else:
-            self._sources.want(where, stamp.key, sha)
+        elif not self._sources.want(where, stamp.key, sha):
+            text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
+            raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
 
     async def _load(

@@ -16,7 +16,7 @@ from setpoint.discovery import Kind
 from setpoint.footprint import Changes
 from setpoint.objects import SyncKey
 from setpoint.queue import Queue
-from setpoint.reasons import Problem
+from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository, Selected
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
@@ -120,12 +120,15 @@ class World:
             Telemetry(),
             self.woken.append,
             self._moved,
-            lambda key: self.queue.add(key),
+            self._wake_source,
             allow_file=False,
         )
         self.queue: Queue[SyncKey] = Queue(
             self.sources.reconcile, workers=4, clock=lambda: asyncio.get_running_loop().time()
         )
+
+    def _wake_source(self, key: SyncKey) -> None:
+        self.queue.add(key)
 
     def _moved(self, _key: SyncKey, before: str, after: str, _changes: Changes) -> None:
         self.moves.append((before, after))
@@ -225,5 +228,93 @@ def test_who_lost_a_commit_during_a_check_that_brings_it_has_no_other_made() -> 
         await settled()
         assert world.woken == [APP]
         assert world.git.listed == [URL]
+
+    play(story)
+
+
+# --- older commits
+
+
+def gone(sha: str) -> Problem:
+    return Problem(Reason.RefNotFound, f"commit {sha} is not on any branch or tag of {URL}")
+
+
+def test_an_older_commit_that_the_server_has_no_more_is_no_fault_of_the_source() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[C] = gone(C)
+        assert world.sources.want(KEY, APP, C)
+        assert world.sources.want(KEY, OTHER, D)
+        world.git.at[URL] = B
+        await settled()
+        assert world.git.fetched == [A, B, C, D]
+        assert world.status() == (B, "True", "Succeeded")
+        assert sorted(world.woken) == [APP, OTHER]
+        assert not world.sources.want(KEY, APP, C)
+
+    play(story)
+
+
+def test_an_older_commit_that_cannot_be_had_now_keeps_neither_the_others_nor_the_new_one_back() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[C] = Problem(Reason.GitFailed, "the server stumbles over it")
+        world.sources.want(KEY, APP, C)
+        world.sources.want(KEY, OTHER, D)
+        world.git.at[URL] = B
+        await settled()
+        assert D in world.git.held
+        assert world.git.fetched.count(C) > 1
+        assert world.status() == (B, "False", "GitFailed")
+        del world.git.fails[C]
+        await asyncio.sleep(INTERVAL / 10)
+        assert C in world.git.held
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_a_server_that_goes_while_an_older_commit_is_fetched_is_not_asked_for_the_next() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[C] = Problem(Reason.HostUnreachable, "no answer in time")
+        gate = world.gate(C)
+        world.sources.want(KEY, APP, C)
+        world.sources.want(KEY, OTHER, D)
+        await gate.arrived.wait()
+        gate.go.set()
+        await asyncio.sleep(0.1)
+        assert C in world.git.fetched
+        assert D not in world.git.fetched
+        assert world.status() == (A, "False", "HostUnreachable")
+
+    play(story)
+
+
+def test_a_commit_that_is_wanted_no_more_is_not_tried_again() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[C] = Problem(Reason.GitFailed, "the server stumbles over it")
+        world.sources.want(KEY, APP, C)
+        world.sources.want(KEY, OTHER, C)
+        world.sources.ran(APP)
+        world.sources.ran(OTHER)
+        await settled()
+        assert world.status() == (A, "False", "GitFailed")
+        world.sources.ran(APP)
+        world.sources.want(KEY, OTHER, C)
+        world.sources.ran(OTHER)
+        tries = world.git.fetched.count(C)
+        await settled()
+        assert world.git.fetched.count(C) > tries
+        world.sources.ran(OTHER)
+        tries = world.git.fetched.count(C)
+        await asyncio.sleep(INTERVAL / 10)
+        assert world.git.fetched.count(C) == tries
+        assert world.status() == (A, "True", "Succeeded")
 
     play(story)

@@ -1,0 +1,44 @@
+"""A commit that the cache has lost is fetched again, or it is said that it cannot be."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from setpoint.desired import Stamp
+from setpoint.objects import SyncKey
+from setpoint.reasons import Problem, Reason
+from setpoint.remotes import Current, Repository, parse_url
+from setpoint.store import Store, sync_model
+from setpoint.targets import NotYet, Targets
+
+OLD, NEW = "1" * 40, "2" * 40
+META = {"namespace": "team", "name": "app"}
+SPEC = {"source": {"name": "src"}, "serviceAccountName": "d"}
+
+
+async def lost(*, served: bool) -> None:
+    """Ask for the manifests of an older commit that the cache has lost."""
+    sources: Any = SimpleNamespace(tree=lambda *_: None, want=lambda *_: served)
+    renderer: Any = SimpleNamespace(knows=lambda _: False)
+    target: Any = SimpleNamespace(sha=OLD, inputs=None, revision=f"main@sha1:{OLD}")
+    cluster: Any = None
+    current = Current(Repository(parse_url("https://git.example.org/app")), NEW, f"main@sha1:{NEW}", False)
+    head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": META, "spec": SPEC}
+    stamp = Stamp(SyncKey("team", "app"), "label")
+    await Targets(cluster, Store(), sources, renderer).manifests(sync_model(head), current, target, stamp)
+
+
+async def test_a_commit_that_the_server_may_give_is_awaited() -> None:
+    with pytest.raises(NotYet):
+        await lost(served=True)
+
+
+async def test_a_commit_that_the_server_does_not_give_is_told() -> None:
+    with pytest.raises(Problem) as caught:
+        await lost(served=False)
+    assert caught.value.reason is Reason.RefNotFound
+    assert "main@1111111" in caught.value.message
+    assert not caught.value.transient
