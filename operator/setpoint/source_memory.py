@@ -13,6 +13,8 @@ from setpoint.remotes import Credentials, Current
 class SourceMemory:
     """One Source's cache: all of it is rebuilt after a restart."""
 
+    uid: str | None = None
+    """Whose memory it is; None as long as only Syncs have spoken of it."""
     current: Current | None = None
     credentials: Credentials | None = None
     generation: int = -1
@@ -29,6 +31,17 @@ class SourceMemory:
     settled: set[SyncKey] = field(default_factory=set)
     """Syncs that asked for a commit which was fetched, or which cannot be had."""
     refused: set[str] = field(default_factory=set)
+
+    def of(self, uid: str) -> SourceMemory:
+        """Give the memory for a Source: this one, or if it is another's that had the same name, a new one.
+
+        Of the former nothing but those who wait is kept.
+        """
+        if self.uid in (None, uid):
+            self.uid = uid
+            return self
+        waiting = self.waiting.union(self.settled, *self.older.values())
+        return SourceMemory(uid, asked=self.asked, done=self.done, waiting=waiting)
 
     def asks(self) -> frozenset[tuple[SyncKey, str] | str]:
         """Give what is asked for now: checks, by the Sync and its request, and older commits."""

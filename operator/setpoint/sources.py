@@ -111,17 +111,21 @@ class Sources:
 
     def current(self, key: SyncKey) -> Current | None:
         """Give the last good commit that this process had; whether the cache still holds it, `tree` tells."""
-        memory = self._memory.get(key)
+        memory = self._known(key)
         return memory.current if memory else None
 
     def trouble(self, key: SyncKey) -> Problem | None:
         """Tell why the last check of a Source failed; None if it did not, or if there was none yet."""
-        memory = self._memory.get(key)
+        memory = self._known(key)
         return memory.trouble if memory else None
 
-    def _holds(self, key: SyncKey) -> bool:
-        found = self.current(key)
-        return found is not None and self.holds(found, found.sha)
+    def _known(self, key: SyncKey) -> SourceMemory | None:
+        """Give what is remembered of the Source that the store has, and nothing of a former one of its name."""
+        memory, body = self._memory.get(key), self._store.sources.get(key)
+        return memory if memory and body and memory.uid == body["metadata"]["uid"] else None
+
+    def _holds(self, memory: SourceMemory) -> bool:
+        return memory.current is not None and self.holds(memory.current, memory.current.sha)
 
     def holds(self, current: Current, sha: str) -> bool:
         """Tell whether a commit is in the mirror (still)."""
@@ -159,7 +163,7 @@ class Sources:
         except Gone:
             # The watch need not say so: it may have gone while nobody watched.
             self._store.drop_source(key, body["metadata"]["uid"])
-            return self._forget(key)
+            return Result(after=0.0)
         except SETBACKS as error:
             return retried("Source", key, error)
 
@@ -171,12 +175,12 @@ class Sources:
         return Result()
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
-        memory = self._memory.setdefault(key, SourceMemory())
+        memory = self._memory[key] = self._memory.get(key, SourceMemory()).of(body["metadata"]["uid"])
         loop = asyncio.get_running_loop()
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         generation = body["metadata"].get("generation", 0)
         fresh = generation == memory.generation and requested == memory.answered
-        if fresh and loop.time() < memory.due and self._holds(key):
+        if fresh and loop.time() < memory.due and self._holds(memory):
             return Result(after=memory.due - loop.time())
         return await self._check(key, body, memory, requested)
 
@@ -197,7 +201,7 @@ class Sources:
         changes = await self._compared(before, memory.current)
         new = memory.current if answer.own is None and not suspended else None
         shown = self._shown(new) if new else None
-        checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(key))
+        checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(memory))
         try:
             await self._report(key, body, checked)
         except Exception:
@@ -205,7 +209,7 @@ class Sources:
             raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            self._wake_waiters(key, memory, memory.answer(asks), news=news)
+            self._wake_waiters(memory, memory.answer(asks), news=news)
             if asked_anew or memory.current != before:
                 self._moved(
                     key, before.sha if before else "", memory.current.sha if memory.current else "", changes
@@ -219,19 +223,17 @@ class Sources:
             return Result(after=0.0)
         return Result() if suspended else Result(after=interval)
 
-    def _wake_waiters(
-        self, key: SyncKey, memory: SourceMemory, answered: set[SyncKey], *, news: bool
-    ) -> None:
+    def _wake_waiters(self, memory: SourceMemory, answered: set[SyncKey], *, news: bool) -> None:
         """Wake those who asked for this check (`answered`), or for a commit that came.
 
         `news`: the remote fails in another way than before, which those who still wait for a commit tell.
         """
         woken, memory.settled = answered | memory.settled, set()
-        if news or self._holds(key):
+        if news or self._holds(memory):
             woken |= memory.waiting
         if news:
             woken = woken.union(*memory.older.values())
-        if self._holds(key):
+        if self._holds(memory):
             memory.waiting = set()
         for user in woken:
             self._wake(user)
@@ -279,7 +281,7 @@ class Sources:
         """
         outage, first = outage_of(own), None
         stored = str((body.get("status") or {}).get("revision") or "")
-        missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(key) else {}
+        missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(memory) else {}
         wanted = missing | {sha: sha for sha in memory.older if sha not in missing}
         for sha, revision in wanted.items():
             if sha not in memory.refused:

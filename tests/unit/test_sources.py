@@ -11,6 +11,7 @@ from typing import Any, cast
 from tests.unit import virtualtime
 from tests.unit.memorytree import MemoryTree
 
+from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of
 from setpoint.discovery import Kind
 from setpoint.footprint import Changes
@@ -86,14 +87,19 @@ class Cluster:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.gone: list[bool] = []
 
     def kind(self, _version: str, name: str) -> Kind:
         return Kind("setpoint.dev", "v1alpha1", name, f"{name.lower()}s", True, frozenset())
 
     async def patch(self, _kind: Kind, namespace: str, name: str, ops: Any, **_: Any) -> Body:
+        if self.gone:
+            self.gone.pop()
+            raise ApiError(404, "NotFound", f'sources.setpoint.dev "{name}" not found')
         body = copy.deepcopy(self._store.sources[SyncKey(namespace, name)])
         version = body["metadata"]["resourceVersion"]
-        assert ops[0]["value"] == version
+        if ops[0]["value"] != version:
+            raise ApiError(409, "Conflict", "the object has been modified")
         for op in ops[1:]:
             _, field, *rest = op["path"].split("/")
             body[field] = {**body.get(field, {}), rest[0]: op["value"]} if rest else op["value"]
@@ -109,7 +115,8 @@ class World:
         self.git.at[URL] = A
         self.woken: list[SyncKey] = []
         self.moves: list[tuple[str, str]] = []
-        cluster: Any = Cluster(self.store)
+        self.cluster = Cluster(self.store)
+        cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
         self.sources = Sources(
             cluster,
@@ -316,5 +323,84 @@ def test_a_commit_that_is_wanted_no_more_is_not_tried_again() -> None:
         await asyncio.sleep(INTERVAL / 10)
         assert world.git.fetched.count(C) == tries
         assert world.status() == (A, "True", "Succeeded")
+
+    play(story)
+
+
+# --- a Source that is made again
+
+
+def test_a_source_that_is_made_again_is_asked_at_once() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.at[ANOTHER] = B
+        gate = world.gate(B)
+        world.source(ANOTHER, "u2", 100)
+        assert world.sources.current(KEY) is None
+        await gate.arrived.wait()
+        assert world.sources.current(KEY) is None
+        gate.go.set()
+        await settled()
+        assert world.git.listed == [URL, ANOTHER]
+        assert world.status() == (B, "True", "Succeeded")
+        assert world.moves == [("", A), ("", B)]
+
+    play(story)
+
+
+def test_who_asked_a_source_is_answered_by_the_one_that_is_made_again() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        world.git.at[ANOTHER] = B
+        world.source(ANOTHER, "u2", 100)
+        later = world.gate(B)
+        world.ask(APP, "now")
+        world.sources.lost(KEY, OTHER)
+        gate.go.set()
+        await later.arrived.wait()
+        assert not world.sources.was_checked(KEY, APP, "now")
+        world.woken.clear()
+        world.sources.lost(KEY, OTHER)
+        later.go.set()
+        await settled()
+        assert world.sources.was_checked(KEY, APP, "now")
+        assert sorted(world.woken) == [APP, OTHER]
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_a_source_that_goes_during_its_check_and_is_made_again_is_not_forgotten() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        world.git.at[ANOTHER] = B
+        world.ask(APP, "now")
+        world.source(ANOTHER, "u2", 100)
+        world.cluster.gone.append(True)
+        later = world.gate(B)
+        gate.go.set()
+        await later.arrived.wait()
+        assert not world.sources.was_checked(KEY, APP, "now")
+        later.go.set()
+        await settled()
+        assert world.sources.was_checked(KEY, APP, "now")
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_a_source_that_went_unseen_is_forgotten() -> None:
+    async def story(world: World) -> None:
+        world.cluster.gone.append(True)
+        world.source()
+        await settled()
+        assert world.store.sources == {}
+        assert world.sources.current(KEY) is None
+        assert world.sources.was_checked(KEY, APP, "now")
 
     play(story)
