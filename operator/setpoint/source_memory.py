@@ -16,6 +16,8 @@ class SourceMemory:
     uid: str | None = None
     """Whose memory it is; None as long as only Syncs have spoken of it."""
     current: Current | None = None
+    told: Current | None = None
+    """The last good commit that the Syncs were told of."""
     credentials: Credentials | None = None
     generation: int = -1
     due: float = 0.0

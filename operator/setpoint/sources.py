@@ -185,7 +185,7 @@ class Sources:
         return await self._check(key, body, memory, requested)
 
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
-        before, generation = memory.current, body["metadata"].get("generation", 0)
+        before, generation = memory.told, body["metadata"].get("generation", 0)
         if generation != memory.generation:
             memory.refused.clear()  # another server may have them
         asked_anew = requested is not None and requested != memory.answered
@@ -198,11 +198,12 @@ class Sources:
         memory.trouble = Problem(problem.reason, problem.message) if problem is not None else None
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
         self._telemetry.fetched("success" if problem is None else str(problem.reason))
-        changes = await self._compared(before, memory.current)
-        new = memory.current if answer.own is None and not suspended else None
-        shown = self._shown(new) if new else None
-        checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(memory))
+        changes = EVERYTHING
         try:
+            changes = await self._compared(before, memory.current)
+            new = memory.current if answer.own is None and not suspended else None
+            shown = self._shown(new) if new else None
+            checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(memory))
             await self._report(key, body, checked)
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
@@ -211,9 +212,7 @@ class Sources:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
             self._wake_waiters(memory, memory.answer(asks), news=news)
             if asked_anew or memory.current != before:
-                self._moved(
-                    key, before.sha if before else "", memory.current.sha if memory.current else "", changes
-                )
+                self._tell(key, before, memory, changes)
         lost = problem is None and bool(memory.waiting)  # dropped again: the cache is too small for all
         if lost or (problem is not None and problem.transient):
             memory.due = 0.0
@@ -222,6 +221,10 @@ class Sources:
             memory.due = 0.0
             return Result(after=0.0)
         return Result() if suspended else Result(after=interval)
+
+    def _tell(self, key: SyncKey, before: Current | None, memory: SourceMemory, changes: Changes) -> None:
+        after = memory.told = memory.current
+        self._moved(key, before.sha if before else "", after.sha if after else "", changes)
 
     def _wake_waiters(self, memory: SourceMemory, answered: set[SyncKey], *, news: bool) -> None:
         """Wake those who asked for this check (`answered`), or for a commit that came.

@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from tests.unit import virtualtime
 from tests.unit.memorytree import MemoryTree
 
 from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of
 from setpoint.discovery import Kind
-from setpoint.footprint import Changes
+from setpoint.footprint import EVERYTHING, Changes
 from setpoint.objects import SyncKey
 from setpoint.queue import Queue
 from setpoint.reasons import Problem, Reason
@@ -48,6 +49,8 @@ class Git:
         self.gates: dict[str, Gate] = {}
         self.fails: dict[str, Problem] = {}
         self.unreadable: list[Exception] = []
+        self.incomparable: list[Exception] = []
+        self.unforeseen: dict[str, Exception] = {}
 
     async def resolve(self, repository: Repository, ref: RefSpec, _limit: float) -> Selected:
         if ref.commit:
@@ -64,6 +67,8 @@ class Git:
         if (gate := self.gates.pop(selected.sha, None)) is not None:
             gate.arrived.set()
             await gate.go.wait()
+        if selected.sha in self.unforeseen:
+            raise self.unforeseen.pop(selected.sha)
         if selected.sha in self.fails:
             raise self.fails[selected.sha]
         self.held.add(selected.sha)
@@ -79,6 +84,8 @@ class Git:
 
     def tree(self, _repository: Repository, sha: str, *, submodules: bool) -> MemoryTree:
         assert not submodules
+        if self.incomparable:
+            raise self.incomparable.pop()
         return MemoryTree({"a.yaml": sha})
 
 
@@ -115,6 +122,7 @@ class World:
         self.git.at[URL] = A
         self.woken: list[SyncKey] = []
         self.moves: list[tuple[str, str]] = []
+        self.changes: list[Changes] = []
         self.cluster = Cluster(self.store)
         cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
@@ -137,7 +145,8 @@ class World:
     def _wake_source(self, key: SyncKey) -> None:
         self.queue.add(key)
 
-    def _moved(self, _key: SyncKey, before: str, after: str, _changes: Changes) -> None:
+    def _moved(self, _key: SyncKey, before: str, after: str, changes: Changes) -> None:
+        self.changes.append(changes)
         self.moves.append((before, after))
 
     def source(self, url: str = URL, uid: str = "u1", version: int = 1) -> None:
@@ -402,5 +411,55 @@ def test_a_source_that_went_unseen_is_forgotten() -> None:
         assert world.store.sources == {}
         assert world.sources.current(KEY) is None
         assert world.sources.was_checked(KEY, APP, "now")
+
+    play(story)
+
+
+# --- whatever breaks, Syncs are told of a commit
+
+
+@pytest.mark.parametrize(
+    "error", [Problem(Reason.GitFailed, "gone from the cache"), RuntimeError("unforeseen")]
+)
+def test_syncs_are_told_of_a_commit_that_cannot_be_shown(error: Exception) -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.at[URL] = B
+        world.git.unreadable.append(error)
+        world.ask(APP, "now")
+        await settled()
+        assert world.moves == [("", A), (A, B)]
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_syncs_are_told_of_a_commit_that_cannot_be_compared() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.at[URL] = B
+        world.git.incomparable.append(RuntimeError("unforeseen"))
+        world.ask(APP, "now")
+        await settled()
+        assert world.moves == [("", A), (A, B)]
+        assert world.changes[-1] == EVERYTHING
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_syncs_are_told_of_a_commit_although_the_check_broke_off_after_it() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.at[URL] = B
+        world.git.unforeseen[C] = RuntimeError("unforeseen")
+        world.sources.want(KEY, APP, C)
+        await settled()
+        assert world.moves == [("", A), (A, B)]
+        assert world.status() == (B, "True", "Succeeded")
+        assert world.woken == [APP]
 
     play(story)
