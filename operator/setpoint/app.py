@@ -343,6 +343,8 @@ class Operator:
             self._syncs.moved(key, before, after, changes)
 
     def _written(self, body: Body) -> None:
+        if not self.store.has(body):
+            return  # it was deleted before the answer came, and no watch would tell of that again
         if body["kind"] == "Sync":
             self.store.put_sync(body)
             return

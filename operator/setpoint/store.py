@@ -94,6 +94,11 @@ class Store:
             self._by_dependency.setdefault(other, set()).add(key)
         return True
 
+    def has(self, body: Body) -> bool:
+        """Tell whether this very object is known, in whatever version; not another that has its name."""
+        known = (self.sources if body["kind"] == "Source" else self.syncs).get(key_of(body))
+        return known is not None and known["metadata"].get("uid") == body["metadata"].get("uid")
+
     @staticmethod
     def _put(bodies: dict[SyncKey, Body], body: Body) -> bool:
         key = key_of(body)
