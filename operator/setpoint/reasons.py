@@ -266,6 +266,12 @@ class Reason(StrEnum):
         "Nothing; it is tried again.",
         "transient",
     )
+    InternalError = (
+        "InternalError",
+        "An error inside Setpoint ended the run; what was applied stays, and is looked at again.",
+        "Report it with the lines `work failed unexpectedly` of the operator's log; it is tried again.",
+        "transient",
+    )
     Degraded = (
         "Degraded",
         "An object is applied and not healthy.",

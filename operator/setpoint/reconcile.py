@@ -7,6 +7,7 @@ Nothing waits in a worker: what is not ready ends the run, and the event that ch
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -83,6 +84,15 @@ class Syncs:
             return Result()
         except SETBACKS as error:
             return retried("Sync", key, error)
+        except Exception:
+            await self._tell_of_bug(key)
+            raise  # to the log, and to the next try
+
+    async def _tell_of_bug(self, key: SyncKey) -> None:
+        body = self._p.store.syncs.get(key)
+        with contextlib.suppress(Gone, *SETBACKS):
+            if body is not None:
+                await self._teller.tell_of_bug(key, body, self._fleet.memory(key).held)
 
     async def _forget(self, key: SyncKey) -> None:
         await self._p.pods.want(key, (), known=False)

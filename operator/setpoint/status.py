@@ -16,7 +16,7 @@ from setpoint.history import history_of
 from setpoint.inventory import grouped
 from setpoint.outcome import Json, ObjectState, Outcome, Revision, SyncState
 from setpoint.phrase import Phrase, phrase_of
-from setpoint.reasons import Reason
+from setpoint.reasons import Problem, Reason
 from setpoint.revisions import short
 
 MOST_DIFFERENCES = 50
@@ -61,6 +61,19 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
             status[key] = value
     status["conditions"] = _conditions(previous.get("conditions") or [], o, phrase, at)
     return status
+
+
+def broken(previous: Mapping[str, Any], generation: int, problem: Problem, now: datetime) -> Json:
+    """Give the status after a run that came to no result: what was told of objects stays, Ready and Synced say why."""
+    at, old = stamp(now), previous.get("conditions") or []
+    rows = [
+        condition(
+            old, generation, kind=kind, true=False, reason=str(problem.reason), message=problem.message, at=at
+        )
+        for kind in ("Ready", "Synced")
+    ]
+    kept = [c for c in old if c.get("type") == "Healthy"]
+    return {**previous, "observedGeneration": generation, "conditions": [*rows, *kept]}
 
 
 def passing(stored: Mapping[str, Any], new: Mapping[str, Any], *, fresh: bool) -> bool:

@@ -17,11 +17,14 @@ from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.outcome import Outcome, Revision
 from setpoint.parts import Parts
 from setpoint.queue import Result
-from setpoint.reasons import Reason
+from setpoint.reasons import Problem, Reason
 from setpoint.revisions import seconds, short
 from setpoint.run import Run, oid_of
 from setpoint.states import states_of
 from setpoint.store import Body
+
+# Not the error itself: it may quote a Secret, and says nothing to who reads a status.
+BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
 
 
 class Teller:
@@ -50,6 +53,12 @@ class Teller:
         if run.retries:
             return Result(retry=True)
         return Result(after=run.again)
+
+    async def tell_of_bug(self, key: SyncKey, body: Body, held: Mapping[str, Any] | None) -> None:
+        """Say that a run came to no result for a reason that only the log has; `held` is a status not written yet."""
+        previous, generation = held or body.get("status") or {}, int(body["metadata"].get("generation", 0))
+        bug = Problem(Reason.InternalError, BUG)
+        await self.write(key, body, status.broken(previous, generation, bug, datetime.now(UTC)))
 
     async def write(self, key: SyncKey, body: Body, new: Mapping[str, Any]) -> None:
         """Write a status if it differs; those who depend on this Sync are woken when they may care."""
