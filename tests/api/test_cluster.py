@@ -18,7 +18,9 @@ from tests.servers.apirules import Hold, Reply, Request, cut, reply
 
 from setpoint import names
 from setpoint.cluster import ApiError, Cluster, Fenced, Kind
+from setpoint.cluster_errors import classify
 from setpoint.diff import STAMPS
+from setpoint.reasons import Reason
 from setpoint.requests import Selection
 from setpoint.writing import existing
 
@@ -130,6 +132,17 @@ async def test_an_object_from_its_creation_to_its_deletion(api: Cluster, namespa
     with pytest.raises(ApiError) as caught:
         await api.create(kind(api, "v1", "ConfigMap"), config_map(namespace, "there"))
     assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists")
+
+
+@pytest.mark.parametrize("group", ["apps", "nowhere.example.org"])
+async def test_that_a_kind_is_not_served_says_nothing_about_its_objects(
+    api: Cluster, namespace: str, group: str
+) -> None:
+    of = Kind(group, "v1", "Widget", "widgets", True, frozenset())
+    for ask in (partial(api.get, of, namespace, "w"), partial(api.delete, of, namespace, "w", uid="u")):
+        with pytest.raises(ApiError) as caught:
+            await ask()
+        assert (caught.value.status, classify(caught.value)) == (404, Reason.KindUnknown)
 
 
 async def test_what_kubectl_copied_into_an_annotation_is_dropped(

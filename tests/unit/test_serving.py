@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.unit.samples import run, target
 
 from setpoint import names
 from setpoint.api import Sync
+from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.deletion import Deletion, Ending, Others
 from setpoint.discovery import Kind
+from setpoint.fleet import Fleet
+from setpoint.inventory import grouped
 from setpoint.objects import ObjectId, SyncKey, owner_annotation
+from setpoint.pruning import Pruner
 from setpoint.reasons import Reason
 from setpoint.removal import Remover
+from setpoint.run import Run
 from setpoint.store import Store
 
 KEY, WIDGET = SyncKey("team", "app"), ObjectId("example.org", "Widget", "shop", "w")
@@ -64,11 +71,31 @@ class World:
         self.there = False
         return True
 
+    def remover(self) -> Remover:
+        return Remover(
+            cast("Cluster", self), asyncio.Semaphore(4), KEY, "system:serviceaccount:team:deployer"
+        )
+
     async def ended(self) -> Ending:
-        cluster = cast("Cluster", self)
-        remover = Remover(cluster, asyncio.Semaphore(4), KEY, "system:serviceaccount:team:deployer")
         inventory = {WIDGET: "example.org/v1"}
-        return await Deletion(cluster, Store()).run(KEY, SYNC, inventory, remover, Others(None, {}))
+        deletion = Deletion(cast("Cluster", self), Store())
+        return await deletion.run(KEY, SYNC, inventory, self.remover(), Others(None, {}))
+
+    async def dropped(self, now: Run, *, complete: bool) -> None:
+        """Have a commit without the Widget that a Sync has."""
+        claims, settings = Claims(), SimpleNamespace(people_managers=())
+        fleet = Fleet(Store(), claims, "c", lambda _: None, lambda _: False, lambda *_: None)
+        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={})
+        pruner = Pruner(cast("Any", parts), fleet)
+        if complete:
+            await pruner.prune(now, target(), self.remover())
+        else:
+            await pruner.hand_over(now, target())
+
+
+def owner() -> Run:
+    """A run of a Sync that has the Widget."""
+    return run(status={"inventory": grouped([("example.org/v1", WIDGET)])})
 
 
 WITHOUT, WITH = {CRD}, {CRD, (WIDGET.group, WIDGET.kind)}
@@ -108,3 +135,26 @@ async def test_a_kind_that_is_not_served_now_ends_no_deletion_and_has_discovery_
 async def test_a_discovery_without_crds_orphans_nothing() -> None:
     with pytest.raises(ApiError, match="CRDs"):
         await World({(WIDGET.group, WIDGET.kind)}).ended()
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("broken", [True, False], ids=["no answer", "not served now"])
+async def test_a_commit_without_an_object_does_not_let_go_of_what_nobody_can_see(
+    broken: bool, complete: bool
+) -> None:
+    world, now = World(WITHOUT if broken else WITH), owner()
+    world.broken_groups = frozenset([WIDGET.group] if broken else ())
+    world.answers = False
+    with pytest.raises(ApiError):
+        await world.dropped(now, complete=complete)
+    assert not now.released
+    assert not complete or WIDGET in now.kept
+
+
+@pytest.mark.parametrize("complete", [True, False])
+async def test_a_commit_without_an_object_lets_go_of_what_has_no_kind_any_more(complete: bool) -> None:
+    world, now = World(WITHOUT), owner()
+    await world.dropped(now, complete=complete)
+    assert not now.kept
+    assert complete or now.released == {WIDGET: "is gone"}
+    assert world.discoveries == 1
