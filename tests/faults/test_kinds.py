@@ -156,6 +156,30 @@ def test_a_deletion_gives_up_nothing_of_an_api_group_without_a_server(
         remove_crd(world)
 
 
+def test_a_crd_that_goes_while_a_deletion_waits_for_its_objects(world: World, operator: Operator) -> None:
+    kubectl, nothing = world.cluster.kubectl, '--patch={"metadata":{"finalizers":null}}'
+    held = {**WIDGET, "metadata": {"name": "w", "finalizers": ["example.org/hold"]}}
+    install_crd(world)
+    try:
+        sha = world.repo.commit({"w.yaml": json.dumps(held), "a.yaml": config("a", k="1")}, "First")
+        world.source()
+        world.sync()
+        world.until("Sync", "app", ready_at(sha))
+        world.api.delete("Sync", world.namespace, "app")
+        world.until("Sync", "app", says("Deleting", "example.org/hold"))
+        # At once, and not when its objects are gone: of their end there is no event.
+        kubectl("delete", "crd", f"widgets.{GROUP}", "--wait=false")
+        kubectl("patch", "crd", f"widgets.{GROUP}", "--type=merge", nothing)
+        world.until("Sync", "app", lambda o: o is None)
+        assert world.seek("ConfigMap", "a") is None
+    finally:
+        install_crd(world)  # with what is left of them
+        release = ("patch", "widget", "w", "-n", world.target, "--type=merge", nothing)
+        # A new kind can be read a moment before it can be written.
+        until(lambda: "ServiceUnavailable" not in _said(world, *release), "Widgets that can be written", 60)
+        remove_crd(world)
+
+
 @pytest.mark.parametrize("missing", ["sources", "syncs"])
 def test_discovery_that_has_not_heard_of_our_own_kinds(
     world: World, operator: Operator, proxy: ApiProxy, missing: str
