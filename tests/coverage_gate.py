@@ -49,6 +49,7 @@ PURE = (
     "revisions",
     "rules",
     "run",
+    "source_answer",
     "source_memory",
     "source_status",
     "states",

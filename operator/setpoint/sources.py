@@ -10,7 +10,6 @@ import base64
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +35,7 @@ from setpoint.remotes import (
 )
 from setpoint.revisions import seconds
 from setpoint.setback import SETBACKS, retried
+from setpoint.source_answer import Answer, final, outage_of
 from setpoint.source_memory import SourceMemory
 from setpoint.source_status import Checked, Fetched
 from setpoint.status_writer import Gone, StatusWriter
@@ -46,36 +46,6 @@ from setpoint.tree import Tree
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
-# What keeps any commit from being fetched, so that an older one need not be tried.
-OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
-
-    `interval` is in seconds.
-    """
-
-    interval: float
-    suspended: bool = False
-    own: Problem | None = None
-    older: Problem | None = None
-
-    @property
-    def problem(self) -> Problem | None:
-        """What is told of both."""
-        return self.own or self.older
-
-
-def outage_of(problem: Problem | None) -> Problem | None:
-    """Give a problem if it is one of all commits."""
-    return problem if problem is not None and problem.reason in OUTAGES else None
-
-
-def _final(problem: Problem, own: Problem | None) -> bool:
-    """Tell whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
-    return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)
 
 
 class Sources:
@@ -291,7 +261,7 @@ class Sources:
                 try:
                     found = await self._older(key, source, memory, sha, revision, outage)
                 except Problem as problem:
-                    if outage is not None or not _final(problem, own):
+                    if outage is not None or not final(problem, own):
                         first, outage = first or problem, outage or outage_of(problem)
                         continue
                     log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})

@@ -1,0 +1,38 @@
+"""What came of asking a remote, and what a failure says of other commits and of another attempt (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from setpoint.reasons import Problem, Reason
+
+# What keeps any commit from being fetched, so that an older one need not be tried.
+OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
+
+    `interval` is in seconds.
+    """
+
+    interval: float
+    suspended: bool = False
+    own: Problem | None = None
+    older: Problem | None = None
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is told of both."""
+        return self.own or self.older
+
+
+def outage_of(problem: Problem | None) -> Problem | None:
+    """Give a problem if it is one of all commits."""
+    return problem if problem is not None and problem.reason in OUTAGES else None
+
+
+def final(problem: Problem, own: Problem | None) -> bool:
+    """Tell whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
+    return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)
