@@ -56,6 +56,11 @@ class SourceMemory:
         self.done |= answered
         return set(answered)
 
+    def postpone(self, sha: str) -> None:
+        """Have an older commit that failed come last: it may keep others back that would not fail."""
+        if sha in self.older:
+            self.older[sha] = self.older.pop(sha)
+
     def unwant(self, sync: SyncKey, sha: str) -> None:
         """Note that a Sync does not need an older commit any more."""
         waiting = self.older.get(sha, set())

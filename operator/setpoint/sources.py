@@ -262,6 +262,8 @@ class Sources:
                     found = await self._older(key, source, memory, sha, revision, outage)
                 except Problem as problem:
                     if outage is not None or not final(problem, own):
+                        if outage is None:
+                            memory.postpone(sha)
                         first, outage = first or problem, outage or outage_of(problem)
                         continue
                     log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
