@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -62,7 +63,8 @@ class Ender:
         """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""
         if classify(error) is not Reason.KindUnknown:
             return problem_of(error, oid_of(run.key), "delete")
-        await self._p.cluster.discover()
+        with contextlib.suppress(ApiError):  # the next try asks again; this one is told first
+            await self._p.cluster.discover()
         return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
 
     async def orphan(self, key: SyncKey, body: Body, problem: Problem) -> None:

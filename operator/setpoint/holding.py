@@ -12,6 +12,7 @@ from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
 from setpoint.checking import Checked, Identity
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
+from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of, stamp
 from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
@@ -79,14 +80,21 @@ class Holder:
     async def look(self, run: Run) -> None:
         """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
 
-        What may not be watched is read once. Raises ApiError.
+        What may not be watched is read once, and what may not be read either is left. Raises ApiError if something
+        else keeps an object from being read, when all others are.
         """
         await self._require(run, self._kinds_had(run))
+        failed: ApiError | None = None
         for oid, version in run.inventory.items():
             if not self._p.live.unwatched(oid) or self._p.live.get(oid) is not None:
                 continue
             if (kind := self._p.cluster.kind(version, oid.kind)) is not None:
-                await self._read(run, kind, oid)
+                try:
+                    await self._read(run, kind, oid)
+                except ApiError as error:
+                    failed = failed or (error if error.status != 403 else None)
+        if failed is not None:
+            raise failed
 
     async def _require(self, run: Run, kinds: Collection[Kind]) -> None:
         await self._p.live.require(kinds)
@@ -109,8 +117,8 @@ class Holder:
         target, memory = run.target, run.memory
         good = memory.good or await self._recovered(run)
         if target is None:
-            await self.look(run)
             await self._enforce(run, good)
+            await self.look(run)
             return
         await self._watch(run, target)
         desired, claims = {r.id for r in target.refs}, self._p.claims

@@ -7,6 +7,7 @@ them starts the next one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -55,7 +56,8 @@ class Remover:
                 result.pending |= dict.fromkeys(rest, f"waits until {first.label()} is gone")
                 break
         if any(p.reason is Reason.KindUnknown for p in result.failed.values()):
-            await self._cluster.discover()
+            with contextlib.suppress(ApiError):  # the next try asks again; what was done is told first
+                await self._cluster.discover()
         return result
 
     async def _one(self, oid: ObjectId, result: Removed) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from tests.unit.memorytree import MemoryTree
 
 from setpoint.claims import Claims
+from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.parts import Parts
@@ -107,6 +108,7 @@ class Cluster:
     broken_groups: frozenset[str] = frozenset()
 
     def __init__(self, store: Store, live: Live) -> None:
+        self.forbids = False
         self._store, self._live, self.patches = store, live, 0
         self.told: list[Any] = []
 
@@ -124,6 +126,8 @@ class Cluster:
         return False
 
     async def get(self, kind: Kind, namespace: str, name: str, **_: Any) -> Body | None:
+        if self.forbids:
+            raise ApiError(403, "Forbidden", f'User "u" cannot get resource "{kind.resource}"')
         oid = ObjectId(kind.group, kind.kind, namespace, name)
         return {"metadata": {"namespace": namespace, "name": name}} if oid in self._live.there else None
 

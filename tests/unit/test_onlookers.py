@@ -22,13 +22,16 @@ TOLD = {
 }
 
 
-async def told(folder: Path, status: Any, *, listed: bool, watched: bool, **spec: Any) -> World:
+async def told(
+    folder: Path, status: Any, *, listed: bool, watched: bool, forbidden: bool = False, **spec: Any
+) -> World:
     """An operator that begins with this status, once it is quiet; `listed`: others have the same kinds."""
     world = World(folder)
     world.sources.content = BROKEN
     world.live.there = {oid("a"): observed("a")}
     world.live.listed = {"ConfigMap"} if listed else set()
     world.live.refused = set() if watched else {"ConfigMap"}
+    world.cluster.forbids = forbidden
     world.stored(status)
     working = asyncio.create_task(world.queue.run())
     world.sync(1, **spec)
@@ -49,5 +52,14 @@ def test_a_restart_is_no_news_of_health(tmp_path: Path, spec: Any, watched: bool
         after = await told(tmp_path, before.status, listed=False, watched=watched, **spec)
         assert after.condition("Healthy") == ("True", "Succeeded")
         assert (after.runs, after.cluster.patches) == (1, 0)
+
+    virtualtime.run(play())
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {}], ids=["suspended", "broken"])
+def test_who_may_not_read_an_object_does_not_ask_again_and_again(tmp_path: Path, spec: Any) -> None:
+    async def play() -> None:
+        world = await told(tmp_path, TOLD, listed=False, watched=False, forbidden=True, **spec)
+        assert (world.runs, world.condition("Ready")[1]) == (1, "Suspended" if spec else "RenderFailed")
 
     virtualtime.run(play())
