@@ -17,10 +17,9 @@ from typing import Any, Self
 import orjson
 
 from setpoint import discovery, names, requests
-from setpoint.cluster_errors import ApiError, Cause, Fenced, classify, error_of_status, warning_texts
+from setpoint.cluster_errors import ApiError, Cause, Fenced, error_of_status, is_absence, warning_texts
 from setpoint.discovery import Catalog, Kind
 from setpoint.login import endpoint_of
-from setpoint.reasons import Reason
 from setpoint.requests import Request, Selection
 from setpoint.transport import SILENCE_SECONDS, Fence, Response, Transport
 
@@ -167,7 +166,7 @@ class Cluster:
         try:
             response = await self._transport.send(requests.read(kind, namespace, name, user))
         except ApiError as error:
-            if _is_absence(error):
+            if is_absence(error):
                 return None
             raise
         return _received(_parsed(response), kind)
@@ -239,7 +238,7 @@ class Cluster:
         try:
             await self._write(request)
         except ApiError as error:
-            if _is_absence(error) or (error.status == 409 and "UID in the precondition" in error.message):
+            if is_absence(error) or (error.status == 409 and "UID in the precondition" in error.message):
                 return False
             if error.status == 409 and kind.kind == "Namespace" and "content is removed" in error.message:
                 return True  # it is terminating already
@@ -333,11 +332,6 @@ class _Shared:
         self.writes.discard(write)
         if not write.cancelled():
             write.exception()
-
-
-def _is_absence(error: ApiError) -> bool:
-    """Tell whether an answer says that an object does not exist: "no such kind" may be the word of a server that is behind."""
-    return error.status == 404 and classify(error) is not Reason.KindUnknown
 
 
 def _uid_conflict(error: ApiError) -> ApiError:

@@ -224,6 +224,11 @@ def classify(error: ApiError) -> Reason:
     return next((reason for holds, reason in rules if holds), Reason.Invalid)
 
 
+def is_absence(error: ApiError) -> bool:
+    """Tell whether an answer says that an object does not exist: "no such kind" may be the word of a server that is behind."""
+    return error.status == 404 and classify(error) is not Reason.KindUnknown
+
+
 def _is_terminating(error: ApiError) -> bool:
     return any(c.type == "NamespaceTerminating" for c in error.causes) or (
         error.status in (403, 409) and "being terminated" in error.message

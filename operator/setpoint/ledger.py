@@ -40,8 +40,8 @@ class Ledger:
     ) -> None:
         """Take what a run of the applier did into memory, and log what was drift.
 
-        `before` is from before the applier looked at anything. `enforced`: this was about what had been applied before, so all of it is drift, and what failed in this
-        run before stays.
+        `before` is from before the applier looked at anything. `enforced`: this was about what had been applied
+        before, so all of it is drift, and what failed in this run before stays.
         """
         self._log(run, result, chosen, old=enforced or not run.pending)
         memory = run.memory

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError, classify
+from setpoint.cluster_errors import ApiError, classify, is_absence
 from setpoint.names import API_VERSION
 from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
@@ -69,8 +69,7 @@ class StatusWriter:
         try:
             answer = await self._cluster.patch(kind, oid.namespace, oid.name, patch, subresource=subresource)
         except ApiError as error:
-            # "No such kind" may be the word of an API server that is behind, and is no reason to forget the object.
-            if error.status == 404 and classify(error) is not Reason.KindUnknown:
+            if is_absence(error):
                 raise Gone from None
             # Any other 422 is about what we write, and would be met for ever without a word.
             if error.status == 409 or classify(error) is Reason.ApplyFailed:

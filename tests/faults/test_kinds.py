@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.cluster.base import KubectlError
 from tests.cluster.processes import until
-from tests.e2e.api import says
+from tests.e2e.api import Json, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
@@ -68,13 +68,19 @@ def remove_crd(world: World) -> None:
     world.cluster.kubectl("delete", "crd", f"widgets.{GROUP}", "--ignore-not-found", "--timeout=180s")
 
 
+def with_widget(world: World, widget: Json) -> str:
+    """Bring a Widget and a ConfigMap to the cluster; gives the commit."""
+    sha = world.repo.commit({"w.yaml": json.dumps(widget), "a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    return sha
+
+
 def test_a_crd_that_goes_and_comes_back(world: World, operator: Operator) -> None:
     install_crd(world)
     try:
-        sha = world.repo.commit({"w.yaml": json.dumps(WIDGET), "a.yaml": config("a", k="1")}, "First")
-        world.source()
-        world.sync()
-        world.until("Sync", "app", ready_at(sha))
+        sha = with_widget(world, WIDGET)
         remove_crd(world)
         sync = world.until("Sync", "app", says("KindUnknown", "Widget"))
         world.announced("KindUnknown")
@@ -126,10 +132,7 @@ def test_a_deletion_gives_up_nothing_of_an_api_group_without_a_server(
     install_crd(world)
     service = f"v1.{GROUP}"
     try:
-        sha = world.repo.commit({"w.yaml": json.dumps(WIDGET), "a.yaml": config("a", k="1")}, "First")
-        world.source()
-        world.sync()
-        world.until("Sync", "app", ready_at(sha))
+        with_widget(world, WIDGET)
         nobody = {"service": {"namespace": "default", "name": "nobody"}, "insecureSkipTLSVerify": True}
         ours = {"labels": {"kube-aggregator.kubernetes.io/automanaged": None}}
         patch = json.dumps({"metadata": ours, "spec": nobody})
@@ -161,10 +164,7 @@ def test_a_crd_that_goes_while_a_deletion_waits_for_its_objects(world: World, op
     held = {**WIDGET, "metadata": {"name": "w", "finalizers": ["example.org/hold"]}}
     install_crd(world)
     try:
-        sha = world.repo.commit({"w.yaml": json.dumps(held), "a.yaml": config("a", k="1")}, "First")
-        world.source()
-        world.sync()
-        world.until("Sync", "app", ready_at(sha))
+        with_widget(world, held)
         world.api.delete("Sync", world.namespace, "app")
         world.until("Sync", "app", says("Deleting", "example.org/hold"))
         # At once, and not when its objects are gone: of their end there is no event.
