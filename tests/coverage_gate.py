@@ -31,6 +31,7 @@ PURE = (
     "elapsed",
     "fields",
     "footprint",
+    "goals",
     "health",
     "history",
     "ignoring",

@@ -15,14 +15,13 @@ from setpoint import __version__, chart, crds, rbac, reference, telemetry
 ROOT = Path(__file__).resolve().parents[2]
 CHART = "charts/setpoint"
 NOTE = "# Made by `python -m setpoint.generate`; do not edit.\n"
-OPERATIONS = "docs/operations.md"
-BEGIN, END = "<!-- reasons: begin (generated) -->\n", "<!-- reasons: end -->"
+OPERATIONS, CONCEPTS = "docs/operations.md", "docs/concepts.md"
 
 
-def files(operations: str) -> dict[str, str]:
-    """Give path (below the repository's root) -> content of every generated file.
+def files(operations: str, concepts: str) -> dict[str, str]:
+    """Return path (below the repository's root) -> content of every generated file.
 
-    `operations` is the present text of docs/operations.md, of which one part is generated.
+    `operations` and `concepts` are the present texts of the two pages of which one part is generated.
     """
     return {
         **{f"crds/{kind.plural}.yaml": NOTE + crds.dump(crds.crd(kind)) for kind in crds.KINDS},
@@ -39,7 +38,8 @@ def files(operations: str) -> dict[str, str]:
         ),
         "docs/reference/cli.md": reference.cli_page(),
         "docs/reference/chart.md": reference.chart_page(),
-        OPERATIONS: between(operations, reference.reasons_table()),
+        OPERATIONS: between(operations, reference.reasons_table(), "reasons"),
+        CONCEPTS: between(concepts, reference.goals_table(), "goals"),
     }
 
 
@@ -74,19 +74,28 @@ def chart_yaml() -> str:
     )
 
 
-def between(text: str, table: str) -> str:
-    """Give the text with the table between its markers; a text without markers gets them at its end."""
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}{END}\n" if text.strip() else f"# Operations\n\n{BEGIN}{END}\n"
-    before, rest = text.split(BEGIN, 1)
-    return before + BEGIN + table + END + rest.split(END, 1)[1]
+def markers(part: str) -> tuple[str, str]:
+    """Return the lines between which a generated part of a page stands."""
+    return f"<!-- {part}: begin (generated) -->\n", f"<!-- {part}: end -->"
+
+
+def between(text: str, table: str, part: str) -> str:
+    """Return the text with the table between the markers of the part; a text without these gets them at its end."""
+    begin, end = markers(part)
+    if begin not in text:
+        text = (
+            f"{text.rstrip()}\n\n{begin}{end}\n"
+            if text.strip()
+            else f"# {part.capitalize()}\n\n{begin}{end}\n"
+        )
+    before, rest = text.split(begin, 1)
+    return before + begin + table + end + rest.split(end, 1)[1]
 
 
 def stale(root: Path) -> dict[str, str]:
-    """Give path -> content of each file that is not as it should be."""
-    return {
-        path: text for path, text in files(_read(root / OPERATIONS)).items() if _read(root / path) != text
-    }
+    """Return path -> content of each file that is not as it should be."""
+    found = files(_read(root / OPERATIONS), _read(root / CONCEPTS))
+    return {path: text for path, text in found.items() if _read(root / path) != text}
 
 
 def _read(path: Path) -> str:

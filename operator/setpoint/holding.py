@@ -18,6 +18,7 @@ from setpoint.dependencies import waits_for
 from setpoint.desired import Desired
 from setpoint.discovery import Kind
 from setpoint.fleet import Fleet
+from setpoint.goals import Commit, Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.health import Health
 from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
@@ -52,16 +53,34 @@ class Holder:
         """Give what deletes objects on behalf of a Sync."""
         return Remover(self._p.cluster, self._limit, run.key, run.user)
 
-    async def hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
-        """Bring the target to the cluster, or hold what was applied last while the target cannot be had.
+    async def reach(self, run: Run, commit: Commit, loaded: Sequence[Desired] | None = None) -> None:
+        """Go for what the situation asks for; `loaded` are the target's manifests where they are at hand.
 
-        `loaded` are the target's manifests where they are at hand. Raises ApiError and Problem.
+        Raises ApiError, Problem, and NotYet if nothing is to be said.
         """
-        await self._hold(run, loaded)
-        reasons = {p.reason for p in run.applied.failed.values()} | {s.reason for s in run.extra}
-        run.problem = run.problem or await accounts.missing(self._p.cluster, run.user, reasons)
+        good = await self._gather(run, commit)
+        situation = self._situation(run, commit, good)
+        match goal(situation):
+            case Goal.COMPARE:
+                await self._compare(run)
+            case Goal.LOOK:
+                await self._look(run)
+            case Goal.ENFORCE:
+                await self._enforce(run, good)
+                await self._look(run)
+            case Goal.WAIT if run.target is not None:
+                run.waiting = Problem(Reason.DependencyNotReady, situation.dependency)
+                await self._pruner.hand_over(run, run.target)
+                if enforces(situation):
+                    await self._enforce(run, good)
+            case Goal.CONVERGE if run.target is not None:
+                await self._converge(run, run.target, loaded)
+                await self._follow_up(run, run.target, good if enforces(situation) else None)
+        if commit is not Commit.LOST and not run.sync.spec.suspend:
+            reasons = {p.reason for p in run.applied.failed.values()} | {s.reason for s in run.extra}
+            run.problem = run.problem or await accounts.missing(self._p.cluster, run.user, reasons)
 
-    async def compare(self, run: Run) -> None:
+    async def _compare(self, run: Run) -> None:
         """After a restart without a cache, while the Source fails: say what is not as it was applied.
 
         Raises NotYet if nothing is to be said; ApiError.
@@ -77,7 +96,7 @@ class Holder:
             raise NotYet
         run.waiting = _unfetched(what, applied["revision"], trouble)
 
-    async def look(self, run: Run) -> None:
+    async def _look(self, run: Run) -> None:
         """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
 
         What may not be watched is read once, and what may not be read either is left. Raises ApiError if something
@@ -113,34 +132,49 @@ class Holder:
     def _trouble(self, run: Run) -> Problem | None:
         return self._p.sources.trouble(source_key(run.body))
 
-    async def _hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
-        target, memory = run.target, run.memory
-        good = memory.good or await self._recovered(run)
+    async def _gather(self, run: Run, commit: Commit) -> Target | None:
+        """See what is live, claim what is wanted, and tell what is new; gives what was applied last, if it is known."""
+        if run.sync.spec.suspend or commit is Commit.LOST:
+            return None
+        target, good = run.target, run.memory.good or await self._recovered(run)
         if target is None:
-            await self._enforce(run, good)
-            await self.look(run)
-            return
+            return good
         await self._watch(run, target)
         desired, claims = {r.id for r in target.refs}, self._p.claims
         run.contested = claims.contested(run.key, desired)
         self._fleet.wake(claims.want(run.key, run.contested.keys() | claims.offered(run.key, desired)))
         run.lent = {o: v for o, v in run.lent.items() if o not in desired}
         run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
-        if run.pending and (words := self._dependency(run)):
-            run.waiting = Problem(Reason.DependencyNotReady, words)
-            await self._pruner.hand_over(run, target)
+        return good
+
+    def _situation(self, run: Run, commit: Commit, good: Target | None) -> Situation:
+        changed = run.target is not None and run.pending
+        return Situation(
+            suspended=run.sync.spec.suspend,
+            commit=commit,
+            changed=changed,
+            dependency=self._dependency(run) or "" if changed else "",
+            recalled=good is not None,
+            drift=run.sync.spec.drift,
+        )
+
+    async def _follow_up(self, run: Run, target: Target, good: Target | None) -> None:
+        """Enforce what was applied last (`good`), prune or hand over, as far as the target was reached."""
+        written = Written(
+            failed=bool(run.applied.failed) or bool(target.unplaced),
+            deferred=bool(run.applied.deferred),
+            contested=bool(run.contested),
+            superseded=good is not None and good.digest != target.digest,
+        )
+        then = follow_up(written)
+        if then.enforce:
             await self._enforce(run, good)
-            return
-        await self._converge(run, target, loaded)
-        failed = bool(run.applied.failed) or bool(target.unplaced)
-        if failed and good is not None and good.digest != target.digest:
-            await self._enforce(run, good)
-        run.complete = not failed and not run.applied.deferred and not run.contested
-        if run.complete:
-            memory.good = target
+        run.complete = then.prune
+        if then.prune:
+            run.memory.good = target
             await self._pruner.prune(run, target, self.remover(run))
         else:
-            await self._pruner.hand_over(run, target, anew=not failed)
+            await self._pruner.hand_over(run, target, anew=then.lend)
 
     async def _watch(self, run: Run, target: Target) -> None:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""
@@ -269,7 +303,7 @@ class Holder:
 
     async def _enforce(self, run: Run, good: Target | None) -> None:
         """Correct drift against what was applied last; nothing new is written and nothing is pruned."""
-        if good is None or run.current is None or run.sync.spec.drift is Drift.REPORT:
+        if good is None or run.current is None:
             return
         await self._watch(run, good)
         whole = good.digest == (run.previous.get("applied") or {}).get("digest")

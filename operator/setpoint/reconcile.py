@@ -18,6 +18,7 @@ from setpoint.desired import Desired, Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
 from setpoint.footprint import Changes
+from setpoint.goals import Commit
 from setpoint.holding import Holder
 from setpoint.inventory import grouped, ungrouped
 from setpoint.memory import Memory
@@ -179,17 +180,13 @@ class Syncs:
         return requested is not None and self._p.sources.was_checked(source_key(run.body), run.key, requested)
 
     async def _evaluate(self, run: Run) -> None:
-        """Find the target and hold the cluster to it. Sets `problem`, `waiting` and the rest of the run."""
-        loaded: Sequence[Desired] | None = None
-        try:
-            loaded = await self._find(run)
-        except Problem as problem:
-            run.problem = problem
-        except NotYet:
-            await self._holder.compare(run)
+        """Find the target and go for it. Sets `problem`, `waiting` and the rest of the run."""
+        commit, loaded = await self._find(run)
+        if commit is Commit.LOST:
+            await self._holder.reach(run, commit)
             return
         try:
-            await self._holder.hold(run, loaded)
+            await self._holder.reach(run, commit, loaded)
         except ApiError as error:
             run.problem = run.problem or await self._unreadable(run, error)
             run.retry = True
@@ -203,18 +200,24 @@ class Syncs:
     async def _look(self, run: Run) -> None:
         """See how the objects of a suspended Sync are: nothing is done, but it is told."""
         try:
-            await self._holder.look(run)
+            await self._holder.reach(run, Commit.KNOWN)
         except ApiError as error:
             run.problem, run.retry = await self._unreadable(run, error), True
 
-    async def _find(self, run: Run) -> Sequence[Desired] | None:
-        """Find the target; gives its manifests where they had to be made anyway."""
-        _, run.current = self._targets.source(run.key, run.sync)
-        run.target, full = await self._targets.at(
-            run.sync, run.memory, run.current, run.current.sha, run.stamp, run.previous
-        )
+    async def _find(self, run: Run) -> tuple[Commit, Sequence[Desired] | None]:
+        """Find the target; gives what is known of the commit, and the manifests where they had to be made anyway."""
+        try:
+            _, run.current = self._targets.source(run.key, run.sync)
+            run.target, full = await self._targets.at(
+                run.sync, run.memory, run.current, run.current.sha, run.stamp, run.previous
+            )
+        except Problem as problem:
+            run.problem = problem
+            return Commit.BROKEN, None
+        except NotYet:
+            return Commit.LOST, None
         run.memory.target = run.target
-        return full.desired if full else None
+        return Commit.KNOWN, full.desired if full else None
 
     async def _unreadable(self, run: Run, error: ApiError) -> Problem:
         """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""

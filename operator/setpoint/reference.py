@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from setpoint import chart, cli, crds, rbac, rules, settings
+from setpoint.goal_rows import ROWS
 from setpoint.reasons import Reason
 
 GENERATED = "<!-- Made by `python -m setpoint.generate`; do not edit. -->\n\n"
@@ -133,6 +134,11 @@ def reasons_table() -> str:
         (_code(reason), reason.meaning, reason.action, "yes" if reason.transient else "") for reason in Reason
     ]
     return table(("reason", "what it means", "what to do", "tried again"), rows)
+
+
+def goals_table() -> str:
+    """Return the table of what a run goes for."""
+    return table(("situation", "what Setpoint does"), [(row.words, row.does) for row in ROWS])
 
 
 def reasons_page() -> str:

@@ -46,10 +46,11 @@ def test_a_wrong_argument_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_the_table_of_reasons_replaces_only_what_is_between_its_markers() -> None:
-    text = f"# A\n\nBefore.\n\n{generate.BEGIN}old\n{generate.END}\n\nAfter.\n"
-    new = generate.between(text, "new\n")
-    assert new == f"# A\n\nBefore.\n\n{generate.BEGIN}new\n{generate.END}\n\nAfter.\n"
-    assert generate.between(new, "new\n") == new
+    begin, end = generate.markers("reasons")
+    text = f"# A\n\nBefore.\n\n{begin}old\n{end}\n\nAfter.\n"
+    new = generate.between(text, "new\n", "reasons")
+    assert new == f"# A\n\nBefore.\n\n{begin}new\n{end}\n\nAfter.\n"
+    assert generate.between(new, "new\n", "reasons") == new
 
 
 def test_every_reason_has_its_row() -> None:
@@ -207,7 +208,7 @@ def test_the_page_of_the_command_line_has_every_command_argument_and_exit_code()
 
 
 def test_no_page_names_a_path_of_this_machine() -> None:
-    for path, text in generate.files("").items():
+    for path, text in generate.files("", "").items():
         assert str(ROOT) not in text, path
         assert "/root/" not in text, path
 
