@@ -5,7 +5,7 @@ An object costs a request only if it is missing, changed in Git, touched by some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,14 +38,14 @@ class View:
         return base is not None and base.digest == ref.digest
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What to look at, what failed before and did not change, what is deferred, and what is backed off from."""
 
-    todo: list[Ref] = field(default_factory=list)
-    stuck: dict[ObjectId, Problem] = field(default_factory=dict)
-    deferred: dict[ObjectId, str] = field(default_factory=dict)
-    backed_off: dict[ObjectId, float] = field(default_factory=dict)
+    todo: tuple[Ref, ...] = ()
+    stuck: Mapping[ObjectId, Problem] = field(default_factory=dict)
+    deferred: Mapping[ObjectId, str] = field(default_factory=dict)
+    backed_off: Mapping[ObjectId, float] = field(default_factory=dict)
 
 
 def choose(
@@ -56,20 +56,20 @@ def choose(
     `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
     rejected. `now` is in seconds of the clock that `Memory.corrected` was given.
     """
-    choice = Choice(stuck=_stuck(view, refs))
-    others = frozenset(contested)
+    others, stuck = frozenset(contested), _stuck(view, refs)
+    todo: list[Ref] = []
+    deferred: dict[ObjectId, str] = {}
+    backed_off: dict[ObjectId, float] = {}
     for ref in refs:
-        if ref.id in others or not (due or view.needs(ref)):
+        if ref.id in others or ref.id in stuck or not (due or view.needs(ref)):
             continue
-        if ref.id in choice.stuck:
-            continue
-        if choice.stuck and abort and not view.held(ref):
-            choice.deferred[ref.id] = "is not written while another object is rejected"
+        if stuck and abort and not view.held(ref):
+            deferred[ref.id] = "is not written while another object is rejected"
         elif not due and (back := view.memory.fights_back(ref.id, now)) is not None:
-            choice.backed_off[ref.id] = back
+            backed_off[ref.id] = back
         else:
-            choice.todo.append(ref)
-    return choice
+            todo.append(ref)
+    return Choice(tuple(todo), stuck, deferred, backed_off)
 
 
 def drifted(
@@ -108,12 +108,14 @@ def written_of(seen: Observed | None) -> object:
     return (seen.uid, seen.ownership) if seen else None
 
 
-def unreported(memory: Memory, todo: Sequence[Ref], look: Look) -> list[Ref]:
+def unreported(memory: Memory, todo: Sequence[Ref], look: Look) -> tuple[Ref, ...]:
     """With `drift: Report`, give what was not reported yet or has moved since; forgets what drifts no more."""
     needed = {r.id for r in todo}
     for oid in [o for o in memory.reported if o not in needed]:
         del memory.reported[oid]
-    return [r for r in todo if (old := memory.reported.get(r.id)) is None or old[0] != state_of(look(r.id))]
+    return tuple(
+        r for r in todo if (old := memory.reported.get(r.id)) is None or old[0] != state_of(look(r.id))
+    )
 
 
 def state_of(seen: Observed | None) -> tuple[Any, ...] | None:

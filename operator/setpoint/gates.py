@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from setpoint.desired import Desired
 from setpoint.health import Health
@@ -12,21 +11,10 @@ from setpoint.objects import ObjectId, Observed
 from setpoint.order import Stage, is_blocking, is_crd, servers_of, stages
 
 
-@dataclass(frozen=True, slots=True)
-class Grounds:
-    """What a commit brings itself: kinds, so that objects of them can wait for it."""
-
-    kinds: frozenset[tuple[str, str]]
-
-    @classmethod
-    def of(cls, everything: Iterable[Desired], live: Live) -> Grounds:
-        """Collect the kinds of the CRDs among the objects."""
-        kinds = set()
-        for d in everything:
-            if is_crd(d.id):
-                spec = d.manifest.get("spec") or {}
-                kinds.add((str(spec.get("group")), str((spec.get("names") or {}).get("kind"))))
-        return cls(frozenset(kinds))
+def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
+    """Return the kinds (group, kind) that a commit brings itself, so that objects of them can wait for it."""
+    specs = (d.manifest.get("spec") or {} for d in everything if is_crd(d.id))
+    return frozenset((str(s.get("group")), str((s.get("names") or {}).get("kind"))) for s in specs)
 
 
 class Gates:

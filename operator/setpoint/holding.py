@@ -10,6 +10,7 @@ from setpoint import accounts
 from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
+from setpoint.apply_result import ApplyResult
 from setpoint.checking import Checked, Identity
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
 from setpoint.cluster_errors import ApiError
@@ -22,7 +23,7 @@ from setpoint.goals import Commit, Goal, Situation, Written, enforces, follow_up
 from setpoint.health import Health
 from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
-from setpoint.memory import Applied, Memory, Ref, Target
+from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -233,13 +234,12 @@ class Holder:
     def _view(self, run: Run) -> View:
         return View(run.key, run.stamp.label, self._p.live.get, run.memory)
 
-    def _todo(self, run: Run, target: Target) -> list[Ref]:
+    def _todo(self, run: Run, target: Target) -> tuple[Ref, ...]:
         now = asyncio.get_running_loop().time()
         due = self._safety_net(run, now)
         abort = run.pending and run.sync.spec.on_error is OnError.ABORT
         choice = choose(self._view(run), target.refs, run.contested, now, due=due, abort=abort)
-        run.applied.failed |= choice.stuck
-        run.applied.deferred |= choice.deferred
+        run.applied |= ApplyResult(failed=choice.stuck, deferred=choice.deferred)
         self._back_off(run, choice.backed_off, {r.id for r in choice.todo})
         if run.pending or run.sync.spec.drift is Drift.CORRECT:
             run.memory.reported.clear()
@@ -271,7 +271,7 @@ class Holder:
     async def _converge(self, run: Run, target: Target, loaded: Sequence[Desired] | None) -> None:
         memory, abort = run.memory, run.pending and run.sync.spec.on_error is OnError.ABORT
         if target.unplaced:
-            run.applied.failed |= dict(target.unplaced)
+            run.applied |= ApplyResult(failed=dict(target.unplaced))
             run.retry = True
             if abort:
                 return
@@ -295,7 +295,7 @@ class Holder:
         await self._look_for_kinds(run, target, result)
         self._p.telemetry.written(len(result.written))
 
-    async def _look_for_kinds(self, run: Run, target: Target, result: Applied) -> None:
+    async def _look_for_kinds(self, run: Run, target: Target, result: ApplyResult) -> None:
         """Ask which kinds are served now, while some of this commit's are not yet."""
         if self._targets.unresolved(target) and not result.failed:
             await self._targets.discover()
@@ -335,7 +335,7 @@ class Holder:
                 raise
         what = f"{min(wanted).label(run.key.namespace)} is not as in Git"
         run.waiting = _unfetched(what, target.revision, trouble)
-        run.applied.deferred |= dict.fromkeys(wanted, run.waiting.message)
+        run.applied |= ApplyResult(deferred=dict.fromkeys(wanted, run.waiting.message))
         return ()
 
     def _applier(self, run: Run, *, abort: bool, keep_ours: bool = False) -> Applier:
@@ -356,11 +356,11 @@ class Holder:
         return Applier(self._p.cluster, self._p.live, self._limit, who)
 
     async def _report_only(self, run: Run, applier: Applier, chosen: Sequence[Desired]) -> None:
-        for item in await applier.check(chosen):
+        found = await applier.check(chosen)
+        for item in found:
             if isinstance(item, Checked):
                 self._ledger.report(run, item)
-            else:
-                run.applied.failed[item[0].id] = item[1]
+        run.applied |= ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, Checked)})
 
     async def _claim(self, run: Run, target: Target) -> None:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""

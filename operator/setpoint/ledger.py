@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from setpoint.apply_result import ApplyResult
 from setpoint.change import Action, Change
 from setpoint.checking import Checked
 from setpoint.choosing import state_of, written_of
 from setpoint.desired import Desired
-from setpoint.memory import Applied, Baseline, Failure
+from setpoint.memory import Baseline, Failure
 from setpoint.objects import ObjectId
 from setpoint.outcome import Correction
 from setpoint.parts import Parts
@@ -32,7 +34,7 @@ class Ledger:
     def absorb(
         self,
         run: Run,
-        result: Applied,
+        result: ApplyResult,
         chosen: Mapping[ObjectId, Desired],
         before: Mapping[ObjectId, object],
         *,
@@ -53,11 +55,8 @@ class Ledger:
                 memory.failed[oid] = Failure(chosen[oid].digest, before[oid], problem)
             run.retry = run.retry or problem.transient
         memory.baselines |= result.baselines
-        run.applied.written += result.written
-        run.applied.unchanged += result.unchanged
-        run.applied.failed = {**result.failed, **run.applied.failed}
-        run.applied.deferred |= result.deferred
-        run.applied.warnings += result.warnings
+        # What failed before this is told first.
+        run.applied = replace(run.applied | result, failed={**result.failed, **run.applied.failed})
         run.waiting = run.waiting or result.waiting
 
     def report(self, run: Run, item: Checked) -> None:
@@ -72,7 +71,7 @@ class Ledger:
         run.memory.reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
         run.corrections.append(self._correction(run, change, item.desired, corrected=None))
 
-    def _log(self, run: Run, result: Applied, chosen: Mapping[ObjectId, Desired], *, old: bool) -> None:
+    def _log(self, run: Run, result: ApplyResult, chosen: Mapping[ObjectId, Desired], *, old: bool) -> None:
         now = asyncio.get_running_loop().time()
         for change in result.written:
             d = chosen.get(change.id)

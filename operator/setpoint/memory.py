@@ -59,19 +59,6 @@ class Target:
         return {(ref.api_version, ref.id.kind) for ref in self.refs}
 
 
-@dataclass(slots=True)
-class Applied:
-    """What a run did: `written` changes, `failed` with their problems, `deferred` (not checked yet), why it waits."""
-
-    written: list[Change] = field(default_factory=list)
-    unchanged: list[ObjectId] = field(default_factory=list)
-    failed: dict[ObjectId, Problem] = field(default_factory=dict)
-    deferred: dict[ObjectId, str] = field(default_factory=dict)
-    waiting: Problem | None = None
-    baselines: dict[ObjectId, Baseline] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an object could not be checked or written: its manifest (by digest), and how the live one was before the check."""

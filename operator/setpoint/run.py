@@ -9,10 +9,11 @@ from typing import Any
 
 from setpoint import names, status
 from setpoint.api import Sync
+from setpoint.apply_result import ApplyResult
 from setpoint.conditions import progresses
 from setpoint.desired import Stamp
 from setpoint.inventory import ungrouped
-from setpoint.memory import Applied, Memory, Target
+from setpoint.memory import Memory, Target
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.outcome import Correction, ObjectState
 from setpoint.reasons import Problem
@@ -40,7 +41,7 @@ class Run:
     problem: Problem | None = None
     waiting: Problem | None = None
     refused: str = ""
-    applied: Applied = field(default_factory=Applied)
+    applied: ApplyResult = field(default_factory=ApplyResult)
     contested: dict[ObjectId, SyncKey] = field(default_factory=dict)
     extra: list[ObjectState] = field(default_factory=list)
     kept: dict[ObjectId, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
 from setpoint import fields, plan, status
 from setpoint.adoption import TAKEOVER_MANAGERS, may_take
+from setpoint.apply_result import ApplyResult
 from setpoint.change import Action, Change
 from setpoint.conditions import stamp
 from setpoint.desired import Desired
@@ -119,7 +120,7 @@ def _run(case: Case, p: Planned) -> Run:
     run.target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
     for d, change in p.changes:
         if change.action is Action.REFUSE:
-            run.applied.failed[d.id] = Problem(change.reason, change.message)
+            run.applied |= ApplyResult(failed={d.id: Problem(change.reason, change.message)})
         else:
             seen = observe(p.predicted[d.id], d.id)
             memory.baselines[d.id] = Baseline(d.digest, seen.ownership, None)

@@ -102,7 +102,7 @@ def test_a_fight_is_backed_off_from_until_the_safety_net() -> None:
         memory.corrected(oid("a"), 90.0 + second, "kubectl-edit")
     live = observed("b")
     choice = choose(view(memory, live), (ref("a"), ref("b")), (), 100.0, due=False, abort=True)
-    assert (choice.todo, choice.backed_off) == ([], {oid("a"): 50.0})
+    assert (choice.todo, choice.backed_off) == ((), {oid("a"): 50.0})
     assert chosen(memory, live, due=True) == ["a", "b"]
     assert "kubectl-edit undoes every correction of ConfigMap/shop/a" in memory.fight_words(oid("a"))
 
@@ -123,10 +123,10 @@ def test_reported_drift_costs_nothing_until_it_moves() -> None:
     memory.reported[oid("a")] = (state_of(seen), change("a"), ())
     memory.reported[oid("gone")] = (None, change("gone"), ())
     known: dict[ObjectId, Observed] = {seen.id: seen}
-    assert unreported(memory, [ref("a"), ref("b")], known.get) == [ref("b")]
+    assert unreported(memory, [ref("a"), ref("b")], known.get) == (ref("b"),)
     assert oid("gone") not in memory.reported, "what drifts no more is forgotten"
     known[seen.id] = observed("a", ownership=ownership("o3"))
-    assert unreported(memory, [ref("a")], known.get) == [ref("a")]
+    assert unreported(memory, [ref("a")], known.get) == (ref("a"),)
 
 
 def test_after_a_restart_the_lists_are_the_baseline_if_nobody_wrote() -> None:

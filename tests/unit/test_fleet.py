@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, run, target
 
+from setpoint.apply_result import ApplyResult
 from setpoint.choosing import View, choose
 from setpoint.claims import Claims
 from setpoint.desired import Desired
@@ -18,7 +19,7 @@ from setpoint.fleet import Fleet
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
 from setpoint.health import Health, Verdict
 from setpoint.ledger import Ledger
-from setpoint.memory import Applied, Memory
+from setpoint.memory import Memory
 from setpoint.objects import Observed, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.store import Store
@@ -58,7 +59,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
         fleet.changed(before.id, before, after)
 
     async def absorb() -> None:
-        ledger.absorb(r, Applied(failed={before.id: IMMUTABLE}), {before.id: desired}, states)
+        ledger.absorb(r, ApplyResult(failed={before.id: IMMUTABLE}), {before.id: desired}, states)
 
     states = ledger.before([desired])
     if noted == "after":
@@ -68,7 +69,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
         change()
     view = View(KEY, fleet.label(KEY), live.get, r.memory)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
-    assert (choice.todo, choice.stuck) == (([ref("a")], {}) if again else ([], {before.id: IMMUTABLE}))
+    assert (choice.todo, choice.stuck) == (((ref("a"),), {}) if again else ((), {before.id: IMMUTABLE}))
     assert woken[-1:] == [KEY]
 
 

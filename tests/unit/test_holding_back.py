@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, SHA, oid, ref, run, target
 
+from setpoint.apply_result import ApplyResult
 from setpoint.change import Action, Change
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
@@ -36,9 +37,8 @@ CLAIMED = {"inventory": INVENTORY}
 
 def after_writing(memory: Memory, stored: dict[str, Any]) -> Run:
     made = run(memory, stored)
-    made.applied.written.append(
-        Change(ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
-    )
+    change = Change(ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
+    made.applied |= ApplyResult(written=(change,))
     return made
 
 
@@ -129,7 +129,7 @@ def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_
 def test_what_is_rejected_is_no_business_of_other_commits(reason: Reason, retry: bool) -> None:
     made = run()
     made.target, made.retry = target(ref("a")), retry
-    made.applied.failed[oid("a")] = Problem(reason, "a.yaml:1")
+    made.applied |= ApplyResult(failed={oid("a"): Problem(reason, "a.yaml:1")})
     assert made.settled
     assert made.retries is retry
     made.problem = Problem(Reason.ApiUnavailable, "no answer", retry=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.samples import HEALTHY, baseline, observed, oid, ref, run, target
 
+from setpoint.apply_result import ApplyResult
 from setpoint.change import Action, Change
 from setpoint.inventory import grouped
 from setpoint.memory import Memory
@@ -50,16 +51,16 @@ def test_the_first_thing_wrong_is_said(held: Run) -> None:
     assert only(held, observed("a")) == (SyncState.OUT_OF_SYNC, Reason.Drift, "differs at /data/k")
     held.memory.fights[A] = "x undoes every correction"
     assert only(held, observed("a"))[1] is Reason.Fight
-    held.applied.deferred[A] = "waits: wave 1"
+    held.applied |= ApplyResult(deferred={A: "waits: wave 1"})
     assert only(held, observed("a")) == (SyncState.WAITING, Reason.Waiting, "waits: wave 1")
-    held.applied.failed[A] = Problem(Reason.Invalid, "a.yaml:1: bad")
+    held.applied |= ApplyResult(failed={A: Problem(Reason.Invalid, "a.yaml:1: bad")})
     assert only(held, observed("a")) == (SyncState.FAILED, Reason.Invalid, "a.yaml:1: bad")
     held.contested[A] = SyncKey("team", "other")
     assert only(held, observed("a"))[2] == "ConfigMap/shop/a belongs to Sync team/other"
 
 
 def test_an_object_that_cannot_be_taken_is_contested_not_failed(held: Run) -> None:
-    held.applied.failed[A] = Problem(Reason.Contested, "belongs to Sync x/y")
+    held.applied |= ApplyResult(failed={A: Problem(Reason.Contested, "belongs to Sync x/y")})
     assert only(held, observed("a"))[0] is SyncState.CONTESTED
 
 
@@ -79,7 +80,7 @@ def test_without_a_target_what_is_enforced_is_shown_else_the_inventory() -> None
 
 def test_failures_beside_the_target_are_shown_and_not_counted(held: Run) -> None:
     gadget = ObjectId("example.org", "Gadget", "shop", "g")
-    held.applied.failed[gadget] = Problem(Reason.KindUnknown, "no kind Gadget")
+    held.applied |= ApplyResult(failed={gadget: Problem(Reason.KindUnknown, "no kind Gadget")})
     live: dict[ObjectId, Observed] = {A: observed("a")}
     last = states_of(held, live.get)[-1]
     assert (last.id, last.sync, last.counted) == (gadget, SyncState.FAILED, False)
