@@ -12,12 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from setpoint.apply_result import ApplyResult, merged
 from setpoint.change import Action
-from setpoint.checking import Checked, Checker, Identity, problem_at
-from setpoint.cluster import Cluster
+from setpoint.checking import Checked, Checker, Session, problem_at
 from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.desired import Desired
 from setpoint.gates import Gates, brought_kinds
-from setpoint.live import Live
 from setpoint.memory import Baseline
 from setpoint.objects import ObjectId
 from setpoint.order import is_crd, is_namespace, stages
@@ -33,11 +31,9 @@ EARLIER = "waits for the objects before it"
 class Applier:
     """Checks and writes the objects of one Sync, once."""
 
-    def __init__(self, cluster: Cluster, live: Live, limit: asyncio.Semaphore, who: Identity) -> None:
-        """`limit` bounds the requests of all Syncs together."""
-        self._cluster, self._live, self._who = cluster, live, who
-        self._checker = Checker(cluster, live, limit, who)
-        self._writer = Writer(cluster, live, limit, who)
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._who = session.cluster, session.live, session.who
+        self._checker, self._writer = Checker(session), Writer(session)
 
     async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
         """Check objects and write nothing. Gives for each the verdict or the problem."""

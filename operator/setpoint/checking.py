@@ -41,6 +41,16 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """What objects are read and written with: the cluster, what is watched, and a `limit` of requests of all Syncs together."""
+
+    cluster: Cluster
+    live: Live
+    limit: asyncio.Semaphore
+    who: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """One desired object with its live state and the server's prediction, judged."""
 
@@ -55,9 +65,13 @@ class Checked:
 class Checker:
     """Checks objects on behalf of one Sync: reads, dry-runs and judges, and writes nothing."""
 
-    def __init__(self, cluster: Cluster, live: Live, limit: asyncio.Semaphore, who: Identity) -> None:
-        """`limit` bounds the requests of all Syncs together."""
-        self._cluster, self._live, self._limit, self._who = cluster, live, limit, who
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._limit, self._who = (
+            session.cluster,
+            session.live,
+            session.limit,
+            session.who,
+        )
 
     async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
         """Check objects at once: read, dry run, judge. Gives for each the verdict or the problem."""

@@ -8,7 +8,7 @@ from setpoint.desired import Desired
 from setpoint.health import Health
 from setpoint.live import Live
 from setpoint.objects import ObjectId, Observed
-from setpoint.order import Stage, is_blocking, is_crd, servers_of, stages
+from setpoint.order import Phase, Stage, is_blocking, is_crd, servers_of, stages
 
 
 def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
@@ -27,10 +27,10 @@ class Gates:
 
     def wave(self, stage: Stage) -> str | None:
         """Say which object of an earlier wave is not healthy; None if the stage may go."""
-        if stage.key[0] != 3:
+        if stage.phase is not Phase.WAVES:
             return None
         for earlier in self._stages:
-            if earlier.key[0] == 3 and earlier.wave < stage.wave:
+            if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
                 for d in earlier.objects:
                     if words := unready(d.id, self._live.get(d.id)):
                         return f"wave {earlier.wave}: {words}"

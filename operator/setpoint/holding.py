@@ -11,7 +11,7 @@ from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
 from setpoint.apply_result import ApplyResult
-from setpoint.checking import Checked, Identity
+from setpoint.checking import Checked, Identity, Session
 from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
 from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of, stamp
@@ -341,19 +341,19 @@ class Holder:
     def _applier(self, run: Run, *, abort: bool, keep_ours: bool = False) -> Applier:
         spec = run.sync.spec
         who = Identity(
-            run.key,
-            run.stamp.label,
-            run.user,
-            spec.ignore,
-            self._people,
-            self._takeover,
-            self._p.claims.owner,
-            self._p.claims.is_lent,
-            abort,
-            spec.target_namespace if spec.create_namespace else None,
-            keep_ours,
+            key=run.key,
+            label=run.stamp.label,
+            user=run.user,
+            rules=spec.ignore,
+            people=self._people,
+            takeover=self._takeover,
+            owner_of=self._p.claims.owner,
+            is_lent=self._p.claims.is_lent,
+            abort=abort,
+            create_namespace=spec.target_namespace if spec.create_namespace else None,
+            keep_ours=keep_ours,
         )
-        return Applier(self._p.cluster, self._p.live, self._limit, who)
+        return Applier(Session(self._p.cluster, self._p.live, self._limit, who))
 
     async def _report_only(self, run: Run, applier: Applier, chosen: Sequence[Desired]) -> None:
         found = await applier.check(chosen)

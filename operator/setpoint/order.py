@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from setpoint import names
@@ -41,8 +42,21 @@ CONFIGURATION = frozenset(
 )
 ACCESS_GROUPS = frozenset({"", "rbac.authorization.k8s.io"})
 
-StageKey = tuple[int, int, int]
-"""(phase, wave, part): phases are namespaces 0, CRDs 1, access 2, the rest 3, blocking ones 4."""
+
+class Phase(IntEnum):
+    """What is written one after the other, whatever the waves say."""
+
+    NAMESPACES = 0
+    CRDS = 1
+    ACCESS = 2
+    WAVES = 3
+    """All the rest; only these have waves."""
+    BLOCKING = 4
+    """What can block other writes."""
+
+
+StageKey = tuple[Phase, int, int]
+"""(phase, wave, part)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +67,13 @@ class Stage:
     objects: tuple[Desired, ...]
 
     @property
+    def phase(self) -> Phase:
+        """The phase."""
+        return self.key[0]
+
+    @property
     def wave(self) -> int:
-        """The wave; only the rest (phase 3) has one."""
+        """The wave; only those of `Phase.WAVES` have one."""
         return self.key[1]
 
 
@@ -87,14 +106,14 @@ def wave_of(manifest: Mapping[str, Any]) -> int:
 def stage_key(oid: ObjectId, wave: int) -> StageKey:
     """Give where an object stands in the order of writing; deletion goes through it backwards."""
     if is_namespace(oid):
-        return (0, 0, 0)
+        return (Phase.NAMESPACES, 0, 0)
     if is_crd(oid):
-        return (1, 0, 0)
+        return (Phase.CRDS, 0, 0)
     if oid.kind in ACCESS and oid.group in ACCESS_GROUPS:
-        return (2, 0, 0)
+        return (Phase.ACCESS, 0, 0)
     if is_blocking(oid) or (oid.group == "admissionregistration.k8s.io" and oid.kind in POLICIES):
-        return (4, 0, 0)
-    return (3, wave, 0 if oid.kind in CONFIGURATION else 1)
+        return (Phase.BLOCKING, 0, 0)
+    return (Phase.WAVES, wave, 0 if oid.kind in CONFIGURATION else 1)
 
 
 def stages(desired: Iterable[Desired]) -> list[Stage]:
@@ -139,11 +158,11 @@ def deletion_key(oid: ObjectId) -> int:
     objects, and Namespaces last.
     """
     phase = stage_key(oid, 0)[0]
-    if phase == 4 or oid.group == names.GROUP:
+    if phase is Phase.BLOCKING or oid.group == names.GROUP:
         return 0
-    if phase == 3:
+    if phase is Phase.WAVES:
         return 1 if oid.group not in BUILT_IN else 2
-    return {1: 3, 2: 4, 0: 5}[phase]
+    return {Phase.CRDS: 3, Phase.ACCESS: 4, Phase.NAMESPACES: 5}[phase]
 
 
 def deletion_steps(inventory: Iterable[ObjectId]) -> list[list[ObjectId]]:

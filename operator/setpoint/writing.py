@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from setpoint import fields
 from setpoint.change import Action
-from setpoint.checking import Checked, Identity, kind_of
-from setpoint.cluster import Cluster
+from setpoint.checking import Checked, Session, kind_of
 from setpoint.cluster_errors import ApiError
 from setpoint.desired import Desired
 from setpoint.diff import foreign_additions
-from setpoint.live import Live
 from setpoint.memory import Baseline
 from setpoint.objects import Manifest, stamp_of
 from setpoint.reasons import Problem, Reason
@@ -22,9 +19,13 @@ from setpoint.reasons import Problem, Reason
 class Writer:
     """Writes single objects on behalf of one Sync."""
 
-    def __init__(self, cluster: Cluster, live: Live, limit: asyncio.Semaphore, who: Identity) -> None:
-        """`limit` bounds the requests of all Syncs together."""
-        self._cluster, self._live, self._limit, self._who = cluster, live, limit, who
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._limit, self._who = (
+            session.cluster,
+            session.live,
+            session.limit,
+            session.who,
+        )
 
     async def write(self, checked: Checked) -> Baseline:
         """Write one object, and remove what persons added. Raises ApiError, and Problem if it is another's by now."""

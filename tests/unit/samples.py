@@ -11,6 +11,7 @@ from setpoint.health import Health, Verdict
 from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Memory, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.order import Phase
 from setpoint.run import Run
 from setpoint.source_status import Fetched
 
@@ -25,7 +26,7 @@ def oid(name: str) -> ObjectId:
 
 
 def ref(name: str, digest: str = "d1") -> Ref:
-    return Ref(oid(name), "v1", digest, f"{name}.yaml:1", (3, 0, 0))
+    return Ref(oid(name), "v1", digest, f"{name}.yaml:1", (Phase.WAVES, 0, 0))
 
 
 def ownership(ours: str = "o1") -> fields.Ownership:
