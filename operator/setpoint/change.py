@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,7 @@ from setpoint import fields
 from setpoint.objects import ObjectId
 from setpoint.reasons import Reason
 
-Operation = dict[str, Any]
+Operation = Mapping[str, Any]
 
 
 class Action(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -174,7 +174,7 @@ class Cluster:
     async def apply(
         self,
         kind: Kind,
-        manifest: Json,
+        manifest: Mapping[str, Any],
         *,
         user: str | None = None,
         dry_run: bool = False,

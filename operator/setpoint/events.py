@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -62,7 +63,7 @@ class Events:
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._task = asyncio.create_task(self._run())
 
-    def record(self, obj: dict[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
+    def record(self, obj: Mapping[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
         """Say something about an object; returns at once and never fails."""
         meta = obj["metadata"]
         text = _cut(message)

@@ -1,10 +1,12 @@
-"""Holds the cluster to a target: brings what is new, corrects what drifted, and keeps what was good (shell)."""
+"""Brings a Sync to its goal: writes what is new, corrects what drifted, and keeps what was good (shell)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from setpoint import accounts
 from setpoint.adoption import TAKEOVER_MANAGERS
@@ -12,338 +14,215 @@ from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
 from setpoint.apply_result import ApplyResult
 from setpoint.checking import Checked, Identity, Session
-from setpoint.choosing import View, choose, drifted, restored, unlike, unreported
+from setpoint.choosing import Choice, View, choose, drifted, unreported
 from setpoint.cluster_errors import ApiError
-from setpoint.conditions import condition_of, stamp
-from setpoint.dependencies import waits_for
+from setpoint.conditions import stamp
 from setpoint.desired import Desired
-from setpoint.discovery import Kind
 from setpoint.fleet import Fleet
-from setpoint.goals import Commit, Goal, Situation, Written, enforces, follow_up, goal
-from setpoint.health import Health
+from setpoint.gathering import Gatherer
+from setpoint.goals import Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
-from setpoint.memory import Memory, Ref, Target
-from setpoint.objects import ObjectId, SyncKey
+from setpoint.memory import Memory, Target
+from setpoint.objects import ObjectId
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Remover
-from setpoint.revisions import seconds, short
-from setpoint.run import Run, oid_of
-from setpoint.store import Body, source_key
-from setpoint.targets import NotYet, Targets
+from setpoint.revisions import seconds
+from setpoint.run import Context, Evaluation, Given, Reached, oid_of
+from setpoint.targets import Targets
 
-# How often an object is read that is not healthy yet and may not be watched.
-UNWATCHED_SECONDS = 15.0
+Step = Callable[[Reached], Awaitable[Reached]]
 
 
 class Holder:
-    """Acts for one Sync after another; what it did stands in the `Run`."""
+    """Acts for one Sync after another."""
 
     def __init__(self, parts: Parts, fleet: Fleet, targets: Targets, pruner: Pruner) -> None:
-        """All parts are shared."""
         self._p, self._fleet, self._targets = parts, fleet, targets
         self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
         people = frozenset(parts.settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
         self._pruner = pruner
+        self._gatherer = Gatherer(parts, fleet, targets)
         self._ledger = Ledger(parts)
 
-    def remover(self, run: Run) -> Remover:
-        """Give what deletes objects on behalf of a Sync."""
-        return Remover(self._p.cluster, self._limit, run.key, run.user)
+    def remover(self, ctx: Context) -> Remover:
+        """Return what deletes objects on behalf of a Sync."""
+        return Remover(self._p.cluster, self._limit, ctx.key, ctx.user)
 
-    async def reach(self, run: Run, commit: Commit, loaded: Sequence[Desired] | None = None) -> None:
-        """Go for what the situation asks for; `loaded` are the target's manifests where they are at hand.
+    async def reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
+        """Go for what the situation asks for, and return how far that went.
 
-        Raises ApiError, Problem, and NotYet if nothing is to be said.
+        Raises NotYet if nothing is to be said; ApiError where the commit is lost and objects cannot be read.
         """
-        good = await self._gather(run, commit)
-        situation = self._situation(run, commit, good)
+        given = Given(evaluation, memory)
+        begun = self._gatherer.begin(ctx, evaluation)
+        reached = await self._through(begun, partial(self._gatherer.gather, given))
+        if reached.stopped:
+            return reached
+        situation = self._gatherer.situation(evaluation, reached)
+        if goal(situation) is Goal.COMPARE:
+            return await self._gatherer.compare(reached)
+        reached = await self._through(reached, *self._steps(situation, given))
+        if goal(situation) is Goal.CONVERGE and not reached.stopped:
+            reached = await self._through(reached, *self._steps_after(situation, given, reached))
+        if reached.stopped or ctx.sync.spec.suspend:
+            return reached
+        reasons = {p.reason for p in reached.applied.failed.values()}
+        told = {s.reason for s in reached.pruned.states}
+        missing = await accounts.missing(self._p.cluster, ctx.user, reasons | told)
+        return replace(reached, problem=reached.problem or missing)
+
+    def _steps(self, situation: Situation, given: Given) -> tuple[Step, ...]:
+        """Return the steps to a goal."""
+        enforce = partial(self._enforce, given)
         match goal(situation):
-            case Goal.COMPARE:
-                await self._compare(run)
-            case Goal.LOOK:
-                await self._look(run)
+            case Goal.CONVERGE:
+                return partial(self._choose, given), partial(self._write, given)
+            case Goal.WAIT:
+                waits = partial(self._wait, situation.dependency)
+                return (waits, partial(self._hand_over, given), *([enforce] if enforces(situation) else []))
             case Goal.ENFORCE:
-                await self._enforce(run, good)
-                await self._look(run)
-            case Goal.WAIT if run.target is not None:
-                run.waiting = Problem(Reason.DependencyNotReady, situation.dependency)
-                await self._pruner.hand_over(run, run.target)
-                if enforces(situation):
-                    await self._enforce(run, good)
-            case Goal.CONVERGE if run.target is not None:
-                await self._converge(run, run.target, loaded)
-                await self._follow_up(run, run.target, good if enforces(situation) else None)
-        if commit is not Commit.LOST and not run.sync.spec.suspend:
-            reasons = {p.reason for p in run.applied.failed.values()} | {s.reason for s in run.extra}
-            run.problem = run.problem or await accounts.missing(self._p.cluster, run.user, reasons)
+                return enforce, self._look
+            case Goal.LOOK:
+                return (self._look,)
+            case Goal.COMPARE:
+                return ()
 
-    async def _compare(self, run: Run) -> None:
-        """After a restart without a cache, while the Source fails: say what is not as it was applied.
-
-        Raises NotYet if nothing is to be said; ApiError.
-        """
-        trouble, applied = self._trouble(run), run.previous.get("applied") or {}
-        ready = condition_of(run.previous, "Ready") or {}
-        if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
-            raise NotYet
-        live = self._p.live
-        await live.require(self._kinds_had(run))
-        what = unlike(run.inventory, live.get, applied["ownership"], run.key.namespace)
-        if not what or any(live.unwatched(oid) for oid in run.inventory):
-            raise NotYet
-        run.waiting = _unfetched(what, applied["revision"], trouble)
-
-    async def _look(self, run: Run) -> None:
-        """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
-
-        What may not be watched is read once, and what may not be read either is left. Raises ApiError if something
-        else keeps an object from being read, when all others are.
-        """
-        await self._require(run, self._kinds_had(run))
-        failed: ApiError | None = None
-        for oid, version in run.inventory.items():
-            if not self._p.live.unwatched(oid) or self._p.live.get(oid) is not None:
-                continue
-            if (kind := self._p.cluster.kind(version, oid.kind)) is not None:
-                try:
-                    await self._read(run, kind, oid)
-                except ApiError as error:
-                    failed = failed or (error if error.status != 403 else None)
-        if failed is not None:
-            raise failed
-
-    async def _require(self, run: Run, kinds: Collection[Kind]) -> None:
-        await self._p.live.require(kinds)
-        if (again := self._p.live.again(kinds)) is not None:
-            run.sooner(max(1.0, again))
-
-    def _kinds_had(self, run: Run) -> list[Kind]:
-        kinds = sorted({(o.group, o.kind) for o in run.inventory})
-        return [k for each in kinds if (k := self._p.cluster.kind_of_group(*each)) is not None]
-
-    async def _read(self, run: Run, kind: Kind, oid: ObjectId) -> None:
-        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=run.user)
-        if obj is not None:
-            self._p.live.store(kind, obj)
-
-    def _trouble(self, run: Run) -> Problem | None:
-        return self._p.sources.trouble(source_key(run.body))
-
-    async def _gather(self, run: Run, commit: Commit) -> Target | None:
-        """See what is live, claim what is wanted, and tell what is new; gives what was applied last, if it is known."""
-        if run.sync.spec.suspend or commit is Commit.LOST:
-            return None
-        target, good = run.target, run.memory.good or await self._recovered(run)
-        if target is None:
-            return good
-        await self._watch(run, target)
-        desired, claims = {r.id for r in target.refs}, self._p.claims
-        run.contested = claims.contested(run.key, desired)
-        self._fleet.wake(claims.want(run.key, run.contested.keys() | claims.offered(run.key, desired)))
-        run.lent = {o: v for o, v in run.lent.items() if o not in desired}
-        run.pending = target.digest != (run.previous.get("applied") or {}).get("digest")
-        return good
-
-    def _situation(self, run: Run, commit: Commit, good: Target | None) -> Situation:
-        changed = run.target is not None and run.pending
-        return Situation(
-            suspended=run.sync.spec.suspend,
-            commit=commit,
-            changed=changed,
-            dependency=self._dependency(run) or "" if changed else "",
-            recalled=good is not None,
-            drift=run.sync.spec.drift,
+    def _steps_after(self, situation: Situation, given: Given, reached: Reached) -> tuple[Step, ...]:
+        """Return the steps that follow once the target was written, as far as it could be."""
+        target, last = given.target, reached.last
+        then = follow_up(
+            Written(
+                failed=bool(reached.applied.failed) or bool(target.unplaced),
+                deferred=bool(reached.applied.deferred),
+                contested=bool(reached.contested),
+                superseded=last is not None and enforces(situation) and last.digest != target.digest,
+            )
         )
-
-    async def _follow_up(self, run: Run, target: Target, good: Target | None) -> None:
-        """Enforce what was applied last (`good`), prune or hand over, as far as the target was reached."""
-        written = Written(
-            failed=bool(run.applied.failed) or bool(target.unplaced),
-            deferred=bool(run.applied.deferred),
-            contested=bool(run.contested),
-            superseded=good is not None and good.digest != target.digest,
-        )
-        then = follow_up(written)
-        if then.enforce:
-            await self._enforce(run, good)
-        run.complete = then.prune
         if then.prune:
-            run.memory.good = target
-            await self._pruner.prune(run, target, self.remover(run))
-        else:
-            await self._pruner.hand_over(run, target, anew=then.lend)
+            return partial(self._complete, given), partial(self._prune, given)
+        hand_over = partial(self._hand_over, given, anew=then.lend)
+        return (partial(self._enforce, given), hand_over) if then.enforce else (hand_over,)
 
-    async def _watch(self, run: Run, target: Target) -> None:
-        """See that all kinds of this Sync are watched, and take over what a former process wrote."""
-        cluster, memory = self._p.cluster, run.memory
-        kinds = [cluster.kind(*each) for each in sorted(target.kinds)]
-        wanted = dict.fromkeys([*(k for k in kinds if k is not None), *self._kinds_had(run)])
-        await self._require(run, wanted)
-        await self._read_unwatched(run, target)
-        applied = run.previous.get("applied") or {}
-        if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
-            memory.baselines = restored(target.refs, self._p.live.get, applied["ownership"])
+    async def _through(self, reached: Reached, *steps: Step) -> Reached:
+        """Take one step after another, until one fails; what those before it reached stays."""
+        for step in steps:
+            try:
+                reached = await step(reached)
+            except ApiError as error:
+                return reached.met(await self._targets.unreadable(reached.ctx.key, error), retry=True)
+            except Problem as problem:
+                return reached.met(problem)
+        return reached
 
-    async def _read_unwatched(self, run: Run, target: Target) -> None:
-        """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
-        for ref in target.refs:
-            if not self._p.live.unwatched(ref.id):
-                continue
-            seen = self._p.live.get(ref.id)
-            kind = self._p.cluster.kind(ref.api_version, ref.id.kind)
-            if seen is None or kind is None:
-                continue
-            if seen.verdict.health is Health.Progressing:
-                run.sooner(UNWATCHED_SECONDS)
-                await self._read(run, kind, ref.id)
+    # --- look
 
-    async def _recovered(self, run: Run) -> Target | None:
-        """Give what was applied last, after a restart: rendered from that commit, which may have to be fetched."""
-        applied = run.previous.get("applied")
-        if not applied or run.current is None:
-            return None
-        if run.target is not None and run.target.digest == applied["digest"]:
-            return run.target
-        sha = applied["revision"].rpartition("sha1:")[2]
-        try:
-            target, _ = await self._targets.at(run.sync, Memory(), run.current, sha, run.stamp, run.previous)
-        except NotYet:
-            self._p.sources.want(source_key(run.body), run.key, sha)
-            return None
-        except Problem:
-            return None  # e.g. the path of the spec is new: what was applied under the old one is not known
-        if target.digest == applied["digest"]:
-            run.memory.good = target
-        return target
+    async def _look(self, reached: Reached) -> Reached:
+        """See what is there of the inventory."""
+        return reached.sooner(await self._gatherer.observer.look(reached.ctx))
 
-    def _dependency(self, run: Run) -> str | None:
-        mine = source_key(run.body)
+    # --- choose
 
-        def seen(other: SyncKey, body: Body) -> bool:
-            sha = run.current.sha if run.current and source_key(body) == mine else None
-            return self._fleet.has_seen(other, sha, body["metadata"].get("generation", 0))
-
-        return waits_for(run.key, self._p.store.syncs, seen)
-
-    # --- what is looked at
-
-    def _view(self, run: Run) -> View:
-        return View(run.key, run.stamp.label, self._p.live.get, run.memory)
-
-    def _todo(self, run: Run, target: Target) -> tuple[Ref, ...]:
+    async def _choose(self, given: Given, reached: Reached) -> Reached:
+        """Choose what to look at: what somebody or Git changed, and all when the safety net is due."""
+        ctx, target, memory = reached.ctx, given.target, given.memory
+        abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
+        if target.unplaced:
+            unplaced = ApplyResult(failed=dict(target.unplaced))
+            reached = replace(reached, applied=reached.applied | unplaced, retry=True)
+            if abort:
+                return reached
         now = asyncio.get_running_loop().time()
-        due = self._safety_net(run, now)
-        abort = run.pending and run.sync.spec.on_error is OnError.ABORT
-        choice = choose(self._view(run), target.refs, run.contested, now, due=due, abort=abort)
-        run.applied |= ApplyResult(failed=choice.stuck, deferred=choice.deferred)
-        self._back_off(run, choice.backed_off, {r.id for r in choice.todo})
-        if run.pending or run.sync.spec.drift is Drift.CORRECT:
-            run.memory.reported.clear()
-            return choice.todo
-        return unreported(run.memory, choice.todo, self._p.live.get)
+        due = _safety_net(ctx, memory, now)
+        choice = choose(self._view(ctx, memory), target.refs, reached.contested, now, due=due, abort=abort)
+        applied = reached.applied | ApplyResult(failed=choice.stuck, deferred=choice.deferred)
+        reached = _backed_off(choice, memory, replace(reached, applied=applied))
+        if reached.changed or ctx.sync.spec.drift is Drift.CORRECT:
+            memory.reported.clear()
+            return replace(reached, todo=choice.todo)
+        return replace(reached, todo=unreported(memory, choice.todo, self._p.live.get))
 
-    @staticmethod
-    def _safety_net(run: Run, now: float) -> bool:
-        memory, interval = run.memory, seconds(run.sync.spec.interval)
-        if memory.full_check_at is None:
-            memory.full_check_at = now + interval
-        if now < memory.full_check_at:
-            return False
-        memory.full_check_at = now + interval
-        memory.failed.clear()
-        return True
-
-    @staticmethod
-    def _back_off(run: Run, backed_off: Mapping[ObjectId, float], todo: Iterable[ObjectId]) -> None:
-        fights = run.memory.fights
-        for oid, back in backed_off.items():
-            run.sooner(back)
-            fights.setdefault(oid, run.memory.fight_words(oid))
-        for oid in todo:
-            fights.pop(oid, None)
+    def _view(self, ctx: Context, memory: Memory) -> View:
+        return View(ctx.key, ctx.stamp.label, self._p.live.get, memory)
 
     # --- act
 
-    async def _converge(self, run: Run, target: Target, loaded: Sequence[Desired] | None) -> None:
-        memory, abort = run.memory, run.pending and run.sync.spec.on_error is OnError.ABORT
-        if target.unplaced:
-            run.applied |= ApplyResult(failed=dict(target.unplaced))
-            run.retry = True
-            if abort:
-                return
-        todo = self._todo(run, target)
-        if not todo:
-            return
-        wanted = {r.id for r in todo}
-        loaded = loaded if loaded is not None else await self._manifests(run, target, wanted)
+    async def _write(self, given: Given, reached: Reached) -> Reached:
+        """Write what was chosen, or report it where drift is left alone."""
+        ctx, target, memory = reached.ctx, given.target, given.memory
+        wanted = {r.id for r in reached.todo}
+        if not wanted:
+            return reached
+        manifests = given.evaluation.manifests
+        loaded = (
+            manifests if manifests is not None else await self._gatherer.manifests(ctx, given, target, wanted)
+        )
+        if isinstance(loaded, Problem):
+            return _held_up(reached, wanted, loaded)
         chosen = [d for d in loaded if d.id in wanted]
         if not chosen:
-            return
-        self._note_trigger(run)
+            return reached
+        memory.trigger = _trigger(memory, reached, target)
         memory.started = memory.started or stamp(datetime.now(UTC))
-        applier = self._applier(run, abort=abort)
-        if run.sync.spec.drift is Drift.REPORT and not run.pending:
-            await self._report_only(run, applier, chosen)
-            return
+        abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
+        applier = self._applier(ctx, abort=abort)
+        if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
+            return await self._report_only(reached, memory, applier, chosen)
+        claimed = reached
+
+        async def claim() -> None:
+            nonlocal claimed
+            claimed = await self._claim(reached, target, memory)
+
         before = self._ledger.before(chosen)
-        result = await applier.converge(chosen, loaded, lambda: self._claim(run, target))
-        self._ledger.absorb(run, result, {d.id: d for d in chosen}, before)
-        await self._look_for_kinds(run, target, result)
+        result = await applier.converge(chosen, loaded, claim)
+        reached = self._ledger.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._p.telemetry.written(len(result.written))
+        return await self._look_for_kinds(reached, target, result)
 
-    async def _look_for_kinds(self, run: Run, target: Target, result: ApplyResult) -> None:
+    async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""
-        if self._targets.unresolved(target) and not result.failed:
-            await self._targets.discover()
-            run.sooner(0.3 if not self._targets.unresolved(target) else 1.0)
+        if not self._targets.unresolved(target) or result.failed:
+            return reached
+        await self._targets.discover()
+        return reached.sooner(0.3 if not self._targets.unresolved(target) else 1.0)
 
-    async def _enforce(self, run: Run, good: Target | None) -> None:
+    async def _enforce(self, given: Given, reached: Reached) -> Reached:
         """Correct drift against what was applied last; nothing new is written and nothing is pruned."""
-        if good is None or run.current is None:
-            return
-        await self._watch(run, good)
-        whole = good.digest == (run.previous.get("applied") or {}).get("digest")
-        foreign = {r.id for r in good.refs if self._p.claims.owner(r.id) not in (None, run.key)}
-        others = foreign | run.contested.keys() | run.released.keys() | run.lent.keys()
-        newer = {r.id for r in run.target.refs} if run.target else None
-        found = drifted(self._view(run), good.refs, others, newer, whole=whole)
+        ctx, last, memory = reached.ctx, reached.last, given.memory
+        if last is None or given.evaluation.current is None:
+            return reached
+        reached = reached.sooner(await self._gatherer.watch(ctx, last, memory))
+        whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
+        foreign = {r.id for r in last.refs if self._p.claims.owner(r.id) not in (None, ctx.key)}
+        pruned = reached.pruned
+        others = foreign | reached.contested.keys() | pruned.released.keys() | pruned.lent.keys()
+        newer = {r.id for r in given.evaluation.target.refs} if given.evaluation.target else None
+        found = drifted(self._view(ctx, memory), last.refs, others, newer, whole=whole)
         if not found:
-            return
-        loaded = await self._manifests(run, good, found)
+            return reached
+        loaded = await self._gatherer.manifests(ctx, given, last, found)
+        if isinstance(loaded, Problem):
+            return _held_up(reached, found, loaded)
         chosen = [d for d in loaded if d.id in found]
         if not chosen:
-            return
-        run.memory.trigger = "Drift"
-        applier = self._applier(run, abort=False, keep_ours=True)
+            return reached
+        memory.trigger = "Drift"
+        applier = self._applier(ctx, abort=False, keep_ours=True)
         before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
-        self._ledger.absorb(run, result, {d.id: d for d in chosen}, before, enforced=True)
+        by_id = {d.id: d for d in chosen}
+        return self._ledger.absorb(reached, memory, result, by_id, before, enforced=True)
 
-    async def _manifests(self, run: Run, target: Target, wanted: Collection[ObjectId]) -> Sequence[Desired]:
-        """Give the manifests of a target; none where its commit was lost and cannot be fetched now, which is said."""
-        if run.current is None:
-            raise NotYet
-        try:
-            return (await self._targets.manifests(run.sync, run.current, target, run.stamp)).desired
-        except NotYet:
-            trouble = self._trouble(run)
-            if trouble is None:
-                raise
-        what = f"{min(wanted).label(run.key.namespace)} is not as in Git"
-        run.waiting = _unfetched(what, target.revision, trouble)
-        run.applied |= ApplyResult(deferred=dict.fromkeys(wanted, run.waiting.message))
-        return ()
-
-    def _applier(self, run: Run, *, abort: bool, keep_ours: bool = False) -> Applier:
-        spec = run.sync.spec
+    def _applier(self, ctx: Context, *, abort: bool, keep_ours: bool = False) -> Applier:
+        spec = ctx.sync.spec
         who = Identity(
-            key=run.key,
-            label=run.stamp.label,
-            user=run.user,
+            key=ctx.key,
+            label=ctx.stamp.label,
+            user=ctx.user,
             rules=spec.ignore,
             people=self._people,
             takeover=self._takeover,
@@ -355,48 +234,91 @@ class Holder:
         )
         return Applier(Session(self._p.cluster, self._p.live, self._limit, who))
 
-    async def _report_only(self, run: Run, applier: Applier, chosen: Sequence[Desired]) -> None:
+    async def _report_only(
+        self, reached: Reached, memory: Memory, applier: Applier, chosen: Sequence[Desired]
+    ) -> Reached:
         found = await applier.check(chosen)
-        for item in found:
-            if isinstance(item, Checked):
-                self._ledger.report(run, item)
-        run.applied |= ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, Checked)})
+        reported = [self._ledger.report(memory, item) for item in found if isinstance(item, Checked)]
+        failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, Checked)})
+        corrections = (*reached.corrections, *(c for c in reported if c is not None))
+        return replace(reached, applied=reached.applied | failed, corrections=corrections)
 
-    async def _claim(self, run: Run, target: Target) -> None:
+    async def _claim(self, reached: Reached, target: Target, memory: Memory) -> Reached:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
         # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
-        claims, desired = self._p.claims, [r.id for r in target.refs]
-        run.contested |= claims.contested(run.key, desired)
+        ctx, claims, desired = reached.ctx, self._p.claims, [r.id for r in target.refs]
+        contested = {**reached.contested, **claims.contested(ctx.key, desired)}
         # What it takes over stays wanted: the claim is taken back if it cannot be written.
-        self._fleet.wake(claims.want(run.key, run.contested.keys() | claims.offered(run.key, desired)))
-        inventory = run.inventory
-        new = {**inventory, **{r.id: r.api_version for r in target.refs if r.id not in run.contested}}
-        self._fleet.record(run.key, new, run.lent)
-        if new == inventory:
-            return
-        entries = grouped((v, o) for o, v in new.items())
-        run.body = await self._p.writer.write(
-            oid_of(run.key), run.body, {**run.previous, "inventory": entries}
-        )
-        run.memory.held = None
+        self._fleet.wake(claims.want(ctx.key, contested.keys() | claims.offered(ctx.key, desired)))
+        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
+        self._fleet.record(ctx.key, new, reached.pruned.lent)
+        if new == ctx.inventory:
+            return replace(reached, contested=contested)
+        status = {**ctx.previous, "inventory": grouped((v, o) for o, v in new.items())}
+        body = await self._p.writer.write(oid_of(ctx.key), ctx.body, status)
+        memory.held = None
+        return replace(reached, contested=contested, ctx=ctx.written(body))
+
+    # --- what left Git
 
     @staticmethod
-    def _note_trigger(run: Run) -> None:
-        memory, previous = run.memory, run.previous
-        if memory.trigger == "Requested":
-            return
-        if not run.pending:
-            memory.trigger = "Drift" if memory.detected else memory.trigger
-            return
-        moved = previous.get("observedGeneration") not in (None, run.generation)
-        revision = run.target.revision if run.target else ""
-        same = (previous.get("applied") or {}).get("revision") == revision
-        memory.trigger = "Spec" if moved and same else "Commit"
+    async def _wait(dependency: str, reached: Reached) -> Reached:
+        return replace(reached, waiting=Problem(Reason.DependencyNotReady, dependency))
+
+    async def _hand_over(self, given: Given, reached: Reached, *, anew: bool = True) -> Reached:
+        pruned = await self._pruner.hand_over(reached.ctx, given.target, given.memory, anew=anew)
+        return replace(reached, pruned=pruned)
+
+    async def _complete(self, given: Given, reached: Reached) -> Reached:
+        """Note that all of the target is written."""
+        given.memory.good = given.target
+        pruned = self._pruner.begin(reached.ctx, given.target, reached.pruned.lent)
+        return replace(reached, complete=True, pruned=pruned)
+
+    async def _prune(self, given: Given, reached: Reached) -> Reached:
+        ctx = reached.ctx
+        pruned = await self._pruner.prune(
+            ctx, given.evaluation, reached.pruned, given.memory, self.remover(ctx)
+        )
+        return replace(reached, pruned=pruned)
 
 
-def _unfetched(what: str, revision: str, trouble: Problem) -> Problem:
-    text = f"{what}; {short(revision)} is not in the cache and must be fetched again first: {trouble.message}"
-    return Problem(Reason.SourceNotReady, text)
+def _safety_net(ctx: Context, memory: Memory, now: float) -> bool:
+    interval = seconds(ctx.sync.spec.interval)
+    if memory.full_check_at is None:
+        memory.full_check_at = now + interval
+    if now < memory.full_check_at:
+        return False
+    memory.full_check_at = now + interval
+    memory.failed.clear()
+    return True
+
+
+def _backed_off(choice: Choice, memory: Memory, reached: Reached) -> Reached:
+    for oid, back in choice.backed_off.items():
+        reached = reached.sooner(back)
+        memory.fights.setdefault(oid, memory.fight_words(oid))
+    for ref in choice.todo:
+        memory.fights.pop(ref.id, None)
+    return reached
+
+
+def _trigger(memory: Memory, reached: Reached, target: Target) -> str:
+    """Return why something is written."""
+    ctx, previous = reached.ctx, reached.ctx.previous
+    if memory.trigger == "Requested":
+        return memory.trigger
+    if not reached.changed:
+        return "Drift" if memory.detected else memory.trigger
+    moved = previous.get("observedGeneration") not in (None, ctx.generation)
+    same = (previous.get("applied") or {}).get("revision") == target.revision
+    return "Spec" if moved and same else "Commit"
+
+
+def _held_up(reached: Reached, wanted: Iterable[ObjectId], why: Problem) -> Reached:
+    """Return what is said where manifests cannot be had now."""
+    deferred = ApplyResult(deferred=dict.fromkeys(wanted, why.message))
+    return replace(reached, waiting=why, applied=reached.applied | deferred)
 
 
 async def _no_claim() -> None:

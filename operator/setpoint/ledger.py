@@ -12,19 +12,18 @@ from setpoint.change import Action, Change
 from setpoint.checking import Checked
 from setpoint.choosing import state_of, written_of
 from setpoint.desired import Desired
-from setpoint.memory import Baseline, Failure
+from setpoint.memory import Baseline, Failure, Memory
 from setpoint.objects import ObjectId
 from setpoint.outcome import Correction
 from setpoint.parts import Parts
 from setpoint.redact import shown_patch, shown_value
-from setpoint.run import Run, precise
+from setpoint.run import Reached, precise
 
 
 class Ledger:
     """Keeps account of writes and of drift."""
 
     def __init__(self, parts: Parts) -> None:
-        """All parts are shared."""
         self._live, self._key, self._telemetry = parts.live, parts.secret_key, parts.telemetry
 
     def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
@@ -33,57 +32,66 @@ class Ledger:
 
     def absorb(
         self,
-        run: Run,
+        reached: Reached,
+        memory: Memory,
         result: ApplyResult,
         chosen: Mapping[ObjectId, Desired],
         before: Mapping[ObjectId, object],
         *,
         enforced: bool = False,
-    ) -> None:
-        """Take what a run of the applier did into memory, and log what was drift.
+    ) -> Reached:
+        """Take what a run of the applier did into memory, log what was drift, and return how far the run came.
 
         `before` is from before the applier looked at anything. `enforced`: this was about what had been applied
         before, so all of it is drift, and what failed in this run before stays.
         """
-        self._log(run, result, chosen, old=enforced or not run.pending)
-        memory = run.memory
+        corrections = self._log(memory, result, chosen, old=enforced or not reached.changed)
         for oid in (*result.unchanged, *(c.id for c in result.written)):
             memory.detected.pop(oid, None)
             memory.failed.pop(oid, None)
         for oid, problem in result.failed.items():
             if oid in chosen:
                 memory.failed[oid] = Failure(chosen[oid].digest, before[oid], problem)
-            run.retry = run.retry or problem.transient
         memory.baselines |= result.baselines
-        # What failed before this is told first.
-        run.applied = replace(run.applied | result, failed={**result.failed, **run.applied.failed})
-        run.waiting = run.waiting or result.waiting
+        applied = reached.applied
+        return replace(
+            reached,
+            # What failed before this is told first.
+            applied=replace(applied | result, failed={**result.failed, **applied.failed}),
+            corrections=(*reached.corrections, *corrections),
+            retry=reached.retry or any(p.transient for p in result.failed.values()),
+            waiting=reached.waiting or result.waiting,
+        )
 
-    def report(self, run: Run, item: Checked) -> None:
-        """With `drift: Report`, remember and log what differs; an object that is as it should be is taken over."""
+    def report(self, memory: Memory, item: Checked) -> Correction | None:
+        """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over."""
         oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
         if change.action is Action.KEEP and item.live is not None:
-            run.memory.reported.pop(oid, None)
-            run.memory.detected.pop(oid, None)
+            memory.reported.pop(oid, None)
+            memory.detected.pop(oid, None)
             if seen is not None:
-                run.memory.baselines[oid] = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
-            return
-        run.memory.reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
-        run.corrections.append(self._correction(run, change, item.desired, corrected=None))
+                memory.baselines[oid] = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
+            return None
+        memory.reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
+        return self._correction(memory, change, item.desired, corrected=None)
 
-    def _log(self, run: Run, result: ApplyResult, chosen: Mapping[ObjectId, Desired], *, old: bool) -> None:
+    def _log(
+        self, memory: Memory, result: ApplyResult, chosen: Mapping[ObjectId, Desired], *, old: bool
+    ) -> tuple[Correction, ...]:
         now = asyncio.get_running_loop().time()
+        corrections = []
         for change in result.written:
             d = chosen.get(change.id)
-            if d is None or not _was_drift(run, d, old=old):
+            if d is None or not _was_drift(memory, d, old=old):
                 continue
-            correction = self._correction(run, change, d, corrected=precise(datetime.now(UTC)))
-            run.corrections.append(correction)
-            run.memory.corrected(change.id, now, correction.manager or correction.user or "")
+            correction = self._correction(memory, change, d, corrected=precise(datetime.now(UTC)))
+            corrections.append(correction)
+            memory.corrected(change.id, now, correction.manager or correction.user or "")
             self._telemetry.corrected(change.id.kind)
+        return tuple(corrections)
 
-    def _correction(self, run: Run, change: Change, d: Desired, *, corrected: str | None) -> Correction:
-        memory, seen = run.memory, self._live.get(change.id)
+    def _correction(self, memory: Memory, change: Change, d: Desired, *, corrected: str | None) -> Correction:
+        seen = self._live.get(change.id)
         base = memory.baselines.get(change.id)
         stamped = seen.changed_by if seen else None
         believed = stamped is not None and base is not None and stamped != base.stamp
@@ -99,7 +107,7 @@ class Ledger:
         )
 
 
-def _was_drift(run: Run, d: Desired, *, old: bool) -> bool:
-    """Tell a correction from news: the very state was written before (`old`: as far as the status knows)."""
-    base = run.memory.baselines.get(d.id)
+def _was_drift(memory: Memory, d: Desired, *, old: bool) -> bool:
+    """Distinguish a correction from news: the very state was written before (`old`: as far as the status knows)."""
+    base = memory.baselines.get(d.id)
     return base.digest == d.digest if base is not None else old

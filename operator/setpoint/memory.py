@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from setpoint import fields
+from setpoint import fields, status
 from setpoint.change import Change
+from setpoint.conditions import progresses
 from setpoint.elapsed import Elapsed
 from setpoint.footprint import Changes, Footprint
 from setpoint.inputs import Inputs
@@ -17,6 +18,8 @@ from setpoint.order import StageKey
 from setpoint.reasons import Problem
 from setpoint.redact import Operation
 
+HOLD_SECONDS = 1.0
+"""For how long the progress of a rollout is not told, at first and from then on."""
 FIGHT_CORRECTIONS = 5
 FIGHT_SECONDS = 60.0
 
@@ -111,6 +114,30 @@ class Memory:
     """Digests of the inputs whose manifests may be at hand."""
     rollout: Elapsed = field(default_factory=Elapsed)
     """Since when what is applied has time to become healthy."""
+
+    def hold_back(
+        self, stored: Mapping[str, Any], new: Mapping[str, Any], now: float, *, fresh: bool
+    ) -> float | None:
+        """Hold a status back that only says how far a rollout is, as most end soon.
+
+        Returns after how many seconds it is to be told at the latest, None if that is now. `fresh`: the run wrote
+        something. `now` is in seconds of the event loop's clock.
+        """
+        if not status.passing(stored, new, fresh=fresh or self.held is not None):
+            return None
+        if self.held is None and not progresses(stored):
+            self.held_until = now + HOLD_SECONDS
+        if now >= self.held_until:
+            self.held_until = now + HOLD_SECONDS
+            return None
+        self.held = new
+        return self.held_until - now
+
+    def ended(self, *, settled: bool, failing: bool, complete: bool) -> None:
+        """Note how a run ended, once that was told."""
+        self.settled, self.failing = settled, failing
+        if complete:
+            self.started, self.trigger = "", "Commit"
 
     def superseded(self, *, ends: bool = False) -> set[str]:
         """Give the digests of inputs that neither the target nor what is enforced has any more; all where the Sync `ends`."""

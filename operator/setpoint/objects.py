@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from setpoint import fields, health, names
 
-Manifest = dict[str, Any]
+Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON; never mutated in place."""
 
 

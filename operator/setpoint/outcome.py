@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -34,7 +35,7 @@ class ObjectState:
     sync: SyncState = SyncState.SYNCED
     reason: Reason | str = Reason.Succeeded
     message: str = ""
-    patch: tuple[Json, ...] | None = None
+    patch: tuple[Mapping[str, Any], ...] | None = None
     verdict: Verdict | None = None
     counted: bool = True
     """Whether it counts among the Sync's objects (a Contested one of another Sync does not)."""
@@ -50,7 +51,7 @@ class Correction:
     user: str | None
     detected: str
     corrected: str | None
-    patch: tuple[Json, ...]
+    patch: tuple[Mapping[str, Any], ...]
     was: Any = None
     """The value that the first operation replaces."""
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from setpoint.fleet import Fleet
-from setpoint.memory import Target
+from setpoint.memory import Memory, Target
 from setpoint.objects import ObjectId, Observed, observe
 from setpoint.outcome import ObjectState, SyncState
 from setpoint.parts import Parts
 from setpoint.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.reasons import Problem, Reason
+from setpoint.remotes import Current
 from setpoint.removal import Removed, Remover
-from setpoint.run import Run
+from setpoint.run import Context, Evaluation, PruneResult
 from setpoint.serving import asked_anew, kind_served
 from setpoint.store import source_key
 
@@ -24,119 +26,159 @@ class Pruner:
     """Prunes for one Sync after another."""
 
     def __init__(self, parts: Parts, fleet: Fleet) -> None:
-        """All parts are shared."""
         self._p, self._fleet = parts, fleet
         self._people = frozenset(parts.settings.people_managers)
 
-    async def prune(self, run: Run, target: Target, remover: Remover) -> None:
-        """Delete what is in the inventory and not in the target; `run` takes what came of it."""
-        inventory, desired = run.inventory, frozenset(r.id for r in target.refs)
-        awaited = self._p.claims.awaited(run.key, inventory)
-        run.extra += [_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired]
-        leftover = inventory.keys() - desired
-        if not leftover:
-            run.lent = {}
-            return
-        run.kept = {
-            o: inventory[o] for o in leftover
-        }  # also if what follows fails: nothing is known of it then
-        live = await self._live(run, leftover)
-        if words := self.barrier(run):
-            run.waiting = Problem(Reason.PruneWaiting, words)
-            self._hand_over(run, leftover, live)
-            run.kept = {o: inventory[o] for o in leftover - run.released.keys()}
-            return
-        policy = PrunePolicy(run.sync.spec.prune, run.sync.spec.prune_limit)
-        wanted = self._p.claims.wanted_of(run.key, leftover)
-        decision = prune(frozenset(inventory), desired, live, run.key, wanted, policy)
-        self._lend(run, decision)
-        run.refused = decision.message
-        removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
-        self._note(run, live, decision, removed)
+    def begin(self, ctx: Context, target: Target, lent: Mapping[ObjectId, str]) -> PruneResult:
+        """Return what holds while nothing is known of the objects that left Git: all of them stay, as `lent` as before."""
+        inventory, desired = ctx.inventory, frozenset(r.id for r in target.refs)
+        awaited = self._p.claims.awaited(ctx.key, inventory)
+        states = tuple(_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired)
+        kept = {o: v for o, v in inventory.items() if o not in desired}
+        return PruneResult(kept=kept, lent=lent if kept else {}, states=states)
 
-    async def hand_over(self, run: Run, target: Target, *, anew: bool = True) -> None:
+    async def prune(
+        self,
+        ctx: Context,
+        evaluation: Evaluation,
+        begun: PruneResult,
+        memory: Memory,
+        remover: Remover,
+    ) -> PruneResult:
+        """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
+        leftover, inventory = begun.kept, ctx.inventory
+        if not leftover:
+            return begun
+        live = await self._live(ctx, leftover)
+        if words := self.barrier(ctx, evaluation.current):
+            handed = self._hand_over(ctx, memory, leftover, live)
+            kept = {o: v for o, v in leftover.items() if o not in handed.released}
+            return replace(
+                handed, kept=kept, states=begun.states, waiting=Problem(Reason.PruneWaiting, words)
+            )
+        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
+        wanted = self._p.claims.wanted_of(ctx.key, leftover)
+        desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
+        decision = prune(frozenset(inventory), desired, live, ctx.key, wanted, policy)
+        lent = self._lend(ctx, decision)
+        removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
+        self._let_go(ctx, memory, {**decision.release, **removed.gone})
+        return _result(ctx, begun, live, decision, removed, lent)
+
+    async def hand_over(
+        self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
+    ) -> PruneResult:
         """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
-        `anew`: whether anything may be lent that is not yet; a broken commit lends nothing.
+        `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
         """
-        if leftover := run.inventory.keys() - {r.id for r in target.refs}:
-            self._hand_over(run, leftover, await self._live(run, leftover), anew=anew)
+        desired = {r.id for r in target.refs}
+        leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
+        if not leftover:
+            return PruneResult()
+        return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
 
-    async def give_away(self, run: Run) -> dict[ObjectId, str]:
-        """Leave what others want to them when a Sync ends; gives what they have not written yet, with words for it."""
-        wanted = self._p.claims.wanted_of(run.key, run.inventory)
-        self._hand_over(run, set(wanted), await self._live(run, set(wanted)))
-        wanted = self._p.claims.wanted_of(run.key, run.lent)
-        return {o: f"waits until Sync {wanted[o]} has taken it over" for o in run.lent}
+    async def give_away(
+        self, ctx: Context, memory: Memory
+    ) -> tuple[Mapping[ObjectId, str], Mapping[ObjectId, str]]:
+        """Leave what others want to them when a Sync ends.
+
+        Returns what is lent, and what of it they have not written yet, with words for it. Raises ApiError.
+        """
+        wanted = self._p.claims.wanted_of(ctx.key, ctx.inventory)
+        live = await self._live(ctx, wanted)
+        lent = self._hand_over(ctx, memory, {o: ctx.inventory[o] for o in wanted}, live).lent
+        wanted = self._p.claims.wanted_of(ctx.key, lent)
+        return lent, {o: f"waits until Sync {wanted[o]} has taken it over" for o in lent}
 
     def _hand_over(
-        self, run: Run, leftover: set[ObjectId], live: Mapping[ObjectId, Observed], *, anew: bool = True
-    ) -> None:
-        mine = leftover if anew else leftover & self._p.claims.lent(run.key)
-        wanted = self._p.claims.wanted_of(run.key, mine)
-        decision = handed_over(leftover, live, run.key, wanted)
-        self._lend(run, decision)
-        run.released = dict(decision.release)
-        self._let_go(run, run.released)
+        self,
+        ctx: Context,
+        memory: Memory,
+        leftover: Mapping[ObjectId, str],
+        live: Mapping[ObjectId, Observed],
+        *,
+        anew: bool = True,
+    ) -> PruneResult:
+        mine = leftover.keys() if anew else leftover.keys() & self._p.claims.lent(ctx.key)
+        wanted = self._p.claims.wanted_of(ctx.key, mine)
+        decision = handed_over(leftover, live, ctx.key, wanted)
+        lent = self._lend(ctx, decision)
+        self._let_go(ctx, memory, decision.release)
+        return PruneResult(released=decision.release, lent=lent)
 
-    def _lend(self, run: Run, decision: Prune) -> None:
+    def _lend(self, ctx: Context, decision: Prune) -> Mapping[ObjectId, str]:
         """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
-        inventory = run.inventory
-        run.lent = {o: inventory[o] for o in decision.lend}
-        self._fleet.record(run.key, inventory, run.lent)
+        lent = {o: ctx.inventory[o] for o in decision.lend}
+        self._fleet.record(ctx.key, ctx.inventory, lent)
+        return lent
 
-    def _note(self, run: Run, live: Mapping[ObjectId, Observed], decision: Prune, removed: Removed) -> None:
-        inventory = run.inventory
-
-        def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
-            verdict = live[oid].verdict if oid in live else None
-            return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
-
-        run.pruned = removed.deleted
-        stays = (*decision.refuse, *decision.lend, *removed.left)
-        run.kept = {o: inventory[o] for o in stays if o in inventory}
-        run.extra += [
-            *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
-            *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
-            *(say(o, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
-        ]
-        run.retry = run.retry or bool(removed.failed)
-        self._let_go(run, {**decision.release, **removed.gone})
-        if removed.pending and not removed.failed:
-            oid, why = next(iter(removed.pending.items()))
-            text = f"{oid.label(run.key.namespace)} {why}"
-            run.waiting = run.waiting or Problem(Reason.PruneWaiting, text)
-
-    def _let_go(self, run: Run, gone: Mapping[ObjectId, str]) -> None:
+    def _let_go(self, ctx: Context, memory: Memory, gone: Mapping[ObjectId, str]) -> None:
         for oid, why in gone.items():
-            run.memory.baselines.pop(oid, None)
+            memory.baselines.pop(oid, None)
             log.info(
                 "an object leaves the inventory",
-                extra={"key": str(run.key), "object": oid.label(), "why": why},
+                extra={"key": str(ctx.key), "object": oid.label(), "why": why},
             )
             if why.startswith("is handed over"):
-                text = f"{oid.label(run.key.namespace)} {why}"
-                self._p.events.record(run.body, "Normal", str(Reason.HandedOver), text)
+                text = f"{oid.label(ctx.key.namespace)} {why}"
+                self._p.events.record(ctx.body, "Normal", str(Reason.HandedOver), text)
 
-    def barrier(self, run: Run) -> str | None:
-        """Say which Sync must have seen the commit before anything is deleted, as it may want it; None if all have."""
-        sha = run.current.sha if run.current else None
-        other = self._fleet.barrier(run.key, source_key(run.body), sha)
+    def barrier(self, ctx: Context, current: Current | None) -> str | None:
+        """Return which Sync must have seen the commit before anything is deleted, as it may want it; None if all have."""
+        other = self._fleet.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
         return f"before anything is deleted, Sync {other} must have seen this commit" if other else None
 
-    async def _live(self, run: Run, leftover: set[ObjectId]) -> dict[ObjectId, Observed]:
-        """Give what still exists of the objects that left Git, read again where the watch does not show them."""
-        await asked_anew(self._p.cluster, leftover)
-        found = {oid: await self._one(run, oid) for oid in sorted(leftover)}
+    async def _live(self, ctx: Context, leftover: Iterable[ObjectId]) -> dict[ObjectId, Observed]:
+        """Return what still exists of the objects that left Git, read again where the watch does not show them."""
+        objects = sorted(leftover)
+        await asked_anew(self._p.cluster, objects)
+        found = {oid: await self._one(ctx, oid) for oid in objects}
         return {oid: seen for oid, seen in found.items() if seen is not None}
 
-    async def _one(self, run: Run, oid: ObjectId) -> Observed | None:
+    async def _one(self, ctx: Context, oid: ObjectId) -> Observed | None:
         seen = self._p.live.get(oid)
         if seen is not None or (kind := kind_served(self._p.cluster, oid)) is None:
             return seen
-        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=run.user)
+        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
         return observe(obj, oid, self._people) if obj is not None else None
+
+
+def _result(
+    ctx: Context,
+    begun: PruneResult,
+    live: Mapping[ObjectId, Observed],
+    decision: Prune,
+    removed: Removed,
+    lent: Mapping[ObjectId, str],
+) -> PruneResult:
+    """Return what came of a decision and of the deletions that followed."""
+    inventory = ctx.inventory
+
+    def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
+        verdict = live[oid].verdict if oid in live else None
+        return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
+
+    stays = (*decision.refuse, *decision.lend, *removed.left)
+    waiting = None
+    if removed.pending and not removed.failed:
+        oid, why = next(iter(removed.pending.items()))
+        waiting = Problem(Reason.PruneWaiting, f"{oid.label(ctx.key.namespace)} {why}")
+    return PruneResult(
+        kept={o: inventory[o] for o in stays if o in inventory},
+        lent=lent,
+        deleted=tuple(removed.deleted),
+        states=(
+            *begun.states,
+            *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
+            *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
+            *(say(o, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
+        ),
+        refused=decision.message,
+        waiting=waiting,
+        retry=bool(removed.failed),
+    )
 
 
 def _wanted(oid: ObjectId, version: str, by: object) -> ObjectState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from setpoint import names
 from setpoint.adoption import is_ours
 from setpoint.cluster import Cluster
@@ -25,7 +27,7 @@ async def owned(cluster: Cluster, key: SyncKey, label: str) -> dict[ObjectId, st
     return found
 
 
-async def _listed(cluster: Cluster, kind: Kind, label: str) -> list[Manifest]:
+async def _listed(cluster: Cluster, kind: Kind, label: str) -> Sequence[Manifest]:
     selector = f"{names.LABEL_SYNC}={label}"
     try:
         objects, _ = await cluster.list(kind, label_selector=selector, metadata_only=True)

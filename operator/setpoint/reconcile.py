@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from setpoint import names, status
 from setpoint.api import Sync
-from setpoint.cluster_errors import ApiError, problem_of
-from setpoint.desired import Desired, Stamp
+from setpoint.desired import Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
 from setpoint.footprint import Changes
@@ -29,7 +28,7 @@ from setpoint.pruning import Pruner
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.rebuilding import owned
-from setpoint.run import Run, oid_of
+from setpoint.run import Context, Evaluation, oid_of
 from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Gone
 from setpoint.store import Body, dependency_keys, source_key, sync_model
@@ -41,7 +40,6 @@ class Syncs:
     """Reconciles Syncs."""
 
     def __init__(self, parts: Parts) -> None:
-        """All parts are shared; memory is per Sync."""
         self._p = parts
         self._fleet = Fleet(
             parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy, parts.wake_after
@@ -103,31 +101,41 @@ class Syncs:
     async def _run(self, key: SyncKey, body: Body, memory: Memory) -> Result:
         memory.settled = False
         try:
-            sync = sync_model(body)
-            user = self._user(key, sync)
+            ctx = self._context(key, body, memory)
         except Problem as problem:
             return await self._rejected(key, body, problem)
-        stamp, began = Stamp(key, self._fleet.label(key)), asyncio.get_running_loop().time()
-        run = Run(key, body, sync, memory, stamp, user, began=began)
         if "deletionTimestamp" in body["metadata"]:
             self._targets.release(memory, ends=True)
-            return await self._ender.end(run, self._holder.remover(run))
-        await self._own(run)
-        if lent := self._p.claims.lent(key):
-            run.lent = {o: v for o, v in run.inventory.items() if o in lent}
-        requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
-        if not sync.spec.suspend:
-            self._ask(run, requested)
-        # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
-        run.answers = requested if self._is_checked(run, requested) else None
-        if sync.spec.suspend:
-            self._fleet.wake(
-                self._p.claims.want(key, ())
-            )  # it takes nothing, so nobody keeps anything for it
-            await self._look(run)
-        else:
-            await self._evaluate(run)
-        return await self._teller.tell(run)
+            return await self._ender.end(ctx, memory, self._holder.remover(ctx))
+        ctx = self._asked(await self._own(ctx, memory), memory)
+        evaluation = await self._evaluation(ctx, memory)
+        reached = await self._holder.reach(ctx, evaluation, memory)
+        self._note(ctx, evaluation, memory)
+        return await self._teller.publish(evaluation, reached, memory)
+
+    def _context(self, key: SyncKey, body: Body, memory: Memory) -> Context:
+        """Return what a run starts from. Raises Problem if the spec cannot be used."""
+        sync = sync_model(body)
+        user, marks = self._user(key, sync), Stamp(key, self._fleet.label(key))
+        began = asyncio.get_running_loop().time()
+        return Context.of(key, body, sync, marks, user, held=memory.held, began=began)
+
+    async def _evaluation(self, ctx: Context, memory: Memory) -> Evaluation:
+        if not ctx.sync.spec.suspend:
+            return await self._targets.evaluate(ctx, memory)
+        self._fleet.wake(
+            self._p.claims.want(ctx.key, ())
+        )  # it takes nothing, so nobody keeps anything for it
+        return Evaluation()
+
+    def _note(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
+        """Note that a commit was evaluated: who waits to prune may go on."""
+        if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
+            return
+        self._targets.release(memory)
+        self._fleet.evaluated(ctx.key, evaluation.current.sha if evaluation.current else None, ctx.generation)
+        count = len(evaluation.target.refs) if evaluation.target else 0
+        self._p.telemetry.objects(ctx.key.namespace, ctx.key.name, count)
 
     def _user(self, key: SyncKey, sync: Sync) -> str:
         name, settings = sync.spec.service_account_name, self._p.settings
@@ -150,78 +158,33 @@ class Syncs:
         await self._teller.write(key, body, status.build(previous, outcome, datetime.now(UTC)))
         return Result(retry=problem.transient)
 
-    async def _own(self, run: Run) -> None:
+    async def _own(self, ctx: Context, memory: Memory) -> Context:
         """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once."""
-        finalizers = run.body["metadata"].get("finalizers") or []
+        finalizers = ctx.body["metadata"].get("finalizers") or []
         if names.FINALIZER not in finalizers:
             wanted = [*finalizers, names.FINALIZER]
-            run.body = await self._p.writer.finalizers(oid_of(run.key), run.body, wanted)
-        elif not run.previous and not run.memory.known:
-            found = await owned(self._p.cluster, run.key, run.stamp.label)
-            entries = grouped((v, o) for o, v in found.items())
-            if entries:
-                new = {**run.previous, "inventory": entries}
-                run.body = await self._p.writer.write(oid_of(run.key), run.body, new)
-            self._fleet.record(run.key, found)
-        run.memory.known = True
+            body = await self._p.writer.finalizers(oid_of(ctx.key), ctx.body, wanted)
+            ctx = ctx.written(body) if memory.held is None else replace(ctx, body=body)
+        elif not ctx.previous and not memory.known:
+            found = await owned(self._p.cluster, ctx.key, ctx.stamp.label)
+            if found:
+                status = {**ctx.previous, "inventory": grouped((v, o) for o, v in found.items())}
+                ctx = ctx.written(await self._p.writer.write(oid_of(ctx.key), ctx.body, status))
+            self._fleet.record(ctx.key, found)
+        memory.known = True
+        return ctx
 
-    def _ask(self, run: Run, requested: str | None) -> None:
+    def _asked(self, ctx: Context, memory: Memory) -> Context:
         """Have the Source asked first when a check is requested; the request is answered by the run after that."""
-        memory = run.memory
-        if requested is None or requested in (run.previous.get("requested"), memory.asked):
-            return
-        memory.asked, memory.trigger = requested, "Requested"
-        memory.failed.clear()
-        memory.full_check_at = 0.0
-        self._p.sources.wait_for_check(source_key(run.body), run.key, requested)
-        self._p.wake_source(source_key(run.body))
-
-    def _is_checked(self, run: Run, requested: str | None) -> bool:
-        return requested is not None and self._p.sources.was_checked(source_key(run.body), run.key, requested)
-
-    async def _evaluate(self, run: Run) -> None:
-        """Find the target and go for it. Sets `problem`, `waiting` and the rest of the run."""
-        commit, loaded = await self._find(run)
-        if commit is Commit.LOST:
-            await self._holder.reach(run, commit)
-            return
-        try:
-            await self._holder.reach(run, commit, loaded)
-        except ApiError as error:
-            run.problem = run.problem or await self._unreadable(run, error)
-            run.retry = True
-        except Problem as problem:
-            run.problem = run.problem or problem
-        self._targets.release(run.memory)
-        self._fleet.evaluated(run.key, run.current.sha if run.current else None, run.generation)
-        count = len(run.target.refs) if run.target else 0
-        self._p.telemetry.objects(run.key.namespace, run.key.name, count)
-
-    async def _look(self, run: Run) -> None:
-        """See how the objects of a suspended Sync are: nothing is done, but it is told."""
-        try:
-            await self._holder.reach(run, Commit.KNOWN)
-        except ApiError as error:
-            run.problem, run.retry = await self._unreadable(run, error), True
-
-    async def _find(self, run: Run) -> tuple[Commit, Sequence[Desired] | None]:
-        """Find the target; gives what is known of the commit, and the manifests where they had to be made anyway."""
-        try:
-            _, run.current = self._targets.source(run.key, run.sync)
-            run.target, full = await self._targets.at(
-                run.sync, run.memory, run.current, run.current.sha, run.stamp, run.previous
-            )
-        except Problem as problem:
-            run.problem = problem
-            return Commit.BROKEN, None
-        except NotYet:
-            return Commit.LOST, None
-        run.memory.target = run.target
-        return Commit.KNOWN, full.desired if full else None
-
-    async def _unreadable(self, run: Run, error: ApiError) -> Problem:
-        """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""
-        if error.status != 404:
-            return problem_of(error, oid_of(run.key), "reconcile")
-        await self._targets.discover()
-        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
+        requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
+        source = source_key(ctx.body)
+        known = (ctx.previous.get("requested"), memory.asked)
+        if requested is not None and requested not in known and not ctx.sync.spec.suspend:
+            memory.asked, memory.trigger = requested, "Requested"
+            memory.failed.clear()
+            memory.full_check_at = 0.0
+            self._p.sources.wait_for_check(source, ctx.key, requested)
+            self._p.wake_source(source)
+        # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
+        checked = requested is not None and self._p.sources.was_checked(source, ctx.key, requested)
+        return replace(ctx, answers=requested if checked else None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from setpoint.change import Change
 from setpoint.objects import ObjectId
 
-Operation = dict[str, Any]
+Operation = Mapping[str, Any]
 
 MOST_OPERATIONS = 20
 LONGEST_VALUE = 512

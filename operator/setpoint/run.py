@@ -1,63 +1,62 @@
-"""One run over one Sync: what was gathered, and what came of it (pure)."""
+"""One run over a Sync as values: what it starts from, what each step found, and what came of it (pure).
+
+A step takes values and returns a new one; nothing that a step made is changed by another.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from setpoint import names, status
+from setpoint import names
 from setpoint.api import Sync
 from setpoint.apply_result import ApplyResult
-from setpoint.conditions import progresses
-from setpoint.desired import Stamp
+from setpoint.desired import Desired, Stamp
+from setpoint.goals import Commit
 from setpoint.inventory import ungrouped
-from setpoint.memory import Memory, Target
+from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.outcome import Correction, ObjectState
 from setpoint.reasons import Problem
 from setpoint.remotes import Current
-from setpoint.store import Body
-
-HOLD_SECONDS = 1.0
-"""For how long the progress of a rollout is not told, at first and from then on."""
 
 
-@dataclass(slots=True)
-class Run:
-    """One run over one Sync."""
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a run starts from: the Sync as stored, and on whose behalf it acts."""
 
     key: SyncKey
-    body: Body
+    body: Mapping[str, Any]
     sync: Sync
-    memory: Memory
     stamp: Stamp
     user: str
+    previous: Mapping[str, Any]
+    """The status as of the run before: as stored, unless it is held back."""
+    inventory: Mapping[ObjectId, str]
+    """The inventory of that status: identity -> apiVersion."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
-    current: Current | None = None
-    target: Target | None = None
-    problem: Problem | None = None
-    waiting: Problem | None = None
-    refused: str = ""
-    applied: ApplyResult = field(default_factory=ApplyResult)
-    contested: dict[ObjectId, SyncKey] = field(default_factory=dict)
-    extra: list[ObjectState] = field(default_factory=list)
-    kept: dict[ObjectId, str] = field(default_factory=dict)
-    released: dict[ObjectId, str] = field(default_factory=dict)
-    """What is gone or another's before everything is written, and in which words."""
-    lent: dict[ObjectId, str] = field(default_factory=dict)
-    """What of the inventory others may take: it stays there until they have written it."""
-    pruned: list[ObjectId] = field(default_factory=list)
-    corrections: list[Correction] = field(default_factory=list)
-    again: float | None = None
-    retry: bool = False
-    pending: bool = True
-    """Whether the target differs from what was applied last."""
-    complete: bool = False
     began: float = 0.0
-    _inventory: tuple[Body, dict[ObjectId, str]] | None = None
+    """When it began, in seconds of the event loop's clock."""
+
+    @classmethod
+    def of(
+        cls,
+        key: SyncKey,
+        body: Mapping[str, Any],
+        sync: Sync,
+        stamp: Stamp,
+        user: str,
+        *,
+        held: Mapping[str, Any] | None = None,
+        began: float = 0.0,
+    ) -> Context:
+        """Return the start of a run; `held` is a status that is held back."""
+        previous = held if held is not None else body.get("status") or {}
+        inventory = ungrouped(previous.get("inventory") or [])
+        return cls(key, body, sync, stamp, user, previous, inventory, began=began)
 
     @property
     def generation(self) -> int:
@@ -65,69 +64,128 @@ class Run:
         return int(self.body["metadata"].get("generation", 0))
 
     @property
-    def settled(self) -> bool:
-        """Whether a commit that touches nothing of it is no news: all is done, or it fails for reasons of its own."""
-        unclear = self.kept or self.contested or self.lent or self.released
-        done = self.complete and self.problem is None and not self.retry
-        return (done or self._fails) and not self.waiting and not self.refused and not unclear
+    def stored(self) -> Mapping[str, Any]:
+        """The status as stored."""
+        return self.body.get("status") or {}
+
+    def written(self, body: Mapping[str, Any]) -> Context:
+        """Return the context after a write to the Sync, of which `body` is the answer."""
+        previous = body.get("status") or {}
+        return replace(
+            self, body=body, previous=previous, inventory=ungrouped(previous.get("inventory") or [])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the commit asks for: the target, or the problem that it has; `manifests` where they are at hand."""
+
+    commit: Commit = Commit.KNOWN
+    current: Current | None = None
+    target: Target | None = None
+    problem: Problem | None = None
+    manifests: tuple[Desired, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What all steps of a run are given."""
+
+    evaluation: Evaluation
+    memory: Memory
 
     @property
-    def _fails(self) -> bool:
-        """Whether it cannot be rendered, or objects of it are rejected."""
-        if self.target is None:
-            return self.current is not None and self.problem is not None
+    def target(self) -> Target:
+        """The target; only for steps that follow from there being one."""
+        if self.evaluation.target is None:
+            raise ValueError("a step that needs a target was taken without one")
+        return self.evaluation.target
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What became of objects that left Git, each with its apiVersion.
+
+    `kept` stay in the inventory; `released` are gone or another's; `lent` are others' to take, and stay in the
+    inventory until they are written.
+    """
+
+    kept: Mapping[ObjectId, str] = field(default_factory=dict)
+    released: Mapping[ObjectId, str] = field(default_factory=dict)
+    lent: Mapping[ObjectId, str] = field(default_factory=dict)
+    deleted: tuple[ObjectId, ...] = ()
+    states: tuple[ObjectState, ...] = ()
+    refused: str = ""
+    """Why nothing or not all is deleted, and how to go on."""
+    waiting: Problem | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a run came; each step returns a new one."""
+
+    ctx: Context
+    """As of the last write to the Sync."""
+    last: Target | None = None
+    """What was applied last, where it is known."""
+    changed: bool = True
+    """Whether the target differs from what was applied last."""
+    contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
+    todo: tuple[Ref, ...] = ()
+    """What is looked at in this run."""
+    applied: ApplyResult = field(default_factory=ApplyResult)
+    pruned: PruneResult = field(default_factory=PruneResult)
+    corrections: tuple[Correction, ...] = ()
+    complete: bool = False
+    """Whether all of the target is written."""
+    problem: Problem | None = None
+    waiting: Problem | None = None
+    retry: bool = False
+    again: float | None = None
+    """After how many seconds another run is wanted."""
+    stopped: bool = False
+    """Whether a step failed, so that no other follows."""
+
+    def sooner(self, delay: float | None) -> Reached:
+        """Return the same with another run after at most `delay` seconds (None: for none)."""
+        if delay is None or (self.again is not None and self.again <= delay):
+            return self
+        return replace(self, again=delay)
+
+    def met(self, problem: Problem, *, retry: bool = False) -> Reached:
+        """Return the same, ended by a problem; of several the first is told."""
+        return replace(self, problem=self.problem or problem, retry=self.retry or retry, stopped=True)
+
+    @property
+    def awaits(self) -> Problem | None:
+        """What it waits for (its reason and message)."""
+        return self.waiting or self.pruned.waiting
+
+    def settled(self, evaluation: Evaluation) -> bool:
+        """Return whether a commit that touches nothing of it is no news: all is done, or it fails for reasons of its own."""
+        pruned = self.pruned
+        unclear = pruned.kept or self.contested or pruned.lent or pruned.released
+        done = self.complete and self.problem is None and not (self.retry or pruned.retry)
+        return (done or self._fails(evaluation)) and not (self.awaits or pruned.refused or unclear)
+
+    def _fails(self, evaluation: Evaluation) -> bool:
+        """Return whether it cannot be rendered, or objects of it are rejected."""
+        if evaluation.target is None:
+            return evaluation.current is not None and self.problem is not None
         return self.problem is None and bool(self.applied.failed)
 
     @property
     def retries(self) -> bool:
         """Whether it is tried again by itself, after a pause that grows."""
-        return self.retry or (self.problem is not None and self.problem.transient)
-
-    @property
-    def previous(self) -> Mapping[str, Any]:
-        """The status as of the run before: as stored, unless it is held back."""
-        return self.stored if self.memory.held is None else self.memory.held
-
-    @property
-    def stored(self) -> Mapping[str, Any]:
-        """The status as stored."""
-        return self.body.get("status") or {}
-
-    @property
-    def inventory(self) -> dict[ObjectId, str]:
-        """The inventory as stored: identity -> apiVersion; not to be changed."""
-        if self._inventory is None or self._inventory[0] is not self.body:
-            self._inventory = self.body, ungrouped(self.previous.get("inventory") or [])
-        return self._inventory[1]
-
-    def hold_back(self, new: Mapping[str, Any], now: float) -> bool:
-        """Hold a status back that only says how far a rollout is, and ask for another run: most end before that.
-
-        `now` is in seconds of the clock that `sooner` means.
-        """
-        memory, fresh = self.memory, bool(self.applied.written) or self.memory.held is not None
-        if not status.passing(self.stored, new, fresh=fresh):
-            return False
-        if memory.held is None and not progresses(self.stored):
-            memory.held_until = now + HOLD_SECONDS
-        if now >= memory.held_until:
-            memory.held_until = now + HOLD_SECONDS
-            return False
-        memory.held = new
-        self.sooner(memory.held_until - now)
-        return True
-
-    def sooner(self, delay: float | None) -> None:
-        """Ask for another run after at most `delay` seconds (None: for none)."""
-        if delay is not None:
-            self.again = delay if self.again is None else min(self.again, delay)
+        return self.retry or self.pruned.retry or (self.problem is not None and self.problem.transient)
 
 
 def oid_of(key: SyncKey) -> ObjectId:
-    """Give the identity of a Sync as an object."""
+    """Return the identity of a Sync as an object."""
     return ObjectId(names.GROUP, "Sync", key.namespace, key.name)
 
 
 def precise(now: datetime) -> str:
-    """Give a time with milliseconds, for the ledger of drift."""
+    """Return a time with milliseconds, for the ledger of drift."""
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"

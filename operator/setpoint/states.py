@@ -2,71 +2,91 @@
 
 from __future__ import annotations
 
-from setpoint.change import Action
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from setpoint.change import Action, Change
 from setpoint.choosing import Look
-from setpoint.health import Verdict
-from setpoint.memory import Ref
+from setpoint.memory import Baseline, Ref, Target
+from setpoint.objects import ObjectId, Observed
 from setpoint.outcome import ObjectState, SyncState
-from setpoint.reasons import Reason
-from setpoint.run import Run
+from setpoint.reasons import Problem, Reason
+from setpoint.redact import Operation
+from setpoint.run import Evaluation, Reached
 
 
-def states_of(run: Run, look: Look) -> list[ObjectState]:
-    """Give the state of each object: those of the target, else of what is enforced, else of the inventory."""
-    target = run.target or run.memory.good
+def states_of(
+    evaluation: Evaluation, reached: Reached, memory: Remembered, look: Look
+) -> tuple[ObjectState, ...]:
+    """Return the state of each object: those of the target, else of what is enforced, else of the inventory."""
+    target = evaluation.target or memory.good
     if target is None:
-        return [
-            ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else None)
-            for o, v in run.inventory.items()
-        ]
-    states = [_state(run, ref, look) for ref in target.refs]
-    placed = {s.id for s in states}
-    states += [
-        ObjectState(oid, "", SyncState.FAILED, p.reason, p.message, counted=False)
-        for oid, p in run.applied.failed.items()
-        if oid not in placed
-    ]
-    return states
-
-
-def _state(run: Run, ref: Ref, look: Look) -> ObjectState:
-    seen = look(ref.id)
-    verdict = seen.verdict if seen else None
-    return _troubled(run, ref, verdict) or _settled(run, ref, verdict, there=seen is not None)
-
-
-def _troubled(run: Run, ref: Ref, verdict: Verdict | None) -> ObjectState | None:
-    """Give the state of an object that was not written, or drifts and is left so."""
-
-    def say(sync: SyncState, reason: Reason, message: str) -> ObjectState:
-        return ObjectState(ref.id, ref.api_version, sync, reason, message, None, verdict)
-
-    memory = run.memory
-    if (owner := run.contested.get(ref.id)) is not None:
-        return say(SyncState.CONTESTED, Reason.Contested, f"{ref.id.label()} belongs to Sync {owner}")
-    if problem := run.applied.failed.get(ref.id):
-        contested = problem.reason is Reason.Contested
-        return say(SyncState.CONTESTED if contested else SyncState.FAILED, problem.reason, problem.message)
-    if ref.id in run.applied.deferred:
-        return say(SyncState.WAITING, Reason.Waiting, run.applied.deferred[ref.id])
-    if ref.id in memory.fights:
-        return say(SyncState.OUT_OF_SYNC, Reason.Fight, memory.fights[ref.id])
-    if ref.id in memory.reported:
-        _, change, patch = memory.reported[ref.id]
-        sync = SyncState.MISSING if change.action is Action.CREATE else SyncState.OUT_OF_SYNC
-        return ObjectState(ref.id, ref.api_version, sync, change.reason, change.message, patch, verdict)
-    return None
-
-
-def _settled(run: Run, ref: Ref, verdict: Verdict | None, *, there: bool) -> ObjectState:
-    base = run.memory.baselines.get(ref.id)
-    if not there:
-        return ObjectState(
-            ref.id, ref.api_version, SyncState.MISSING, Reason.Missing, "is not in the cluster", None, verdict
+        inventory = reached.ctx.inventory.items()
+        return tuple(
+            ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else None) for o, v in inventory
         )
-    written = base is not None and base.digest == ref.digest
-    if written or run.target is None:
-        return ObjectState(ref.id, ref.api_version, verdict=verdict)
-    return ObjectState(
-        ref.id, ref.api_version, SyncState.WAITING, Reason.Waiting, "is not written yet", None, verdict
-    )
+    one = _One(evaluation, reached, memory)
+    states = [one.state(ref, look(ref.id)) for ref in target.refs]
+    placed = {s.id for s in states}
+    failed = reached.applied.failed.items()
+    beside = [_beside(oid, p) for oid, p in failed if oid not in placed]
+    return (*states, *beside)
+
+
+def _beside(oid: ObjectId, problem: Problem) -> ObjectState:
+    return ObjectState(oid, "", SyncState.FAILED, problem.reason, problem.message, counted=False)
+
+
+class Remembered(Protocol):
+    """What must be remembered of a Sync to say how its objects are."""
+
+    good: Target | None
+    baselines: dict[ObjectId, Baseline]
+    fights: dict[ObjectId, str]
+    reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """Says how one object after another is."""
+
+    evaluation: Evaluation
+    reached: Reached
+    memory: Remembered
+
+    def state(self, ref: Ref, seen: Observed | None) -> ObjectState:
+        """Return what is first wrong with an object, or that nothing is."""
+        return self._troubled(ref, seen) or self._settled(ref, seen)
+
+    def _troubled(self, ref: Ref, seen: Observed | None) -> ObjectState | None:
+        """Return the state of an object that was not written, or drifts and is left so."""
+        verdict, memory, applied = seen.verdict if seen else None, self.memory, self.reached.applied
+
+        def say(sync: SyncState, reason: Reason, message: str) -> ObjectState:
+            return ObjectState(ref.id, ref.api_version, sync, reason, message, None, verdict)
+
+        if (owner := self.reached.contested.get(ref.id)) is not None:
+            return say(SyncState.CONTESTED, Reason.Contested, f"{ref.id.label()} belongs to Sync {owner}")
+        if problem := applied.failed.get(ref.id):
+            contested = problem.reason is Reason.Contested
+            sync = SyncState.CONTESTED if contested else SyncState.FAILED
+            return say(sync, problem.reason, problem.message)
+        if ref.id in applied.deferred:
+            return say(SyncState.WAITING, Reason.Waiting, applied.deferred[ref.id])
+        if ref.id in memory.fights:
+            return say(SyncState.OUT_OF_SYNC, Reason.Fight, memory.fights[ref.id])
+        if ref.id in memory.reported:
+            _, change, patch = memory.reported[ref.id]
+            sync = SyncState.MISSING if change.action is Action.CREATE else SyncState.OUT_OF_SYNC
+            return ObjectState(ref.id, ref.api_version, sync, change.reason, change.message, patch, verdict)
+        return None
+
+    def _settled(self, ref: Ref, seen: Observed | None) -> ObjectState:
+        oid, version = ref.id, ref.api_version
+        if seen is None:
+            return ObjectState(oid, version, SyncState.MISSING, Reason.Missing, "is not in the cluster")
+        base = self.memory.baselines.get(oid)
+        if (base is not None and base.digest == ref.digest) or self.evaluation.target is None:
+            return ObjectState(oid, version, verdict=seen.verdict)
+        text = "is not written yet"
+        return ObjectState(oid, version, SyncState.WAITING, Reason.Waiting, text, None, seen.verdict)

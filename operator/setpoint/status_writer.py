@@ -18,7 +18,7 @@ from setpoint.store import Body
 Operation = dict[str, Any]
 
 
-def operations(body: Body, status: Mapping[str, Any]) -> list[Operation]:
+def operations(body: Mapping[str, Any], status: Mapping[str, Any]) -> list[Operation]:
     """Give the JSON Patch from the stored status to the new one; empty if nothing differs. Keys move as a whole."""
     old = body.get("status")
     if old is None:
@@ -43,15 +43,15 @@ class StatusWriter:
         """`keep` takes each answer: the newest body of the object."""
         self._cluster, self._keep = cluster, keep
 
-    async def write(self, oid: ObjectId, body: Body, status: Mapping[str, Any]) -> Body:
+    async def write(self, oid: ObjectId, body: Mapping[str, Any], status: Mapping[str, Any]) -> Body:
         """Write a status if it differs; gives the newest body. Problem(ApplyFailed) if the object moved meanwhile.
 
         That one is transient: the watch brings the newer object, and the next reconcile starts from there.
         """
         patch = operations(body, status)
-        return await self._patch(oid, body, patch, "status") if patch else body
+        return await self._patch(oid, body, patch, "status") if patch else dict(body)
 
-    async def finalizers(self, oid: ObjectId, body: Body, wanted: list[str]) -> Body:
+    async def finalizers(self, oid: ObjectId, body: Mapping[str, Any], wanted: list[str]) -> Body:
         """Set the finalizers of an object."""
         version = body["metadata"]["resourceVersion"]
         patch = [
@@ -61,7 +61,7 @@ class StatusWriter:
         return await self._patch(oid, body, patch, None)
 
     async def _patch(
-        self, oid: ObjectId, body: Body, patch: list[Operation], subresource: str | None
+        self, oid: ObjectId, body: Mapping[str, Any], patch: list[Operation], subresource: str | None
     ) -> Body:
         kind = self._cluster.kind(API_VERSION, oid.kind)
         if kind is None:

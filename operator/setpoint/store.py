@@ -6,7 +6,7 @@ Whichever resourceVersion is higher is kept: the watch often beats the response 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,12 +18,12 @@ from setpoint.reasons import Problem, Reason
 Body = dict[str, Any]
 
 
-def key_of(body: Body) -> SyncKey:
+def key_of(body: Mapping[str, Any]) -> SyncKey:
     """Give the key of a custom resource."""
     return SyncKey(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
-def version_of(body: Body) -> int:
+def version_of(body: Mapping[str, Any]) -> int:
     """Give the resourceVersion as a number: comparable within one resource type (KEP-5504)."""
     return int(body["metadata"].get("resourceVersion") or 0)
 
@@ -53,13 +53,13 @@ def source_model(body: Body) -> Source:
         raise explained(error) from error
 
 
-def source_key(body: Body) -> SyncKey:
+def source_key(body: Mapping[str, Any]) -> SyncKey:
     """Give the Source that a Sync's body refers to."""
     ref = body.get("spec", {}).get("source") or {}
     return SyncKey(ref.get("namespace") or body["metadata"]["namespace"], ref.get("name", ""))
 
 
-def dependency_keys(body: Body) -> tuple[SyncKey, ...]:
+def dependency_keys(body: Mapping[str, Any]) -> tuple[SyncKey, ...]:
     """Give the Syncs that a Sync's body depends on."""
     home = body["metadata"]["namespace"]
     return tuple(

@@ -10,10 +10,11 @@ from typing import Any
 from setpoint import inputs as inputs_of
 from setpoint.api import Sync
 from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
+from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.conditions import condition_of
 from setpoint.desired import Desired, Rendered, Stamp, complete
 from setpoint.footprint import Noting
+from setpoint.goals import Commit
 from setpoint.inputs import Inputs
 from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
@@ -22,6 +23,7 @@ from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.render import Renderer
 from setpoint.revisions import short
+from setpoint.run import Context, Evaluation, oid_of
 from setpoint.sources import Sources
 from setpoint.store import Store, source_model
 from setpoint.tree import Tree
@@ -60,7 +62,6 @@ class Targets:
     """Makes targets; keeps no state but the time of the last discovery."""
 
     def __init__(self, cluster: Cluster, store: Store, sources: Sources, renderer: Renderer) -> None:
-        """All parts are shared."""
         self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
         self._discovered = -REDISCOVER_SECONDS
 
@@ -85,6 +86,29 @@ class Targets:
                 Reason.SourceNotReady, f"Source {where} has no revision yet: {_why(body)}", retry=False
             )
         return where, current
+
+    async def evaluate(self, ctx: Context, memory: Memory) -> Evaluation:
+        """Find out what the Source's commit asks for, with the manifests where they had to be made anyway."""
+        current: Current | None = None
+        try:
+            _, current = self.source(ctx.key, ctx.sync)
+            target, full = await self.at(ctx.sync, memory, current, current.sha, ctx.stamp, ctx.previous)
+        except Problem as problem:
+            return Evaluation(Commit.BROKEN, current, problem=problem)
+        except NotYet:
+            return Evaluation(Commit.LOST, current)
+        memory.target = target
+        return Evaluation(Commit.KNOWN, current, target, manifests=full.desired if full else None)
+
+    async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
+        """Return why objects cannot be read; a kind that is not served any more has discovery asked again.
+
+        Raises Problem if that does not answer.
+        """
+        if error.status != 404:
+            return problem_of(error, oid_of(key), "reconcile")
+        await self.discover()
+        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
 
     async def at(
         self,

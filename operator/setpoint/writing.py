@@ -36,7 +36,7 @@ class Writer:
             if checked.change.action is Action.ADOPT and checked.live is not None:
                 await self._keep_adopted(checked)
             sent = existing(checked.sent or d.manifest, checked.live)
-            obj = (await self._cluster.apply(kind, sent, user=who.user)).object
+            obj: Manifest = (await self._cluster.apply(kind, sent, user=who.user)).object
             if checked.change.action is Action.PATCH:
                 obj = await self._without_additions(d, obj)
             self._live.store(kind, obj)

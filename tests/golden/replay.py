@@ -5,7 +5,7 @@ In: a `Case` and its record. Out: the plan (changes, refusals, what goes) and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncSta
 from setpoint.prune import Prune, PrunePolicy, prune
 from setpoint.reasons import Problem, Reason
 from setpoint.redact import shown_patch, shown_value
-from setpoint.run import Run
+from setpoint.run import Context, Evaluation, Reached
 from setpoint.states import states_of
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -87,20 +87,19 @@ def shown(p: Planned) -> Json:
 
 def told(case: Case, p: Planned, previous: Json | None = None) -> Json:
     """The status after that plan was carried out, or reported where the Sync only reports."""
-    run = _run(case, p)
-    after = _after(p, run)
-    complete = not run.applied.failed
+    evaluation, reached, memory = _run(case, p)
+    failed, target = reached.applied.failed, evaluation.target
+    after = _after(p, failed)
     kept = {o: v for o, v in p.inventory.items() if o in p.prune.refuse}
-    refs = run.target.refs if run.target else ()
-    inventory = {r.id: r.api_version for r in refs if r.id not in run.applied.failed} | kept
-    target = run.target
+    refs = target.refs if target else ()
+    inventory = {r.id: r.api_version for r in refs if r.id not in failed} | kept
     outcome = Outcome(
         namespace=KEY.namespace,
         generation=1,
         desired=Revision(target.revision, target.digest) if target else None,
         refused=p.prune.message,
-        complete=complete,
-        states=(*states_of(run, after.get), *_refused(p)),
+        complete=not failed,
+        states=(*states_of(evaluation, reached, memory, after.get), *_refused(p)),
         inventory=tuple((v, o) for o, v in inventory.items()),
         corrections=tuple(_corrections(p)),
         changed=sum(c.action is not Action.KEEP for _, c in p.changes if c.action is not Action.REFUSE),
@@ -110,27 +109,24 @@ def told(case: Case, p: Planned, previous: Json | None = None) -> Json:
     return status.build(previous or {}, outcome, NOW)
 
 
-def _run(case: Case, p: Planned) -> Run:
+def _run(case: Case, p: Planned) -> tuple[Evaluation, Reached, Memory]:
     refs = tuple(
         Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
         for d, _ in p.changes
     )
-    memory = Memory()
-    run = Run(KEY, {"metadata": {"generation": 1}}, case.sync, memory, STAMP, "system:serviceaccount:team:x")
-    run.target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
-    for d, change in p.changes:
-        if change.action is Action.REFUSE:
-            run.applied |= ApplyResult(failed={d.id: Problem(change.reason, change.message)})
-        else:
-            seen = observe(p.predicted[d.id], d.id)
-            memory.baselines[d.id] = Baseline(d.digest, seen.ownership, None)
-    return run
+    target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
+    refused = {d.id: Problem(c.reason, c.message) for d, c in p.changes if c.action is Action.REFUSE}
+    seen = [(d, observe(p.predicted[d.id], d.id)) for d, _ in p.changes if d.id not in refused]
+    memory = Memory(baselines={d.id: Baseline(d.digest, o.ownership, None) for d, o in seen})
+    user = "system:serviceaccount:team:x"
+    ctx = Context.of(KEY, {"metadata": {"generation": 1}}, case.sync, STAMP, user)
+    return Evaluation(target=target), Reached(ctx, applied=ApplyResult(failed=refused)), memory
 
 
-def _after(p: Planned, run: Run) -> Mapping[ObjectId, Observed]:
+def _after(p: Planned, failed: Container[ObjectId]) -> Mapping[ObjectId, Observed]:
     """What the watch knows afterwards: what was predicted, and what was left alone."""
     left = {o: obj for o, obj in p.live.items() if o not in p.prune.delete}
-    written = {o: obj for o, obj in p.predicted.items() if o not in run.applied.failed}
+    written = {o: obj for o, obj in p.predicted.items() if o not in failed}
     return {o: observe(obj, o) for o, obj in {**left, **written}.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from setpoint import fields
@@ -9,10 +10,10 @@ from setpoint.api import Sync
 from setpoint.desired import Stamp
 from setpoint.health import Health, Verdict
 from setpoint.inputs import Flavour, Inputs
-from setpoint.memory import Baseline, Memory, Ref, Target
+from setpoint.memory import Baseline, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.order import Phase
-from setpoint.run import Run
+from setpoint.run import Context, Reached
 from setpoint.source_status import Fetched
 
 KEY = SyncKey("team", "app")
@@ -58,7 +59,9 @@ def target(*refs: Ref, digest: str = "t1") -> Target:
     return Target(SHA, f"main@sha1:{SHA}", digest, Inputs("i1", (), Flavour.PLAIN, ""), refs)
 
 
-def run(memory: Memory | None = None, status: dict[str, Any] | None = None, **spec: Any) -> Run:
+def context(
+    status: Mapping[str, Any] | None = None, held: Mapping[str, Any] | None = None, **spec: Any
+) -> Context:
     metadata = {"namespace": KEY.namespace, "name": KEY.name, "generation": 1}
     body = {
         "apiVersion": "setpoint.dev/v1alpha1",
@@ -68,7 +71,12 @@ def run(memory: Memory | None = None, status: dict[str, Any] | None = None, **sp
         "status": status or {},
     }
     sync = Sync.model_validate({k: body[k] for k in ("apiVersion", "kind", "metadata", "spec")})
-    return Run(KEY, body, sync, memory or Memory(), Stamp(KEY, LABEL), "system:serviceaccount:team:deployer")
+    user = "system:serviceaccount:team:deployer"
+    return Context.of(KEY, body, sync, Stamp(KEY, LABEL), user, held=held)
+
+
+def reached(**changes: Any) -> Reached:
+    return Reached(**{"ctx": context(), **changes})
 
 
 def fetched(sha: str = SHA, branch: str = "main") -> Fetched:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.unit import syncworld, virtualtime
-from tests.unit.samples import KEY, run
+from tests.unit.samples import KEY, context
 from tests.unit.test_serving import NO_KIND, WIDGET, WITH, WITHOUT, World
 
 from setpoint import names
@@ -21,6 +22,7 @@ from setpoint.discovery import Kind
 from setpoint.ending import LOOK_AGAIN, Ender
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
+from setpoint.memory import Memory
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.queue import Queue, Result
 from setpoint.removal import Remover
@@ -59,11 +61,11 @@ class Deleted:
             writer=self,
         )
         fleet = Fleet(store, claims, "c", lambda _: None, lambda _: False, lambda *_: None)
-        pruner = SimpleNamespace(barrier=lambda _run: None, give_away=self._none)
+        pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none)
         self._ender = Ender(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
 
-    async def _none(self, _run: Any) -> dict[ObjectId, str]:
-        return {}
+    async def _none(self, *_: Any) -> tuple[dict[ObjectId, str], dict[ObjectId, str]]:
+        return {}, {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         if not self._world.answers and list(kinds):
@@ -80,10 +82,11 @@ class Deleted:
 
     async def end(self, _key: SyncKey = KEY) -> Result:
         self.runs += 1
-        now = run(status=self._status)
-        now.body["metadata"] |= {"finalizers": [names.FINALIZER], "uid": "u"}
+        now = context(self._status)
+        meta = {**now.body["metadata"], "finalizers": [names.FINALIZER], "uid": "u"}
+        now = replace(now, body={**now.body, "metadata": meta})
         remover = Remover(cast("Cluster", self._world), asyncio.Semaphore(4), KEY, now.user)
-        return await self._ender.end(now, remover)
+        return await self._ender.end(now, Memory(), remover)
 
     @property
     def ready(self) -> tuple[str, str]:

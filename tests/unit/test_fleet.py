@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, run, target
+from tests.unit.samples import KEY, SHA, observed, oid, ownership, reached, ref, target
 
 from setpoint.apply_result import ApplyResult
 from setpoint.choosing import View, choose
@@ -47,7 +47,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     fleet = Fleet(
         Store(), Claims(), "cluster", woken.append, lambda _: False, lambda key, _: woken.append(key)
     )
-    before, r = observed("a", sync_label=fleet.label(KEY)), run(fleet.memory(KEY))
+    before, memory = observed("a", sync_label=fleet.label(KEY)), fleet.memory(KEY)
     live = {before.id: before}
     ledger = Ledger(cast("Any", SimpleNamespace(live=live, secret_key=b"", telemetry=None)))
     desired = Desired(before.id, {}, "d1", "a.yaml:1", None)
@@ -59,7 +59,8 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
         fleet.changed(before.id, before, after)
 
     async def absorb() -> None:
-        ledger.absorb(r, ApplyResult(failed={before.id: IMMUTABLE}), {before.id: desired}, states)
+        failed = ApplyResult(failed={before.id: IMMUTABLE})
+        ledger.absorb(reached(), memory, failed, {before.id: desired}, states)
 
     states = ledger.before([desired])
     if noted == "after":
@@ -67,7 +68,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     asyncio.run(absorb())
     if noted == "before":
         change()
-    view = View(KEY, fleet.label(KEY), live.get, r.memory)
+    view = View(KEY, fleet.label(KEY), live.get, memory)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
     assert (choice.todo, choice.stuck) == (((ref("a"),), {}) if again else ((), {before.id: IMMUTABLE}))
     assert woken[-1:] == [KEY]

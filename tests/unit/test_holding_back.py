@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.samples import KEY, SHA, oid, ref, run, target
+from tests.unit.samples import KEY, SHA, context, oid, reached, ref, target
 
 from setpoint.apply_result import ApplyResult
-from setpoint.change import Action, Change
 from setpoint.claims import Claims
 from setpoint.fleet import Fleet
-from setpoint.memory import Memory
+from setpoint.goals import Commit
+from setpoint.memory import HOLD_SECONDS, Memory
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current, Repository, parse_url
-from setpoint.run import HOLD_SECONDS, Run
+from setpoint.run import Evaluation, PruneResult
 from setpoint.store import Store
 
 INVENTORY = [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["a"]}]
@@ -35,34 +36,26 @@ SLOW, DONE = said("Progressing"), said("Succeeded")
 CLAIMED = {"inventory": INVENTORY}
 
 
-def after_writing(memory: Memory, stored: dict[str, Any]) -> Run:
-    made = run(memory, stored)
-    change = Change(ObjectId("", "ConfigMap", "shop", "a"), Action.CREATE, Reason.Missing, "")
-    made.applied |= ApplyResult(written=(change,))
-    return made
-
-
 def test_progress_is_told_when_it_lasts_a_second_and_then_once_a_second() -> None:
     memory = Memory()
-    first = after_writing(memory, CLAIMED)
-    assert first.hold_back(SLOW, 10.0)
-    assert (first.again, memory.held) == (HOLD_SECONDS, SLOW)
-    second = run(memory, CLAIMED)
+    assert memory.hold_back(CLAIMED, SLOW, 10.0, fresh=True) == HOLD_SECONDS
+    assert memory.held == SLOW
+    second = context(CLAIMED, held=memory.held)
     assert second.previous == SLOW
     assert second.stored == CLAIMED
-    assert second.hold_back({**SLOW, "summary": {"healthy": 1}}, 10.4)
-    assert second.again == pytest.approx(0.6)
-    assert not run(memory, CLAIMED).hold_back(SLOW, 11.0)
+    pause = memory.hold_back(CLAIMED, {**SLOW, "summary": {"healthy": 1}}, 10.4, fresh=False)
+    assert pause == pytest.approx(0.6)
+    assert memory.hold_back(CLAIMED, SLOW, 11.0, fresh=False) is None
     memory.held = None  # it was written
-    assert run(memory, SLOW).hold_back({**SLOW, "summary": {"healthy": 2}}, 11.9)
-    assert not run(memory, SLOW).hold_back({**SLOW, "summary": {"healthy": 3}}, 12.0)
+    assert memory.hold_back(SLOW, {**SLOW, "summary": {"healthy": 2}}, 11.9, fresh=False) is not None
+    assert memory.hold_back(SLOW, {**SLOW, "summary": {"healthy": 3}}, 12.0, fresh=False) is None
 
 
 def test_the_end_is_told_at_once() -> None:
     memory = Memory()
-    assert after_writing(memory, CLAIMED).hold_back(SLOW, 10.0)
-    assert not run(memory, CLAIMED).hold_back(DONE, 10.1)
-    assert not run(memory, CLAIMED).hold_back(said("Degraded"), 10.1)
+    assert memory.hold_back(CLAIMED, SLOW, 10.0, fresh=True) is not None
+    assert memory.hold_back(CLAIMED, DONE, 10.1, fresh=False) is None
+    assert memory.hold_back(CLAIMED, said("Degraded"), 10.1, fresh=False) is None
 
 
 @pytest.mark.parametrize(
@@ -75,11 +68,11 @@ def test_the_end_is_told_at_once() -> None:
     ids=["inventory", "answer", "drift"],
 )
 def test_what_others_go_by_is_told_at_once(stored: dict[str, Any], new: dict[str, Any]) -> None:
-    assert not after_writing(Memory(), stored).hold_back(new, 10.0)
+    assert Memory().hold_back(stored, new, 10.0, fresh=True) is None
 
 
 def test_a_rollout_that_nothing_was_written_for_is_told_at_once() -> None:
-    assert not run(Memory(), DONE).hold_back(SLOW, 10.0)
+    assert Memory().hold_back(DONE, SLOW, 10.0, fresh=False) is None
 
 
 def test_nobody_goes_by_a_status_that_is_held_back() -> None:
@@ -105,33 +98,33 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
 
 
 def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_for() -> None:
-    def done(**more: Any) -> Run:
-        made = run()
-        for name, value in {"complete": True, **more}.items():
-            setattr(made, name, value)
-        return made
-
-    assert done().settled
+    done, known = reached(complete=True), Evaluation(Commit.KNOWN, CURRENT, target(ref("a")))
+    assert done.settled(known)
     some = {ObjectId("", "ConfigMap", "shop", "a"): "v1"}
     problem = Problem(Reason.PruneWaiting, "waits")
-    for name in ("kept", "contested", "lent", "released"):
-        assert not done(**{name: some}).settled, name
-    for name in ("problem", "waiting"):
-        assert not done(**{name: problem}).settled, name
-    assert done(complete=False, problem=Problem(Reason.RenderFailed, "a.yaml"), current=CURRENT).settled
-    assert not done(complete=False, problem=Problem(Reason.SourceNotReady, "none yet", retry=False)).settled
-    assert not done(refused="too many").settled
-    assert not done(retry=True).settled
-    assert not done(complete=False).settled
+    for left in (PruneResult(kept=some), PruneResult(lent=some), PruneResult(released=some)):
+        assert not replace(done, pruned=left).settled(known)
+    assert not replace(done, contested=dict.fromkeys(some, KEY)).settled(known)
+    assert not replace(done, problem=problem).settled(known)
+    assert not replace(done, waiting=problem).settled(known)
+    assert not replace(done, pruned=PruneResult(waiting=problem)).settled(known)
+    broken = Problem(Reason.RenderFailed, "a.yaml")
+    assert reached(problem=broken).settled(Evaluation(Commit.BROKEN, CURRENT, problem=broken))
+    none = Problem(Reason.SourceNotReady, "none yet", retry=False)
+    assert not reached(problem=none).settled(Evaluation(Commit.BROKEN, problem=none))
+    assert not replace(done, pruned=PruneResult(refused="too many")).settled(known)
+    assert not replace(done, retry=True).settled(known)
+    assert not replace(done, pruned=PruneResult(retry=True)).settled(known)
+    assert not reached().settled(known)
 
 
 @pytest.mark.parametrize(("reason", "retry"), [(Reason.Immutable, False), (Reason.AdmissionDenied, True)])
 def test_what_is_rejected_is_no_business_of_other_commits(reason: Reason, retry: bool) -> None:
-    made = run()
-    made.target, made.retry = target(ref("a")), retry
-    made.applied |= ApplyResult(failed={oid("a"): Problem(reason, "a.yaml:1")})
-    assert made.settled
+    known = Evaluation(Commit.KNOWN, CURRENT, target(ref("a")))
+    failed = ApplyResult(failed={oid("a"): Problem(reason, "a.yaml:1")})
+    made = reached(retry=retry, applied=failed)
+    assert made.settled(known)
     assert made.retries is retry
-    made.problem = Problem(Reason.ApiUnavailable, "no answer", retry=True)
-    assert not made.settled
+    made = replace(made, problem=Problem(Reason.ApiUnavailable, "no answer", retry=True))
+    assert not made.settled(known)
     assert made.retries

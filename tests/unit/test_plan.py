@@ -42,7 +42,7 @@ def desired(manifest: dict[str, Any]) -> Desired:
 
 
 def live_of(d: Desired, **meta: Any) -> dict[str, Any]:
-    obj = copy.deepcopy(d.manifest)
+    obj = dict(copy.deepcopy(d.manifest))
     own = {
         "manager": names.FIELD_MANAGER,
         "operation": "Apply",

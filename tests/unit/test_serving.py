@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import run, target
+from tests.unit.samples import baseline, context, target
 
 from setpoint import names
 from setpoint.api import Sync
@@ -18,11 +18,12 @@ from setpoint.deletion import Deletion, Ending, Others
 from setpoint.discovery import Kind
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
+from setpoint.memory import Memory
 from setpoint.objects import ObjectId, SyncKey, owner_annotation
 from setpoint.pruning import Pruner
 from setpoint.reasons import Reason
 from setpoint.removal import Remover
-from setpoint.run import Run
+from setpoint.run import Context, Evaluation, PruneResult
 from setpoint.store import Store
 
 KEY, WIDGET = SyncKey("team", "app"), ObjectId("example.org", "Widget", "shop", "w")
@@ -81,21 +82,22 @@ class World:
         deletion = Deletion(cast("Cluster", self), Store())
         return await deletion.run(KEY, SYNC, inventory, self.remover(), Others(None, {}))
 
-    async def dropped(self, now: Run, *, complete: bool) -> None:
+    async def dropped(self, now: Context, memory: Memory, *, complete: bool) -> PruneResult:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
         fleet = Fleet(Store(), claims, "c", lambda _: None, lambda _: False, lambda *_: None)
         parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={})
         pruner = Pruner(cast("Any", parts), fleet)
         if complete:
-            await pruner.prune(now, target(), self.remover())
-        else:
-            await pruner.hand_over(now, target())
+            begun = pruner.begin(now, target(), {})
+            assert WIDGET in begun.kept
+            return await pruner.prune(now, Evaluation(target=target()), begun, memory, self.remover())
+        return await pruner.hand_over(now, target(), memory)
 
 
-def owner() -> Run:
+def owner() -> Context:
     """A run of a Sync that has the Widget."""
-    return run(status={"inventory": grouped([("example.org/v1", WIDGET)])})
+    return context({"inventory": grouped([("example.org/v1", WIDGET)])})
 
 
 WITHOUT, WITH = {CRD}, {CRD, (WIDGET.group, WIDGET.kind)}
@@ -142,19 +144,18 @@ async def test_a_discovery_without_crds_orphans_nothing() -> None:
 async def test_a_commit_without_an_object_does_not_let_go_of_what_nobody_can_see(
     broken: bool, complete: bool
 ) -> None:
-    world, now = World(WITHOUT if broken else WITH), owner()
+    world, memory = World(WITHOUT if broken else WITH), Memory(baselines={WIDGET: baseline()})
     world.broken_groups = frozenset([WIDGET.group] if broken else ())
     world.answers = False
     with pytest.raises(ApiError):
-        await world.dropped(now, complete=complete)
-    assert not now.released
-    assert not complete or WIDGET in now.kept
+        await world.dropped(owner(), memory, complete=complete)
+    assert WIDGET in memory.baselines
 
 
 @pytest.mark.parametrize("complete", [True, False])
 async def test_a_commit_without_an_object_lets_go_of_what_has_no_kind_any_more(complete: bool) -> None:
-    world, now = World(WITHOUT), owner()
-    await world.dropped(now, complete=complete)
-    assert not now.kept
-    assert complete or now.released == {WIDGET: "is gone"}
+    world = World(WITHOUT)
+    result = await world.dropped(owner(), Memory(), complete=complete)
+    assert not result.kept
+    assert complete or result.released == {WIDGET: "is gone"}
     assert world.discoveries == 1
