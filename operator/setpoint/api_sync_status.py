@@ -125,6 +125,9 @@ class SyncStatus(Reported):
     inventory: tuple[InventoryGroup, ...] = Field(
         (), description="What this Sync owns; written before the first write."
     )
+    wants: tuple[InventoryGroup, ...] = Field(
+        (), description="What this Sync waits for, as another one has it; all of it, unlike `differences`."
+    )
     differences: tuple[Difference, ...] = Field((), description="Only what differs, at most 50.")
     omitted: int | None = Field(None, description="How many differences are not listed.")
     drift_log: tuple[DriftEntry, ...] = Field((), description="Manual changes, newest first, at most 20.")

@@ -192,6 +192,7 @@ class Operator:
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
         for queue in (self.source_queue, self.sync_queue, self.gaps.queue):
             self._tasks.append(asyncio.create_task(queue.run()))
+        self._syncs.started()
         self._works = True
 
     async def _gathered(self) -> tuple[str, bytes]:

@@ -216,7 +216,7 @@ class Cluster:
         )
         return _received(_parsed(await self._write(request, dry_run=dry_run)), kind)
 
-    async def create(self, kind: Kind, manifest: Json, *, user: str | None = None) -> Json:
+    async def create(self, kind: Kind, manifest: Mapping[str, Any], *, user: str | None = None) -> Json:
         """Create an object; ApiError 409 (AlreadyExists) if there is one."""
         return _received(_parsed(await self._write(requests.create(kind, manifest, user))), kind)
 

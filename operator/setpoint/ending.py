@@ -46,9 +46,10 @@ class Ender:
         lent: Mapping[ObjectId, str] = {}
         try:
             await self._p.live.require(k for k in kinds if k is not None)
-            barrier = self._pruner.barrier(ctx, current)
-            lent, take = await self._pruner.give_away(ctx, memory)
-            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, remover, Others(barrier, take))
+            blocker = self._pruner.barrier(ctx, current)
+            lent, take = await self._pruner.give_away(ctx, memory, blocker)
+            blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
+            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, remover, Others(blocked, take))
         except ApiError as error:
             problem = await self._unreadable(ctx, error)
             await self._say(ctx, problem.reason, problem.message, inventory, lent)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from setpoint.barrier import Barrier
 from setpoint.claims import Claims
@@ -19,6 +21,28 @@ SMALL = 200
 PACE = 0.0002
 LONGEST_PACE = 1.0
 """News of health wait so many seconds for each object of a Sync, if it has more than a few."""
+
+
+GRACE_SECONDS = 300.0
+"""For how long after the start deletions wait for a Sync of which not all that it may take is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A Sync that a deletion waits for, and why.
+
+    `doubtful`: it cannot be evaluated, so that only those objects wait which it may write.
+    """
+
+    key: SyncKey
+    why: str
+    unseen: bool = False
+    doubtful: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is said to who waits."""
+        return f"before anything is deleted, Sync {self.key} must have {self.why}"
 
 
 class Fleet:
@@ -42,6 +66,7 @@ class Fleet:
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
+        self._grace_until: float | None = None
 
     def memory(self, key: SyncKey) -> Memory:
         """Give the memory of a Sync; a new one where there is none."""
@@ -66,7 +91,10 @@ class Fleet:
         else:
             self._barrier.expect(key, source_key(body))
         if key not in self._memory:
-            self.record(key, ungrouped((body.get("status") or {}).get("inventory") or []))
+            state = body.get("status") or {}
+            self.record(key, ungrouped(state.get("inventory") or []))
+            if not _rests(body) and is_current(body):
+                self.wake(self._claims.want(key, ungrouped(state.get("wants") or [])))
 
     def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
         """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
@@ -165,12 +193,49 @@ class Fleet:
         state = memory.evaluated if memory and memory.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)
 
-    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
-        """Give a Sync that a prune of `key` waits for; None if it may go. The waiter is woken when it may.
+    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> Blocker | None:
+        """Return a Sync that a prune of `key` waits for; None if it may go. The waiter is woken when it may.
 
         Every Sync must have been seen once since start, and those of the same Source at this commit.
         """
-        return self._barrier.blocker(key, source, sha)
+        other = self._barrier.blocker(key, source, sha)
+        if other is None:
+            return None
+        if not self._barrier.is_unseen(other):
+            return Blocker(other, "seen this commit")
+        doubtful = other in self._barrier.doubtful(key)
+        return Blocker(other, "been evaluated once since the operator started", True, doubtful)
+
+    def doubtful(self, key: SyncKey) -> tuple[SyncKey, ...]:
+        """Return the Syncs that cannot be evaluated and may want more than is known, but for `key` itself."""
+        return self._barrier.doubtful(key)
+
+    def cannot_evaluate(self, body: Mapping[str, Any], now: float) -> float | None:
+        """Note that a Sync cannot be evaluated although its Source was asked, or may not be.
+
+        It counts as seen where its status is of its present generation: what it may still take stands there. Else it
+        is in doubt until some minutes after the start. Returns how many seconds are left, None if it counts as seen.
+        `now` is in seconds of the event loop's clock.
+        """
+        key = key_of(body)
+        left = (self._grace_until or 0.0) - now
+        if is_current(body) or left <= 0:
+            self._barrier.excuse(key, source_key(body))
+            self.wake(self._barrier.released())
+            return None
+        if self._barrier.doubt(key):
+            self.wake([*self._barrier.released(), *self._barrier.waiters()])
+        return left if self._barrier.is_unseen(key) else None
+
+    def started(self, now: float) -> None:
+        """Note when this process began to work, in seconds of the event loop's clock."""
+        self._grace_until = now + GRACE_SECONDS
+
+
+def is_current(body: Mapping[str, Any]) -> bool:
+    """Return whether a Sync's status is of the present generation of its spec."""
+    observed = (body.get("status") or {}).get("observedGeneration")
+    return bool(observed == body["metadata"].get("generation", 0))
 
 
 def _rests(body: Body) -> bool:

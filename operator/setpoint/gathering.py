@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from setpoint.choosing import restored, unlike
@@ -47,11 +47,20 @@ class Gatherer:
         reached = reached.sooner(await self.watch(ctx, target, given.memory))
         desired = {r.id for r in target.refs}
         contested = claims.contested(ctx.key, desired)
-        self._fleet.wake(claims.want(ctx.key, contested.keys() | claims.offered(ctx.key, desired)))
+        wants = self.want(ctx, target, contested)
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
         changed = target.digest != (ctx.previous.get("applied") or {}).get("digest")
         pruned = replace(reached.pruned, lent=lent)
-        return replace(reached, last=last, changed=changed, contested=contested, pruned=pruned)
+        return replace(reached, last=last, changed=changed, contested=contested, wants=wants, pruned=pruned)
+
+    def want(
+        self, ctx: Context, target: Target, contested: Mapping[ObjectId, SyncKey]
+    ) -> Mapping[ObjectId, str]:
+        """Note what a Sync waits for, and what it is about to take; returns it."""
+        claims, desired = self._p.claims, [r.id for r in target.refs]
+        wanted = contested.keys() | claims.offered(ctx.key, desired)
+        self._fleet.wake(claims.want(ctx.key, wanted))
+        return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
     async def watch(self, ctx: Context, target: Target, memory: Memory) -> float | None:
         """See that all kinds of this Sync are watched, and take over what a former process wrote."""

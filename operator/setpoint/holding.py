@@ -249,15 +249,15 @@ class Holder:
         ctx, claims, desired = reached.ctx, self._p.claims, [r.id for r in target.refs]
         contested = {**reached.contested, **claims.contested(ctx.key, desired)}
         # What it takes over stays wanted: the claim is taken back if it cannot be written.
-        self._fleet.wake(claims.want(ctx.key, contested.keys() | claims.offered(ctx.key, desired)))
+        wants = self._gatherer.want(ctx, target, contested)
         new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
         self._fleet.record(ctx.key, new, reached.pruned.lent)
         if new == ctx.inventory:
-            return replace(reached, contested=contested)
+            return replace(reached, contested=contested, wants=wants)
         status = {**ctx.previous, "inventory": grouped((v, o) for o, v in new.items())}
         body = await self._p.writer.write(oid_of(ctx.key), ctx.body, status)
         memory.held = None
-        return replace(reached, contested=contested, ctx=ctx.written(body))
+        return replace(reached, contested=contested, wants=wants, ctx=ctx.written(body))
 
     # --- what left Git
 

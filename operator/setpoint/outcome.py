@@ -84,6 +84,8 @@ class Outcome:
     ownership: str = ""
     states: tuple[ObjectState, ...] = ()
     inventory: tuple[tuple[str, ObjectId], ...] = ()
+    wants: tuple[tuple[str, ObjectId], ...] | None = ()
+    """What it waits for and does not own; None: as before, as nobody knows."""
     corrections: tuple[Correction, ...] = ()
     changed: int = 0
     started: str = ""

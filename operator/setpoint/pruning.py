@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from setpoint.fleet import Fleet
+from setpoint.acting import user_of
+from setpoint.conditions import condition_of
+from setpoint.fleet import Blocker, Fleet
 from setpoint.memory import Memory, Target
-from setpoint.objects import ObjectId, Observed, observe
+from setpoint.objects import ObjectId, Observed, SyncKey, observe
 from setpoint.outcome import ObjectState, SyncState
 from setpoint.parts import Parts
 from setpoint.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.removal import Removed, Remover
+from setpoint.rights import writable
 from setpoint.run import Context, Evaluation, PruneResult
 from setpoint.serving import asked_anew, kind_served
-from setpoint.store import source_key
+from setpoint.store import source_key, sync_model
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +54,26 @@ class Pruner:
         if not leftover:
             return begun
         live = await self._live(ctx, leftover)
-        if words := self.barrier(ctx, evaluation.current):
+        blocker = self.barrier(ctx, evaluation.current)
+        words = self.words(ctx, blocker) if blocker else ""
+        if blocker and not blocker.doubtful:
             handed = self._hand_over(ctx, memory, leftover, live)
             kept = {o: v for o, v in leftover.items() if o not in handed.released}
             return replace(
                 handed, kept=kept, states=begun.states, waiting=Problem(Reason.PruneWaiting, words)
             )
         policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
-        wanted = self._p.claims.wanted_of(ctx.key, leftover)
+        doubted = await self._doubted(ctx, blocker, leftover)
+        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, leftover)}
         desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
         decision = prune(frozenset(inventory), desired, live, ctx.key, wanted, policy)
         lent = self._lend(ctx, decision)
         removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
         self._let_go(ctx, memory, {**decision.release, **removed.gone})
-        return _result(ctx, begun, live, decision, removed, lent)
+        result = _result(ctx, begun, live, decision, removed, lent)
+        if doubted.keys() & lent.keys():
+            return replace(result, waiting=result.waiting or Problem(Reason.PruneWaiting, words))
+        return result
 
     async def hand_over(
         self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
@@ -80,17 +90,20 @@ class Pruner:
         return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
 
     async def give_away(
-        self, ctx: Context, memory: Memory
+        self, ctx: Context, memory: Memory, blocker: Blocker | None
     ) -> tuple[Mapping[ObjectId, str], Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
         Returns what is lent, and what of it they have not written yet, with words for it. Raises ApiError.
         """
-        wanted = self._p.claims.wanted_of(ctx.key, ctx.inventory)
+        doubted = await self._doubted(ctx, blocker, ctx.inventory)
+        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
         live = await self._live(ctx, wanted)
-        lent = self._hand_over(ctx, memory, {o: ctx.inventory[o] for o in wanted}, live).lent
+        lent = self._hand_over(ctx, memory, {o: ctx.inventory[o] for o in wanted}, live, doubted=doubted).lent
         wanted = self._p.claims.wanted_of(ctx.key, lent)
-        return lent, {o: f"waits until Sync {wanted[o]} has taken it over" for o in lent}
+        waits = self.words(ctx, blocker) if blocker else ""
+        words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
+        return lent, {o: words.get(o, f"waits: {waits}") for o in lent}
 
     def _hand_over(
         self,
@@ -100,9 +113,10 @@ class Pruner:
         live: Mapping[ObjectId, Observed],
         *,
         anew: bool = True,
+        doubted: Mapping[ObjectId, SyncKey] = MappingProxyType({}),
     ) -> PruneResult:
         mine = leftover.keys() if anew else leftover.keys() & self._p.claims.lent(ctx.key)
-        wanted = self._p.claims.wanted_of(ctx.key, mine)
+        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, mine)}
         decision = handed_over(leftover, live, ctx.key, wanted)
         lent = self._lend(ctx, decision)
         self._let_go(ctx, memory, decision.release)
@@ -125,10 +139,42 @@ class Pruner:
                 text = f"{oid.label(ctx.key.namespace)} {why}"
                 self._p.events.record(ctx.body, "Normal", str(Reason.HandedOver), text)
 
-    def barrier(self, ctx: Context, current: Current | None) -> str | None:
-        """Return which Sync must have seen the commit before anything is deleted, as it may want it; None if all have."""
-        other = self._fleet.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
-        return f"before anything is deleted, Sync {other} must have seen this commit" if other else None
+    def barrier(self, ctx: Context, current: Current | None) -> Blocker | None:
+        """Return which Sync must have been seen before anything is deleted, as it may want it; None if all have."""
+        return self._fleet.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
+
+    def words(self, ctx: Context, blocker: Blocker) -> str:
+        """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
+        body = self._p.store.syncs.get(blocker.key)
+        if not blocker.unseen or body is None:
+            return blocker.words
+        source = source_key(body)
+        trouble = self._p.sources.trouble(source)
+        why = trouble.message if trouble else f"the commit of Source {source} is being fetched"
+        text = f"{blocker.words}: {why}"
+        if text not in (condition_of(ctx.previous, "Ready") or {}).get("message", ""):
+            told = f"Sync {ctx.key} deletes nothing that this Sync may want before it is evaluated: {why}"
+            self._p.events.record(body, "Normal", str(Reason.PruneWaiting), told)
+        return text
+
+    async def _doubted(
+        self, ctx: Context, blocker: Blocker | None, objects: Iterable[ObjectId]
+    ) -> Mapping[ObjectId, SyncKey]:
+        """Return what Syncs that cannot be evaluated may want, as far as they may write it."""
+        found: dict[ObjectId, SyncKey] = {}
+        for other in self._fleet.doubtful(ctx.key) if blocker and blocker.doubtful else ():
+            if (user := self._user(other)) is not None:
+                may = await writable(self._p.cluster, user, (o for o in objects if o not in found))
+                found |= dict.fromkeys(may, other)
+        return found
+
+    def _user(self, key: SyncKey) -> str | None:
+        """Return as whom another Sync acts; None if it may write nothing."""
+        body = self._p.store.syncs.get(key)
+        try:
+            return user_of(key, sync_model(body), self._p.settings) if body else None
+        except Problem:
+            return None
 
     async def _live(self, ctx: Context, leftover: Iterable[ObjectId]) -> dict[ObjectId, Observed]:
         """Return what still exists of the objects that left Git, read again where the watch does not show them."""

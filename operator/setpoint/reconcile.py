@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from setpoint import names, status
-from setpoint.api import Sync
+from setpoint.acting import user_of
+from setpoint.conditions import condition_of
 from setpoint.desired import Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
@@ -28,12 +29,16 @@ from setpoint.pruning import Pruner
 from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.rebuilding import owned
-from setpoint.run import Context, Evaluation, oid_of
+from setpoint.run import Context, Evaluation, Reached, oid_of
 from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Gone
 from setpoint.store import Body, dependency_keys, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
+
+OTHERS_WAIT = (
+    "its spec changed while Setpoint was down: other Syncs delete nothing that it may write for 5 minutes"
+)
 
 
 class Syncs:
@@ -49,6 +54,10 @@ class Syncs:
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
         self._teller = Teller(parts, self._fleet)
         self._ender = Ender(parts, self._fleet, self._teller, pruner)
+
+    def started(self) -> None:
+        """Note that the work begins: from here on deletions wait some minutes at most for what is not known."""
+        self._fleet.started(asyncio.get_running_loop().time())
 
     def seen(self, body: Body) -> None:
         """Note a Sync that the watch or a list brought, with its claims."""
@@ -109,6 +118,8 @@ class Syncs:
             return await self._ender.end(ctx, memory, self._holder.remover(ctx))
         ctx = self._asked(await self._own(ctx, memory), memory)
         evaluation = await self._evaluation(ctx, memory)
+        if (doubt := self._doubt(ctx, evaluation)) is not None:
+            return await self._teller.publish(evaluation, doubt, memory)
         reached = await self._holder.reach(ctx, evaluation, memory)
         self._note(ctx, evaluation, memory)
         return await self._teller.publish(evaluation, reached, memory)
@@ -116,7 +127,7 @@ class Syncs:
     def _context(self, key: SyncKey, body: Body, memory: Memory) -> Context:
         """Return what a run starts from. Raises Problem if the spec cannot be used."""
         sync = sync_model(body)
-        user, marks = self._user(key, sync), Stamp(key, self._fleet.label(key))
+        user, marks = user_of(key, sync, self._p.settings), Stamp(key, self._fleet.label(key))
         began = asyncio.get_running_loop().time()
         return Context.of(key, body, sync, marks, user, held=memory.held, began=began)
 
@@ -128,6 +139,20 @@ class Syncs:
         )  # it takes nothing, so nobody keeps anything for it
         return Evaluation()
 
+    def _doubt(self, ctx: Context, evaluation: Evaluation) -> Reached | None:
+        """Have nobody wait for a Sync whose commit is lost, once its Source was asked; says so where others still do."""
+        source = source_key(ctx.body)
+        if evaluation.commit is not Commit.LOST or not self._p.sources.was_tried(source):
+            return None
+        left = self._fleet.cannot_evaluate(ctx.body, asyncio.get_running_loop().time())
+        trouble = self._p.sources.trouble(source)
+        why = trouble.message if trouble else f"Source {source} does not bring its commit"
+        if left is not None:
+            waiting = Problem(Reason.SourceNotReady, f"{why}; {OTHERS_WAIT}")
+            return Reached(ctx, waiting=waiting).sooner(left)
+        told = (condition_of(ctx.previous, "Ready") or {}).get("message", "")
+        return Reached(ctx, waiting=Problem(Reason.SourceNotReady, why)) if OTHERS_WAIT in told else None
+
     def _note(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
         """Note that a commit was evaluated: who waits to prune may go on."""
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
@@ -136,15 +161,6 @@ class Syncs:
         self._fleet.evaluated(ctx.key, evaluation.current.sha if evaluation.current else None, ctx.generation)
         count = len(evaluation.target.refs) if evaluation.target else 0
         self._p.telemetry.objects(ctx.key.namespace, ctx.key.name, count)
-
-    def _user(self, key: SyncKey, sync: Sync) -> str:
-        name, settings = sync.spec.service_account_name, self._p.settings
-        if name:
-            return f"system:serviceaccount:{key.namespace}:{name}"
-        if key.namespace in settings.admin_namespaces:
-            return f"system:serviceaccount:{settings.namespace}:{settings.admin_service_account}"
-        text = f"set spec.serviceAccountName: namespace {key.namespace} is none of the admin namespaces"
-        raise Problem(Reason.ServiceAccountRequired, text)
 
     async def _rejected(self, key: SyncKey, body: Body, problem: Problem) -> Result:
         """Say that the spec cannot be used; a Sync that is being deleted without an identity is orphaned."""

@@ -132,6 +132,8 @@ class Reached:
     changed: bool = True
     """Whether the target differs from what was applied last."""
     contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
+    wants: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What of the target it waits for, or is about to take from another Sync, each with its apiVersion."""
     todo: tuple[Ref, ...] = ()
     """What is looked at in this run."""
     applied: ApplyResult = field(default_factory=ApplyResult)

@@ -89,6 +89,11 @@ class Sources:
         memory = self._known(key)
         return memory.trouble if memory else None
 
+    def was_tried(self, key: SyncKey) -> bool:
+        """Return whether a check of this Source, as its spec is now, has ended since start, well or badly."""
+        memory, body = self._known(key), self._store.sources.get(key)
+        return bool(memory and body and memory.generation == body["metadata"].get("generation", 0))
+
     def _known(self, key: SyncKey) -> SourceMemory | None:
         """Give what is remembered of the Source that the store has, and nothing of a former one of its name."""
         memory, body = self._memory.get(key), self._store.sources.get(key)
@@ -162,7 +167,8 @@ class Sources:
         asks = memory.asks()  # who asks from here on may mean a commit that this check does not see
         answer = await self._asked(key, body, memory)
         problem, interval, suspended = answer.problem, answer.interval, answer.suspended
-        news = str(problem) != str(memory.trouble)
+        # The first check is news even if it found nothing wrong: who waits for the commit may wait in vain.
+        news = str(problem) != str(memory.trouble) or generation != memory.generation
         memory.generation, memory.answered = generation, requested
         # Not the exception itself, which holds the frames that it came through.
         memory.trouble = Problem(problem.reason, problem.message) if problem is not None else None

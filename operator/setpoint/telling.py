@@ -13,6 +13,7 @@ from setpoint.announce import Deeds, announcements
 from setpoint.choosing import ownership_digest
 from setpoint.conditions import condition_of
 from setpoint.fleet import Fleet
+from setpoint.goals import Commit
 from setpoint.memory import Memory, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.outcome import Outcome, Revision
@@ -83,7 +84,7 @@ class Teller:
         states = states_of(evaluation, reached, memory, self._look)
         return Outcome(
             namespace=ctx.key.namespace,
-            generation=ctx.generation,
+            generation=_observed(ctx, evaluation),
             desired=Revision(target.revision, target.digest) if target else None,
             attempted=current.revision if current and target is None else "",
             requested=ctx.answers,
@@ -94,6 +95,7 @@ class Teller:
             ownership=self._ownership(target) if reached.complete and target else "",
             states=(*states, *reached.pruned.states),
             inventory=tuple((v, o) for o, v in inventory.items()),
+            wants=_wants(evaluation, reached, inventory),
             corrections=reached.corrections,
             changed=len(reached.applied.written) + len(reached.pruned.deleted),
             started=memory.started,
@@ -160,6 +162,24 @@ def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectI
         return {o: v for o, v in reached.ctx.inventory.items() if o not in pruned.released}
     desired = {r.id: r.api_version for r in target.refs if r.id not in reached.contested}
     return {**desired, **pruned.kept}
+
+
+def _observed(ctx: Context, evaluation: Evaluation) -> int:
+    """Return the generation that a status is of: while the commit is lost nobody knows what a new spec asks for."""
+    if evaluation.commit is not Commit.LOST:
+        return ctx.generation
+    return int(ctx.previous.get("observedGeneration") or 0)
+
+
+def _wants(
+    evaluation: Evaluation, reached: Reached, inventory: Mapping[ObjectId, str]
+) -> tuple[tuple[str, ObjectId], ...] | None:
+    """Return what a Sync wants and does not own; None where nobody knows, and what it wanted before holds."""
+    if reached.ctx.sync.spec.suspend:
+        return ()
+    if evaluation.target is None:
+        return None
+    return tuple((v, o) for o, v in reached.wants.items() if o not in inventory)
 
 
 def _waited(memory: Memory, state: Mapping[str, Any]) -> float:

@@ -32,6 +32,7 @@ PLURALS = {
     "Pod": ("api/v1", "pods"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
+    "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Widget": ("apis/test.setpoint.dev/v1", "widgets"),
 }

@@ -40,6 +40,18 @@ class Model(RuleBasedStateMachine):
         self.barrier.seen(key, source, sha)
         self.place[key] = source, sha
 
+    @rule(key=KEYS, source=SOURCE)
+    def excuse(self, key: SyncKey, source: SyncKey) -> None:
+        self.barrier.excuse(key, source)
+        if key in self.place and self.place[key][1] is None:
+            self.place[key] = source, ""
+
+    @rule(key=KEYS)
+    def doubt(self, key: SyncKey) -> None:
+        """One in doubt blocks as one that was not seen: what that means for whom is for others to find out."""
+        self.barrier.doubt(key)
+        assert self.barrier.is_unseen(key) == (key in self.place and self.place[key][1] is None)
+
     @rule(key=KEYS)
     def drop(self, key: SyncKey) -> None:
         self.barrier.drop(key)
@@ -90,3 +102,20 @@ def test_the_one_that_is_behind_is_named_and_its_coming_releases_all_waiters_onc
     barrier.seen(c, source, "2")
     assert barrier.released() == {a, b}
     assert barrier.released() == set()
+
+
+def test_one_in_doubt_is_named_only_if_nobody_else_is_waited_for() -> None:
+    barrier, source = Barrier(), SOURCES[0]
+    a, b, c, _ = SYNCS
+    for key in (a, b, c):
+        barrier.expect(key, source)
+    barrier.seen(a, source, "1")
+    assert barrier.doubt(b)
+    assert not barrier.doubt(b)
+    assert barrier.blocker(a, source, "1") == c
+    barrier.seen(c, source, "1")
+    assert barrier.blocker(a, source, "1") == b
+    assert (barrier.doubtful(a), barrier.doubtful(b), barrier.waiters()) == ((b,), (), (a,))
+    barrier.excuse(b, source)
+    assert barrier.released() == {a}
+    assert barrier.blocker(a, source, "1") is None

@@ -15,7 +15,7 @@ from setpoint.apply_result import ApplyResult
 from setpoint.choosing import View, choose
 from setpoint.claims import Claims
 from setpoint.desired import Desired
-from setpoint.fleet import Fleet
+from setpoint.fleet import GRACE_SECONDS, Blocker, Fleet
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
 from setpoint.health import Health, Verdict
 from setpoint.ledger import Ledger
@@ -77,6 +77,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
 # --- commits
 
 SOURCE, NEXT = SyncKey("team", "src"), "b" * 40
+ONCE = "been evaluated once since the operator started"
 ELSEWHERE = Changes(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
 HERE = Changes(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
 
@@ -91,9 +92,10 @@ class Stand:
 
     def __post_init__(self) -> None:
         self.later: list[tuple[SyncKey, float]] = []
+        self.claims = Claims()
         self.fleet = Fleet(
             self.store,
-            Claims(),
+            self.claims,
             "cluster",
             self.woken.append,
             self.busy.__contains__,
@@ -117,6 +119,9 @@ class Stand:
         body = {"metadata": {**meta, "resourceVersion": str(version), "generation": generation}, "spec": spec}
         assert self.store.put_sync(body)
         self.fleet.seen(body)
+
+    def blocker(self, key: SyncKey) -> Blocker | None:
+        return self.fleet.barrier(key, SOURCE, NEXT)
 
     def moved(self, changes: Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
         """The Syncs that a commit wakes."""
@@ -221,7 +226,7 @@ def test_who_waits_to_prune_goes_on_when_the_others_were_told_or_have_seen_the_c
     pruning, touched = stand.sync("pruning"), stand.sync("touched")
     stand.sync("told", "other")
     assert stand.moved(HERE) == {pruning, touched}
-    assert stand.fleet.barrier(pruning, SOURCE, NEXT) == touched
+    assert stand.blocker(pruning) == Blocker(touched, "seen this commit")
     stand.fleet.evaluated(pruning, NEXT, 1)
     stand.woken.clear()
     stand.fleet.evaluated(touched, NEXT, 1)
@@ -233,7 +238,7 @@ def test_nobody_waits_for_a_sync_that_rests_and_everyone_for_one_that_is_new() -
     stand = Stand()
     key, other = stand.sync("app"), stand.sync("other")
     assert stand.moved(EVERYTHING) == {key, other}
-    assert stand.fleet.barrier(key, SOURCE, NEXT) == other
+    assert stand.blocker(key) == Blocker(other, "seen this commit")
     stand.fleet.evaluated(key, NEXT, 1)
     stand.woken.clear()
     stand.put(other, {"source": {"name": "src"}, "suspend": True}, version=2, generation=2)
@@ -241,7 +246,7 @@ def test_nobody_waits_for_a_sync_that_rests_and_everyone_for_one_that_is_new() -
     assert stand.fleet.barrier(key, SOURCE, NEXT) is None
     new = SyncKey("team", "new")
     stand.put(new, {"source": {"name": "another"}})
-    assert stand.fleet.barrier(key, SOURCE, NEXT) == new
+    assert stand.blocker(key) == Blocker(new, ONCE, unseen=True)
     stand.store.drop_sync(new)
     stand.woken.clear()
     stand.fleet.forget(new)
@@ -336,3 +341,78 @@ def test_news_of_health_gather_where_a_run_is_long_and_drift_never_waits(
     [(who, delay)] = stand.later
     assert who == key
     assert delay == pytest.approx(seconds)
+
+
+# --- Syncs that cannot be evaluated
+
+
+def away(stand: Stand, generation: int = 1, observed: int | None = 1, **status: Any) -> dict[str, Any]:
+    """Another team's Sync, as stored, of which this process knows nothing else."""
+    meta = {
+        "namespace": "other",
+        "name": "away",
+        "uid": "w",
+        "resourceVersion": "1",
+        "generation": generation,
+    }
+    state = {"observedGeneration": observed, **status} if observed is not None else status
+    body = {"metadata": meta, "spec": {"source": {"name": "src"}}, "status": state}
+    assert stand.store.put_sync(body)
+    stand.fleet.seen(body)
+    return body
+
+
+AWAY, WANTED = (
+    SyncKey("other", "away"),
+    [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["a"]}],
+)
+
+
+def test_a_sync_that_cannot_be_evaluated_counts_as_seen_where_its_status_says_all() -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    stand.fleet.started(100.0)
+    body = away(stand)
+    stand.woken.clear()
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True)
+    assert stand.fleet.cannot_evaluate(body, 101.0) is None
+    assert stand.woken == [key]
+    assert stand.blocker(key) is None
+
+
+@pytest.mark.parametrize("observed", [None, 1], ids=["never evaluated", "spec changed"])
+def test_a_sync_whose_spec_is_new_is_in_doubt_for_minutes_and_no_longer(observed: int | None) -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    stand.fleet.started(100.0)
+    body = away(stand, generation=2, observed=observed)
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True)
+    stand.woken.clear()
+    assert stand.fleet.cannot_evaluate(body, 110.0) == GRACE_SECONDS - 10.0
+    assert stand.woken == [key], "what it may not write need not wait"
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True, doubtful=True)
+    assert stand.fleet.doubtful(key) == (AWAY,)
+    stand.woken.clear()
+    assert stand.fleet.cannot_evaluate(body, 100.0 + GRACE_SECONDS) is None
+    assert stand.woken == [key]
+    assert stand.blocker(key) is None
+
+
+def test_who_was_evaluated_stays_where_it_was() -> None:
+    stand = Stand()
+    key, other = stand.sync("app"), stand.sync("other")
+    stand.fleet.evaluated(key, NEXT, 1)
+    stand.fleet.cannot_evaluate(stand.store.syncs[other], 0.0)
+    assert stand.blocker(key) == Blocker(other, "seen this commit")
+
+
+@pytest.mark.parametrize(
+    ("status", "kept"),
+    [({"wants": WANTED}, True), ({"wants": WANTED, "observedGeneration": 0}, False), ({}, False)],
+    ids=["wanted", "of another spec", "nothing"],
+)
+def test_what_a_sync_waits_for_is_known_from_its_status(status: dict[str, Any], kept: bool) -> None:
+    stand = Stand()
+    key = stand.sync("app")
+    away(stand, **status)
+    assert stand.claims.wanted_of(key, [oid("a")]) == ({oid("a"): AWAY} if kept else {})
