@@ -93,6 +93,13 @@ NO_CREDENTIALS = Rule(
     field="url",
 )
 
+PATTERNS_SIZE = 16_384
+PATTERNS = Rule(
+    f"self.map(pattern, size(pattern)).sum() <= {PATTERNS_SIZE}",
+    f"must have at most {PATTERNS_SIZE:,} characters in all: leave out whole folders instead of files",
+    lambda patterns: sum(map(len, patterns)) <= PATTERNS_SIZE,
+)
+
 _SHARE = r"^(100|[0-9]{1,2})%"
 LIMIT = Rule(
     f"type(self) == int ? self >= 0 : self.matches('{_SHARE}$')",

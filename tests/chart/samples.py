@@ -36,6 +36,7 @@ GOOD: list[tuple[str, Spec]] = [
     ("Source", source(allowedNamespaces=["a", "b-2"])),
     ("Sync", sync()),
     ("Sync", sync(path="./deploy/prod", exclude=["**/test/**"], interval="30m", timeout="10m")),
+    ("Sync", sync(exclude=["é" * 1024] * 16)),
     ("Sync", sync(targetNamespace="prod", createNamespace=True)),
     ("Sync", sync(createNamespace=False)),
     *(("Sync", sync(pruneLimit=limit)) for limit in (0, 7, 3000, "0%", "25%", "100%")),
@@ -104,6 +105,9 @@ BAD: list[tuple[str, Spec, str]] = [
     ("Sync", sync(serviceAccountName=""), "serviceAccountName"),
     ("Sync", sync(dependsOn=[{"namespace": "infra"}]), "name"),
     ("Sync", sync(exclude=[""]), "exclude"),
+    ("Sync", sync(exclude=["a" * 1025]), "exclude"),
+    ("Sync", sync(exclude=["a"] * 257), "exclude"),
+    ("Sync", sync(exclude=[*["a" * 1024] * 16, "a"]), "must have at most 16,384 characters in all"),
     ("Sync", sync(pathh="x"), "pathh"),
 ]
 

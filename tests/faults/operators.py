@@ -56,8 +56,15 @@ class Operator(OperatorProcess):
 
     def ready(self) -> bool:
         """What `/readyz` says; False while nobody answers."""
+        return self._probed("readyz")
+
+    def alive(self) -> bool:
+        """What `/healthz` says; False while nobody answers, as a kubelet takes it."""
+        return self._probed("healthz")
+
+    def _probed(self, which: str) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/readyz", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/{which}", timeout=30) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
