@@ -59,6 +59,7 @@ class SourceSpec(Spec):
     invariants = (
         rules.SCHEME,
         rules.NO_CREDENTIALS,
+        rules.NO_DOTS,
         Rule(
             "!(self.url.startsWith('http://') && has(self.secretRef))",
             "credentials are never sent over http: use https or ssh, or remove secretRef",

@@ -93,6 +93,17 @@ NO_CREDENTIALS = Rule(
     field="url",
 )
 
+# A segment that a server may take for . or .., in the text itself or percent-encoded any number of times. After a
+# semicolon come parameters, which some servers cut off; before a colon comes the host of user@host:path.
+_SLASH = r"([/\\]|%(25)*(2[fF]|5[cC]))"
+_DOTS = rf"(^[^/]*:|{_SLASH})(\.|%(25)*2[eE]){{1,2}}({_SLASH}|[;?#]|%(25)*(23|3[bBfF])|$)"
+NO_DOTS = Rule(
+    f"!self.url.matches(r'{_DOTS}')",
+    "url must not hold the segment . or .. in its path, percent-encoded or not: write the path that it leads to",
+    lambda spec: not _matches(_DOTS)(spec.url),
+    field="url",
+)
+
 PATTERNS_SIZE = 16_384
 PATTERNS = Rule(
     f"self.map(pattern, size(pattern)).sum() <= {PATTERNS_SIZE}",
