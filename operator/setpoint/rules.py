@@ -63,6 +63,18 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 POSITIVE = Rule("self.matches('[1-9]')", "must be longer than zero", _matches("[1-9]"))
 
+
+def at_most(longest: str) -> Rule:
+    """Return the rule that a duration is not longer than another.
+
+    The API server alone refuses a longer one. The model takes it: it may have been stored before there was this
+    rule, and who reads it shortens it and says so.
+    """
+    return Rule(
+        f"duration(self) <= duration('{longest}')", f"must be {longest} or less", lambda _stored: True
+    )
+
+
 RELATIVE = Rule(
     "!self.startsWith('/')",
     "must be relative, inside the repository: leave out the leading slash",

@@ -13,6 +13,8 @@ from tests.cluster.processes import until
 from tests.cluster.workspace import Workspace
 from tests.e2e.conftest import OperatorProcess
 
+from setpoint import git_worker
+
 SECONDS = 120
 
 
@@ -46,6 +48,12 @@ class Operator(OperatorProcess):
     def pid(self) -> int | None:
         """Its process id; None once it has ended."""
         return self.process.pid if self.process and self.process.poll() is None else None
+
+    def git_workers(self) -> set[int]:
+        """The process ids of its children that talk to Git servers."""
+        parents = Path(f"/proc/{self.pid}/task").glob("*/children")
+        pids = {int(pid) for children in parents for pid in children.read_text().split()}
+        return {pid for pid in pids if git_worker.__name__.encode() in _command(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
         """Wait for its end; gives the exit code."""
@@ -93,3 +101,10 @@ class Operator(OperatorProcess):
         with self.log.open("rb") as file:
             file.seek(after)
             return file.read().decode(errors="replace")
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it ended just now
