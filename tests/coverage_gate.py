@@ -31,6 +31,7 @@ PURE = (
     "elapsed",
     "fields",
     "footprint",
+    "gitignore",
     "goals",
     "health",
     "history",
@@ -56,6 +57,7 @@ PURE = (
     "states",
     "status",
     "stuck",
+    "wildmatch",
 )
 
 
