@@ -181,7 +181,7 @@ KEPT_ANNOTATIONS = frozenset(
 
 
 def is_kept(path: Path) -> bool:
-    """Tell whether an addition by a person stays: bookkeeping, operations, and the request to a controller.
+    """Tell whether an addition by a person stays: bookkeeping, operations, and what is theirs to ask of us.
 
     `deployment.kubernetes.io/revision` and the like are not here: controllers' fields are never looked at.
     """
@@ -190,11 +190,9 @@ def is_kept(path: Path) -> bool:
         return False
     if tokens[0] == "status" or tokens[:2] in (["metadata", "finalizers"], ["metadata", "ownerReferences"]):
         return True
-    return (
-        len(tokens) >= 2
-        and tokens[-2] == "annotations"
-        and (tokens[-1] in KEPT_ANNOTATIONS or tokens[-1] in (names.ANNOTATION_ADOPT, names.ANNOTATION_PRUNE))
-    )
+    if tokens[:-1] == ["metadata", "annotations"] and tokens[-1] in names.PEOPLES_ANNOTATIONS:
+        return True
+    return len(tokens) >= 2 and tokens[-2] == "annotations" and tokens[-1] in KEPT_ANNOTATIONS
 
 
 def removal(path: Path, value: Any) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Final
 from setpoint import folder as folders
 from setpoint.api_sync import SyncSpec
 from setpoint.closure import Build, Closure, find_kustomization
+from setpoint.contents import Contents
 from setpoint.folder import Manifest
 from setpoint.reasons import Problem, Reason
 from setpoint.tree import Entry, EntryKind, Tree
@@ -56,8 +57,10 @@ def gather(tree: Tree, spec: SyncSpec) -> Inputs:
     """Find the inputs of a Sync in a commit.
 
     Raises Problem: PathNotFound, HelmUnsupported, InvalidSpec (a pattern in `exclude`), or RenderFailed for a
-    kustomization that cannot be read, refers to something remote or missing, or wants a plugin.
+    kustomization that cannot be read, refers to something remote or missing, or wants a plugin. Encrypted for one
+    that is.
     """
+    tree = Contents(tree, strict=True)
     folder = find_folder(tree, spec.path)
     if find_kustomization(tree, folder):
         closure = Closure(tree)

@@ -12,8 +12,15 @@ ANNOTATION_PRUNE = f"{GROUP}/prune"
 ANNOTATION_ADOPT = f"{GROUP}/adopt"
 ANNOTATION_WAVE = f"{GROUP}/wave"
 ANNOTATION_REQUESTED = f"{GROUP}/requested"
+ANNOTATION_ENCRYPTED = f"{GROUP}/encrypted"
 ANNOTATION_CHANGED_BY = f"{GROUP}/changed-by"
 ANNOTATION_CHANGED_FROM = f"{GROUP}/changed-from"
+
+PEOPLES_ANNOTATIONS = frozenset({ANNOTATION_REQUESTED, ANNOTATION_PRUNE, ANNOTATION_ADOPT})
+"""What people may set on a live object, whoever's it is: it is no drift and stays, unless Git sets it itself.
+
+All others of the group are Git's (wave, hook, encrypted) or ours (owner): what people make of those is corrected.
+"""
 
 # Written by `kubectl apply`: holds the whole object, Secret values included, so it is dropped on receipt.
 ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

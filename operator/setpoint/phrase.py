@@ -34,6 +34,7 @@ class Phrase:
 
 WORDS = {
     Reason.RenderFailed: "render failed",
+    Reason.Encrypted: "render failed",
     Reason.PathNotFound: "path not found",
     Reason.HelmUnsupported: "Helm is not there yet",
     Reason.DependencyNotReady: "waits",

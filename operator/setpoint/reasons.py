@@ -178,6 +178,11 @@ class Reason(StrEnum):
         "The manifests cannot be read or built.",
         "The message names file, line and document; nothing was changed, the revision before stays enforced.",
     )
+    Encrypted = (
+        "Encrypted",
+        "A file that SOPS encrypted would become an object as ciphertext; Setpoint does not decrypt yet.",
+        "Take the file out of the manifests, or annotate the object `setpoint.dev/encrypted: keep` in Git if it is meant to hold ciphertext.",
+    )
     HelmUnsupported = (
         "HelmUnsupported",
         "The path holds a Chart.yaml, and Helm charts are not supported yet.",

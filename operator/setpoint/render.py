@@ -20,6 +20,7 @@ from setpoint import documents, export, kustomize_errors, overlay
 from setpoint.api_sync import SyncSpec
 from setpoint.cache_errors import cache_problem
 from setpoint.closure import Build, find_kustomization, read_kustomization
+from setpoint.contents import Contents
 from setpoint.documents import Document
 from setpoint.inputs import Flavour, Inputs
 from setpoint.lru import Lru
@@ -34,7 +35,7 @@ FEW: Final = 10
 """Objects that are gone through faster than a thread takes over."""
 _REPOSITORY: Final = "repository"
 _OVERLAY: Final = "overlay"
-_SECRET: Final = (b"Secret", b"secret")
+_SECRET: Final = (b"Secret", b"secret", b"sops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,20 @@ class Renderer:
     async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
         """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
 
-        Raises Problem: RenderFailed or TooLarge, with file and what to do; CacheFull.
+        Raises Problem: RenderFailed, Encrypted or TooLarge, with file and what to do; CacheFull.
         """
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
+        contents = Contents(tree)
         try:
-            rendered = await self._render(tree, spec, inputs)
+            rendered = await self._render(contents, spec, inputs)
         except OSError as error:  # the export of what a build reads
             raise cache_problem(error, Reason.RenderFailed) from None
+        except Problem as problem:
+            raise contents.explained(problem) from None
+        if contents.noted:
+            await asyncio.to_thread(contents.check, [each.manifest for each in rendered.objects])
         size = await _checked(rendered.objects)
         return self._cache.put(inputs.digest, rendered, size)
 
@@ -240,6 +246,7 @@ def _prepare_overlay(
     for name, each in names.items():
         (target / name).write_bytes(orjson.dumps(each.manifest))
     secret = any(each.manifest["kind"] == "Secret" for each in objects)
+    secret = secret or (inputs.components is not None and _holds_secret(tree, inputs.components))
     relaxed = inputs.components is not None and inputs.components.relaxed
     return _Job(work, _OVERLAY, inputs.folder, relaxed, keep=False, secret=secret, names=names)
 

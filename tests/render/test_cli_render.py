@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cluster import binaries
 from tests.render.conftest import config
+from tests.unit import sopsfiles
 
 from setpoint import cli_render, documents
 
@@ -176,3 +177,12 @@ def test_kubectl_reads_what_is_printed_as_the_same_values(tmp_path: Path) -> Non
         "y": "1_0",
         "e": "08",
     }
+
+
+def test_an_encrypted_file_of_a_generator_is_an_error_and_nothing_is_printed(tmp_path: Path) -> None:
+    kustomization = "secretGenerator: [{name: g, files: [x.env]}]\n"
+    folder = write(tmp_path, {"x.env": sopsfiles.DOTENV, "kustomization.yaml": kustomization})
+    run = Run(folder, kustomize=str(binaries.ensure("kustomize")["kustomize"]))
+    assert (run.code, run.out) == (1, "")
+    assert "x.env is encrypted by SOPS" in run.err
+    assert sopsfiles.PLAIN not in run.err

@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import jsonpatch
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import fields
+from setpoint import fields, names
 
 DEPLOYMENT: dict[str, Any] = {
     "metadata": {
@@ -185,3 +186,34 @@ def test_annotations_are_looked_at_one_by_one_so_that_an_operation_survives_an_a
     theirs: fields.FieldSet = {"f:metadata": {"f:annotations": {".": {}, f"f:{key}": {}, "f:x": {}}}}
     found = [p for p, _ in fields.additions(obj, theirs, {}) if not fields.is_kept(p)]
     assert [fields.pointer(p) for p in found] == ["/metadata/annotations/x"]
+
+
+def step_by_step(*tokens: str) -> fields.Path:
+    return tuple(fields.Step(token) for token in tokens)
+
+
+@pytest.mark.parametrize("name", ["requested", "prune", "adopt"])
+def test_an_annotation_of_people_stays_on_the_object_itself_and_nowhere_else(name: str) -> None:
+    key = f"setpoint.dev/{name}"
+    assert key in names.PEOPLES_ANNOTATIONS
+    assert fields.is_kept(step_by_step("metadata", "annotations", key))
+    for place in (
+        ("spec", "template", "metadata", "annotations", key),
+        ("spec", "annotations", key),
+        ("metadata", "labels", key),
+        ("data", key),
+    ):
+        assert not fields.is_kept(step_by_step(*place))
+
+
+@pytest.mark.parametrize("name", ["owner", "wave", "hook", "encrypted", "sync", "anything"])
+def test_an_annotation_that_is_ours_or_gits_is_never_peoples(name: str) -> None:
+    assert not fields.is_kept(step_by_step("metadata", "annotations", f"setpoint.dev/{name}"))
+
+
+def test_every_annotation_of_the_group_is_peoples_gits_or_ours() -> None:
+    every = {value for name, value in vars(names).items() if name.startswith("ANNOTATION_")}
+    of_the_group = {value for value in every if value.startswith(f"{names.GROUP}/")}
+    stamps = {names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM}
+    gits = {names.ANNOTATION_WAVE, names.ANNOTATION_ENCRYPTED}
+    assert of_the_group == names.PEOPLES_ANNOTATIONS | stamps | gits | {names.ANNOTATION_OWNER}
