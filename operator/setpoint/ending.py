@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from setpoint import names
+from setpoint.announce import kept_words
 from setpoint.cluster_errors import ApiError, classify, problem_of
 from setpoint.conditions import condition, stamp
 from setpoint.deletion import Deletion, Others
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
+from setpoint.nested import Nested, nested_of
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -24,6 +26,9 @@ from setpoint.telling import Teller
 
 LOOK_AGAIN = 60.0
 """Seconds. What a deletion waits for wakes it; but it may be of a kind that is not watched, and a word may be missed."""
+
+MOVED_AGAIN = 1.0
+"""Seconds until something is looked at again that was not as it had been decided about."""
 
 
 class Ender:
@@ -44,12 +49,14 @@ class Ender:
         kinds = {cluster.kind_of_group(o.group, o.kind) for o in inventory}
         try:
             await self._p.live.require(k for k in kinds if k is not None)
-            others = Others(self._pruner.barrier(run), await self._pruner.give_away(run))
+            others = Others(self._pruner.barrier(run), await self._pruner.give_away(run), self._nested(run))
             ending = await self._deletion.run(run.key, run.sync, inventory, remover, others)
         except ApiError as error:
             problem = await self._unreadable(run, error)
             await self._say(run, problem.reason, problem.message, inventory)
             return Result(retry=True)
+        for words in kept_words(ending.kept, run.key.namespace):
+            self._p.events.record(run.body, "Warning", str(Reason.Orphaned), words)
         if ending.done:
             kind = "Warning" if ending.reason is Reason.Orphaned else "Normal"
             self._p.events.record(run.body, kind, str(ending.reason), ending.message)
@@ -57,7 +64,10 @@ class Ender:
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
         await self._say(run, ending.reason, ending.message, left)
-        return Result(after=LOOK_AGAIN, retry=ending.retry)
+        return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
+
+    def _nested(self, run: Run) -> Mapping[ObjectId, Nested]:
+        return nested_of(run.inventory, self._p.store.syncs, self._p.claims.wanted_of)
 
     async def _unreadable(self, run: Run, error: ApiError) -> Problem:
         """Say why objects cannot be read; a kind that is not served any more has discovery asked again."""

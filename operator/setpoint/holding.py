@@ -21,6 +21,7 @@ from setpoint.fleet import Fleet
 from setpoint.health import Health
 from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
+from setpoint.marks import is_dropped
 from setpoint.memory import Applied, Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
@@ -49,8 +50,9 @@ class Holder:
         self._ledger = Ledger(parts)
 
     def remover(self, run: Run) -> Remover:
-        """Give what deletes objects on behalf of a Sync."""
-        return Remover(self._p.cluster, self._limit, run.key, run.user)
+        """Give what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
+        by_commit = "deletionTimestamp" not in run.body["metadata"] or is_dropped(run.body)
+        return Remover(self._p.cluster, self._limit, run.key, run.user, by_commit=by_commit)
 
     async def hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
         """Bring the target to the cluster, or hold what was applied last while the target cannot be had.
@@ -114,9 +116,12 @@ class Holder:
         return self._p.sources.trouble(source_key(run.body))
 
     async def _hold(self, run: Run, loaded: Sequence[Desired] | None) -> None:
-        target, memory = run.target, run.memory
+        memory = run.memory
         good = memory.good or await self._recovered(run)
+        target = run.target = self._pruner.without_yielded(run)
         if target is None:
+            if self._fleet.dropped(run.key):
+                await self._pruner.give_away(run)
             await self._enforce(run, good)
             await self.look(run)
             return

@@ -20,6 +20,7 @@ from setpoint.fleet import Fleet
 from setpoint.footprint import Changes
 from setpoint.holding import Holder
 from setpoint.inventory import grouped, ungrouped
+from setpoint.marks import is_dropped, marking
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.outcome import Outcome
@@ -150,7 +151,12 @@ class Syncs:
         return Result(retry=problem.transient)
 
     async def _own(self, run: Run) -> None:
-        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once."""
+        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once.
+
+        And that it does not say that it goes by a commit while none drops it: whoever deletes it for that says so anew.
+        """
+        if is_dropped(run.body) and not self._fleet.dropped(run.key):
+            run.body = await self._p.writer.annotations(oid_of(run.key), run.body, marking(run.body, None))
         finalizers = run.body["metadata"].get("finalizers") or []
         if names.FINALIZER not in finalizers:
             wanted = [*finalizers, names.FINALIZER]

@@ -48,6 +48,8 @@ class Run:
     """What is gone or another's before everything is written, and in which words."""
     lent: dict[ObjectId, str] = field(default_factory=dict)
     """What of the inventory others may take: it stays there until they have written it."""
+    yielded: frozenset[ObjectId] = frozenset()
+    """What of its own others want, and so it wants no more, as a commit dropped it."""
     pruned: list[ObjectId] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     again: float | None = None

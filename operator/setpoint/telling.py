@@ -36,7 +36,7 @@ class Teller:
 
     async def tell(self, run: Run) -> Result:
         """Write what came of a run, if it differs from what is stored; gives when to run again."""
-        inventory = self._next_inventory(run)
+        inventory, had = self._next_inventory(run), run.inventory.keys()
         await self._ask_pods(run)
         new = status.build(run.previous, self._outcome(run, inventory), datetime.now(UTC))
         self._announce(run, new)
@@ -45,6 +45,8 @@ class Teller:
             run.memory.held = new  # a write that fails must not take along what this run has to tell
             await self.write(run.key, run.body, new)
         self._fleet.record(run.key, inventory, run.lent)
+        if self._fleet.dropped(run.key) and inventory.keys() != had:
+            self._fleet.shrunk(run.key)
         run.memory.settled, run.memory.failing = run.settled, run.retries
         if run.complete:
             run.memory.started, run.memory.trigger = "", "Commit"
