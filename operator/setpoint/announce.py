@@ -25,6 +25,8 @@ QUIET = frozenset(
 CALM = frozenset({str(Reason.Suspended), str(Reason.PruneWaiting)})
 MOST_WARNINGS = 5
 MOST_NAMES = 5
+LONGEST_NAMES = 700
+"""Characters of names in one Event, where each name counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,17 @@ def announcements(
     yield from _turn(before, now)
     for warning in deeds.warnings[:MOST_WARNINGS]:
         yield Announcement("Warning", "ApiWarning", warning)
+
+
+def kept_words(kept: Iterable[ObjectId], home: str) -> list[str]:
+    """Return what Events say of the objects that stay when a Sync goes by a commit: every name is in one of them."""
+    groups: list[list[str]] = []
+    for label in (oid.label(home) for oid in kept):
+        if not groups or sum(map(len, groups[-1])) + len(label) > LONGEST_NAMES:
+            groups.append([])
+        groups[-1].append(label)
+    why = "a commit dropped the Sync and deletes nothing of these kinds; delete by hand what is not wanted, or let another Sync take it"
+    return [f"kept, and no Sync's any more: {', '.join(labels)}; {why}" for labels in groups]
 
 
 def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[Announcement]:

@@ -227,14 +227,18 @@ class Cluster:
         name: str,
         *,
         uid: str,
+        version: str = "",
         propagation: str = "Background",
         user: str | None = None,
     ) -> bool:
         """Delete exactly the object with that uid; False if it is gone already, or another has its name.
 
-        ApiError 404 if the kind is not served, which tells nothing of the object.
+        `version`: only as it is at that resourceVersion, else ApiError 409. ApiError 404 if the kind is not served,
+        which tells nothing of the object.
         """
-        request = requests.delete(kind, namespace, name, user, uid=uid, propagation=propagation)
+        request = requests.delete(
+            kind, namespace, name, user, uid=uid, version=version, propagation=propagation
+        )
         try:
             await self._write(request)
         except ApiError as error:

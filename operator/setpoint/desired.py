@@ -47,8 +47,9 @@ def stamped(manifest: Manifest, oid: ObjectId, stamp: Stamp) -> Manifest:
     """Give a copy with our label and owner annotation; `metadata` and its two maps are copied, the rest is shared."""
     meta = dict(manifest["metadata"])
     meta["labels"] = {**(meta.get("labels") or {}), names.LABEL_SYNC: stamp.label}
+    wanted = meta.get("annotations") or {}
     meta["annotations"] = {
-        **(meta.get("annotations") or {}),
+        **{k: v for k, v in wanted.items() if k != names.ANNOTATION_DROPPED_BY},  # ours, never Git's
         names.ANNOTATION_OWNER: owner_annotation(stamp.key, oid),
     }
     return {**manifest, "metadata": meta}

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from setpoint import names
+from setpoint.announce import kept_words
 from setpoint.cluster_errors import ApiError, classify, problem_of
 from setpoint.conditions import condition, stamp
 from setpoint.deletion import Deletion, Others
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
 from setpoint.memory import Memory
+from setpoint.nested import nested_of
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -26,6 +28,9 @@ from setpoint.telling import Teller
 
 LOOK_AGAIN = 60.0
 """Seconds. What a deletion waits for wakes it; but it may be of a kind that is not watched, and a word may be missed."""
+
+MOVED_AGAIN = 1.0
+"""Seconds until something is looked at again that was not as it had been decided about."""
 
 
 class Ender:
@@ -49,11 +54,15 @@ class Ender:
             blocker = self._pruner.barrier(ctx, current)
             lent, take = await self._pruner.give_away(ctx, memory, blocker)
             blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
-            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, remover, Others(blocked, take))
+            nested = nested_of(inventory, self._p.store.syncs, self._p.claims.wanted_of)
+            others = Others(blocked, take, nested)
+            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, remover, others)
         except ApiError as error:
             problem = await self._unreadable(ctx, error)
             await self._say(ctx, problem.reason, problem.message, inventory, lent)
             return Result(retry=True)
+        for words in kept_words(ending.kept, ctx.key.namespace):
+            self._p.events.record(ctx.body, "Warning", str(Reason.Orphaned), words)
         if ending.done:
             kind = "Warning" if ending.reason is Reason.Orphaned else "Normal"
             self._p.events.record(ctx.body, kind, str(ending.reason), ending.message)
@@ -61,7 +70,7 @@ class Ender:
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
         await self._say(ctx, ending.reason, ending.message, left, lent)
-        return Result(after=LOOK_AGAIN, retry=ending.retry)
+        return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
 
     async def _unreadable(self, ctx: Context, error: ApiError) -> Problem:
         """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""

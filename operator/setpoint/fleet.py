@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -66,6 +66,7 @@ class Fleet:
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
+        self._dropped: dict[SyncKey, SyncKey] = {}
         self._grace_until: float | None = None
 
     def memory(self, key: SyncKey) -> Memory:
@@ -106,6 +107,7 @@ class Fleet:
         One that was made under its name meanwhile begins anew.
         """
         self._memory.pop(key, None)
+        self.drop(key, ())
         self._barrier.leave(key)
         self._barrier.drop(key)
         self._labels.pop(self.label(key), None)
@@ -114,6 +116,38 @@ class Fleet:
             self.seen(again)
             waiters |= {key}
         self.wake(waiters | self._barrier.released())
+
+    # --- nested Syncs
+
+    def drop(self, parent: SyncKey, children: Collection[SyncKey]) -> None:
+        """Note which Syncs a commit of another dropped, all of them; wakes those for whom that is news."""
+        before = {child for child, by in self._dropped.items() if by == parent}
+        for child in before.difference(children):
+            del self._dropped[child]
+            self.drop(child, ())
+        self._dropped |= dict.fromkeys(children, parent)
+        self.wake(before.symmetric_difference(children))
+
+    def dropped(self, key: SyncKey) -> bool:
+        """Return whether a commit of another Sync dropped this one, as far as is known since start."""
+        return key in self._dropped
+
+    def shrunk(self, key: SyncKey) -> None:
+        """Wake the Syncs whose commit dropped this one, as it has other objects now: it may go when it has none."""
+        above = {key}
+        while (parent := self._dropped.get(key)) is not None and parent not in above:
+            above.add(key := parent)
+            self._wake(parent)
+
+    def evaluated_at(self, key: SyncKey, generation: int) -> bool:
+        """Return whether a Sync was evaluated at this generation of its spec."""
+        memory = self._memory.get(key)
+        return memory is not None and memory.evaluated is not None and memory.evaluated[1] == generation
+
+    @staticmethod
+    def rests(body: Body) -> bool:
+        """Return whether a Sync wants nothing: it is suspended, or on its way out."""
+        return _rests(body)
 
     # --- live objects
 

@@ -15,6 +15,7 @@ from setpoint.memory import Memory, Target
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.observing import Observer
 from setpoint.parts import Parts
+from setpoint.pruning import Pruner
 from setpoint.reasons import Problem, Reason
 from setpoint.revisions import short
 from setpoint.run import Context, Evaluation, Given, PruneResult, Reached
@@ -25,8 +26,8 @@ from setpoint.targets import NotYet, Targets
 class Gatherer:
     """Finds out for one Sync after another what is live, what is new, and what others want."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets) -> None:
-        self._p, self._fleet, self._targets = parts, fleet, targets
+    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets, pruner: Pruner) -> None:
+        self._p, self._fleet, self._targets, self._pruner = parts, fleet, targets, pruner
         self.observer = Observer(parts.cluster, parts.live)
 
     def begin(self, ctx: Context, evaluation: Evaluation) -> Reached:
@@ -42,7 +43,10 @@ class Gatherer:
             return reached
         last = given.memory.good or await self._recovered(ctx, given)
         if given.evaluation.target is None:
-            return replace(reached, last=last)
+            lent = reached.pruned.lent
+            if self._fleet.dropped(ctx.key):
+                lent, _ = await self._pruner.give_away(ctx, given.memory, None)
+            return replace(reached, last=last, pruned=replace(reached.pruned, lent=lent))
         target = given.target
         reached = reached.sooner(await self.watch(ctx, target, given.memory))
         desired = {r.id for r in target.refs}

@@ -23,6 +23,7 @@ from setpoint.gathering import Gatherer
 from setpoint.goals import Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.inventory import grouped
 from setpoint.ledger import Ledger
+from setpoint.marks import is_dropped
 from setpoint.memory import Memory, Target
 from setpoint.objects import ObjectId
 from setpoint.parts import Parts
@@ -45,12 +46,13 @@ class Holder:
         people = frozenset(parts.settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
         self._pruner = pruner
-        self._gatherer = Gatherer(parts, fleet, targets)
+        self._gatherer = Gatherer(parts, fleet, targets, pruner)
         self._ledger = Ledger(parts)
 
     def remover(self, ctx: Context) -> Remover:
-        """Return what deletes objects on behalf of a Sync."""
-        return Remover(self._p.cluster, self._limit, ctx.key, ctx.user)
+        """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
+        by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
+        return Remover(self._p.cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
 
     async def reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
         """Go for what the situation asks for, and return how far that went.
@@ -280,7 +282,7 @@ class Holder:
         pruned = await self._pruner.prune(
             ctx, given.evaluation, reached.pruned, given.memory, self.remover(ctx)
         )
-        return replace(reached, pruned=pruned)
+        return replace(reached, pruned=pruned).sooner(pruned.again)
 
 
 def _safety_net(ctx: Context, memory: Memory, now: float) -> bool:

@@ -13,6 +13,8 @@ ANNOTATION_ADOPT = f"{GROUP}/adopt"
 ANNOTATION_WAVE = f"{GROUP}/wave"
 ANNOTATION_REQUESTED = f"{GROUP}/requested"
 ANNOTATION_ENCRYPTED = f"{GROUP}/encrypted"
+# Ours alone, on a nested Sync: the Sync whose commit dropped it, written just before it is deleted for that.
+ANNOTATION_DROPPED_BY = f"{GROUP}/dropped-by"
 ANNOTATION_CHANGED_BY = f"{GROUP}/changed-by"
 ANNOTATION_CHANGED_FROM = f"{GROUP}/changed-from"
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from setpoint import names
+from setpoint.nested import Nested, is_sync
 from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.order import is_namespace
 
 PROTECTED = frozenset(
     {
@@ -14,9 +16,12 @@ PROTECTED = frozenset(
         ("apiextensions.k8s.io", "CustomResourceDefinition"),
         ("", "PersistentVolume"),
         ("", "PersistentVolumeClaim"),
+        (names.GROUP, "Sync"),
     }
 )
+"""Kinds that hold what a commit must not delete by a slip; a Sync holds all that it has."""
 LEAST_LIMIT = 5
+NO_SYNCS: Mapping[ObjectId, Nested] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,12 @@ def prune(
     me: SyncKey,
     wanted_by: Mapping[ObjectId, SyncKey],
     policy: PrunePolicy,
+    nested: Mapping[ObjectId, Nested] = NO_SYNCS,
 ) -> Prune:
     """Decide about inventory minus desired. Nothing outside the inventory is ever named.
 
-    `live` holds what still exists of the candidates; `wanted_by` names other Syncs that own or wait for an object.
+    `live` holds what still exists of the candidates; `wanted_by` names other Syncs that own or wait for an object;
+    `nested` says what goes with the Syncs among the candidates.
     """
     left = handed_over(inventory - desired, live, me, wanted_by)
     release, lend = dict(left.release), left.lend
@@ -69,13 +76,18 @@ def prune(
         seen = live[oid]
         if not policy.prune or seen.annotations.get(names.ANNOTATION_PRUNE) == "never":
             release[oid] = "stays, as it may not be pruned"
-        elif (oid.group, oid.kind) in PROTECTED and seen.annotations.get(names.ANNOTATION_PRUNE) != "allow":
-            refuse[oid] = (
-                f"is no longer in Git and is kept: annotate it {names.ANNOTATION_PRUNE}: allow to delete it, or never to let go of it"
-            )
+        elif is_sync(oid) and seen.deleting:
+            continue  # whoever deleted it did, and it tells how far that is
+        elif why := _protected(oid, seen.annotations, nested.get(oid)):
+            refuse[oid] = f"is no longer in Git and is kept{why}"
         elif not seen.deleting:
             delete.append(oid)
-    message = _beyond_limits(delete, inventory, desired, policy)
+    holding = _around(delete, refuse.keys() | lend)
+    refuse |= {
+        o: f"is no longer in Git and is kept, as {inside.label()} is in it" for o, inside in holding.items()
+    }
+    delete = [o for o in delete if o not in holding]
+    message = _beyond_limits(delete, inventory, desired, policy, nested)
     if message:
         refuse = {**refuse, **dict.fromkeys(delete, "is no longer in Git and is kept")}
         delete = []
@@ -110,14 +122,53 @@ def handed_over(
     return Prune(release=release, lend=frozenset(lend))
 
 
+def left_behind(
+    candidates: Mapping[ObjectId, Mapping[str, str]],
+    lent: Iterable[ObjectId],
+    nested: Mapping[ObjectId, Nested],
+) -> tuple[ObjectId, ...]:
+    """Decide what a Sync leaves in the cluster that goes because a commit dropped it.
+
+    `candidates`: its objects of protected kinds, with their annotations. Namespaces come first: they are kept for what
+    is in them, and that is not known any more once it was let go of.
+    """
+    kept = {o for o, annotations in candidates.items() if _protected(o, annotations, nested.get(o))}
+    kept |= _around(candidates.keys() - kept, kept | set(lent)).keys()
+    return tuple(sorted(kept, key=lambda o: (not is_namespace(o), o)))
+
+
+def _protected(oid: ObjectId, annotations: Mapping[str, str], nested: Nested | None) -> str:
+    """Return how it is kept, and the way on, if an object may not go by a commit; else an empty text."""
+    if (oid.group, oid.kind) not in PROTECTED:
+        return ""
+    wish = annotations.get(names.ANNOTATION_PRUNE)
+    if is_sync(oid) and (nested is None or nested.objects is None):
+        return " until it is known what goes with it"
+    if wish == "allow" or (nested is not None and nested.empty and wish != "never"):
+        return ""
+    return f": annotate it {names.ANNOTATION_PRUNE}: allow to delete it, or never to let go of it"
+
+
+def _around(delete: Iterable[ObjectId], stays: Iterable[ObjectId]) -> dict[ObjectId, ObjectId]:
+    """Return the Namespaces to delete in which something stays, with the first of it: it would go with them."""
+    inside: dict[str, ObjectId] = {}
+    for oid in sorted(stays, reverse=True):
+        inside[oid.namespace] = oid
+    return {o: inside[o.name] for o in delete if is_namespace(o) and o.name in inside}
+
+
 def _beyond_limits(
     delete: Sequence[ObjectId],
     inventory: frozenset[ObjectId],
     desired: frozenset[ObjectId],
     policy: PrunePolicy,
+    nested: Mapping[ObjectId, Nested],
 ) -> str:
+    """Return what is too much of what goes; the objects of a Sync that goes count like those of the inventory."""
+    behind = sum(nested[o].objects or 0 for o in delete if o in nested)
+    count, total = len(delete) + behind, len(inventory) + behind
     if delete and not desired:
-        return f"would delete all {len(inventory)} objects, as the commit has none"
-    if len(delete) > limit_of(policy.limit, len(inventory)):
-        return f"would delete {len(delete)} of {len(inventory)} objects (limit {policy.limit})"
+        return f"would delete all {total} objects, as the commit has none"
+    if count > limit_of(policy.limit, total):
+        return f"would delete {count} of {total} objects (limit {policy.limit})"
     return ""

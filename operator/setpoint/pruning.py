@@ -11,6 +11,7 @@ from setpoint.acting import user_of
 from setpoint.conditions import condition_of
 from setpoint.fleet import Blocker, Fleet
 from setpoint.memory import Memory, Target
+from setpoint.nested import is_sync, key_in, nested_of
 from setpoint.objects import ObjectId, Observed, SyncKey, observe
 from setpoint.outcome import ObjectState, SyncState
 from setpoint.parts import Parts
@@ -21,9 +22,12 @@ from setpoint.removal import Removed, Remover
 from setpoint.rights import writable
 from setpoint.run import Context, Evaluation, PruneResult
 from setpoint.serving import asked_anew, kind_served
-from setpoint.store import source_key, sync_model
+from setpoint.store import source_key, sync_model, version_of
 
 log = logging.getLogger(__name__)
+
+MOVED_AGAIN = 1.0
+"""Seconds until a nested Sync is looked at again that was not as it had been decided about."""
 
 
 class Pruner:
@@ -50,30 +54,57 @@ class Pruner:
         remover: Remover,
     ) -> PruneResult:
         """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
-        leftover, inventory = begun.kept, ctx.inventory
+        leftover = begun.kept
         if not leftover:
+            self._drop(ctx, ())
             return begun
         live = await self._live(ctx, leftover)
         blocker = self.barrier(ctx, evaluation.current)
         words = self.words(ctx, blocker) if blocker else ""
-        if blocker and not blocker.doubtful:
+        late = self._unseen(evaluation, leftover)
+        if late or (blocker and not blocker.doubtful):
             handed = self._hand_over(ctx, memory, leftover, live)
             kept = {o: v for o, v in leftover.items() if o not in handed.released}
-            return replace(
-                handed, kept=kept, states=begun.states, waiting=Problem(Reason.PruneWaiting, words)
-            )
-        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
+            waiting = Problem(Reason.PruneWaiting, words or late)
+            again = MOVED_AGAIN if late else None
+            return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
         doubted = await self._doubted(ctx, blocker, leftover)
-        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, leftover)}
+        result = await self._go(ctx, evaluation, begun, memory, remover, live, doubted)
+        if doubted.keys() & result.lent.keys():
+            waiting = result.waiting or Problem(Reason.PruneWaiting, words)
+            return replace(result, waiting=waiting)
+        return result
+
+    async def _go(
+        self,
+        ctx: Context,
+        evaluation: Evaluation,
+        begun: PruneResult,
+        memory: Memory,
+        remover: Remover,
+        live: Mapping[ObjectId, Observed],
+        doubted: Mapping[ObjectId, SyncKey],
+    ) -> PruneResult:
+        """Decide what goes, and delete it; what is `doubted` counts as wanted."""
+        leftover, inventory, wanted_of = begun.kept, ctx.inventory, self._p.claims.wanted_of
+        wanted = wanted_of(ctx.key, leftover)
+        # What is yielded and nobody wants any more is as much in Git as before.
+        stay = evaluation.yielded - wanted.keys()
+        nested = nested_of(leftover, self._p.store.syncs, wanted_of)
         desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
-        decision = prune(frozenset(inventory), desired, live, ctx.key, wanted, policy)
+        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
+        decision = prune(
+            frozenset(inventory), desired | stay, live, ctx.key, {**doubted, **wanted}, policy, nested
+        )
         lent = self._lend(ctx, decision)
-        removed = await remover.remove([*decision.delete, *(o for o, s in live.items() if s.deleting)])
+        self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
+        going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
+        removed = await remover.remove(going, nested)
         self._let_go(ctx, memory, {**decision.release, **removed.gone})
         result = _result(ctx, begun, live, decision, removed, lent)
-        if doubted.keys() & lent.keys():
-            return replace(result, waiting=result.waiting or Problem(Reason.PruneWaiting, words))
-        return result
+        moved = removed.moved or any(n.objects is None for n in nested.values())
+        kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
+        return replace(result, kept=kept, again=MOVED_AGAIN if moved else None)
 
     async def hand_over(
         self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
@@ -85,9 +116,51 @@ class Pruner:
         """
         desired = {r.id for r in target.refs}
         leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
+        self._drop(ctx, [o for o in leftover if is_sync(o) and self._fleet.dropped(key_in(o))])
         if not leftover:
             return PruneResult()
         return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
+
+    def without_yielded(self, ctx: Context, evaluation: Evaluation) -> Evaluation:
+        """Return what a run goes by; the target of a Sync which a commit dropped lacks what others want.
+
+        So it hands over what a Sync took its place for, and ends up empty if that is all it has.
+        """
+        target = evaluation.target
+        if target is None or not self._fleet.dropped(ctx.key):
+            return evaluation
+        every = ctx.inventory.keys() | {r.id for r in target.refs}
+        yielded = frozenset(self._p.claims.wanted_of(ctx.key, every))
+        refs = tuple(r for r in target.refs if r.id not in yielded)
+        return replace(evaluation, target=replace(target, refs=refs), yielded=yielded)
+
+    def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
+        """Note which nested Syncs a commit dropped; those of a Sync that was dropped itself are, too."""
+        every = ctx.inventory if self._fleet.dropped(ctx.key) else left
+        self._fleet.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
+
+    def _unseen(self, evaluation: Evaluation, leftover: Iterable[ObjectId]) -> str:
+        """Return which nested Sync of this commit was not evaluated yet as it is written; empty if none or no matter.
+
+        It may want what a nested Sync has that left Git.
+        """
+        if evaluation.target is None or not any(is_sync(o) for o in leftover):
+            return ""
+        for ref in evaluation.target.refs:
+            if is_sync(ref.id) and not self._is_evaluated(ref.id):
+                key = key_in(ref.id)
+                return (
+                    f"before anything is deleted, Sync {key} must have been evaluated as this commit has it"
+                )
+        return ""
+
+    def _is_evaluated(self, oid: ObjectId) -> bool:
+        body, seen = self._p.store.syncs.get(key_in(oid)), self._p.live.get(oid)
+        if body is None or (seen is not None and version_of(body) < seen.resource_version):
+            return False
+        return self._fleet.rests(body) or self._fleet.evaluated_at(
+            key_in(oid), body["metadata"].get("generation", 0)
+        )
 
     async def give_away(
         self, ctx: Context, memory: Memory, blocker: Blocker | None
@@ -96,6 +169,8 @@ class Pruner:
 
         Returns what is lent, and what of it they have not written yet, with words for it. Raises ApiError.
         """
+        if self._fleet.dropped(ctx.key):
+            self._drop(ctx, ())
         doubted = await self._doubted(ctx, blocker, ctx.inventory)
         wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
         live = await self._live(ctx, wanted)

@@ -289,7 +289,7 @@ class Reason(StrEnum):
     )
     Refused = (
         "Refused",
-        "Setpoint refuses to delete what the commit dropped: too many objects, a protected kind, or everything.",
+        "Setpoint refuses to delete what the commit dropped: too many objects, a protected kind (a Namespace, a CRD, a volume, a claim, a Sync), or everything.",
         "If it is meant: raise `spec.pruneLimit`, or annotate the object `setpoint.dev/prune: allow`.",
     )
     PruneWaiting = (

@@ -21,6 +21,7 @@ from setpoint.footprint import Changes
 from setpoint.goals import Commit
 from setpoint.holding import Holder
 from setpoint.inventory import grouped, ungrouped
+from setpoint.marks import is_dropped, marking
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.outcome import Outcome
@@ -50,7 +51,7 @@ class Syncs:
             parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy, parts.wake_after
         )
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
-        pruner = Pruner(parts, self._fleet)
+        self._pruner = pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
         self._teller = Teller(parts, self._fleet)
         self._ender = Ender(parts, self._fleet, self._teller, pruner)
@@ -133,7 +134,7 @@ class Syncs:
 
     async def _evaluation(self, ctx: Context, memory: Memory) -> Evaluation:
         if not ctx.sync.spec.suspend:
-            return await self._targets.evaluate(ctx, memory)
+            return self._pruner.without_yielded(ctx, await self._targets.evaluate(ctx, memory))
         self._fleet.wake(
             self._p.claims.want(ctx.key, ())
         )  # it takes nothing, so nobody keeps anything for it
@@ -175,7 +176,13 @@ class Syncs:
         return Result(retry=problem.transient)
 
     async def _own(self, ctx: Context, memory: Memory) -> Context:
-        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once."""
+        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once.
+
+        And that it does not say that it goes by a commit while none drops it: whoever deletes it for that says so anew.
+        """
+        if is_dropped(ctx.body) and not self._fleet.dropped(ctx.key):
+            patch = marking(ctx.body, None)
+            ctx = replace(ctx, body=await self._p.writer.annotations(oid_of(ctx.key), ctx.body, patch))
         finalizers = ctx.body["metadata"].get("finalizers") or []
         if names.FINALIZER not in finalizers:
             wanted = [*finalizers, names.FINALIZER]

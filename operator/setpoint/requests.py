@@ -113,13 +113,20 @@ def create(kind: Kind, manifest: Mapping[str, Any], user: str | None) -> Request
 
 
 def delete(
-    kind: Kind, namespace: str | None, name: str, user: str | None, *, uid: str, propagation: str
+    kind: Kind,
+    namespace: str | None,
+    name: str,
+    user: str | None,
+    *,
+    uid: str,
+    version: str,
+    propagation: str,
 ) -> Request:
-    """Delete the object with that uid, and no other of the same name."""
+    """Delete the object with that uid, and no other of the same name; with a version, only as it was then."""
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "preconditions": {"uid": uid},
+        "preconditions": {"uid": uid, **({"resourceVersion": version} if version else {})},
         "propagationPolicy": propagation,
     }
     return Request(

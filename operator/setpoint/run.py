@@ -85,6 +85,8 @@ class Evaluation:
     target: Target | None = None
     problem: Problem | None = None
     manifests: tuple[Desired, ...] | None = None
+    yielded: frozenset[ObjectId] = frozenset()
+    """What others want of a Sync that a commit of its parent dropped, and the target so lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class PruneResult:
     """Why nothing or not all is deleted, and how to go on."""
     waiting: Problem | None = None
     retry: bool = False
+    again: float | None = None
+    """After how many seconds another run is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ class StatusWriter:
         ]
         return await self._patch(oid, body, patch, None)
 
+    async def annotations(self, oid: ObjectId, body: Mapping[str, Any], patch: list[Operation]) -> Body:
+        """Write the annotations of an object, by a patch that tests the version of its body."""
+        return await self._patch(oid, body, patch, None)
+
     async def _patch(
         self, oid: ObjectId, body: Mapping[str, Any], patch: list[Operation], subresource: str | None
     ) -> Body:

@@ -48,6 +48,8 @@ class Teller:
             memory.held = new  # a write that fails must not take along what this run has to tell
             await self.write(ctx.key, ctx.body, new)
         self._fleet.record(ctx.key, inventory, reached.pruned.lent)
+        if self._fleet.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
+            self._fleet.shrunk(ctx.key)
         memory.ended(settled=reached.settled(evaluation), failing=reached.retries, complete=reached.complete)
         took = asyncio.get_running_loop().time() - ctx.began
         self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)

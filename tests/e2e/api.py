@@ -27,6 +27,7 @@ PLURALS = {
     "Secret": ("api/v1", "secrets"),
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Namespace": ("api/v1", "namespaces"),
     "Event": ("api/v1", "events"),
     "Pod": ("api/v1", "pods"),

@@ -206,7 +206,7 @@ def test_an_annotation_of_people_stays_on_the_object_itself_and_nowhere_else(nam
         assert not fields.is_kept(step_by_step(*place))
 
 
-@pytest.mark.parametrize("name", ["owner", "wave", "hook", "encrypted", "sync", "anything"])
+@pytest.mark.parametrize("name", ["owner", "dropped-by", "wave", "hook", "encrypted", "sync", "anything"])
 def test_an_annotation_that_is_ours_or_gits_is_never_peoples(name: str) -> None:
     assert not fields.is_kept(step_by_step("metadata", "annotations", f"setpoint.dev/{name}"))
 
@@ -216,4 +216,5 @@ def test_every_annotation_of_the_group_is_peoples_gits_or_ours() -> None:
     of_the_group = {value for value in every if value.startswith(f"{names.GROUP}/")}
     stamps = {names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM}
     gits = {names.ANNOTATION_WAVE, names.ANNOTATION_ENCRYPTED}
-    assert of_the_group == names.PEOPLES_ANNOTATIONS | stamps | gits | {names.ANNOTATION_OWNER}
+    ours = {names.ANNOTATION_OWNER, names.ANNOTATION_DROPPED_BY}
+    assert of_the_group == names.PEOPLES_ANNOTATIONS | stamps | gits | ours

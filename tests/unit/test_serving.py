@@ -86,7 +86,7 @@ class World:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
         fleet = Fleet(Store(), claims, "c", lambda _: None, lambda _: False, lambda *_: None)
-        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={})
+        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={}, store=Store())
         pruner = Pruner(cast("Any", parts), fleet)
         if complete:
             begun = pruner.begin(now, target(), {})
