@@ -17,6 +17,7 @@ PURE = (
     "api_source",
     "api_sync",
     "api_sync_status",
+    "apply_result",
     "barrier",
     "change",
     "choosing",

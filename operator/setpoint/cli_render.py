@@ -121,7 +121,7 @@ async def _render(folder: Path, spec: SyncSpec, kustomize: Path) -> Rendered:
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
         renderer = Renderer(kustomize, Path(work))
         try:
-            return await renderer.render(tree, spec, found)
+            return await renderer.placed(tree, spec, found)
         finally:
             renderer.close()
 

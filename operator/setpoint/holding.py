@@ -12,7 +12,7 @@ from setpoint import accounts
 from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
-from setpoint.apply_result import ApplyResult
+from setpoint.apply_result import ApplyResult, located
 from setpoint.checking import Checked, Identity, Session
 from setpoint.choosing import Choice, View, choose, drifted, unreported
 from setpoint.cluster_errors import ApiError
@@ -106,7 +106,9 @@ class Holder:
         )
         if then.prune:
             return partial(self._complete, given), partial(self._prune, given)
-        hand_over = partial(self._hand_over, given, anew=then.lend)
+        # What a dropped Sync fails at is no commit for it any more.
+        anew = then.lend or self._fleet.dropped(reached.ctx.key)
+        hand_over = partial(self._hand_over, given, anew=anew)
         return (partial(self._enforce, given), hand_over) if then.enforce else (hand_over,)
 
     async def _through(self, reached: Reached, *steps: Step) -> Reached:
@@ -180,10 +182,21 @@ class Holder:
             claimed = await self._claim(reached, target, memory)
 
         before = self._ledger.before(chosen)
-        result = await applier.converge(chosen, loaded, claim)
+        result = await self._located(ctx, given, await applier.converge(chosen, loaded, claim), chosen)
         reached = self._ledger.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._p.telemetry.written(len(result.written))
         return await self._look_for_kinds(reached, target, result)
+
+    async def _located(
+        self, ctx: Context, given: Given, result: ApplyResult, chosen: Sequence[Desired]
+    ) -> ApplyResult:
+        """Return the result with the files of objects that failed: only then is it worth to find them out."""
+        current = given.evaluation.current
+        folders = {d.id: d.where for d in chosen if d.id in result.failed}
+        if not folders or current is None:
+            return result
+        files = await self._targets.files(ctx.sync, current, given.target)
+        return located(result, folders, files)
 
     async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""

@@ -15,7 +15,7 @@ from setpoint.conditions import condition_of
 from setpoint.desired import Desired, Rendered, Stamp, complete
 from setpoint.footprint import Noting
 from setpoint.goals import Commit
-from setpoint.inputs import Inputs
+from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
 from setpoint.order import stage_key, wave_of
@@ -209,6 +209,14 @@ class Targets:
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
 
+    async def files(self, sync: Sync, current: Current, target: Target) -> Mapping[ObjectId, str]:
+        """Return the files that the objects of a kustomization come from; empty where that cannot be found out."""
+        if target.inputs.flavour is not Flavour.KUSTOMIZE:
+            return {}
+        tree = self._sources.tree(current, target.sha)
+        places = await self._renderer.places(tree, sync.spec, target.inputs)
+        return {oid: document.where for oid, document in places.items()}
+
     async def _load(
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
     ) -> tuple[Target, Loaded]:
@@ -217,6 +225,10 @@ class Targets:
         good, bad = self._completed(documents, sync, stamp)
         if bad or any(d.kind is None for d in good):
             await self.discover()
+            good, bad = self._completed(documents, sync, stamp)
+        if bad and inputs.flavour is Flavour.KUSTOMIZE:
+            rendered = await self._renderer.placed(tree, sync.spec, inputs)
+            documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
             good, bad = self._completed(documents, sync, stamp)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:

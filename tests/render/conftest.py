@@ -54,11 +54,11 @@ Render = Callable[..., Any]
 
 @pytest.fixture
 def render(renderer: Renderer) -> Render:
-    """`await render(tree, **spec)` -> Rendered."""
+    """`await render(tree, **spec)` -> Rendered, with the place of each object."""
 
     async def of(tree: Tree, **fields: Any) -> Rendered:
         spec = sync_spec(**fields)
-        return await renderer.render(tree, spec, gather(tree, spec))
+        return await renderer.placed(tree, spec, gather(tree, spec))
 
     return of
 

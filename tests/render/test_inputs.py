@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,11 +90,9 @@ def test_the_inputs_are_every_file_that_is_read(
     assert list(found.paths) == paths
 
 
-def test_a_kustomization_with_an_unknown_field_counts_the_whole_repository(repo: GitFolder) -> None:
-    before = gather(repo.put(REPOSITORY).commit(), sync_spec(path="open"))
-    after = gather(repo.put({"README.md": "changed"}).commit(), sync_spec(path="open"))
-    assert "" in before.paths
-    assert before.digest != after.digest
+def test_an_unknown_field_is_refused_with_its_line(repo: GitFolder) -> None:
+    text = message(repo.put(REPOSITORY).commit(), Reason.RenderFailed, path="open")
+    assert re.fullmatch(r"open/kustomization.yaml:\d+: there is no field 'newField' in a kustomization", text)
 
 
 def test_generators_and_transformers_count_their_whole_folder(repo: GitFolder) -> None:
@@ -233,8 +232,7 @@ def test_an_unknown_field_is_named_before_an_unrelated_symlink(repo: GitFolder) 
     repo.put({"p/kustomization.yaml": "resorces: [a.yaml]\n", "p/a.yaml": config("a")})
     tree = repo.link("elsewhere/x", "/etc/passwd").commit()
     text = message(tree, Reason.RenderFailed, path="p")
-    assert text.startswith("p/kustomization.yaml: unknown field resorces, so all files count as its input")
-    assert "elsewhere/x is a symlink" in text
+    assert text == "p/kustomization.yaml:1: there is no field 'resorces' in a kustomization"
 
 
 def test_symlinks_that_multiply_end(repo: GitFolder) -> None:
