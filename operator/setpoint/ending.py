@@ -52,7 +52,8 @@ class Ender:
         try:
             await self._p.live.require(k for k in kinds if k is not None)
             blocker = self._pruner.barrier(ctx, current)
-            lent, take = await self._pruner.give_away(ctx, memory, blocker)
+            handed, take = await self._pruner.give_away(ctx, memory, blocker)
+            lent = handed.lent
             blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
             nested = nested_of(inventory, self._p.store.syncs, self._p.claims.wanted_of)
             others = Others(blocked, take, nested)

@@ -43,10 +43,10 @@ class Gatherer:
             return reached
         last = given.memory.good or await self._recovered(ctx, given)
         if given.evaluation.target is None:
-            lent = reached.pruned.lent
-            if self._fleet.dropped(ctx.key):
-                lent, _ = await self._pruner.give_away(ctx, given.memory, None)
-            return replace(reached, last=last, pruned=replace(reached.pruned, lent=lent))
+            if not self._fleet.dropped(ctx.key):
+                return replace(reached, last=last)
+            handed, _ = await self._pruner.give_away(ctx, given.memory, None)
+            return replace(reached, last=last, pruned=handed)
         target = given.target
         reached = reached.sooner(await self.watch(ctx, target, given.memory))
         desired = {r.id for r in target.refs}

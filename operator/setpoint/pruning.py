@@ -164,21 +164,22 @@ class Pruner:
 
     async def give_away(
         self, ctx: Context, memory: Memory, blocker: Blocker | None
-    ) -> tuple[Mapping[ObjectId, str], Mapping[ObjectId, str]]:
+    ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
-        Returns what is lent, and what of it they have not written yet, with words for it. Raises ApiError.
+        Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
         """
         if self._fleet.dropped(ctx.key):
             self._drop(ctx, ())
         doubted = await self._doubted(ctx, blocker, ctx.inventory)
         wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
         live = await self._live(ctx, wanted)
-        lent = self._hand_over(ctx, memory, {o: ctx.inventory[o] for o in wanted}, live, doubted=doubted).lent
-        wanted = self._p.claims.wanted_of(ctx.key, lent)
+        mine = {o: ctx.inventory[o] for o in wanted}
+        handed = self._hand_over(ctx, memory, mine, live, doubted=doubted)
+        wanted = self._p.claims.wanted_of(ctx.key, handed.lent)
         waits = self.words(ctx, blocker) if blocker else ""
         words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
-        return lent, {o: words.get(o, f"waits: {waits}") for o in lent}
+        return handed, {o: words.get(o, f"waits: {waits}") for o in handed.lent}
 
     def _hand_over(
         self,

@@ -26,6 +26,7 @@ from setpoint.memory import Memory
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.queue import Queue, Result
 from setpoint.removal import Remover
+from setpoint.run import PruneResult
 from setpoint.settings import Settings
 from setpoint.store import Body, Store
 from setpoint.telemetry import Telemetry
@@ -64,8 +65,8 @@ class Deleted:
         pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none)
         self._ender = Ender(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
 
-    async def _none(self, *_: Any) -> tuple[dict[ObjectId, str], dict[ObjectId, str]]:
-        return {}, {}
+    async def _none(self, *_: Any) -> tuple[PruneResult, dict[ObjectId, str]]:
+        return PruneResult(), {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         if not self._world.answers and list(kinds):
