@@ -28,7 +28,7 @@ from setpoint.objects import SyncKey
 from setpoint.parts import Parts
 from setpoint.persisting import persisted
 from setpoint.podwatch import PodWatch
-from setpoint.queue import Queue
+from setpoint.queue import Controller, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.reconcile import Syncs
 from setpoint.render import Renderer
@@ -56,6 +56,7 @@ class Operator:
         self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, telemetry, lease
         self._connection = connection
         self.store, self.claims = Store(), Claims()
+        self.source_queue, self.sync_queue = WorkQueue[SyncKey](), WorkQueue[SyncKey]()
         self._works = self._waits = False
         self._tasks: list[asyncio.Task[None]] = []
         cache = Path(settings.cache_dir)
@@ -64,7 +65,7 @@ class Operator:
         self.live = Live(
             cluster, frozenset(settings.people_managers), self._live_changed, settings.watch_namespaces
         )
-        self.pods = PodWatch(cluster, self._wake_sync)
+        self.pods = PodWatch(cluster, self.sync_queue)
         self._returns = Returns()
         writer = StatusWriter(cluster, self._written)
         self.sources = Sources(
@@ -74,9 +75,9 @@ class Operator:
             writer,
             self.events,
             telemetry,
-            self._wake_sync,
             self._moved,
-            self._wake_source,
+            self.source_queue,
+            self.sync_queue,
             allow_file=settings.allow_file_urls,
         )
         renderer = Renderer(
@@ -87,10 +88,14 @@ class Operator:
             memory_limit=settings.render_memory,
         )
         self._writer, self._renderer = writer, renderer
-        self.gaps = Gaps(cluster, self.store, self._gone, settings.watch_namespaces)
+        looks = WorkQueue[str]()
+        self.gaps = Gaps(cluster, self.store, self._gone, looks, settings.watch_namespaces)
         self._syncs: Syncs | None = None
-        self.source_queue: Queue[SyncKey] = Queue(self.sources.reconcile, workers=settings.fetch_concurrency)
-        self.sync_queue: Queue[SyncKey] = Queue(self._reconcile, workers=settings.workers)
+        self._controllers: tuple[Controller[Any], ...] = (
+            Controller(self.source_queue, self.sources.reconcile, workers=settings.fetch_concurrency),
+            Controller(self.sync_queue, self._reconcile, workers=settings.workers),
+            Controller(looks, self.gaps.look, workers=1),
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -178,10 +183,8 @@ class Operator:
                 self.telemetry,
                 cluster_id,
                 secret_key,
-                self._wake_sync,
-                self.sync_queue.busy,
-                self.sync_queue.add_after,
-                self._wake_source,
+                self.sync_queue,
+                self.source_queue,
             )
         )
         await persisted(self.relist, "the list of Sources and Syncs", stop)
@@ -190,8 +193,8 @@ class Operator:
         self.telemetry.tasks("operator", asyncio.get_running_loop())
         lease = self.lease
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
-        for queue in (self.source_queue, self.sync_queue, self.gaps.queue):
-            self._tasks.append(asyncio.create_task(queue.run()))
+        for controller in self._controllers:
+            self._tasks.append(asyncio.create_task(controller.run()))
         self._works = True
 
     async def _gathered(self) -> tuple[str, bytes]:
@@ -240,7 +243,11 @@ class Operator:
             raise ApiError(503, "NotServed", message)
 
     async def _relisted(
-        self, name: str, known: Mapping[SyncKey, Body], drop: Callable[[SyncKey], None], queue: Queue[SyncKey]
+        self,
+        name: str,
+        known: Mapping[SyncKey, Body],
+        drop: Callable[[SyncKey], None],
+        queue: WorkQueue[SyncKey],
     ) -> bool:
         """Take in all Sources, or all Syncs, and let go of what is gone; False if they are not served."""
         kind = self.cluster.kind(names.API_VERSION, name)
@@ -331,12 +338,6 @@ class Operator:
     def _live_changed(self, change: LiveChange) -> None:
         if self._syncs is not None:
             self._syncs.changed(change.oid, change.before, change.after)
-
-    def _wake_sync(self, key: SyncKey) -> None:
-        self.sync_queue.add(key)
-
-    def _wake_source(self, key: SyncKey) -> None:
-        self.source_queue.add(key)
 
     def _moved(self, key: SyncKey, before: str, after: str, changes: Changes) -> None:
         if self._syncs is not None:

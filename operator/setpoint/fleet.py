@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from setpoint.barrier import Barrier
@@ -12,6 +12,7 @@ from setpoint.inventory import ungrouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
 from setpoint.observations import passing
+from setpoint.queue import WorkQueue
 from setpoint.run import precise
 from setpoint.store import Body, Store, key_of, source_key
 
@@ -29,16 +30,10 @@ class Fleet:
         store: Store,
         claims: Claims,
         cluster_id: str,
-        wake: Callable[[SyncKey], None],
-        busy: Callable[[SyncKey], bool],
-        wake_after: Callable[[SyncKey, float], None],
+        queue: WorkQueue[SyncKey],
     ) -> None:
-        """`wake` puts a Sync into the queue, `wake_after` does so after so many seconds.
-
-        `busy` tells whether one waits there or is being worked on.
-        """
-        self._store, self._claims, self._cluster_id = store, claims, cluster_id
-        self._wake, self._busy, self._wake_after = wake, busy, wake_after
+        """`queue` is that of the Syncs."""
+        self._store, self._claims, self._cluster_id, self._queue = store, claims, cluster_id, queue
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
@@ -54,7 +49,7 @@ class Fleet:
     def wake(self, keys: Iterable[SyncKey]) -> None:
         """Put Syncs into the queue."""
         for key in keys:
-            self._wake(key)
+            self._queue.add(key)
 
     def seen(self, body: Body) -> None:
         """Note a Sync that the watch or a list brought, with its claims."""
@@ -95,7 +90,7 @@ class Fleet:
             key = self._labels.get(label)
             if key is not None:
                 self._note_drift(key, oid, after)
-                self._wake_after(key, self._pace(key) if passing(before, after) else 0.0)
+                self._queue.add_after(key, self._pace(key) if passing(before, after) else 0.0)
 
     def _pace(self, key: SyncKey) -> float:
         """Give for how long news of health gather: a Sync of thousands of objects would run for each of them."""
@@ -142,7 +137,7 @@ class Fleet:
         others: list[SyncKey] = []
         for key in self._store.users(source):
             memory = self._memory.get(key)
-            at = memory.stands_at(self._generation(key)) if memory and not self._busy(key) else None
+            at = memory.stands_at(self._generation(key)) if memory and not self._queue.busy(key) else None
             if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
                 memory.move(after)
                 self._barrier.seen(key, source, after)

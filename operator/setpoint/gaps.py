@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from setpoint import names
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
-from setpoint.queue import Queue, Result
+from setpoint.queue import Result, WorkQueue
 from setpoint.store import Body, Store
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,27 @@ PAUSE = 1.0
 
 
 class Gaps:
-    """Finds what the store holds and the cluster does not; `queue` does it, `listed` asks for it."""
+    """Finds what the store holds and the cluster does not, by `look`; `listed` asks for it."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, gone: Callable[[Body], None], namespaces: tuple[str, ...] = ()
+        self,
+        cluster: Cluster,
+        store: Store,
+        gone: Callable[[Body], None],
+        queue: WorkQueue[str],
+        namespaces: tuple[str, ...] = (),
     ) -> None:
         """`gone` is told each body that is known of what exists no more; `namespaces` are those watched, () for all."""
         self._cluster, self._store, self._gone = cluster, store, gone
         self._namespaces = namespaces
-        self.queue: Queue[str] = Queue(self._look, workers=1)
+        self._queue = queue
 
     def listed(self) -> None:
         """Take note of an object that came with a list, and not as a change."""
-        self.queue.add_after(KIND, PAUSE)
+        self._queue.add_after(KIND, PAUSE)
 
-    async def _look(self, what: str) -> Result:
+    async def look(self, what: str) -> Result:
+        """Compare what is known with what exists."""
         try:
             for name, known in (("Source", self._store.sources), ("Sync", self._store.syncs)):
                 # What is known is taken first: what is made from now on may not be in the answer.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from setpoint.claims import Claims
@@ -11,6 +10,7 @@ from setpoint.events import Events
 from setpoint.live import Live
 from setpoint.objects import SyncKey
 from setpoint.podwatch import PodWatch
+from setpoint.queue import WorkQueue
 from setpoint.render import Renderer
 from setpoint.settings import Settings
 from setpoint.sources import Sources
@@ -36,7 +36,5 @@ class Parts:
     telemetry: Telemetry
     cluster_id: str
     secret_key: bytes
-    wake: Callable[[SyncKey], None]
-    busy: Callable[[SyncKey], bool]
-    wake_after: Callable[[SyncKey, float], None]
-    wake_source: Callable[[SyncKey], None]
+    queue: WorkQueue[SyncKey]
+    source_queue: WorkQueue[SyncKey]

@@ -42,9 +42,7 @@ class Syncs:
     def __init__(self, parts: Parts) -> None:
         """All parts are shared; memory is per Sync."""
         self._p = parts
-        self._fleet = Fleet(
-            parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy, parts.wake_after
-        )
+        self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.queue)
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
         pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
@@ -173,7 +171,7 @@ class Syncs:
         memory.failed.clear()
         memory.full_check_at = 0.0
         self._p.sources.wait_for_check(source_key(run.body), run.key, requested)
-        self._p.wake_source(source_key(run.body))
+        self._p.source_queue.add(source_key(run.body))
 
     def _is_checked(self, run: Run, requested: str | None) -> bool:
         return requested is not None and self._p.sources.was_checked(source_key(run.body), run.key, requested)

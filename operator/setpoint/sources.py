@@ -22,7 +22,7 @@ from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
 from setpoint.git import Git
 from setpoint.objects import ObjectId, SyncKey
-from setpoint.queue import Result
+from setpoint.queue import Result, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import (
     NO_CREDENTIALS,
@@ -59,20 +59,19 @@ class Sources:
         writer: StatusWriter,
         events: Events,
         telemetry: Telemetry,
-        wake: Callable[[SyncKey], None],
         moved: Callable[[SyncKey, str, str, Changes], None],
-        wake_source: Callable[[SyncKey], None],
+        queue: WorkQueue[SyncKey],
+        syncs: WorkQueue[SyncKey],
         *,
         allow_file: bool,
     ) -> None:
-        """`wake` is called for each Sync that waits for a check.
+        """`moved` is told the former and the new commit of a Source, and what differs.
 
-        `moved` is told the former and the new commit of a Source, and what differs; `wake_source` puts a Source
-        into the queue.
+        `queue` is that of the Sources; in that of the `syncs` comes who waits for a check.
         """
         self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
-        self._events, self._telemetry, self._wake, self._allow_file = events, telemetry, wake, allow_file
-        self._moved, self._wake_source = moved, wake_source
+        self._events, self._telemetry, self._allow_file = events, telemetry, allow_file
+        self._moved, self._queue, self._syncs = moved, queue, syncs
         self._memory: dict[SyncKey, SourceMemory] = {}
         self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
         """What each Sync wanted in its last run, as (Source, commit)."""
@@ -121,7 +120,7 @@ class Sources:
         if sync not in memory.waiting:
             memory.waiting.add(sync)
             memory.due = 0.0
-            self._wake_source(key)
+            self._queue.add(key)
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Source up to date."""
@@ -141,7 +140,7 @@ class Sources:
         self._memory.pop(key, None)
         self._telemetry.forget("Source", key.namespace, key.name)
         for user in self._store.users(key):
-            self._wake(user)
+            self._syncs.add(user)
         return Result()
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
@@ -209,7 +208,7 @@ class Sources:
         if self._holds(memory):
             memory.waiting = set()
         for user in woken:
-            self._wake(user)
+            self._syncs.add(user)
 
     async def _compared(self, before: Current | None, after: Current | None) -> Changes:
         """Find what differs between two commits; everything does where one cannot be read or is of elsewhere."""
@@ -308,7 +307,7 @@ class Sources:
         if sync not in waiting:
             waiting.add(sync)
             memory.due = 0.0
-            self._wake_source(key)
+            self._queue.add(key)
         return True
 
     def ran(self, sync: SyncKey) -> None:

@@ -11,6 +11,7 @@ from setpoint.health import Health, Verdict
 from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Memory, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.queue import WorkQueue
 from setpoint.run import Run
 from setpoint.source_status import Fetched
 
@@ -18,6 +19,25 @@ KEY = SyncKey("team", "app")
 LABEL = "0123456789abcdef"
 SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
 HEALTHY = Verdict(Health.Healthy, "Current", "")
+
+
+class Woken(WorkQueue[SyncKey]):
+    """A queue that nobody works on: it notes who was put into it, at once or `later`; a test says who is `at_work`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[SyncKey] = []
+        self.later: list[tuple[SyncKey, float]] = []
+        self.at_work: set[SyncKey] = set()
+
+    def add(self, key: SyncKey) -> None:
+        self.keys.append(key)
+
+    def add_after(self, key: SyncKey, seconds: float) -> None:
+        self.later.append((key, seconds))
+
+    def busy(self, key: SyncKey) -> bool:
+        return key in self.at_work
 
 
 def oid(name: str) -> ObjectId:

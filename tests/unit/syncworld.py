@@ -14,7 +14,7 @@ from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.parts import Parts
-from setpoint.queue import Queue, Result
+from setpoint.queue import Controller, Result, WorkQueue
 from setpoint.reconcile import Syncs
 from setpoint.remotes import Current, Repository, parse_url
 from setpoint.render import Renderer
@@ -154,9 +154,8 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.runs, self.store, self.sources, self.live = 0, Store(), Sources(), Live()
         self.cluster = Cluster(self.store, self.live)
-        self.queue: Queue[SyncKey] = Queue(
-            self._work, workers=4, clock=lambda: asyncio.get_running_loop().time()
-        )
+        self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
+        self.controller = Controller(self.queue, self._work, workers=4)
         writer = StatusWriter(cast("Any", self.cluster), cast("Any", self.store.put_sync))
         parts: tuple[Any, ...] = (
             *(
@@ -176,7 +175,7 @@ class World:
                 "c",
                 b"k" * 32,
             ),
-            *(self.queue.add, self.queue.busy, self.queue.add_after, lambda _key: None),
+            *(self.queue, WorkQueue()),
         )
         self._syncs = Syncs(Parts(*parts))
         meta = {"namespace": SOURCE.namespace, "name": SOURCE.name, "uid": "s", "resourceVersion": "1"}

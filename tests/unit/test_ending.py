@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.unit import syncworld, virtualtime
-from tests.unit.samples import KEY, run
+from tests.unit.samples import KEY, Woken, run
 from tests.unit.test_serving import NO_KIND, WIDGET, WITH, WITHOUT, World
 
 from setpoint import names
@@ -22,7 +22,7 @@ from setpoint.ending import LOOK_AGAIN, Ender
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
 from setpoint.objects import ObjectId, SyncKey
-from setpoint.queue import Queue, Result
+from setpoint.queue import Controller, Result, WorkQueue
 from setpoint.removal import Remover
 from setpoint.settings import Settings
 from setpoint.store import Body, Store
@@ -58,7 +58,7 @@ class Deleted:
             events=SimpleNamespace(record=lambda *_: None),
             writer=self,
         )
-        fleet = Fleet(store, claims, "c", lambda _: None, lambda _: False, lambda *_: None)
+        fleet = Fleet(store, claims, "c", Woken())
         pruner = SimpleNamespace(barrier=lambda _run: None, give_away=self._none)
         self._ender = Ender(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
 
@@ -119,8 +119,8 @@ def test_what_ends_unseen_is_noticed_and_nothing_is_written_while_it_is_waited_f
     async def play() -> None:
         world = Held(WITH)
         sync = Deleted(world)
-        queue = Queue(sync.end, workers=1, clock=asyncio.get_running_loop().time)
-        working = asyncio.create_task(queue.run())
+        queue = WorkQueue[SyncKey](clock=asyncio.get_running_loop().time)
+        working = asyncio.create_task(Controller(queue, sync.end, workers=1).run())
         queue.add(KEY)
         await asyncio.sleep(10.5 * LOOK_AGAIN)
         assert (sync.runs, len(sync.told), sync.gone) == (11, 1, False)
@@ -171,7 +171,7 @@ class Noting(syncworld.World):
 def test_who_waits_for_the_end_of_a_sync_is_woken_when_a_write_finds_it_gone(tmp_path: Path) -> None:
     async def play() -> None:
         world = Noting(tmp_path)
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1, dependsOn=[{"name": BASE.name}])
         await asyncio.sleep(1)
         assert world.worked == [syncworld.KEY, BASE]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import KEY, SHA, observed, oid, ownership, ref, run, target
+from tests.unit.samples import KEY, SHA, Woken, observed, oid, ownership, ref, run, target
 
 from setpoint.choosing import View, choose
 from setpoint.claims import Claims
@@ -42,10 +42,8 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     after: Observed | None, again: bool, noted: str
 ) -> None:
     """Whether the run that met the failure has `noted` it before or after the news: it may have more to do."""
-    woken: list[SyncKey] = []
-    fleet = Fleet(
-        Store(), Claims(), "cluster", woken.append, lambda _: False, lambda key, _: woken.append(key)
-    )
+    woken = Woken()
+    fleet = Fleet(Store(), Claims(), "cluster", woken)
     before, r = observed("a", sync_label=fleet.label(KEY)), run(fleet.memory(KEY))
     live = {before.id: before}
     ledger = Ledger(cast("Any", SimpleNamespace(live=live, secret_key=b"", telemetry=None)))
@@ -69,7 +67,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     view = View(KEY, fleet.label(KEY), live.get, r.memory)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
     assert (choice.todo, choice.stuck) == (([ref("a")], {}) if again else ([], {before.id: IMMUTABLE}))
-    assert woken[-1:] == [KEY]
+    assert woken.later == [(KEY, 0.0)]
 
 
 # --- commits
@@ -83,20 +81,12 @@ HERE = Changes(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
 class Stand:
     """Syncs of one Source, each of which stands settled at a commit."""
 
-    woken: list[SyncKey] = field(default_factory=list)
-    busy: set[SyncKey] = field(default_factory=set)
+    queue: Woken = field(default_factory=Woken)
     store: Store = field(default_factory=Store)
 
     def __post_init__(self) -> None:
-        self.later: list[tuple[SyncKey, float]] = []
-        self.fleet = Fleet(
-            self.store,
-            Claims(),
-            "cluster",
-            self.woken.append,
-            self.busy.__contains__,
-            lambda key, seconds: self.later.append((key, seconds)),
-        )
+        self.woken, self.busy, self.later = self.queue.keys, self.queue.at_work, self.queue.later
+        self.fleet = Fleet(self.store, Claims(), "cluster", self.queue)
 
     def sync(self, name: str, folder: str = "app", **spec: Any) -> SyncKey:
         """A Sync that has nothing left to do at SHA."""

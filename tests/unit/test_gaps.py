@@ -12,7 +12,7 @@ from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
 from setpoint.gaps import KIND, Gaps
 from setpoint.objects import SyncKey
-from setpoint.queue import Result
+from setpoint.queue import Result, WorkQueue
 from setpoint.store import Body, Store
 
 VERBS = frozenset({"list", "watch"})
@@ -47,7 +47,7 @@ class Served:
 
 def looked(served: Served, store: Store, *namespaces: str) -> tuple[Gaps, list[Body]]:
     gone: list[Body] = []
-    return Gaps(cast("Cluster", served), store, gone.append, namespaces), gone
+    return Gaps(cast("Cluster", served), store, gone.append, WorkQueue(), namespaces), gone
 
 
 def stored(*bodies: Body) -> Store:
@@ -63,14 +63,14 @@ APP = body("Sync", "app", "u3")
 
 async def test_what_exists_no_more_is_found() -> None:
     gaps, gone = looked(Served(KEPT), stored(KEPT, LOST, APP))
-    assert await gaps._look(KIND) == Result()
+    assert await gaps.look(KIND) == Result()
     assert gone == [LOST, APP]
 
 
 async def test_only_the_watched_namespaces_are_asked_for_and_all_of_them() -> None:
     there = body("Source", "there", "u4", namespace="other")
     gaps, gone = looked(Served(KEPT, there), stored(KEPT, LOST, there), "team", "other")
-    await gaps._look(KIND)
+    await gaps.look(KIND)
     assert gone == [LOST]
 
 
@@ -79,7 +79,7 @@ async def test_what_is_made_during_the_look_stays() -> None:
     again = body("Source", "lost", "u9", version=2)
     served.meanwhile = lambda: store.put_source(again)
     gaps, gone = looked(served, store)
-    await gaps._look(KIND)
+    await gaps.look(KIND)
     assert gone == [LOST]
     store.drop_source(SyncKey("team", "lost"), LOST["metadata"]["uid"])
     assert store.sources == {SyncKey("team", "lost"): again}
@@ -90,9 +90,9 @@ async def test_a_look_that_fails_is_taken_again(status: int) -> None:
     served = Served(KEPT)
     served.failures = [ApiError(status, "Any", "not now")]
     gaps, gone = looked(served, stored(KEPT, LOST))
-    assert await gaps._look(KIND) == Result(retry=True)
+    assert await gaps.look(KIND) == Result(retry=True)
     assert gone == []
-    assert await gaps._look(KIND) == Result()
+    assert await gaps.look(KIND) == Result()
     assert gone == [LOST]
 
 
@@ -100,5 +100,5 @@ async def test_a_kind_that_discovery_does_not_name_now_lets_nothing_go() -> None
     served = Served()
     served.unnamed = {"Sync"}
     gaps, gone = looked(served, stored(APP))
-    assert await gaps._look(KIND) == Result(retry=True)
+    assert await gaps.look(KIND) == Result(retry=True)
     assert gone == []

@@ -11,7 +11,7 @@ import pytest
 
 from setpoint.app import Operator
 from setpoint.objects import SyncKey
-from setpoint.queue import Queue, Result
+from setpoint.queue import Result
 from setpoint.settings import Settings
 from setpoint.store import Body, key_of
 from setpoint.telemetry import Telemetry
@@ -69,7 +69,8 @@ async def test_syncs_are_told_of_an_answer_about_their_source(here: Operator) ->
     sync = body("Sync", "u9", 5) | {"spec": {"source": {"name": "one"}}}
     here.store.put_sync(sync)
     event(here, "ADDED", body("Source", "u1", 10))
-    here.sync_queue = Queue(here._reconcile, workers=1)
+    here.sync_queue.take(failing=False)
+    here.sync_queue.done(key_of(sync), Result())
     answer = body("Source", "u1", 11)
     answer["metadata"]["generation"] = 2
     here._written(answer)

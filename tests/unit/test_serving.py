@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import run, target
+from tests.unit.samples import Woken, run, target
 
 from setpoint import names
 from setpoint.api import Sync
@@ -84,7 +84,7 @@ class World:
     async def dropped(self, now: Run, *, complete: bool) -> None:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
-        fleet = Fleet(Store(), claims, "c", lambda _: None, lambda _: False, lambda *_: None)
+        fleet = Fleet(Store(), claims, "c", Woken())
         parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={})
         pruner = Pruner(cast("Any", parts), fleet)
         if complete:

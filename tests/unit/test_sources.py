@@ -11,13 +11,14 @@ from typing import Any, cast
 import pytest
 from tests.unit import virtualtime
 from tests.unit.memorytree import MemoryTree
+from tests.unit.samples import Woken
 
 from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of
 from setpoint.discovery import Kind
 from setpoint.footprint import EVERYTHING, Changes
 from setpoint.objects import SyncKey
-from setpoint.queue import Queue
+from setpoint.queue import Controller, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository, Selected
 from setpoint.sources import Sources
@@ -120,7 +121,9 @@ class World:
     def __init__(self) -> None:
         self.git, self.store = Git(), Store()
         self.git.at[URL] = A
-        self.woken: list[SyncKey] = []
+        self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
+        syncs = Woken()
+        self.woken = syncs.keys
         self.moves: list[tuple[str, str]] = []
         self.changes: list[Changes] = []
         self.cluster = Cluster(self.store)
@@ -133,17 +136,12 @@ class World:
             StatusWriter(cluster, cast("Any", self.store.put_source)),
             events,
             Telemetry(),
-            self.woken.append,
             self._moved,
-            self._wake_source,
+            self.queue,
+            syncs,
             allow_file=False,
         )
-        self.queue: Queue[SyncKey] = Queue(
-            self.sources.reconcile, workers=4, clock=lambda: asyncio.get_running_loop().time()
-        )
-
-    def _wake_source(self, key: SyncKey) -> None:
-        self.queue.add(key)
+        self.controller = Controller(self.queue, self.sources.reconcile, workers=4)
 
     def _moved(self, _key: SyncKey, before: str, after: str, changes: Changes) -> None:
         self.changes.append(changes)
@@ -181,7 +179,7 @@ async def settled() -> None:
 def play(story: Callable[[World], Coroutine[Any, Any, None]]) -> None:
     async def told() -> None:
         world = World()
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         try:
             await asyncio.wait_for(story(world), 10 * INTERVAL)
         finally:
