@@ -31,6 +31,7 @@ PURE = (
     "elapsed",
     "fields",
     "footprint",
+    "gitignore",
     "health",
     "history",
     "ignoring",
@@ -55,6 +56,7 @@ PURE = (
     "states",
     "status",
     "stuck",
+    "wildmatch",
 )
 
 

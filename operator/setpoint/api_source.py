@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from setpoint import rules
 from setpoint.api_base import CONDITIONS_LIST, TIME, Condition, Duration, Name, Namespace, Reported, Spec
 from setpoint.rules import Rule
+
+LONGEST_TIMEOUT = "10m"
 
 
 class SecretReference(Spec):
@@ -59,6 +63,7 @@ class SourceSpec(Spec):
     invariants = (
         rules.SCHEME,
         rules.NO_CREDENTIALS,
+        rules.NO_DOTS,
         Rule(
             "!(self.url.startsWith('http://') && has(self.secretRef))",
             "credentials are never sent over http: use https or ssh, or remove secretRef",
@@ -74,7 +79,9 @@ class SourceSpec(Spec):
         "1m",
         description="How often the remote is asked for its refs; a fetch follows only when the answer changed.",
     )
-    timeout: Duration = Field("60s", description="The limit of one Git operation.")
+    timeout: Annotated[Duration, rules.at_most(LONGEST_TIMEOUT)] = Field(
+        "60s", description=f"The limit of one Git operation, {LONGEST_TIMEOUT} at most."
+    )
     secret_ref: SecretReference | None = Field(
         None,
         description="Credentials: username and password, or bearerToken, or identity and known_hosts (and password of the key); "

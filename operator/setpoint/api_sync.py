@@ -125,10 +125,12 @@ class SyncSpec(Spec):
     )
     source: SourceReference = Field(description="Where the commit comes from.")
     path: Path = Field(".", description="The folder in the repository.")
-    exclude: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(
-        (),
-        max_length=256,
-        description="Files to leave out of a folder of plain manifests (gitignore patterns, relative to `path`).",
+    exclude: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], rules.PATTERNS] = (
+        Field(
+            (),
+            max_length=256,
+            description="Files to leave out of a folder of plain manifests: the lines of a .gitignore, relative to `path`.",
+        )
     )
     interval: Duration = Field("1h", description="Safety net only: everything else is event-driven.")
     timeout: Duration = Field("5m", description="A revision that is not healthy by then has failed.")

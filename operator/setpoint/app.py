@@ -294,6 +294,7 @@ class Operator:
             return
         else:
             self._tell_users(key, old, body)
+        self.sources.give_up(key)
         self.source_queue.add(key)
 
     def _tell_users(self, key: SyncKey, old: Body | None, body: Body) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import pathspec
-
 from setpoint.closure import find_kustomization, read_kustomization
+from setpoint.gitignore import BadLine, GitIgnore
 from setpoint.lru import Lru
 from setpoint.reasons import Problem, Reason
 from setpoint.tree import Entry, EntryKind, Tree
@@ -68,17 +67,17 @@ def select(tree: Tree, folder: str, exclude: tuple[str, ...]) -> Selection:
     )
 
 
-def _patterns(exclude: tuple[str, ...]) -> pathspec.GitIgnoreSpec | None:
+def _patterns(exclude: tuple[str, ...]) -> GitIgnore:
     try:
-        return pathspec.GitIgnoreSpec.from_lines(exclude) if exclude else None
-    except ValueError as error:
-        raise Problem(Reason.InvalidSpec, f"spec.exclude: {str(error).splitlines()[0]}") from None
+        return GitIgnore(exclude)
+    except BadLine as error:
+        raise Problem(Reason.InvalidSpec, f"spec.exclude: {error}") from None
 
 
 class _Walk:
     """Collects what is not excluded, through symlinks to folders too."""
 
-    def __init__(self, tree: Tree, patterns: pathspec.GitIgnoreSpec | None) -> None:
+    def __init__(self, tree: Tree, patterns: GitIgnore) -> None:
         self._tree, self._patterns = tree, patterns
         self.manifests: list[Manifest] = []
         self.kustomizations: list[str] = []
@@ -91,24 +90,18 @@ class _Walk:
         """
         listing = _listing(self._tree, real)
         for name in listing.charts:
-            if not self._excluded(inside := join(relative, name), _CHART):
+            if not self._patterns.ignores(join(inside := join(relative, name), _CHART)):
                 self._chart(join(shown, name), inside)
         for name in listing.kustomizations:
-            if not self._excluded(join(relative, name), "kustomization.yaml"):
+            if not self._patterns.ignores(join(join(relative, name), "kustomization.yaml")):
                 self._nested(join(real, name))
         for name, oid in listing.manifests:
-            if not self._matches(join(relative, name)):
+            if not self._patterns.ignores(join(relative, name)):
                 entry = Entry(join(real, name), EntryKind.BLOB, oid)
                 self.manifests.append(Manifest(join(shown, name), entry))
         for name in listing.links:
-            if not self._matches(join(relative, name)):
+            if not self._patterns.ignores(join(relative, name)):
                 self._link(join(real, name), join(relative, name), join(shown, name), above)
-
-    def _matches(self, path: str) -> bool:
-        return self._patterns is not None and self._patterns.match_file(path)
-
-    def _excluded(self, folder: str, marker: str) -> bool:
-        return self._matches(f"{folder}/") or self._matches(join(folder, marker))
 
     @staticmethod
     def _chart(shown: str, relative: str) -> None:

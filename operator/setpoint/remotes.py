@@ -36,6 +36,10 @@ _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]\s]+\]|[^@/:\s]+):(?
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?|[0-9A-Fa-f:.]+")
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_UNFIT_RELATIVE = re.compile(r"[\x00-\x1f\x7f\\?#]")
+_LONGEST = 2048  # as spec.url; what is decoded again and again must not be large
+# A decoded path with such a segment. Servers may cut off parameters, a query, blanks and what follows a zero byte.
+_DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[\x00-\x20;?#][^/\\]*)?(?:[/\\]|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,9 @@ def parse_url(url: str, *, allow_file: bool = False, field: str = "spec.url") ->
     """Read `https://`, `http://`, `ssh://`, `git@host:path`, and `file://` where allowed; `field` is for messages.
 
     Problem(InvalidSpec), which never quotes the URL: another scheme, a password in the URL, no host or path, a
-    character that no URL has.
+    character that no URL has, a path that leads elsewhere than it says.
     """
+    _check_length(url, field)
     if _UNFIT.search(url):
         raise _invalid(field, "it holds a blank, a backslash or a control character")
     if "://" not in url:
@@ -97,33 +102,40 @@ def parse_url(url: str, *, allow_file: bool = False, field: str = "spec.url") ->
         if not match:
             raise _invalid(field, "write it as https://host/path, ssh://user@host/path or user@host:path")
         user = match["user"] or DEFAULT_SSH_USER
+        _check_path(match["path"], field)
         return _remote("ssh", _host(match["host"].strip("[]"), field), 22, match["path"], user)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise _invalid(field, "host or port cannot be read") from None
+    _check_path(parts.path, field)
     if parts.scheme == "file":
         return _file(parts, field, allowed=allow_file)
     _check(parts, field)
     user = unquote(parts.username or "") or (DEFAULT_SSH_USER if parts.scheme == "ssh" else "")
     host = _host(parts.hostname or "", field)
-    # Only ASCII goes over HTTP (RFC 3986, 2.5); an SSH server takes the path as it is.
-    path = parts.path if parts.scheme == "ssh" else quote(parts.path, safe=_PATH_SAFE)
+    path = _sent(parts.scheme, parts.path)
     return _remote(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], path, user)
 
 
 def submodule_remote(parent: Remote, url: str) -> Remote:
     """Resolve the URL of a submodule, absolute or relative (`../other.git`) to its parent's.
 
-    Problem(InvalidSpec) as `parse_url`; files are allowed only from a parent that is a file itself.
+    Problem(InvalidSpec) as `parse_url`; files are allowed only from a parent that is a file itself. The `.` and `..`
+    of a relative one are resolved here, as Git does it; what they lead to is held to the same rules.
     """
+    field = "submodule URL"
     if not url.startswith(("./", "../")):
-        return parse_url(url, allow_file=parent.scheme == "file", field="submodule URL")
+        return parse_url(url, allow_file=parent.scheme == "file", field=field)
+    _check_length(url, field)
+    if _UNFIT_RELATIVE.search(url):
+        raise _invalid(field, "it holds a backslash, a control character, a query or a fragment")
     joined = posixpath.normpath(f"{parent.path.strip('/')}/{url}")
-    if joined in {"", "."} or joined.startswith(".."):
-        raise _invalid("submodule URL", f"{url} leaves the server")
-    path = f"/{joined}" if parent.path.startswith("/") else joined
+    if joined in {"", ".", ".."} or joined.startswith("../"):
+        raise _invalid(field, f"{url} leaves the server")
+    _check_path(joined, field)
+    path = _sent(parent.scheme, f"/{joined}" if parent.path.startswith("/") else joined)
     return _remote(parent.scheme, parent.host, parent.port, path, parent.user)
 
 
@@ -146,6 +158,30 @@ def _remote(scheme: str, host: str, port: int, path: str, user: str) -> Remote:
         return Remote(scheme, host, port, path, f"{login}{shown}:{path}", user)
     place = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
     return Remote(scheme, host, port, path, f"{scheme}://{login}{place}{path}", user)
+
+
+def _sent(scheme: str, path: str) -> str:
+    """Return a path as it is sent. Only ASCII goes over HTTP (RFC 3986, 2.5); an SSH server takes it as it is."""
+    return quote(path, safe=_PATH_SAFE) if scheme in ("http", "https") else path
+
+
+def _check_length(url: str, field: str) -> None:
+    if len(url) > _LONGEST:
+        raise _invalid(field, f"it is longer than {_LONGEST:,} characters")
+
+
+def _check_path(path: str, field: str) -> None:
+    """Refuse `.` and `..`: a rule on how URLs begin holds for the text, and a server goes where they lead.
+
+    They are looked for in the text decoded as often as it can be: between us and the server, each proxy may do so once.
+    """
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    if _DOTS.search(path):
+        raise _invalid(
+            field,
+            "its path has a segment that is . or .., maybe percent-encoded; write the path that it leads to",
+        )
 
 
 def _check(parts: SplitResult, field: str) -> None:

@@ -63,6 +63,18 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 POSITIVE = Rule("self.matches('[1-9]')", "must be longer than zero", _matches("[1-9]"))
 
+
+def at_most(longest: str) -> Rule:
+    """Return the rule that a duration is not longer than another.
+
+    The API server alone refuses a longer one. The model takes it: it may have been stored before there was this
+    rule, and who reads it shortens it and says so.
+    """
+    return Rule(
+        f"duration(self) <= duration('{longest}')", f"must be {longest} or less", lambda _stored: True
+    )
+
+
 RELATIVE = Rule(
     "!self.startsWith('/')",
     "must be relative, inside the repository: leave out the leading slash",
@@ -91,6 +103,24 @@ NO_CREDENTIALS = Rule(
     "url must not hold a user or a password: put them into a Secret and name it in secretRef",
     lambda spec: not _matches(_CREDENTIALS)(spec.url),
     field="url",
+)
+
+# A segment that a server may take for . or .., in the text itself or percent-encoded any number of times. After a
+# semicolon come parameters, which some servers cut off; before a colon comes the host of user@host:path.
+_SLASH = r"([/\\]|%(25)*(2[fF]|5[cC]))"
+_DOTS = rf"(^[^/]*:|{_SLASH})(\.|%(25)*2[eE]){{1,2}}({_SLASH}|[;?#]|%(25)*(23|3[bBfF])|$)"
+NO_DOTS = Rule(
+    f"!self.url.matches(r'{_DOTS}')",
+    "url must not hold the segment . or .. in its path, percent-encoded or not: write the path that it leads to",
+    lambda spec: not _matches(_DOTS)(spec.url),
+    field="url",
+)
+
+PATTERNS_SIZE = 16_384
+PATTERNS = Rule(
+    f"self.map(pattern, size(pattern)).sum() <= {PATTERNS_SIZE}",
+    f"must have at most {PATTERNS_SIZE:,} characters in all: leave out whole folders instead of files",
+    lambda patterns: sum(map(len, patterns)) <= PATTERNS_SIZE,
 )
 
 _SHARE = r"^(100|[0-9]{1,2})%"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from setpoint.api_source import LONGEST_TIMEOUT
 from setpoint.reasons import Problem, Reason
+from setpoint.revisions import seconds
 
 # What keeps any commit from being fetched, so that an older one need not be tried.
 OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
@@ -14,18 +16,31 @@ OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.Certifica
 class Answer:
     """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
 
-    `interval` is in seconds.
+    `interval` is in seconds; `note` is said beside whatever came of it.
     """
 
     interval: float
     suspended: bool = False
     own: Problem | None = None
     older: Problem | None = None
+    note: str = ""
 
     @property
     def problem(self) -> Problem | None:
         """What is told of both."""
         return self.own or self.older
+
+
+def limit_of(timeout: str) -> float:
+    """Return the limit of one Git operation in seconds: a Source's timeout, or the longest one that there is."""
+    return min(seconds(timeout), seconds(LONGEST_TIMEOUT))
+
+
+def limit_note(timeout: str) -> str:
+    """Return what is said of a timeout that is not kept, as it is too long; nothing of any other."""
+    if limit_of(timeout) == seconds(timeout):
+        return ""
+    return f"spec.timeout {timeout} is longer than {LONGEST_TIMEOUT}, which is the limit that counts"
 
 
 def outage_of(problem: Problem | None) -> Problem | None:

@@ -28,7 +28,8 @@ class Fetched:
 class Checked:
     """What came of one check of a Source. `fetched` is None where nothing new is known.
 
-    `held`: whether the last good commit is in the cache, so that what drifts can be put back.
+    `held`: whether the last good commit is in the cache, so that what drifts can be put back. `note`: what is said
+    in any case, such as that a field does not count as it stands.
     """
 
     generation: int
@@ -37,6 +38,7 @@ class Checked:
     problem: Problem | None
     suspended: bool
     held: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ def _commit(new: Fetched) -> dict[str, Any]:
 
 def words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
     """Give Ready, its reason and its message."""
+    ready, reason, message = _words(checked, status)
+    return ready, reason, f"{message}; {checked.note}" if checked.note else message
+
+
+def _words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
     if checked.suspended:
         return False, Reason.Suspended, "suspended: the remote is not asked"
     problem = checked.problem

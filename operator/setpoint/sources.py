@@ -15,6 +15,7 @@ from typing import Any
 
 from setpoint import names, source_status
 from setpoint.api import Source
+from setpoint.asking import Asking
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of, stamp
@@ -35,7 +36,7 @@ from setpoint.remotes import (
 )
 from setpoint.revisions import seconds
 from setpoint.setback import SETBACKS, retried
-from setpoint.source_answer import Answer, final, outage_of
+from setpoint.source_answer import Answer, final, limit_note, limit_of, outage_of
 from setpoint.source_memory import SourceMemory
 from setpoint.source_status import Checked, Fetched
 from setpoint.status_writer import Gone, StatusWriter
@@ -72,6 +73,7 @@ class Sources:
         self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
         self._events, self._telemetry, self._allow_file = events, telemetry, allow_file
         self._moved, self._queue, self._syncs = moved, queue, syncs
+        self._asking = Asking(store)
         self._memory: dict[SyncKey, SourceMemory] = {}
         self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
         """What each Sync wanted in its last run, as (Source, commit)."""
@@ -122,6 +124,10 @@ class Sources:
             memory.due = 0.0
             self._queue.add(key)
 
+    def give_up(self, key: SyncKey) -> None:
+        """Let go of a check that is under way, if its Source is gone or has another spec since."""
+        self._asking.give_up(key)
+
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Source up to date."""
         body = self._store.sources.get(key)
@@ -159,7 +165,10 @@ class Sources:
             memory.refused.clear()  # another server may have them
         asked_anew = requested is not None and requested != memory.answered
         asks = memory.asks()  # who asks from here on may mean a commit that this check does not see
-        answer = await self._asked(key, body, memory)
+        answer = await self._asking.ask(key, body, self._asked(key, body, memory))
+        if answer is None:
+            memory.due = 0.0
+            return Result(after=0.0)
         problem, interval, suspended = answer.problem, answer.interval, answer.suspended
         news = str(problem) != str(memory.trouble)
         memory.generation, memory.answered = generation, requested
@@ -172,7 +181,8 @@ class Sources:
             changes = await self._compared(before, memory.current)
             new = memory.current if answer.own is None and not suspended else None
             shown = self._shown(new) if new else None
-            checked = Checked(generation, requested, shown, problem, suspended, held=self._holds(memory))
+            held = self._holds(memory)
+            checked = Checked(generation, requested, shown, problem, suspended, held=held, note=answer.note)
             await self._report(key, body, checked)
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
@@ -240,7 +250,8 @@ class Sources:
             except Problem as caught:
                 problem = caught
         older = await self._find_older(key, source, body, memory, problem)
-        return Answer(interval, suspended=suspended, own=problem, older=older)
+        note = limit_note(source.spec.timeout)
+        return Answer(interval, suspended=suspended, own=problem, older=older, note=note)
 
     async def _find_older(
         self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, own: Problem | None
@@ -287,7 +298,7 @@ class Sources:
         if not self._git.has(repository, sha, submodules=submodules):
             if outage is not None:
                 raise outage
-            ref, limit = RefSpec(commit=sha), seconds(source.spec.timeout)
+            ref, limit = RefSpec(commit=sha), limit_of(source.spec.timeout)
             selected = await self._git.resolve(repository, ref, limit)
             await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
             if not self._git.has(repository, sha, submodules=submodules):
@@ -334,7 +345,7 @@ class Sources:
         spec = source.spec
         remote = parse_url(spec.url, allow_file=self._allow_file)
         ref = RefSpec(spec.ref.branch, spec.ref.tag, spec.ref.semver, spec.ref.name, spec.ref.commit)
-        timeout = seconds(spec.timeout)
+        timeout = limit_of(spec.timeout)
         cached = memory.credentials if memory.generation == generation else None
         try:
             credentials = cached or await self._credentials(key, source, remote)

@@ -25,6 +25,8 @@ GOOD: list[tuple[str, Spec]] = [
     ("Source", source(url="git@[2001:db8::1]:team/app.git")),
     ("Source", source(url="https://[2001:db8::1]/a@b:c.git")),
     ("Source", source(url="file:///srv/git/app.git")),
+    ("Source", source(url="https://git.example.org/.github/a..b/...;x/%20/..a.git")),
+    ("Source", source(url="git@git.example.org:~ana/.config.git")),
     ("Source", source(ref={})),
     ("Source", source(ref={"branch": "main"})),
     ("Source", source(ref={"tag": "v1"})),
@@ -36,6 +38,7 @@ GOOD: list[tuple[str, Spec]] = [
     ("Source", source(allowedNamespaces=["a", "b-2"])),
     ("Sync", sync()),
     ("Sync", sync(path="./deploy/prod", exclude=["**/test/**"], interval="30m", timeout="10m")),
+    ("Sync", sync(exclude=["é" * 1024] * 16)),
     ("Sync", sync(targetNamespace="prod", createNamespace=True)),
     ("Sync", sync(createNamespace=False)),
     *(("Sync", sync(pruneLimit=limit)) for limit in (0, 7, 3000, "0%", "25%", "100%")),
@@ -73,6 +76,23 @@ BAD: list[tuple[str, Spec, str]] = [
     ("Source", source(url="https:///app"), "url must be https://host/path"),
     ("Source", source(url="https://git.example.org/a b"), "url must be https://host/path"),
     ("Source", source(url="https://git.example.org/app\n"), "url must be https://host/path"),
+    *(
+        ("Source", source(url=url), "url must not hold the segment . or .. in its path")
+        for url in (
+            "https://git.example.org/team/../other/app",
+            "https://git.example.org/./app",
+            "https://git.example.org/team/%2E./other",
+            "https://git.example.org/team/%252e%252e",
+            "https://git.example.org/team/x%2f..%2fother",
+            "https://git.example.org/team/x%5c%2e%2e%5cother",
+            "https://git.example.org/team/..;x/other",
+            "ssh://git@git.example.org/team/..",
+            "git@git.example.org:../other",
+            "git@git.example.org:team/%2e%2e/other",
+            "git@[2001:db8::1]:./app",
+            "file:///srv/../app",
+        )
+    ),
     ("Source", source(url="http://git.example.org/app", secretRef={"name": "a"}), "never sent over http"),
     ("Source", source(ref={"branch": "main", "tag": "v1"}), "set at most one of branch"),
     ("Source", source(ref={"commit": SHA, "tag": "v1"}), "set at most one of branch"),
@@ -104,6 +124,9 @@ BAD: list[tuple[str, Spec, str]] = [
     ("Sync", sync(serviceAccountName=""), "serviceAccountName"),
     ("Sync", sync(dependsOn=[{"namespace": "infra"}]), "name"),
     ("Sync", sync(exclude=[""]), "exclude"),
+    ("Sync", sync(exclude=["a" * 1025]), "exclude"),
+    ("Sync", sync(exclude=["a"] * 257), "exclude"),
+    ("Sync", sync(exclude=[*["a" * 1024] * 16, "a"]), "must have at most 16,384 characters in all"),
     ("Sync", sync(pathh="x"), "pathh"),
 ]
 

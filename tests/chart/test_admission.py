@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.chart import samples
 from tests.cluster.base import Cluster, KubectlError
+from tests.cluster.processes import until
 
 from setpoint import api
 from setpoint.api_sync import SyncSpec
@@ -43,6 +44,53 @@ def test_bad_specs_are_refused_without_quoting_a_secret(
     said = refusal(with_crds, samples.manifest(kind, spec))
     assert message in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("timeout", "taken"), [("10m", True), ("9m59.5s", True), ("601s", False), ("1h", False)]
+)
+def test_a_source_waits_ten_minutes_at_most(with_crds: Cluster, timeout: str, taken: bool) -> None:
+    said = refusal(with_crds, samples.manifest("Source", samples.source(timeout=timeout)))
+    assert ("must be 10m or less" in said) is not taken
+    assert api.Source.model_validate(samples.manifest("Source", samples.source(timeout=timeout)))
+
+
+def test_what_was_stored_before_there_was_a_rule_stays(with_crds: Cluster) -> None:
+    """The server holds nobody to a new rule for what he does not change: else no status could be written any more."""
+    name, crd = "stored-before", "sources.setpoint.dev"
+    old = samples.source(timeout="1h", url="https://git.example.org/team/../app")
+    rules = json.loads(with_crds.kubectl("get", "crd", crd, "-o", "json"))["spec"]["versions"][0]["schema"]
+    spec = rules["openAPIV3Schema"]["properties"]["spec"]
+    at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
+    kept = {
+        f"{at}/x-kubernetes-validations": spec["x-kubernetes-validations"],
+        f"{at}/properties/timeout/x-kubernetes-validations": spec["properties"]["timeout"][
+            "x-kubernetes-validations"
+        ],
+    }
+
+    def patch(operations: list[dict[str, Any]]) -> None:
+        with_crds.kubectl("patch", "crd", crd, "--type=json", f"--patch={json.dumps(operations)}")
+
+    def change(spec: dict[str, Any], *more: str) -> None:
+        with_crds.kubectl("patch", "source", name, "--type=merge", f"--patch={json.dumps(spec)}", *more)
+
+    manifest = samples.manifest("Source", old, name)
+    patch([{"op": "remove", "path": path} for path in kept])
+    try:
+        until(lambda: not refusal(with_crds, manifest), "the rules are gone", 60)
+        with_crds.kubectl("create", "--filename=-", input=json.dumps(manifest))
+    finally:
+        patch([{"op": "add", "path": path, "value": value} for path, value in kept.items()])
+    try:
+        other = samples.manifest("Source", old, "another")
+        until(lambda: "must be 10m or less" in refusal(with_crds, other), "the rules are back", 60)
+        change({"status": {"short": "main@0123456"}}, "--subresource=status")
+        with pytest.raises(KubectlError, match="must be 10m or less"):
+            change({"spec": {"timeout": "2h"}})
+        change({"spec": {"timeout": "10m", "url": samples.REPOSITORY}})
+    finally:
+        with_crds.kubectl("delete", "source", name)
 
 
 def test_defaults_are_stored(with_crds: Cluster) -> None:
@@ -192,6 +240,7 @@ texts = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_siz
 urls = st.one_of(
     st.from_regex(r"\A(https?|ssh|ftp)://([a-z]{1,3}(:[a-z]{1,3})?@)?[a-z/]{1,6}\Z"),
     st.from_regex(r"\A[a-z@:/. ]{1,12}\Z"),
+    st.from_regex(r"\A(https://a/|git@a:)(a|/|\.|%(25)?2[eEfF]|%5[cC]|\\|;){1,8}\Z"),
 )
 refs = st.fixed_dictionaries(
     {},

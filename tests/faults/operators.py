@@ -13,6 +13,8 @@ from tests.cluster.processes import until
 from tests.cluster.workspace import Workspace
 from tests.e2e.conftest import OperatorProcess
 
+from setpoint import git_worker
+
 SECONDS = 120
 
 
@@ -47,6 +49,12 @@ class Operator(OperatorProcess):
         """Its process id; None once it has ended."""
         return self.process.pid if self.process and self.process.poll() is None else None
 
+    def git_workers(self) -> set[int]:
+        """The process ids of its children that talk to Git servers."""
+        parents = Path(f"/proc/{self.pid}/task").glob("*/children")
+        pids = {int(pid) for children in parents for pid in children.read_text().split()}
+        return {pid for pid in pids if git_worker.__name__.encode() in _command(pid)}
+
     def ended(self, seconds: float = SECONDS) -> int:
         """Wait for its end; gives the exit code."""
         assert self.process
@@ -56,8 +64,15 @@ class Operator(OperatorProcess):
 
     def ready(self) -> bool:
         """What `/readyz` says; False while nobody answers."""
+        return self._probed("readyz")
+
+    def alive(self) -> bool:
+        """What `/healthz` says; False while nobody answers, as a kubelet takes it."""
+        return self._probed("healthz")
+
+    def _probed(self, which: str) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/readyz", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._probes}/{which}", timeout=30) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
@@ -86,3 +101,10 @@ class Operator(OperatorProcess):
         with self.log.open("rb") as file:
             file.seek(after)
             return file.read().decode(errors="replace")
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it ended just now

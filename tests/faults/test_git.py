@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.e2e.api import condition, is_ready, says
+from tests.cluster.processes import until
+from tests.e2e.api import SECONDS, condition, is_ready, says
 from tests.e2e.conftest import World, config
+from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, enforced, ready, url
+from tests.git.conftest import stall
 from tests.servers.githttp import GitHttp
 from tests.servers.tcpproxy import TcpProxy
 
@@ -38,6 +41,27 @@ def test_silent(world: World, wire: TcpProxy) -> None:
     stays(world, "HostUnreachable", "within 3 s")
     wire.silent = False
     converged(world, sha, "2")
+
+
+def test_a_silent_server_holds_neither_a_new_spec_nor_a_deletion(
+    world: World, git: GitHttp, operator: Operator
+) -> None:
+    """What waits for it is given up, and its process ends, long before the timeout."""
+    ready(world, timeout="10m")
+    arrived = stall(git, world.namespace)
+    assert arrived.wait(SECONDS), "the server was asked"
+    workers = operator.git_workers()
+    other = f"{world.namespace}-other"
+    sha = git.repo(other).commit({"a.yaml": config("a", k="2"), "b.yaml": config("b", k="2")}, "Other")
+    world.source(url=git.url(other), timeout="10m")
+    converged(world, sha, "2")
+    until(lambda: not workers & operator.git_workers(), "the end of the process that waited", SECONDS)
+    arrived = stall(git, other)
+    assert arrived.wait(SECONDS), "the server was asked"
+    workers = operator.git_workers()
+    assert workers
+    world.api.delete("Source", world.namespace, "src")
+    until(lambda: not workers & operator.git_workers(), "the end of the process that waited", SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,10 @@ def test_bad_specs_fail_the_model_with_the_words_of_the_rule(
     assert "hunter2" not in str(caught.value)
 
 
+SERVER_ALONE = {"must be 10m or less"}
+"""Rules for what is written from now on: what was stored before is taken."""
+
+
 @pytest.mark.parametrize("kind", ["Source", "Sync"])
 def test_every_rule_has_a_good_and_a_bad_sample(kind: str) -> None:
     rules = [
@@ -124,6 +128,7 @@ def test_every_rule_has_a_good_and_a_bad_sample(kind: str) -> None:
         for rule in node.get("x-kubernetes-validations", [])
     ]
     assert rules
+    rules = [message for message in rules if message not in SERVER_ALONE]
     for message in rules:
         assert any(text in message for which, _, text in samples.BAD if which == kind), message
 

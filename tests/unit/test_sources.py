@@ -52,8 +52,11 @@ class Git:
         self.unreadable: list[Exception] = []
         self.incomparable: list[Exception] = []
         self.unforeseen: dict[str, Exception] = {}
+        self.cancelled: list[str] = []
+        self.limits: list[float] = []
 
-    async def resolve(self, repository: Repository, ref: RefSpec, _limit: float) -> Selected:
+    async def resolve(self, repository: Repository, ref: RefSpec, limit: float) -> Selected:
+        self.limits.append(limit)
         if ref.commit:
             return Selected("refs/heads/main", ref.commit, f"sha1:{ref.commit}")
         self.listed.append(repository.remote.url)
@@ -67,7 +70,11 @@ class Git:
         self.fetched.append(selected.sha)
         if (gate := self.gates.pop(selected.sha, None)) is not None:
             gate.arrived.set()
-            await gate.go.wait()
+            try:
+                await gate.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(selected.sha)
+                raise
         if selected.sha in self.unforeseen:
             raise self.unforeseen.pop(selected.sha)
         if selected.sha in self.fails:
@@ -147,14 +154,21 @@ class World:
         self.changes.append(changes)
         self.moves.append((before, after))
 
-    def source(self, url: str = URL, uid: str = "u1", version: int = 1) -> None:
+    def source(
+        self, url: str = URL, uid: str = "u1", version: int = 1, generation: int = 1, **fields: Any
+    ) -> None:
         """Bring a Source, as the watch does."""
-        meta = {"namespace": KEY.namespace, "name": KEY.name, "uid": uid, "generation": 1}
+        meta = {"namespace": KEY.namespace, "name": KEY.name, "uid": uid, "generation": generation}
         meta["resourceVersion"] = str(version)
-        spec = {"url": url, "ref": {"branch": "main"}, "interval": f"{INTERVAL:g}s"}
+        spec = {"url": url, "ref": {"branch": "main"}, "interval": f"{INTERVAL:g}s", **fields}
         head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Source", "metadata": meta, "spec": spec}
         assert self.store.put_source(head)
         self.queue.add(KEY)
+
+    def event(self, *args: Any, **fields: Any) -> None:
+        """Bring a Source while the one before is being checked."""
+        self.source(*args, **fields)
+        self.sources.give_up(KEY)
 
     def ask(self, sync: SyncKey, requested: str) -> None:
         self.sources.wait_for_check(KEY, sync, requested)
@@ -460,5 +474,95 @@ def test_syncs_are_told_of_a_commit_although_the_check_broke_off_after_it() -> N
         assert world.moves == [("", A), (A, B)]
         assert world.status() == (B, "True", "Succeeded")
         assert world.woken == [APP]
+
+    play(story)
+
+
+# --- a check that nobody waits for any more
+
+
+def test_a_new_spec_is_not_kept_waiting_for_the_server_of_the_former() -> None:
+    async def story(world: World) -> None:
+        world.git.at[ANOTHER] = B
+        gate = world.gate(A)
+        world.source(timeout="10m")
+        await gate.arrived.wait()
+        world.ask(APP, "now")
+        world.event(ANOTHER, version=2, generation=2)
+        await settled()
+        assert world.git.cancelled == [A]
+        assert world.status() == (B, "True", "Succeeded")
+        assert world.git.listed == [URL, ANOTHER]
+        assert world.sources.was_checked(KEY, APP, "now"), "who asked is answered by the next check"
+
+    play(story)
+
+
+def test_a_source_that_goes_takes_its_check_with_it() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        world.store.drop_source(KEY, "u1")
+        world.sources.give_up(KEY)
+        world.queue.add(KEY)
+        await settled()
+        assert world.git.cancelled == [A]
+        assert world.queue.working == 0
+        assert world.sources.current(KEY) is None
+
+    play(story)
+
+
+def test_news_that_are_not_of_the_spec_leave_a_check_alone() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        world.event(version=2)
+        world.sources.give_up(SyncKey("team", "nobody"))
+        await asyncio.sleep(1)
+        gate.go.set()
+        await settled()
+        assert world.git.cancelled == []
+        assert world.status() == (A, "True", "Succeeded")
+
+    play(story)
+
+
+def test_a_check_ends_with_the_operator() -> None:
+    async def story(world: World) -> None:
+        gate = world.gate(A)
+        world.source()
+        await gate.arrived.wait()
+        await world.controller.drain(0)
+        assert world.git.cancelled == [A]
+        assert "status" not in world.store.sources[KEY]
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "limit", "note"),
+    [
+        ("3s", 3.0, ""),
+        ("10m", 600.0, ""),
+        ("600s", 600.0, ""),
+        ("2h", 600.0, "; spec.timeout 2h is longer than 10m, which is the limit that counts"),
+    ],
+)
+def test_a_timeout_that_is_too_long_is_shortened_and_said(timeout: str, limit: float, note: str) -> None:
+    async def story(world: World) -> None:
+        world.source(timeout=timeout)
+        await settled()
+        assert world.git.limits == [limit]
+        ready = condition_of(world.store.sources[KEY]["status"], "Ready") or {}
+        assert ready["message"] == f"main@{A[:7]}{note}"
+        world.git.fails[B] = Problem(Reason.HostUnreachable, "no answer")
+        world.git.at[URL] = B
+        await asyncio.sleep(2 * INTERVAL)
+        ready = condition_of(world.store.sources[KEY]["status"], "Ready") or {}
+        assert ready["message"] == f"no answer; main@{A[:7]} stays enforced{note}"
+        assert set(world.git.limits) == {limit}
 
     play(story)
