@@ -11,7 +11,7 @@ from setpoint.footprint import Changes
 from setpoint.inventory import ungrouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
-from setpoint.observations import passing
+from setpoint.observations import LiveChange, passing
 from setpoint.queue import WorkQueue
 from setpoint.run import precise
 from setpoint.store import Body, Store, key_of, source_key
@@ -84,6 +84,10 @@ class Fleet:
 
     # --- live objects
 
+    def live_changed(self, change: LiveChange) -> None:
+        """Take a change of a live object, as those who watch tell of it."""
+        self.changed(change.oid, change.before, change.after)
+
     def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
         """Wake the Syncs that a change of a live object concerns, and note when it was seen."""
         for label in {o.sync_label for o in (before, after) if o is not None}:
@@ -126,7 +130,7 @@ class Fleet:
             memory.told = True
             self.wake(self._store.dependents(key))
 
-    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail

@@ -1,4 +1,4 @@
-"""The parts that reconciles share; made once in `app`."""
+"""The parts that reconciles share; made once in `controllers`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from setpoint.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a reconcile works with; made once in `app`."""
+    """What a reconcile works with."""
 
     settings: Settings
     cluster: Cluster
@@ -34,7 +34,5 @@ class Parts:
     writer: StatusWriter
     events: Events
     telemetry: Telemetry
-    cluster_id: str
     secret_key: bytes
-    queue: WorkQueue[SyncKey]
     source_queue: WorkQueue[SyncKey]

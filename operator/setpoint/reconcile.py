@@ -17,11 +17,10 @@ from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.desired import Desired, Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
-from setpoint.footprint import Changes
 from setpoint.holding import Holder
 from setpoint.inventory import grouped, ungrouped
 from setpoint.memory import Memory
-from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.objects import SyncKey
 from setpoint.outcome import Outcome
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -31,7 +30,7 @@ from setpoint.rebuilding import owned
 from setpoint.run import Run, oid_of
 from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Gone
-from setpoint.store import Body, dependency_keys, source_key, sync_model
+from setpoint.store import Body, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
 
@@ -39,31 +38,14 @@ from setpoint.telling import Teller
 class Syncs:
     """Reconciles Syncs."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
         """All parts are shared; memory is per Sync."""
-        self._p = parts
-        self._fleet = Fleet(parts.store, parts.claims, parts.cluster_id, parts.queue)
+        self._p, self._fleet = parts, fleet
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
         pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
         self._teller = Teller(parts, self._fleet)
         self._ender = Ender(parts, self._fleet, self._teller, pruner)
-
-    def seen(self, body: Body) -> None:
-        """Note a Sync that the watch or a list brought, with its claims."""
-        self._fleet.seen(body)
-
-    def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
-        """Wake the Syncs that a change of a live object concerns."""
-        self._fleet.changed(oid, before, after)
-
-    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
-        """Wake the Syncs that a new commit of their Source concerns."""
-        self._fleet.moved(source, before, after, changes)
-
-    def unsettled(self, source: SyncKey) -> list[SyncKey]:
-        """Give the Syncs of a Source that are not where they are meant to be."""
-        return self._fleet.unsettled(source)
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Sync up to date, as far as it goes now."""
@@ -76,7 +58,6 @@ class Syncs:
         except Gone:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
-            self._fleet.wake(dependency_keys(body))  # which may wait for its end
             return Result()
         except NotYet:
             return Result()

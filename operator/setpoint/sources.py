@@ -9,9 +9,9 @@ import asyncio
 import base64
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from setpoint import names, source_status
 from setpoint.api import Source
@@ -49,6 +49,13 @@ log = logging.getLogger(__name__)
 JITTER = 0.05
 
 
+class Subscriber(Protocol):
+    """Who is told of the commits of Sources."""
+
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+        """Take a step of a Source from one commit to another (empty: none), or a check that somebody asked for."""
+
+
 class Sources:
     """Reconciles Sources, and gives their trees to Syncs."""
 
@@ -60,19 +67,16 @@ class Sources:
         writer: StatusWriter,
         events: Events,
         telemetry: Telemetry,
-        moved: Callable[[SyncKey, str, str, Changes], None],
+        subscriber: Subscriber,
         queue: WorkQueue[SyncKey],
         syncs: WorkQueue[SyncKey],
         *,
         allow_file: bool,
     ) -> None:
-        """`moved` is told the former and the new commit of a Source, and what differs.
-
-        `queue` is that of the Sources; in that of the `syncs` comes who waits for a check.
-        """
+        """`queue` is that of the Sources; in that of the `syncs` comes who waits for a check."""
         self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
         self._events, self._telemetry, self._allow_file = events, telemetry, allow_file
-        self._moved, self._queue, self._syncs = moved, queue, syncs
+        self._subscriber, self._queue, self._syncs = subscriber, queue, syncs
         self._asking = Asking(store)
         self._memory: dict[SyncKey, SourceMemory] = {}
         self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
@@ -203,7 +207,8 @@ class Sources:
 
     def _tell(self, key: SyncKey, before: Current | None, memory: SourceMemory, changes: Changes) -> None:
         after = memory.told = memory.current
-        self._moved(key, before.sha if before else "", after.sha if after else "", changes)
+        old, new = before.sha if before else "", after.sha if after else ""
+        self._subscriber.commit_changed(key, old, new, changes)
 
     def _wake_waiters(self, memory: SourceMemory, answered: set[SyncKey], *, news: bool) -> None:
         """Wake those who asked for this check (`answered`), or for a commit that came.

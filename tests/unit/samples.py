@@ -11,7 +11,7 @@ from setpoint.health import Health, Verdict
 from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Memory, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.queue import WorkQueue
+from setpoint.queue import Result, WorkQueue
 from setpoint.run import Run
 from setpoint.source_status import Fetched
 
@@ -38,6 +38,15 @@ class Woken(WorkQueue[SyncKey]):
 
     def busy(self, key: SyncKey) -> bool:
         return key in self.at_work
+
+
+def work(queue: WorkQueue[SyncKey]) -> list[SyncKey]:
+    """Take all that waits in a queue, as if it were worked on; gives what it was."""
+    found = []
+    while (taken := queue.take(failing=True)) is not None:
+        found.append(taken[0])
+        queue.done(taken[0], Result())
+    return found
 
 
 def oid(name: str) -> ObjectId:

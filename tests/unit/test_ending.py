@@ -9,14 +9,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.unit import syncworld, virtualtime
-from tests.unit.samples import KEY, Woken, run
+from tests.unit.samples import KEY, Woken, run, work
 from tests.unit.test_serving import NO_KIND, WIDGET, WITH, WITHOUT, World
 
 from setpoint import names
-from setpoint.app import Operator
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
+from setpoint.cluster_identity import ClusterIdentity
+from setpoint.controllers import build
 from setpoint.discovery import Kind
 from setpoint.ending import LOOK_AGAIN, Ender
 from setpoint.fleet import Fleet
@@ -143,13 +144,14 @@ def dependent(key: SyncKey, *on: SyncKey) -> Body:
 
 
 async def test_who_waits_for_the_end_of_a_sync_is_woken_when_the_watch_tells_of_it(tmp_path: Path) -> None:
-    settings = Settings(namespace="sys", cluster_id="c", cache_dir=str(tmp_path))
-    cluster = cast("Any", SimpleNamespace())
-    operator = Operator(settings, cluster, cluster, Telemetry(), None)
+    settings = Settings(namespace="sys", cache_dir=str(tmp_path))
+    made = build(settings, cast("Any", SimpleNamespace()), ClusterIdentity("c", b"k"), Telemetry())
     for body in (dependent(BASE), dependent(TOP, BASE)):
-        operator.store.put_sync(body)
-    operator.sync_event("DELETED", dependent(TOP, BASE))
-    assert [operator.sync_queue.busy(key) for key in (TOP, BASE)] == [True, True]
+        made.store.put_sync(body)
+    work(made.queues.syncs)
+    made.resync.event("DELETED", dependent(TOP, BASE))
+    assert [made.queues.syncs.busy(key) for key in (TOP, BASE)] == [True, True]
+    await made.close()
 
 
 class Noting(syncworld.World):
@@ -174,7 +176,7 @@ def test_who_waits_for_the_end_of_a_sync_is_woken_when_a_write_finds_it_gone(tmp
         working = asyncio.create_task(world.controller.run())
         world.sync(1, dependsOn=[{"name": BASE.name}])
         await asyncio.sleep(1)
-        assert world.worked == [syncworld.KEY, BASE]
+        assert world.worked == [syncworld.KEY, BASE, syncworld.KEY]
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
 

@@ -109,7 +109,7 @@ class Stand:
     def moved(self, changes: Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
         """The Syncs that a commit wakes."""
         self.woken.clear()
-        self.fleet.moved(SOURCE, before, after, changes)
+        self.fleet.commit_changed(SOURCE, before, after, changes)
         return set(self.woken)
 
 

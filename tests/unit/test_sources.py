@@ -140,17 +140,17 @@ class World:
             cluster,
             cast("Any", self.git),
             self.store,
-            StatusWriter(cluster, cast("Any", self.store.put_source)),
+            StatusWriter(cluster, self.store),
             events,
             Telemetry(),
-            self._moved,
+            self,
             self.queue,
             syncs,
             allow_file=False,
         )
         self.controller = Controller(self.queue, self.sources.reconcile, workers=4)
 
-    def _moved(self, _key: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: Changes) -> None:
         self.changes.append(changes)
         self.moves.append((before, after))
 
