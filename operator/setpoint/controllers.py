@@ -23,6 +23,7 @@ from setpoint.queue import Controller, Result, WorkQueue
 from setpoint.reconcile import Syncs
 from setpoint.render import Renderer
 from setpoint.settings import Settings
+from setpoint.source_reporter import SourceReporter
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Store
@@ -95,9 +96,7 @@ def build(
         cluster,
         shared.git,
         store,
-        writer,
-        shared.events,
-        telemetry,
+        SourceReporter(writer, shared.events, telemetry),
         fleet,
         queues.sources,
         queues.syncs,

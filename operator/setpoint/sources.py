@@ -9,20 +9,16 @@ import asyncio
 import base64
 import logging
 import random
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from setpoint import names, source_status
+from setpoint import names
 from setpoint.api import Source
 from setpoint.asking import Asking
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
-from setpoint.conditions import condition_of, stamp
-from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
 from setpoint.git import Git
-from setpoint.objects import ObjectId, SyncKey
+from setpoint.objects import SyncKey
 from setpoint.queue import Result, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import (
@@ -38,10 +34,10 @@ from setpoint.revisions import seconds
 from setpoint.setback import SETBACKS, retried
 from setpoint.source_answer import Answer, final, limit_note, limit_of, outage_of
 from setpoint.source_memory import SourceMemory
+from setpoint.source_reporter import SourceReporter
 from setpoint.source_status import Checked, Fetched
-from setpoint.status_writer import Gone, StatusWriter
+from setpoint.status_writer import Gone
 from setpoint.store import Body, Store, source_model
-from setpoint.telemetry import Telemetry
 from setpoint.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -64,9 +60,7 @@ class Sources:
         cluster: Cluster,
         git: Git,
         store: Store,
-        writer: StatusWriter,
-        events: Events,
-        telemetry: Telemetry,
+        reporter: SourceReporter,
         subscriber: Subscriber,
         queue: WorkQueue[SyncKey],
         syncs: WorkQueue[SyncKey],
@@ -74,8 +68,8 @@ class Sources:
         allow_file: bool,
     ) -> None:
         """`queue` is that of the Sources; in that of the `syncs` comes who waits for a check."""
-        self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
-        self._events, self._telemetry, self._allow_file = events, telemetry, allow_file
+        self._cluster, self._git, self._store, self._reporter = cluster, git, store, reporter
+        self._allow_file = allow_file
         self._subscriber, self._queue, self._syncs = subscriber, queue, syncs
         self._asking = Asking(store)
         self._memory: dict[SyncKey, SourceMemory] = {}
@@ -148,7 +142,7 @@ class Sources:
 
     def _forget(self, key: SyncKey) -> Result:
         self._memory.pop(key, None)
-        self._telemetry.forget("Source", key.namespace, key.name)
+        self._reporter.forget(key)
         for user in self._store.users(key):
             self._syncs.add(user)
         return Result()
@@ -179,7 +173,7 @@ class Sources:
         # Not the exception itself, which holds the frames that it came through.
         memory.trouble = Problem(problem.reason, problem.message) if problem is not None else None
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
-        self._telemetry.fetched("success" if problem is None else str(problem.reason))
+        self._reporter.fetched(problem)
         changes = EVERYTHING
         try:
             changes = await self._compared(before, memory.current)
@@ -187,7 +181,7 @@ class Sources:
             shown = self._shown(new) if new else None
             held = self._holds(memory)
             checked = Checked(generation, requested, shown, problem, suspended, held=held, note=answer.note)
-            await self._report(key, body, checked)
+            await self._reporter.report(key, body, checked)
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
             raise
@@ -400,15 +394,6 @@ class Sources:
         )
 
     # --- what people see
-
-    async def _report(self, key: SyncKey, body: Body, checked: Checked) -> None:
-        previous: Mapping[str, Any] = body.get("status") or {}
-        status = source_status.build(previous, checked, stamp(datetime.now(UTC)))
-        if news := source_status.news(previous, status):
-            self._events.record(body, news.type, news.reason, news.message)
-        ready = condition_of(status, "Ready") or {}
-        self._telemetry.ready("Source", key.namespace, key.name, ready=ready.get("status") == "True")
-        await self._writer.write(ObjectId(names.GROUP, "Source", key.namespace, key.name), body, status)
 
     def _shown(self, current: Current) -> Fetched:
         commit = self._git.commit(current.repository, current.sha)

@@ -21,6 +21,7 @@ from setpoint.objects import SyncKey
 from setpoint.queue import Controller, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository, Selected
+from setpoint.source_reporter import SourceReporter
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store
@@ -140,9 +141,7 @@ class World:
             cluster,
             cast("Any", self.git),
             self.store,
-            StatusWriter(cluster, self.store),
-            events,
-            Telemetry(),
+            SourceReporter(StatusWriter(cluster, self.store), events, Telemetry()),
             self,
             self.queue,
             syncs,
