@@ -20,7 +20,6 @@ class Action(StrEnum):
     PATCH = "patch"
     ADOPT = "adopt"
     KEEP = "keep"
-    DELETE = "delete"
     REFUSE = "refuse"
 
 

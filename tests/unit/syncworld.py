@@ -60,9 +60,6 @@ class Live:
     def unwatched(self, oid: ObjectId) -> bool:
         return oid.kind in self.refused
 
-    def of(self, _label: str) -> list[Any]:
-        return []
-
 
 class Pods:
     async def want(self, *_: Any, **__: Any) -> None:
