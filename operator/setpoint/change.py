@@ -21,7 +21,6 @@ class Action(StrEnum):
     PATCH = "patch"
     ADOPT = "adopt"
     KEEP = "keep"
-    DELETE = "delete"
     REFUSE = "refuse"
 
 

@@ -23,7 +23,7 @@ from setpoint.queue import Result
 from setpoint.reasons import Problem, Reason
 from setpoint.removal import Remover
 from setpoint.run import Context, oid_of
-from setpoint.store import dependency_keys, source_key
+from setpoint.store import source_key
 from setpoint.telling import Teller
 
 LOOK_AGAIN = 60.0
@@ -115,8 +115,7 @@ class Ender:
 
     async def _release(self, key: SyncKey, body: Mapping[str, Any]) -> None:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]
-        answer = await self._p.writer.finalizers(oid_of(key), body, rest)
+        await self._p.writer.finalizers(oid_of(key), body, rest)
         if not rest:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
             self._fleet.forget(key)
-            self._fleet.wake(dependency_keys(answer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,8 @@ from setpoint.footprint import Changes
 from setpoint.inventory import ungrouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, Observed, SyncKey, sync_label
-from setpoint.observations import passing
+from setpoint.observations import LiveChange, passing
+from setpoint.queue import WorkQueue
 from setpoint.run import precise
 from setpoint.store import Body, Store, key_of, source_key
 
@@ -53,16 +54,10 @@ class Fleet:
         store: Store,
         claims: Claims,
         cluster_id: str,
-        wake: Callable[[SyncKey], None],
-        busy: Callable[[SyncKey], bool],
-        wake_after: Callable[[SyncKey, float], None],
+        queue: WorkQueue[SyncKey],
     ) -> None:
-        """`wake` puts a Sync into the queue, `wake_after` does so after so many seconds.
-
-        `busy` tells whether one waits there or is being worked on.
-        """
-        self._store, self._claims, self._cluster_id = store, claims, cluster_id
-        self._wake, self._busy, self._wake_after = wake, busy, wake_after
+        """`queue` is that of the Syncs."""
+        self._store, self._claims, self._cluster_id, self._queue = store, claims, cluster_id, queue
         self._memory: dict[SyncKey, Memory] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
@@ -80,7 +75,7 @@ class Fleet:
     def wake(self, keys: Iterable[SyncKey]) -> None:
         """Put Syncs into the queue."""
         for key in keys:
-            self._wake(key)
+            self._queue.add(key)
 
     def seen(self, body: Body) -> None:
         """Note a Sync that the watch or a list brought, with its claims."""
@@ -137,7 +132,7 @@ class Fleet:
         above = {key}
         while (parent := self._dropped.get(key)) is not None and parent not in above:
             above.add(key := parent)
-            self._wake(parent)
+            self.wake([parent])
 
     def evaluated_at(self, key: SyncKey, generation: int) -> bool:
         """Return whether a Sync was evaluated at this generation of its spec."""
@@ -151,13 +146,17 @@ class Fleet:
 
     # --- live objects
 
+    def live_changed(self, change: LiveChange) -> None:
+        """Take a change of a live object, as those who watch tell of it."""
+        self.changed(change.oid, change.before, change.after)
+
     def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
         """Wake the Syncs that a change of a live object concerns, and note when it was seen."""
         for label in {o.sync_label for o in (before, after) if o is not None}:
             key = self._labels.get(label)
             if key is not None:
                 self._note_drift(key, oid, after)
-                self._wake_after(key, self._pace(key) if passing(before, after) else 0.0)
+                self._queue.add_after(key, self._pace(key) if passing(before, after) else 0.0)
 
     def _pace(self, key: SyncKey) -> float:
         """Give for how long news of health gather: a Sync of thousands of objects would run for each of them."""
@@ -193,7 +192,7 @@ class Fleet:
             memory.told = True
             self.wake(self._store.dependents(key))
 
-    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
@@ -204,7 +203,7 @@ class Fleet:
         others: list[SyncKey] = []
         for key in self._store.users(source):
             memory = self._memory.get(key)
-            at = memory.stands_at(self._generation(key)) if memory and not self._busy(key) else None
+            at = memory.stands_at(self._generation(key)) if memory and not self._queue.busy(key) else None
             if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
                 memory.move(after)
                 self._barrier.seen(key, source, after)

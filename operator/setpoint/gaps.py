@@ -1,4 +1,4 @@
-"""What of our own resources went while nobody watched (shell).
+"""Compares what is known of our own resources with what exists (shell).
 
 A watch that begins, or whose resourceVersion is too old, lists anew (Kubernetes API concepts, "410 Gone responses").
 That list tells what there is; of what is gone nobody tells. So once objects of one have come in, what is known is compared
@@ -8,12 +8,12 @@ with what exists. Of a list without objects kopf tells nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from setpoint import names
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
-from setpoint.queue import Queue, Result
+from setpoint.queue import Result, WorkQueue
 from setpoint.store import Body, Store
 
 log = logging.getLogger(__name__)
@@ -23,45 +23,80 @@ PAUSE = 1.0
 """Seconds from one object of a list on to the look; while more of the list come in, there is one look in such a time."""
 
 
-class Gaps:
-    """Finds what the store holds and the cluster does not; `queue` does it, `listed` asks for it."""
+class Resync:
+    """Brings to the store what watches and lists say; whoever listens there is told what differs."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, gone: Callable[[Body], None], namespaces: tuple[str, ...] = ()
+        self, cluster: Cluster, store: Store, queue: WorkQueue[str], namespaces: tuple[str, ...] = ()
     ) -> None:
-        """`gone` is told each body that is known of what exists no more; `namespaces` are those watched, () for all."""
-        self._cluster, self._store, self._gone = cluster, store, gone
-        self._namespaces = namespaces
-        self.queue: Queue[str] = Queue(self._look, workers=1)
+        """`queue` is of the keys that `look` is for; `namespaces` are those watched, () for all."""
+        self._cluster, self._store, self._queue, self._namespaces = cluster, store, queue, namespaces
 
-    def listed(self) -> None:
-        """Take note of an object that came with a list, and not as a change."""
-        self.queue.add_after(KIND, PAUSE)
+    def event(self, kind: str | None, body: Body) -> None:
+        """Take one watch event of a Source or Sync; its kind is None for one that was listed."""
+        if kind is None:
+            self._queue.add_after(KIND, PAUSE)
+        if kind == "DELETED":
+            self._store.drop(body)
+        else:
+            self._store.put(body)
 
-    async def _look(self, what: str) -> Result:
+    async def look(self, what: str) -> Result:
+        """Let go of what exists no more, after a watch has listed."""
         try:
-            for name, known in (("Source", self._store.sources), ("Sync", self._store.syncs)):
-                # What is known is taken first: what is made from now on may not be in the answer.
-                for body in missing(tuple(known.values()), await self._uids(name)):
-                    self._gone(body)
+            for name in ("Source", "Sync"):
+                await self._compare(name, whole=False)
         except ApiError as error:
             # Also after a 403 or 404: an API server that has just started knows neither rights nor kinds.
             log.warning("%s cannot be compared with the cluster now", what, extra={"error": str(error)})
             return Result(retry=True)
         return Result()
 
-    async def _uids(self, name: str) -> set[str]:
-        """Give the uids of all that exist; ApiError if they cannot be had, or are not served, now."""
+    async def relist(self) -> None:
+        """Read all Sources and Syncs: claims must be complete before the first write, and gaps leave nothing stale."""
+        if missing := [f"{name}s" for name in ("Source", "Sync") if not await self._relisted(name)]:
+            message = (
+                f"{' and '.join(missing)} are not served: is a CRD gone, or the chart not installed yet?"
+            )
+            raise ApiError(503, "NotServed", message)
+
+    async def _relisted(self, name: str) -> bool:
+        """Take in all Sources, or all Syncs, and let go of what is gone; False if they are not served."""
+        try:
+            await self._compare(name, whole=True)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        else:
+            return True
+        # The server may have just started, the chart may be being installed, or the CRD is gone.
+        await self._cluster.discover()
+        # Without their CRD there are no Sources. What a Sync holds is not let go of so lightly.
+        if name == "Source" and not self._cluster.kind(names.API_VERSION, name):
+            for body in tuple(self._store.sources.values()):
+                self._store.drop(body)
+        return False
+
+    async def _compare(self, name: str, *, whole: bool) -> None:
+        """List all Sources, or all Syncs, and let go of what is not among them; `whole`: take in what is.
+
+        Raises ApiError if they cannot be had, or are not served, now.
+        """
         kind = self._cluster.kind(names.API_VERSION, name)
         if kind is None:
             raise ApiError(404, "NotServed", f"{name}s are not served")
-        found: set[str] = set()
+        # What is known is taken first: what is made from now on may not be in the answer.
+        known = tuple((self._store.sources if name == "Source" else self._store.syncs).values())
+        uids: set[str] = set()
         for namespace in self._namespaces or (None,):
-            objects, _ = await self._cluster.list(kind, namespace=namespace, metadata_only=True)
-            found.update(obj["metadata"]["uid"] for obj in objects)
-        return found
+            objects, _ = await self._cluster.list(kind, namespace=namespace, metadata_only=not whole)
+            uids.update(obj["metadata"]["uid"] for obj in objects)
+            for body in objects if whole else ():
+                self._store.put(body)
+        for body in missing(known, uids):
+            self._store.drop(body)
 
 
 def missing(known: Iterable[Body], uids: set[str]) -> list[Body]:
-    """Give those bodies whose uid is not among those that exist."""
+    """Return those bodies whose uid is not among those that exist."""
     return [body for body in known if body["metadata"]["uid"] not in uids]

@@ -21,6 +21,7 @@ from kopf._cogs.structs.references import Insights
 from setpoint import names
 from setpoint.allocator import separate_large_blocks
 from setpoint.app import Operator
+from setpoint.gaps import Resync
 from setpoint.logs import configure
 from setpoint.persisting import persisted
 from setpoint.settings import Settings
@@ -45,9 +46,9 @@ class _NoDiffBase(kopf.AnnotationsDiffBaseStorage):
 
 
 def registry_for(
-    operator: Operator, loop: asyncio.AbstractEventLoop, stop: threading.Event
+    operator: Operator, resync: Resync, loop: asyncio.AbstractEventLoop, stop: threading.Event
 ) -> kopf.OperatorRegistry:
-    """Give a kopf registry whose handlers hand each event's body to the operator, in the operator's own loop.
+    """Return a kopf registry whose handlers hand each event's body to `resync`, in the operator's own loop.
 
     `stop` is kopf's stop flag; it is set as soon as kopf ends, for whatever reason.
     """
@@ -80,11 +81,11 @@ def registry_for(
 
     @kopf.on.event(names.GROUP, names.VERSION, "sources", registry=registry)
     async def _source(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        loop.call_soon_threadsafe(operator.source_event, type, dict(body))
+        loop.call_soon_threadsafe(resync.event, type, dict(body))
 
     @kopf.on.event(names.GROUP, names.VERSION, "syncs", registry=registry)
     async def _sync(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
-        loop.call_soon_threadsafe(operator.sync_event, type, dict(body))
+        loop.call_soon_threadsafe(resync.event, type, dict(body))
 
     return registry
 
@@ -131,21 +132,25 @@ async def _complete(insights: Insights, stop: threading.Event) -> bool:
     return not missing
 
 
-async def watch(operator: Operator, stop: asyncio.Event) -> None:
+async def watch(operator: Operator, resync: Resync, stop: asyncio.Event) -> None:
     """Run kopf's watches until `stop`; a watch that dies (kopf ends then) is started again, and all is listed anew."""
     pause = RESTART_SECONDS
     while not stop.is_set():
-        pause = RESTART_SECONDS if await _watched(operator, stop) else min(LONGEST_RESTART_SECONDS, pause * 2)
+        pause = (
+            RESTART_SECONDS
+            if await _watched(operator, resync, stop)
+            else min(LONGEST_RESTART_SECONDS, pause * 2)
+        )
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
-            await persisted(operator.relist, "the list of Sources and Syncs", stop)
+            await persisted(resync.relist, "the list of Sources and Syncs", stop)
 
 
-async def _watched(operator: Operator, stop: asyncio.Event) -> bool:
+async def _watched(operator: Operator, resync: Resync, stop: asyncio.Event) -> bool:
     """Run kopf's watches until they end or `stop`; False if some could not even begin."""
     flag = threading.Event()
-    registry = registry_for(operator, asyncio.get_running_loop(), flag)
+    registry = registry_for(operator, resync, asyncio.get_running_loop(), flag)
     running = asyncio.create_task(
         asyncio.to_thread(_watch, registry, operator.settings.watch_namespaces, flag)
     )
@@ -168,9 +173,10 @@ async def serve(settings: Settings, kubeconfig: str | None) -> int:
         loop.add_signal_handler(number, stop.set)
     async with Operator.running(settings, kubeconfig, stop) as operator:
         await operator.lead(stop)
-        if not stop.is_set():
-            await operator.start(stop)
-            await watch(operator, stop)
+        identity = await operator.identify(stop)
+        if identity is not None:
+            async with operator.working(identity, stop) as controllers:
+                await watch(operator, controllers.resync, stop)
     return 1 if operator.lost else 0
 
 

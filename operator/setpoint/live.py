@@ -112,28 +112,12 @@ class Live:
         """Give what is known of an object; None if it does not exist, has not our label, or its kind is not required."""
         return self._observations.get(oid)
 
-    def of(self, label: str) -> list[Observed]:
-        """Give all objects with that value of our label."""
-        return self._observations.of(label)
-
-    def glance(self, oid: ObjectId, obj: Mapping[str, Any]) -> Observed:
-        """Reduce an object that was read otherwise, without keeping it."""
-        return self._observations.reduced(oid, obj)
-
     def store(self, kind: Kind, obj: Mapping[str, Any]) -> Observed:
         """Take the answer to a write of our own; gives what is known now, which the watch may have made newer."""
         oid = identity(kind.group, kind.kind, obj["metadata"])
         stream = self._stream_of(oid)
         seen_to = stream.seen if stream else 0 if self.unwatched(oid) else None
         return self._observations.written(oid, obj, seen_to)
-
-    def forget(self, oid: ObjectId) -> None:
-        """Forget an object that we know to be gone."""
-        self._observations.forget(oid)
-
-    async def drop(self, kind: Kind) -> None:
-        """Stop watching a kind, and forget its objects."""
-        await self._end((kind.group, kind.kind))
 
     async def close(self) -> None:
         """Stop all watches."""

@@ -1,4 +1,4 @@
-"""What was observed of live objects, by identity and by label; tells of changes that matter.
+"""What was observed of live objects, by identity; tells of changes that matter.
 
 In: objects from lists, watches and our own writes, in any order. The higher resourceVersion wins: versions
 are comparable within one resource type, and the watch is often ahead of the answer to the write that caused it.
@@ -52,7 +52,6 @@ class Observations:
         """`people`: managers that count as persons besides kubectl."""
         self._people, self._on_change = people, on_change
         self._kinds: dict[GroupKind, dict[ObjectId, Observed]] = {}
-        self._labels: dict[str, set[ObjectId]] = {}
         self._owners: dict[SyncKey, SyncKey] = {}
 
     def __len__(self) -> int:
@@ -63,10 +62,6 @@ class Observations:
         """Give what is known of an object."""
         found = self._kinds.get((oid.group, oid.kind))
         return found.get(oid) if found else None
-
-    def of(self, label: str) -> list[Observed]:
-        """Give all objects with that label."""
-        return [seen for oid in self._labels.get(label, ()) if (seen := self.get(oid)) is not None]
 
     def reduced(self, oid: ObjectId, obj: Mapping[str, Any]) -> Observed:
         """Reduce an object; strings that many objects share are kept once."""
@@ -128,20 +123,9 @@ class Observations:
             known.pop(oid, None)
         else:
             known[after.id] = after
-        self._index(oid, before.sync_label if before else "", after.sync_label if after else "")
         if not quiet and matters(before, after):
             label = (after or before).sync_label  # type: ignore[union-attr]  # one of them is there, as they differ
             self._on_change(LiveChange(oid, label, before, after))
-
-    def _index(self, oid: ObjectId, old: str, new: str) -> None:
-        if old == new:
-            return
-        if old and (others := self._labels.get(old)) is not None:
-            others.discard(oid)
-            if not others:
-                del self._labels[old]
-        if new:
-            self._labels.setdefault(new, set()).add(oid)
 
 
 def identity(group: str, kind: str, meta: Mapping[str, Any]) -> ObjectId:

@@ -1,8 +1,7 @@
-"""The parts that reconciles share; made once in `app`."""
+"""The parts that reconciles share; made once in `controllers`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from setpoint.claims import Claims
@@ -11,6 +10,7 @@ from setpoint.events import Events
 from setpoint.live import Live
 from setpoint.objects import SyncKey
 from setpoint.podwatch import PodWatch
+from setpoint.queue import WorkQueue
 from setpoint.render import Renderer
 from setpoint.settings import Settings
 from setpoint.sources import Sources
@@ -21,7 +21,7 @@ from setpoint.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a reconcile works with; made once in `app`."""
+    """What a reconcile works with."""
 
     settings: Settings
     cluster: Cluster
@@ -34,9 +34,5 @@ class Parts:
     writer: StatusWriter
     events: Events
     telemetry: Telemetry
-    cluster_id: str
     secret_key: bytes
-    wake: Callable[[SyncKey], None]
-    busy: Callable[[SyncKey], bool]
-    wake_after: Callable[[SyncKey, float], None]
-    wake_source: Callable[[SyncKey], None]
+    source_queue: WorkQueue[SyncKey]

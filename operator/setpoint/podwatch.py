@@ -19,6 +19,7 @@ from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
 from setpoint.health import Verdict
 from setpoint.objects import ObjectId, SyncKey
+from setpoint.queue import WorkQueue
 from setpoint.requests import Selection
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,9 @@ Pods = dict[str, stuck.PodState]
 class PodWatch:
     """Says what keeps the pods of workloads from running; wakes the Syncs that asked when that changes."""
 
-    def __init__(self, cluster: Cluster, wake: Callable[[SyncKey], None]) -> None:
-        """`wake` puts a Sync into the queue."""
-        self._cluster, self._wake = cluster, wake
+    def __init__(self, cluster: Cluster, queue: WorkQueue[SyncKey]) -> None:
+        """`queue` is that of the Syncs."""
+        self._cluster, self._queue = cluster, queue
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
         self._followers: dict[str, Follower] = {}
 
@@ -77,7 +78,7 @@ class PodWatch:
     def _changed(self, oid: ObjectId) -> None:
         for key, wanted in self._wanted.items():
             if oid in wanted:
-                self._wake(key)
+                self._queue.add(key)
 
 
 class Follower:

@@ -1,13 +1,15 @@
-"""A keyed work queue: one key at a time, deduplicated, fair, with delays and back-off (shell, no I/O).
+"""A keyed work queue and the workers on it: deduplicated, with delays and back-off (shell, no I/O).
 
 The contract is controller-runtime's: a key stands for an object, never for an event; adding a key that waits
-changes nothing, adding one that is being worked on has it worked on again. Nothing polls: a worker is a
-task that exists only while it works, and one timer stands for the earliest delay.
+changes nothing, adding one that is being worked on has it worked on again. A queue is not its worker: whoever wakes
+takes the queue, and a `Controller` works on it. Nothing polls: a worker is a task that exists only while it works, and
+one timer stands for the earliest delay.
 
-    queue = Queue(reconcile, workers=16)
-    running = asyncio.create_task(queue.run())
+    queue = WorkQueue()
+    controller = Controller(queue, reconcile, workers=16)
+    running = asyncio.create_task(controller.run())
     queue.add(key)
-    await queue.drain(10)
+    await controller.drain(10)
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import itertools
 import logging
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -41,35 +43,25 @@ class Result:
     retry: bool = False
 
 
-class Queue(Generic[K]):
-    """Works on keys, each by at most one worker at a time.
+class WorkQueue(Generic[K]):
+    """Keys that wait for a worker, are being worked on, or are due later.
 
-    Keys of one `fairness` group take turns with other groups. Keys whose last run asked for a retry come after
-    all others and hold at most half of the workers, so that what fails never delays what does not.
+    Keys whose last run asked for a retry come after all others.
     """
 
     def __init__(
-        self,
-        work: Callable[[K], Awaitable[Result]],
-        *,
-        workers: int,
-        fairness: Callable[[K], Hashable] | None = None,
-        rng: random.Random | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, *, rng: random.Random | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._work, self._workers = work, workers
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._clock = clock
-        self._healthy: _Turns[K] = _Turns(fairness)
-        self._failing: _Turns[K] = _Turns(fairness)
-        self._tasks: dict[K, asyncio.Task[None]] = {}
-        self._busy_failing: set[K] = set()
+        self._healthy: OrderedDict[K, None] = OrderedDict()
+        self._failing: OrderedDict[K, None] = OrderedDict()
+        self._working: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._delays = _Delays[K]()
         self._timer: asyncio.TimerHandle | None = None
-        self._open = False
-        self._closed = asyncio.Event()
+        self._ready: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         """The number of keys that wait for a worker, delayed ones not counted."""
@@ -77,21 +69,21 @@ class Queue(Generic[K]):
 
     def busy(self, key: K) -> bool:
         """Tell whether a key is being worked on or waits for a worker; a delayed one does not."""
-        return key in self._tasks or key in self._healthy or key in self._failing
+        return key in self._working or key in self._healthy or key in self._failing
 
     @property
     def working(self) -> int:
         """The number of keys that are being worked on."""
-        return len(self._tasks)
+        return len(self._working)
 
     def add(self, key: K) -> None:
         """Have a key worked on as soon as a worker is free; this cancels its delay."""
         self._delays.cancel(key)
-        if key in self._tasks:
+        if key in self._working:
             self._again.add(key)
         elif key not in self._healthy and key not in self._failing:
-            (self._failing if key in self._failures else self._healthy).add(key)
-        self._dispatch()
+            (self._failing if key in self._failures else self._healthy)[key] = None
+        self._tell()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have a key worked on after a delay; of several delays the earliest counts."""
@@ -101,67 +93,31 @@ class Queue(Generic[K]):
             self._delays.put(key, self._clock() + seconds)
             self._arm()
 
-    def forget(self, key: K) -> None:
-        """Forget that a key failed: its next back-off starts anew, and it waits among the healthy."""
-        self._failures.pop(key, None)
-        if self._failing.remove(key):
-            self._healthy.add(key)
+    # --- for the controller
 
-    async def run(self) -> None:
-        """Work until `drain`; when cancelled, what is being worked on is cancelled too."""
-        self._open = True
-        self._dispatch()
+    def open(self, ready: Callable[[], None]) -> None:
+        """Have `ready` called whenever there may be a key to `take`; from now on what is due is no longer delayed."""
+        self._ready = ready
+        self._tell()
         self._arm()
-        try:
-            await self._closed.wait()
-        except asyncio.CancelledError:
-            await self.drain(0)
-            raise
 
-    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the limit is followed by a cancellation
-        """Start nothing more, let what runs come to its end for so many seconds, then cancel it."""
-        self._open = False
-        self._closed.set()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        running = list(self._tasks.values())
-        if running and timeout > 0:
-            await asyncio.wait(running, timeout=timeout)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    def close(self) -> None:
+        """Tell of nothing any more."""
+        self._ready = None
+        self._arm()
 
-    # --- who is next
+    def take(self, *, failing: bool) -> tuple[K, bool] | None:
+        """Return the key to work on next, with whether it failed the last time; such a one only if `failing`."""
+        line = self._healthy or (self._failing if failing else None)
+        if not line:
+            return None
+        key, _ = line.popitem(last=False)
+        self._working.add(key)
+        return key, key in self._failures
 
-    def _dispatch(self) -> None:
-        while self._open and len(self._tasks) < self._workers:
-            if self._healthy:
-                key = self._healthy.pop()
-            elif self._failing and len(self._busy_failing) < max(1, self._workers // 2):
-                key = self._failing.pop()
-                self._busy_failing.add(key)
-            else:
-                return
-            self._tasks[key] = asyncio.create_task(self._run_one(key))
-
-    async def _run_one(self, key: K) -> None:
-        result = Result(retry=True)
-        try:
-            result = await self._work(key)
-        except Exception as error:  # noqa: BLE001 - whatever it is, other keys must go on and this one be tried again
-            # Not the message: it may quote a Secret.
-            log.error(  # noqa: TRY400
-                "work failed unexpectedly",
-                extra={"key": str(key), "error": type(error).__name__, "where": where(error)},
-            )
-        finally:
-            del self._tasks[key]
-            self._busy_failing.discard(key)
-            self._after(key, result)
-            self._dispatch()
-
-    def _after(self, key: K, result: Result) -> None:
+    def done(self, key: K, result: Result) -> None:
+        """Note what came of the work on a key, and when it is worked on again."""
+        self._working.remove(key)
         # What is due and was not done by this run would not be done by one at once either; news wakes it anyway.
         pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after
         if result.retry:
@@ -176,6 +132,11 @@ class Queue(Generic[K]):
             self.add(key)
         elif pause is not None:
             self.add_after(key, pause)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._ready is not None:
+            self._ready()
 
     # --- time
 
@@ -184,7 +145,7 @@ class Queue(Generic[K]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._open and due is not None:
+        if self._ready is not None and due is not None:
             delay = max(0.0, due - self._clock())
             self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
 
@@ -195,41 +156,64 @@ class Queue(Generic[K]):
         self._arm()
 
 
-class _Turns(Generic[K]):
-    """Keys in the order of their arrival, but groups take turns."""
+class Controller(Generic[K]):
+    """Works on the keys of a queue, each by at most one worker at a time.
 
-    def __init__(self, group: Callable[[K], Hashable] | None) -> None:
-        self._group = group or (lambda _key: None)
-        self._lines: OrderedDict[Hashable, deque[K]] = OrderedDict()
-        self._keys: set[K] = set()
+    Keys that failed the last time hold at most half of the workers, so that what fails never delays what does not.
+    """
 
-    def __len__(self) -> int:
-        return len(self._keys)
+    def __init__(
+        self, queue: WorkQueue[K], reconcile: Callable[[K], Awaitable[Result]], *, workers: int
+    ) -> None:
+        self._queue, self._reconcile, self._workers = queue, reconcile, workers
+        self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._failing: set[K] = set()
+        self._closed = asyncio.Event()
 
-    def __contains__(self, key: K) -> bool:
-        return key in self._keys
+    async def run(self) -> None:
+        """Work until `drain`; when cancelled, what is being worked on is cancelled too."""
+        self._queue.open(self._dispatch)
+        try:
+            await self._closed.wait()
+        except asyncio.CancelledError:
+            await self.drain(0)
+            raise
 
-    def add(self, key: K) -> None:
-        self._keys.add(key)
-        self._lines.setdefault(self._group(key), deque()).append(key)
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the limit is followed by a cancellation
+        """Start nothing more, let what runs come to its end for so many seconds, then cancel it."""
+        self._queue.close()
+        self._closed.set()
+        running = list(self._tasks.values())
+        if running and timeout > 0:
+            await asyncio.wait(running, timeout=timeout)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
-    def pop(self) -> K:
-        group, line = self._lines.popitem(last=False)
-        key = line.popleft()
-        if line:
-            self._lines[group] = line  # at the end: the other groups come first
-        self._keys.remove(key)
-        return key
+    def _dispatch(self) -> None:
+        while len(self._tasks) < self._workers:
+            taken = self._queue.take(failing=len(self._failing) < max(1, self._workers // 2))
+            if taken is None:
+                return
+            key, failed = taken
+            if failed:
+                self._failing.add(key)
+            self._tasks[key] = asyncio.create_task(self._work(key))
 
-    def remove(self, key: K) -> bool:
-        if key not in self._keys:
-            return False
-        self._keys.remove(key)
-        line = self._lines[self._group(key)]
-        line.remove(key)
-        if not line:
-            del self._lines[self._group(key)]
-        return True
+    async def _work(self, key: K) -> None:
+        result = Result(retry=True)
+        try:
+            result = await self._reconcile(key)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other keys must go on and this one be tried again
+            # Not the message: it may quote a Secret.
+            log.error(  # noqa: TRY400
+                "work failed unexpectedly",
+                extra={"key": str(key), "error": type(error).__name__, "where": where(error)},
+            )
+        finally:
+            del self._tasks[key]
+            self._failing.discard(key)
+            self._queue.done(key, result)
 
 
 class _Delays(Generic[K]):

@@ -38,12 +38,6 @@ class Reason(StrEnum):
         "`spec.suspend` is true: nothing is fetched, applied, corrected or pruned.",
         "Set `spec.suspend: false` to go on.",
     )
-    Fetching = (
-        "Fetching",
-        "The remote is being asked for its refs, or a commit is being fetched.",
-        "Wait.",
-        "transient",
-    )
     Waiting = (
         "Waiting",
         "A stage waits for the one before: a CRD to be established, or what serves a webhook or an APIService to become healthy.",
@@ -314,11 +308,6 @@ class Reason(StrEnum):
         "OutOfSync",
         "The object differs from Git.",
         "See the patch; with `drift: Report` it stays so until Git or the object changes.",
-    )
-    Unchecked = (
-        "Unchecked",
-        "The object could not be checked yet, because its namespace or kind is made by the same commit.",
-        "Wait.",
     )
 
 

@@ -17,13 +17,12 @@ from setpoint.conditions import condition_of
 from setpoint.desired import Stamp
 from setpoint.ending import Ender
 from setpoint.fleet import Fleet
-from setpoint.footprint import Changes
 from setpoint.goals import Commit
 from setpoint.holding import Holder
 from setpoint.inventory import grouped, ungrouped
 from setpoint.marks import is_dropped, marking
 from setpoint.memory import Memory
-from setpoint.objects import ObjectId, Observed, SyncKey
+from setpoint.objects import SyncKey
 from setpoint.outcome import Outcome
 from setpoint.parts import Parts
 from setpoint.pruning import Pruner
@@ -33,7 +32,7 @@ from setpoint.rebuilding import owned
 from setpoint.run import Context, Evaluation, Reached, oid_of
 from setpoint.setback import SETBACKS, retried
 from setpoint.status_writer import Gone
-from setpoint.store import Body, dependency_keys, source_key, sync_model
+from setpoint.store import Body, source_key, sync_model
 from setpoint.targets import NotYet, Targets
 from setpoint.telling import Teller
 
@@ -45,36 +44,13 @@ OTHERS_WAIT = (
 class Syncs:
     """Reconciles Syncs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._p = parts
-        self._fleet = Fleet(
-            parts.store, parts.claims, parts.cluster_id, parts.wake, parts.busy, parts.wake_after
-        )
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
+        self._p, self._fleet = parts, fleet
         self._targets = Targets(parts.cluster, parts.store, parts.sources, parts.renderer)
         self._pruner = pruner = Pruner(parts, self._fleet)
         self._holder = Holder(parts, self._fleet, self._targets, pruner)
         self._teller = Teller(parts, self._fleet)
         self._ender = Ender(parts, self._fleet, self._teller, pruner)
-
-    def started(self) -> None:
-        """Note that the work begins: from here on deletions wait some minutes at most for what is not known."""
-        self._fleet.started(asyncio.get_running_loop().time())
-
-    def seen(self, body: Body) -> None:
-        """Note a Sync that the watch or a list brought, with its claims."""
-        self._fleet.seen(body)
-
-    def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
-        """Wake the Syncs that a change of a live object concerns."""
-        self._fleet.changed(oid, before, after)
-
-    def moved(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
-        """Wake the Syncs that a new commit of their Source concerns."""
-        self._fleet.moved(source, before, after, changes)
-
-    def unsettled(self, source: SyncKey) -> list[SyncKey]:
-        """Give the Syncs of a Source that are not where they are meant to be."""
-        return self._fleet.unsettled(source)
 
     async def reconcile(self, key: SyncKey) -> Result:
         """Bring one Sync up to date, as far as it goes now."""
@@ -87,7 +63,6 @@ class Syncs:
         except Gone:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
-            self._fleet.wake(dependency_keys(body))  # which may wait for its end
             return Result()
         except NotYet:
             return Result()
@@ -207,7 +182,7 @@ class Syncs:
             memory.failed.clear()
             memory.full_check_at = 0.0
             self._p.sources.wait_for_check(source, ctx.key, requested)
-            self._p.wake_source(source)
+            self._p.source_queue.add(source)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
         checked = requested is not None and self._p.sources.was_checked(source, ctx.key, requested)
         return replace(ctx, answers=requested if checked else None)

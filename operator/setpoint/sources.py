@@ -9,21 +9,17 @@ import asyncio
 import base64
 import logging
 import random
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from setpoint import names, source_status
+from setpoint import names
 from setpoint.api import Source
 from setpoint.asking import Asking
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
-from setpoint.conditions import condition_of, stamp
-from setpoint.events import Events
 from setpoint.footprint import EVERYTHING, NOTHING, Changes, compare
 from setpoint.git import Git
-from setpoint.objects import ObjectId, SyncKey
-from setpoint.queue import Result
+from setpoint.objects import SyncKey
+from setpoint.queue import Result, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import (
     NO_CREDENTIALS,
@@ -38,15 +34,22 @@ from setpoint.revisions import seconds
 from setpoint.setback import SETBACKS, retried
 from setpoint.source_answer import Answer, final, limit_note, limit_of, outage_of
 from setpoint.source_memory import SourceMemory
+from setpoint.source_reporter import SourceReporter
 from setpoint.source_status import Checked, Fetched
-from setpoint.status_writer import Gone, StatusWriter
+from setpoint.status_writer import Gone
 from setpoint.store import Body, Store, source_model
-from setpoint.telemetry import Telemetry
 from setpoint.tree import Tree
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
+
+
+class Subscriber(Protocol):
+    """Who is told of the commits of Sources."""
+
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+        """Take a step of a Source from one commit to another (empty: none), or a check that somebody asked for."""
 
 
 class Sources:
@@ -57,23 +60,17 @@ class Sources:
         cluster: Cluster,
         git: Git,
         store: Store,
-        writer: StatusWriter,
-        events: Events,
-        telemetry: Telemetry,
-        wake: Callable[[SyncKey], None],
-        moved: Callable[[SyncKey, str, str, Changes], None],
-        wake_source: Callable[[SyncKey], None],
+        reporter: SourceReporter,
+        subscriber: Subscriber,
+        queue: WorkQueue[SyncKey],
+        syncs: WorkQueue[SyncKey],
         *,
         allow_file: bool,
     ) -> None:
-        """`wake` is called for each Sync that waits for a check.
-
-        `moved` is told the former and the new commit of a Source, and what differs; `wake_source` puts a Source
-        into the queue.
-        """
-        self._cluster, self._git, self._store, self._writer = cluster, git, store, writer
-        self._events, self._telemetry, self._wake, self._allow_file = events, telemetry, wake, allow_file
-        self._moved, self._wake_source = moved, wake_source
+        """`queue` is that of the Sources; in that of the `syncs` comes who waits for a check."""
+        self._cluster, self._git, self._store, self._reporter = cluster, git, store, reporter
+        self._allow_file = allow_file
+        self._subscriber, self._queue, self._syncs = subscriber, queue, syncs
         self._asking = Asking(store)
         self._memory: dict[SyncKey, SourceMemory] = {}
         self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
@@ -128,7 +125,7 @@ class Sources:
         if sync not in memory.waiting:
             memory.waiting.add(sync)
             memory.due = 0.0
-            self._wake_source(key)
+            self._queue.add(key)
 
     def give_up(self, key: SyncKey) -> None:
         """Let go of a check that is under way, if its Source is gone or has another spec since."""
@@ -150,9 +147,9 @@ class Sources:
 
     def _forget(self, key: SyncKey) -> Result:
         self._memory.pop(key, None)
-        self._telemetry.forget("Source", key.namespace, key.name)
+        self._reporter.forget(key)
         for user in self._store.users(key):
-            self._wake(user)
+            self._syncs.add(user)
         return Result()
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
@@ -182,7 +179,7 @@ class Sources:
         # Not the exception itself, which holds the frames that it came through.
         memory.trouble = Problem(problem.reason, problem.message) if problem is not None else None
         memory.due = asyncio.get_running_loop().time() + interval * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 - spreads load
-        self._telemetry.fetched("success" if problem is None else str(problem.reason))
+        self._reporter.fetched(problem)
         changes = EVERYTHING
         try:
             changes = await self._compared(before, memory.current)
@@ -190,7 +187,7 @@ class Sources:
             shown = self._shown(new) if new else None
             held = self._holds(memory)
             checked = Checked(generation, requested, shown, problem, suspended, held=held, note=answer.note)
-            await self._report(key, body, checked)
+            await self._reporter.report(key, body, checked)
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
             raise
@@ -210,7 +207,8 @@ class Sources:
 
     def _tell(self, key: SyncKey, before: Current | None, memory: SourceMemory, changes: Changes) -> None:
         after = memory.told = memory.current
-        self._moved(key, before.sha if before else "", after.sha if after else "", changes)
+        old, new = before.sha if before else "", after.sha if after else ""
+        self._subscriber.commit_changed(key, old, new, changes)
 
     def _wake_waiters(self, memory: SourceMemory, answered: set[SyncKey], *, news: bool) -> None:
         """Wake those who asked for this check (`answered`), or for a commit that came.
@@ -225,7 +223,7 @@ class Sources:
         if self._holds(memory):
             memory.waiting = set()
         for user in woken:
-            self._wake(user)
+            self._syncs.add(user)
 
     async def _compared(self, before: Current | None, after: Current | None) -> Changes:
         """Find what differs between two commits; everything does where one cannot be read or is of elsewhere."""
@@ -325,7 +323,7 @@ class Sources:
         if sync not in waiting:
             waiting.add(sync)
             memory.due = 0.0
-            self._wake_source(key)
+            self._queue.add(key)
         return True
 
     def ran(self, sync: SyncKey) -> None:
@@ -402,15 +400,6 @@ class Sources:
         )
 
     # --- what people see
-
-    async def _report(self, key: SyncKey, body: Body, checked: Checked) -> None:
-        previous: Mapping[str, Any] = body.get("status") or {}
-        status = source_status.build(previous, checked, stamp(datetime.now(UTC)))
-        if news := source_status.news(previous, status):
-            self._events.record(body, news.type, news.reason, news.message)
-        ready = condition_of(status, "Ready") or {}
-        self._telemetry.ready("Source", key.namespace, key.name, ready=ready.get("status") == "True")
-        await self._writer.write(ObjectId(names.GROUP, "Source", key.namespace, key.name), body, status)
 
     def _shown(self, current: Current) -> Fetched:
         commit = self._git.commit(current.repository, current.sha)

@@ -5,7 +5,7 @@ Never a merge patch: that drops nested nulls, which patches in a status may hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from setpoint.cluster import Cluster
@@ -13,7 +13,7 @@ from setpoint.cluster_errors import ApiError, classify, is_absence
 from setpoint.names import API_VERSION
 from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
-from setpoint.store import Body
+from setpoint.store import Body, Store
 
 Operation = dict[str, Any]
 
@@ -39,9 +39,8 @@ def operations(body: Mapping[str, Any], status: Mapping[str, Any]) -> list[Opera
 class StatusWriter:
     """Writes statuses of our own custom resources, and gives the answers to the store."""
 
-    def __init__(self, cluster: Cluster, keep: Callable[[Body], None]) -> None:
-        """`keep` takes each answer: the newest body of the object."""
-        self._cluster, self._keep = cluster, keep
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster, self._store = cluster, store
 
     async def write(self, oid: ObjectId, body: Mapping[str, Any], status: Mapping[str, Any]) -> Body:
         """Write a status if it differs; gives the newest body. Problem(ApplyFailed) if the object moved meanwhile.
@@ -80,7 +79,7 @@ class StatusWriter:
                 raise Moved(error) from None
             text = f"the status cannot be written now: {error}"
             raise Problem(Reason.ApiUnavailable, text, retry=True) from error
-        self._keep(answer)
+        self._store.answered(answer)
         return answer
 
 

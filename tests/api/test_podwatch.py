@@ -14,20 +14,22 @@ from tests.servers.apirules import Request, reply
 from setpoint.cluster import Cluster
 from setpoint.objects import ObjectId, SyncKey
 from setpoint.podwatch import PodWatch
+from setpoint.queue import WorkQueue
 
 pytestmark = pytest.mark.cluster
 SYNC = SyncKey("team", "app")
 DENIED = b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}'
 
 
-class Woken:
+class Woken(WorkQueue[SyncKey]):
     """Counts how often a Sync was woken, and waits for that."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.count = 0
         self._new = asyncio.Event()
 
-    def __call__(self, key: SyncKey) -> None:
+    def add(self, key: SyncKey) -> None:
         assert key == SYNC
         self.count += 1
         self._new.set()

@@ -13,6 +13,7 @@ from setpoint.inputs import Flavour, Inputs
 from setpoint.memory import Baseline, Ref, Target
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.order import Phase
+from setpoint.queue import Result, WorkQueue
 from setpoint.run import Context, Reached
 from setpoint.source_status import Fetched
 
@@ -20,6 +21,34 @@ KEY = SyncKey("team", "app")
 LABEL = "0123456789abcdef"
 SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"
 HEALTHY = Verdict(Health.Healthy, "Current", "")
+
+
+class Woken(WorkQueue[SyncKey]):
+    """A queue that nobody works on: it notes who was put into it, at once or `later`; a test says who is `at_work`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[SyncKey] = []
+        self.later: list[tuple[SyncKey, float]] = []
+        self.at_work: set[SyncKey] = set()
+
+    def add(self, key: SyncKey) -> None:
+        self.keys.append(key)
+
+    def add_after(self, key: SyncKey, seconds: float) -> None:
+        self.later.append((key, seconds))
+
+    def busy(self, key: SyncKey) -> bool:
+        return key in self.at_work
+
+
+def work(queue: WorkQueue[SyncKey]) -> list[SyncKey]:
+    """Take all that waits in a queue, as if it were worked on; gives what it was."""
+    found = []
+    while (taken := queue.take(failing=True)) is not None:
+        found.append(taken[0])
+        queue.done(taken[0], Result())
+    return found
 
 
 def oid(name: str) -> ObjectId:

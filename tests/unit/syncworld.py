@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.unit.memorytree import MemoryTree
@@ -12,9 +13,10 @@ from tests.unit.memorytree import MemoryTree
 from setpoint.claims import Claims
 from setpoint.cluster_errors import ApiError
 from setpoint.discovery import Kind
+from setpoint.fleet import Fleet
 from setpoint.objects import ObjectId, Observed, SyncKey
 from setpoint.parts import Parts
-from setpoint.queue import Queue, Result
+from setpoint.queue import Controller, Result, WorkQueue
 from setpoint.reconcile import Syncs
 from setpoint.remotes import Current, Repository, parse_url
 from setpoint.render import Renderer
@@ -22,6 +24,7 @@ from setpoint.settings import Settings
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store
 from setpoint.telemetry import Telemetry
+from setpoint.wakeups import Wakeups
 
 KEY, SOURCE = SyncKey("team", "app"), SyncKey("team", "src")
 EMPTY, BROKEN = MemoryTree({"a.yaml": ""}), MemoryTree({"a.yaml": "{"})
@@ -56,9 +59,6 @@ class Live:
 
     def unwatched(self, oid: ObjectId) -> bool:
         return oid.kind in self.refused
-
-    def of(self, _label: str) -> list[Any]:
-        return []
 
 
 class Pods:
@@ -154,10 +154,10 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.runs, self.store, self.sources, self.live = 0, Store(), Sources(), Live()
         self.cluster = Cluster(self.store, self.live)
-        self.queue: Queue[SyncKey] = Queue(
-            self._work, workers=4, clock=lambda: asyncio.get_running_loop().time()
-        )
-        writer = StatusWriter(cast("Any", self.cluster), cast("Any", self.store.put_sync))
+        self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
+        self.controller = Controller(self.queue, self._work, workers=4)
+        writer, claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
+        fleet = Fleet(self.store, claims, "c", self.queue)
         parts: tuple[Any, ...] = (
             *(
                 Settings(namespace="sys", cluster_id="c"),
@@ -165,7 +165,7 @@ class World:
                 self.live,
                 Pods(),
                 self.store,
-                Claims(),
+                claims,
             ),
             *(
                 self.sources,
@@ -173,14 +173,17 @@ class World:
                 writer,
                 Events(),
                 Telemetry(),
-                "c",
                 b"k" * 32,
             ),
-            *(self.queue.add, self.queue.busy, self.queue.add_after, lambda _key: None),
+            WorkQueue(),
         )
-        self._syncs = Syncs(Parts(*parts))
+        self._syncs = Syncs(Parts(*parts), fleet)
+        checks = SimpleNamespace(give_up=lambda _key: None)
+        self.store.subscribe(Wakeups(self.store, fleet, cast("Any", checks), WorkQueue(), self.queue).changed)
         meta = {"namespace": SOURCE.namespace, "name": SOURCE.name, "uid": "s", "resourceVersion": "1"}
-        self.store.put_source({"metadata": meta, "spec": {"url": "https://git.example.org/team/app"}})
+        self.store.put_source(
+            {"kind": "Source", "metadata": meta, "spec": {"url": "https://git.example.org/team/app"}}
+        )
 
     async def _work(self, key: SyncKey) -> Result:
         self.runs += 1
@@ -190,7 +193,7 @@ class World:
     def stored(self, status: Any) -> None:
         """What an operator before this one told of the Sync."""
         meta = {"namespace": KEY.namespace, "name": KEY.name, "uid": "u", "resourceVersion": "1"}
-        self.store.put_sync({"metadata": meta, "status": status})
+        self.store.syncs[KEY] = {"kind": "Sync", "metadata": meta, "status": status}
 
     def sync(self, generation: int, annotations: Any = None, **spec: Any) -> None:
         old = self.store.syncs.get(KEY) or {"metadata": {"resourceVersion": "1"}}
@@ -200,8 +203,6 @@ class World:
         whole = {"source": {"name": "src"}, "serviceAccountName": "d", "interval": f"{INTERVAL:g}s", **spec}
         head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": meta, "spec": whole}
         self.store.put_sync({**head, **({"status": old["status"]} if "status" in old else {})})
-        self._syncs.seen(self.store.syncs[KEY])
-        self.queue.add(KEY)
 
     @property
     def status(self) -> Any:

@@ -27,7 +27,7 @@ def test_a_check_that_ends_during_a_run_is_answered_by_the_next(
             monkeypatch.undo()
 
         monkeypatch.setattr(world.live, "require", check)
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1, {"setpoint.dev/requested": "now"})
         await asyncio.sleep(INTERVAL / 2)
         working.cancel()

@@ -29,7 +29,7 @@ def test_a_run_that_ends_by_a_bug_is_told_once_and_tried_again(
     async def play() -> None:
         world = World(tmp_path)
         world.live.there = {oid("a"): observed("a")}
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1)
         await asyncio.sleep(1)
         assert world.condition("Ready") == ("True", "Succeeded")
@@ -56,7 +56,7 @@ def test_a_sync_of_which_nothing_was_told_yet(tmp_path: Path, monkeypatch: pytes
     async def play() -> None:
         world = World(tmp_path)
         monkeypatch.setattr(world.sources, "tree", bug)
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1)
         await asyncio.sleep(1)
         working.cancel()

@@ -10,21 +10,22 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.unit import syncworld, virtualtime
-from tests.unit.samples import KEY, context
+from tests.unit.samples import KEY, Woken, context, work
 from tests.unit.test_serving import NO_KIND, WIDGET, WITH, WITHOUT, World
 
 from setpoint import names
-from setpoint.app import Operator
 from setpoint.claims import Claims
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError
+from setpoint.cluster_identity import ClusterIdentity
+from setpoint.controllers import build
 from setpoint.discovery import Kind
 from setpoint.ending import LOOK_AGAIN, Ender
 from setpoint.fleet import Fleet
 from setpoint.inventory import grouped
 from setpoint.memory import Memory
 from setpoint.objects import ObjectId, SyncKey
-from setpoint.queue import Queue, Result
+from setpoint.queue import Controller, Result, WorkQueue
 from setpoint.removal import Remover
 from setpoint.run import PruneResult
 from setpoint.settings import Settings
@@ -61,7 +62,7 @@ class Deleted:
             events=SimpleNamespace(record=lambda *_: None),
             writer=self,
         )
-        fleet = Fleet(store, claims, "c", lambda _: None, lambda _: False, lambda *_: None)
+        fleet = Fleet(store, claims, "c", Woken())
         pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none)
         self._ender = Ender(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
 
@@ -123,8 +124,8 @@ def test_what_ends_unseen_is_noticed_and_nothing_is_written_while_it_is_waited_f
     async def play() -> None:
         world = Held(WITH)
         sync = Deleted(world)
-        queue = Queue(sync.end, workers=1, clock=asyncio.get_running_loop().time)
-        working = asyncio.create_task(queue.run())
+        queue = WorkQueue[SyncKey](clock=asyncio.get_running_loop().time)
+        working = asyncio.create_task(Controller(queue, sync.end, workers=1).run())
         queue.add(KEY)
         await asyncio.sleep(10.5 * LOOK_AGAIN)
         assert (sync.runs, len(sync.told), sync.gone) == (11, 1, False)
@@ -147,13 +148,14 @@ def dependent(key: SyncKey, *on: SyncKey) -> Body:
 
 
 async def test_who_waits_for_the_end_of_a_sync_is_woken_when_the_watch_tells_of_it(tmp_path: Path) -> None:
-    settings = Settings(namespace="sys", cluster_id="c", cache_dir=str(tmp_path))
-    cluster = cast("Any", SimpleNamespace())
-    operator = Operator(settings, cluster, cluster, Telemetry(), None)
+    settings = Settings(namespace="sys", cache_dir=str(tmp_path))
+    made = build(settings, cast("Any", SimpleNamespace()), ClusterIdentity("c", b"k"), Telemetry())
     for body in (dependent(BASE), dependent(TOP, BASE)):
-        operator.store.put_sync(body)
-    operator.sync_event("DELETED", dependent(TOP, BASE))
-    assert [operator.sync_queue.busy(key) for key in (TOP, BASE)] == [True, True]
+        made.store.put_sync(body)
+    work(made.queues.syncs)
+    made.resync.event("DELETED", dependent(TOP, BASE))
+    assert [made.queues.syncs.busy(key) for key in (TOP, BASE)] == [True, True]
+    await made.close()
 
 
 class Noting(syncworld.World):
@@ -175,10 +177,10 @@ class Noting(syncworld.World):
 def test_who_waits_for_the_end_of_a_sync_is_woken_when_a_write_finds_it_gone(tmp_path: Path) -> None:
     async def play() -> None:
         world = Noting(tmp_path)
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1, dependsOn=[{"name": BASE.name}])
         await asyncio.sleep(1)
-        assert world.worked == [syncworld.KEY, BASE]
+        assert world.worked == [syncworld.KEY, BASE, syncworld.KEY]
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import KEY, SHA, observed, oid, ownership, reached, ref, target
+from tests.unit.samples import KEY, SHA, Woken, observed, oid, ownership, reached, ref, target
 
 from setpoint.apply_result import ApplyResult
 from setpoint.choosing import View, choose
@@ -43,10 +43,8 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     after: Observed | None, again: bool, noted: str
 ) -> None:
     """Whether the run that met the failure has `noted` it before or after the news: it may have more to do."""
-    woken: list[SyncKey] = []
-    fleet = Fleet(
-        Store(), Claims(), "cluster", woken.append, lambda _: False, lambda key, _: woken.append(key)
-    )
+    woken = Woken()
+    fleet = Fleet(Store(), Claims(), "cluster", woken)
     before, memory = observed("a", sync_label=fleet.label(KEY)), fleet.memory(KEY)
     live = {before.id: before}
     ledger = Ledger(cast("Any", SimpleNamespace(live=live, secret_key=b"", telemetry=None)))
@@ -71,7 +69,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     view = View(KEY, fleet.label(KEY), live.get, memory)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
     assert (choice.todo, choice.stuck) == (((ref("a"),), {}) if again else ((), {before.id: IMMUTABLE}))
-    assert woken[-1:] == [KEY]
+    assert woken.later == [(KEY, 0.0)]
 
 
 # --- commits
@@ -86,21 +84,13 @@ HERE = Changes(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
 class Stand:
     """Syncs of one Source, each of which stands settled at a commit."""
 
-    woken: list[SyncKey] = field(default_factory=list)
-    busy: set[SyncKey] = field(default_factory=set)
+    queue: Woken = field(default_factory=Woken)
     store: Store = field(default_factory=Store)
 
     def __post_init__(self) -> None:
-        self.later: list[tuple[SyncKey, float]] = []
+        self.woken, self.busy, self.later = self.queue.keys, self.queue.at_work, self.queue.later
         self.claims = Claims()
-        self.fleet = Fleet(
-            self.store,
-            self.claims,
-            "cluster",
-            self.woken.append,
-            self.busy.__contains__,
-            lambda key, seconds: self.later.append((key, seconds)),
-        )
+        self.fleet = Fleet(self.store, self.claims, "cluster", self.queue)
 
     def sync(self, name: str, folder: str = "app", **spec: Any) -> SyncKey:
         """A Sync that has nothing left to do at SHA."""
@@ -126,7 +116,7 @@ class Stand:
     def moved(self, changes: Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
         """The Syncs that a commit wakes."""
         self.woken.clear()
-        self.fleet.moved(SOURCE, before, after, changes)
+        self.fleet.commit_changed(SOURCE, before, after, changes)
         return set(self.woken)
 
 

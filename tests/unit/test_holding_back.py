@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.samples import KEY, SHA, context, oid, reached, ref, target
+from tests.unit.samples import KEY, SHA, Woken, context, oid, reached, ref, target
 
 from setpoint.apply_result import ApplyResult
 from setpoint.claims import Claims
@@ -76,12 +76,13 @@ def test_a_rollout_that_nothing_was_written_for_is_told_at_once() -> None:
 
 
 def test_nobody_goes_by_a_status_that_is_held_back() -> None:
-    woken: list[SyncKey] = []
+    queue = Woken()
+    woken = queue.keys
     store, dependent = Store(), SyncKey("team", "next")
     for key, spec in ((KEY, {}), (dependent, {"dependsOn": [{"name": KEY.name}]})):
         meta = {"namespace": key.namespace, "name": key.name, "uid": key.name, "resourceVersion": "1"}
         store.put_sync({"metadata": meta, "spec": {"source": {"name": "src"}, **spec}})
-    fleet = Fleet(store, Claims(), "cluster", woken.append, lambda _: False, lambda *_: None)
+    fleet = Fleet(store, Claims(), "cluster", queue)
     fleet.evaluated(KEY, SHA, 1)
     assert not fleet.has_seen(KEY, SHA, 1)
     fleet.memory(KEY).held = SLOW

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.unit.samples import work
 
-from setpoint.app import Operator
-from setpoint.objects import SyncKey
-from setpoint.queue import Queue, Result
+from setpoint.cluster_identity import ClusterIdentity
+from setpoint.controllers import Controllers, build
 from setpoint.settings import Settings
 from setpoint.store import Body, key_of
 from setpoint.telemetry import Telemetry
@@ -22,73 +22,45 @@ def body(kind: str, uid: str, version: int) -> Body:
     return {"apiVersion": "setpoint.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": {}}
 
 
-class Connection:
-    """To nowhere."""
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Operator]:
-    """An operator whose queues do not run yet."""
-    cluster: Any = Connection()
-    settings = Settings(namespace="sys", cluster_id="c", cache_dir=str(tmp_path))
-    made = Operator(settings, cluster, cluster, Telemetry(), None)
+async def here(tmp_path: Path) -> AsyncIterator[Controllers]:
+    """Controllers that do not work yet."""
+    cluster: Any = SimpleNamespace()
+    settings = Settings(namespace="sys", cache_dir=str(tmp_path))
+    made = build(settings, cluster, ClusterIdentity("c", b"k"), Telemetry())
     yield made
     await made.close()
 
 
-def event(here: Operator, kind: str, about: Body) -> None:
-    (here.source_event if about["kind"] == "Source" else here.sync_event)(kind, about)
-
-
-def known(here: Operator, kind: str) -> list[Body]:
+def known(here: Controllers, kind: str) -> list[Body]:
     found = here.store.sources if kind == "Source" else here.store.syncs
     return list(cast("dict[Any, Body]", found).values())
 
 
 @pytest.mark.parametrize("kind", ["Source", "Sync"])
-async def test_a_late_answer_brings_nothing_back_that_is_deleted(here: Operator, kind: str) -> None:
-    event(here, "ADDED", body(kind, "u1", 10))
-    here._written(body(kind, "u1", 11))
+async def test_a_late_answer_brings_nothing_back_that_is_deleted(here: Controllers, kind: str) -> None:
+    here.resync.event("ADDED", body(kind, "u1", 10))
+    here.store.answered(body(kind, "u1", 11))
     assert known(here, kind) == [body(kind, "u1", 11)]
-    event(here, "DELETED", body(kind, "u1", 13))
-    here._written(body(kind, "u1", 12))
+    here.resync.event("DELETED", body(kind, "u1", 13))
+    here.store.answered(body(kind, "u1", 12))
     assert known(here, kind) == []
 
 
 @pytest.mark.parametrize("kind", ["Source", "Sync"])
-async def test_a_late_answer_takes_nothing_from_what_is_made_again(here: Operator, kind: str) -> None:
-    event(here, "ADDED", again := body(kind, "u2", 11))
-    here._written(body(kind, "u1", 12))
+async def test_a_late_answer_takes_nothing_from_what_is_made_again(here: Controllers, kind: str) -> None:
+    here.resync.event("ADDED", again := body(kind, "u2", 11))
+    here.store.answered(body(kind, "u1", 12))
     assert known(here, kind) == [again]
 
 
-async def test_syncs_are_told_of_an_answer_about_their_source(here: Operator) -> None:
+async def test_syncs_are_told_of_an_answer_about_their_source(here: Controllers) -> None:
     sync = body("Sync", "u9", 5) | {"spec": {"source": {"name": "one"}}}
     here.store.put_sync(sync)
-    event(here, "ADDED", body("Source", "u1", 10))
-    here.sync_queue = Queue(here._reconcile, workers=1)
+    here.resync.event("ADDED", body("Source", "u1", 10))
+    assert work(here.queues.syncs) == work(here.queues.sources) == [key_of(sync)]
     answer = body("Source", "u1", 11)
     answer["metadata"]["generation"] = 2
-    here._written(answer)
-    assert here.sync_queue.busy(key_of(sync))
-
-
-async def test_a_commit_that_a_run_of_its_sync_does_not_ask_for_is_not_wanted_any_more(
-    here: Operator,
-) -> None:
-    source, sync, sha = SyncKey("team", "one"), SyncKey("team", "two"), "c" * 40
-
-    async def asks(key: SyncKey) -> Result:
-        here.sources.want(source, key, sha)
-        return Result()
-
-    async def asks_not(_key: SyncKey) -> Result:
-        return Result()
-
-    for reconcile, expected in [(asks, {sha: {sync}}), (asks, {sha: {sync}}), (asks_not, {})]:
-        here._syncs = cast("Any", SimpleNamespace(reconcile=reconcile))
-        await here._reconcile(sync)
-        assert here.sources._memory[source].older == expected
+    here.store.answered(answer)
+    assert work(here.queues.syncs) == [key_of(sync)]
+    assert work(here.queues.sources) == [], "whoever wrote it knows"

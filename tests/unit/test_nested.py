@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import LABEL, observed
+from tests.unit.samples import LABEL, Woken, observed
 
 from setpoint import names
 from setpoint.announce import kept_words
@@ -279,8 +279,8 @@ def test_every_object_that_is_kept_is_named() -> None:
 
 
 def fleet() -> tuple[Fleet, list[SyncKey]]:
-    woken: list[SyncKey] = []
-    return Fleet(Store(), Claims(), "c", woken.append, lambda _: False, lambda *_: None), woken
+    woken = Woken()
+    return Fleet(Store(), Claims(), "c", woken), woken.keys
 
 
 def test_who_is_dropped_and_who_is_not_any_more_is_woken_once() -> None:

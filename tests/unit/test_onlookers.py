@@ -33,7 +33,7 @@ async def told(
     world.live.refused = set() if watched else {"ConfigMap"}
     world.cluster.forbids = forbidden
     world.stored(status)
-    working = asyncio.create_task(world.queue.run())
+    working = asyncio.create_task(world.controller.run())
     world.sync(1, **spec)
     await asyncio.sleep(INTERVAL / 2)
     working.cancel()

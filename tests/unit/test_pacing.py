@@ -65,7 +65,7 @@ def depend(world: World) -> tuple[str, str]:
 def test_who_is_hindered_is_looked_at_once_in_an_interval(tmp_path: Path, hinder: Any) -> None:
     async def play() -> None:
         world = World(tmp_path)
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         world.sync(1)
         await settled()
         assert world.condition("Ready") == ("True", "Succeeded")

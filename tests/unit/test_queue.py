@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.virtualtime import run
 
-from setpoint.queue import LONGEST_PAUSE, Queue, Result
+from setpoint.queue import LONGEST_PAUSE, Controller, Result, WorkQueue
 
 Key = str
 
@@ -50,19 +50,22 @@ class World:
     def times(self, key: Key) -> list[float]:
         return [t for t, k in self.runs if k == key]
 
-    def queue(self, workers: int = 2, fairness: Callable[[Key], str] | None = None) -> Queue[Key]:
-        loop = asyncio.get_running_loop()
-        return Queue(self.work, workers=workers, fairness=fairness, rng=random.Random(7), clock=loop.time)
+    def queue(self, workers: int = 2) -> WorkQueue[Key]:
+        queue: WorkQueue[Key] = WorkQueue(rng=random.Random(7), clock=asyncio.get_running_loop().time)
+        self.controller = Controller(queue, self.work, workers=workers)
+        return queue
 
 
-def during(queue: Queue[Key], story: Callable[[], Awaitable[None]], until: float) -> Awaitable[None]:
-    """Run the queue and a story beside it until that time."""
+def during(
+    controller: Controller[Key], story: Callable[[], Awaitable[None]], until: float
+) -> Awaitable[None]:
+    """Run the controller and a story beside it until that time."""
 
     async def tell() -> None:
-        running = asyncio.create_task(queue.run())
+        running = asyncio.create_task(controller.run())
         await story()
         await asyncio.sleep(max(0.0, until - asyncio.get_running_loop().time()))
-        await queue.drain(0)
+        await controller.drain(0)
         await running
 
     return tell()
@@ -78,7 +81,7 @@ def test_a_key_that_waits_is_not_added_twice() -> None:
                 queue.add("a")
             assert len(queue) + queue.working == 1
 
-        await during(queue, story, 5)
+        await during(world.controller, story, 5)
         assert world.count("a") == 1
 
     run(main())
@@ -95,7 +98,7 @@ def test_a_key_added_while_it_is_worked_on_runs_once_more() -> None:
             queue.add("a")
             queue.add("a")
 
-        await during(queue, story, 10)
+        await during(world.controller, story, 10)
         assert world.times("a") == [0.0, 1.0]
 
     run(main())
@@ -103,7 +106,8 @@ def test_a_key_added_while_it_is_worked_on_runs_once_more() -> None:
 
 def test_a_key_is_busy_while_it_waits_for_a_worker_or_has_one_but_not_while_it_is_delayed() -> None:
     async def main() -> None:
-        queue = World().queue(workers=1)
+        world = World()
+        queue = world.queue(workers=1)
 
         async def story() -> None:
             for key in "ab":
@@ -113,7 +117,7 @@ def test_a_key_is_busy_while_it_waits_for_a_worker_or_has_one_but_not_while_it_i
             await asyncio.sleep(1.5)
             assert [key for key in "abcd" if queue.busy(key)] == ["b"]
 
-        await during(queue, story, 5)
+        await during(world.controller, story, 5)
         assert not any(queue.busy(key) for key in "abcd")
 
     run(main())
@@ -128,7 +132,7 @@ def test_no_more_work_at_once_than_workers() -> None:
             for number in range(10):
                 queue.add(str(number))
 
-        await during(queue, story, 20)
+        await during(world.controller, story, 20)
         assert world.most_active == 3
         assert len(world.ends) == 10
 
@@ -148,7 +152,7 @@ def test_the_earliest_delay_wins_and_an_add_cancels_it() -> None:
             await asyncio.sleep(20)
             queue.add("b")
 
-        await during(queue, story, 100)
+        await during(world.controller, story, 100)
         assert world.times("a") == [10.0]
         assert world.times("b") == [20.0]
 
@@ -163,7 +167,7 @@ def test_after_runs_again_after_that_time() -> None:
         async def story() -> None:
             queue.add("a")
 
-        await during(queue, story, 1000)
+        await during(world.controller, story, 1000)
         assert world.times("a") == [0.0, 60.0, 120.0]
 
     run(main())
@@ -177,7 +181,7 @@ def test_a_run_that_asks_for_another_at_once_does_not_get_it_at_once() -> None:
         async def story() -> None:
             queue.add("a")
 
-        await during(queue, story, 10)
+        await during(world.controller, story, 10)
         assert world.times("a") == [0.0, 1.0, 2.0, 3.0]
 
     run(main())
@@ -194,7 +198,7 @@ def test_retries_back_off_up_to_five_minutes_and_success_resets_them() -> None:
             if world.count("a") == 13:
                 queue.add("a")
 
-        await during(queue, story, 3003)
+        await during(world.controller, story, 3003)
         gaps = [b - a for a, b in zip(world.times("a"), world.times("a")[1:], strict=False)]
         for number, gap in enumerate(gaps[:12]):
             full = min(LONGEST_PAUSE, 2.0**number)
@@ -202,25 +206,6 @@ def test_retries_back_off_up_to_five_minutes_and_success_resets_them() -> None:
         after_success = world.times("a")[13:]
         assert after_success[0] == 3000.0
         assert after_success[1] - after_success[0] <= 1.0
-
-    run(main())
-
-
-def test_forget_resets_the_back_off() -> None:
-    async def main() -> None:
-        world = World(took=0.0, answers={"a": lambda _n: Result(retry=True)})
-        queue = world.queue()
-
-        async def story() -> None:
-            queue.add("a")
-            await asyncio.sleep(200)
-            queue.forget("a")
-            before = world.count("a")
-            queue.add("a")
-            await asyncio.sleep(1.1)
-            assert world.count("a") >= before + 2
-
-        await during(queue, story, 201)
 
     run(main())
 
@@ -243,28 +228,8 @@ def test_what_fails_never_delays_what_does_not() -> None:
                 assert world.times(f"good-{number}") == [before], "a worker is free at once"
                 await asyncio.sleep(1.3)
 
-        await during(queue, story, 200)
+        await during(world.controller, story, 200)
         assert all(world.count(key) > 2 for key in failing), "and they are still tried"
-
-    run(main())
-
-
-def test_groups_take_turns() -> None:
-    async def main() -> None:
-        world = World(took=1.0)
-        queue = world.queue(workers=1, fairness=lambda key: key[0])
-
-        async def story() -> None:
-            for number in range(20):
-                queue.add(f"a{number}")
-            queue.add("b")
-            queue.add("c")
-
-        await during(queue, story, 50)
-        order = [key for _, key in world.runs]
-        assert order.index("b") <= 2
-        assert order.index("c") <= 3
-        assert [k for k in order if k[0] == "a"] == [f"a{n}" for n in range(20)]
 
     run(main())
 
@@ -281,12 +246,13 @@ def test_an_exception_is_logged_without_its_words_and_retried(caplog: pytest.Log
             return Result()
 
         loop = asyncio.get_running_loop()
-        queue: Queue[Key] = Queue(work, workers=1, rng=random.Random(7), clock=loop.time)
+        queue: WorkQueue[Key] = WorkQueue(rng=random.Random(7), clock=loop.time)
+        controller = Controller(queue, work, workers=1)
 
         async def story() -> None:
             queue.add("a")
 
-        await during(queue, story, 10)
+        await during(controller, story, 10)
         assert calls == 2
 
     with caplog.at_level(logging.ERROR):
@@ -301,12 +267,12 @@ def test_drain_lets_work_end_and_cancels_what_takes_too_long() -> None:
     async def main() -> None:
         world = World(took=3.0)
         queue = world.queue(workers=2)
-        running = asyncio.create_task(queue.run())
+        running = asyncio.create_task(world.controller.run())
         queue.add("short")
         await asyncio.sleep(2)
         queue.add("long")
         queue.add("never")
-        await queue.drain(2)
+        await world.controller.drain(2)
         await running
         assert [key for _, key in world.ends] == ["short"]
         assert world.count("long") == 1
@@ -328,7 +294,7 @@ def test_keys_added_before_it_runs_are_kept() -> None:
         async def story() -> None:
             return
 
-        await during(queue, story, 10)
+        await during(world.controller, story, 10)
         assert world.times("a") == [2.0]
         assert world.times("b") == [5.0]
 
@@ -339,7 +305,6 @@ KEYS = st.sampled_from("abcd")
 STEPS = st.one_of(
     st.tuples(st.just("add"), KEYS, st.just(0.0)),
     st.tuples(st.just("after"), KEYS, st.floats(0, 20)),
-    st.tuples(st.just("forget"), KEYS, st.just(0.0)),
     st.tuples(st.just("wait"), st.just(""), st.floats(0, 10)),
 )
 ANSWERS = st.sampled_from([Result(), Result(), Result(retry=True), Result(after=3.0)])
@@ -369,12 +334,10 @@ def test_every_add_is_followed_by_a_run_that_begins_after_it(
                 elif what == "after":
                     queue.add_after(key, seconds)
                     due[key] = max(due.get(key, 0.0), loop.time())
-                elif what == "forget":
-                    queue.forget(key)
                 else:
                     await asyncio.sleep(seconds)
 
-        await during(queue, story, 10_000)
+        await during(world.controller, story, 10_000)
         for key, at in added.items():
             assert world.times(key)[-1] >= at
         for key, at in due.items():

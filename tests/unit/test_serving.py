@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.unit.samples import baseline, context, target
+from tests.unit.samples import Woken, baseline, context, target
 
 from setpoint import names
 from setpoint.api import Sync
@@ -85,7 +85,7 @@ class World:
     async def dropped(self, now: Context, memory: Memory, *, complete: bool) -> PruneResult:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
-        fleet = Fleet(Store(), claims, "c", lambda _: None, lambda _: False, lambda *_: None)
+        fleet = Fleet(Store(), claims, "c", Woken())
         parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={}, store=Store())
         pruner = Pruner(cast("Any", parts), fleet)
         if complete:

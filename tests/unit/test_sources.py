@@ -11,15 +11,17 @@ from typing import Any, cast
 import pytest
 from tests.unit import virtualtime
 from tests.unit.memorytree import MemoryTree
+from tests.unit.samples import Woken
 
 from setpoint.cluster_errors import ApiError
 from setpoint.conditions import condition_of
 from setpoint.discovery import Kind
 from setpoint.footprint import EVERYTHING, Changes
 from setpoint.objects import SyncKey
-from setpoint.queue import Queue
+from setpoint.queue import Controller, WorkQueue
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import RefSpec, Repository, Selected
+from setpoint.source_reporter import SourceReporter
 from setpoint.sources import Sources
 from setpoint.status_writer import StatusWriter
 from setpoint.store import Body, Store
@@ -127,7 +129,9 @@ class World:
     def __init__(self) -> None:
         self.git, self.store = Git(), Store()
         self.git.at[URL] = A
-        self.woken: list[SyncKey] = []
+        self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
+        syncs = Woken()
+        self.woken = syncs.keys
         self.moves: list[tuple[str, str]] = []
         self.changes: list[Changes] = []
         self.cluster = Cluster(self.store)
@@ -137,22 +141,15 @@ class World:
             cluster,
             cast("Any", self.git),
             self.store,
-            StatusWriter(cluster, cast("Any", self.store.put_source)),
-            events,
-            Telemetry(),
-            self.woken.append,
-            self._moved,
-            self._wake_source,
+            SourceReporter(StatusWriter(cluster, self.store), events, Telemetry()),
+            self,
+            self.queue,
+            syncs,
             allow_file=False,
         )
-        self.queue: Queue[SyncKey] = Queue(
-            self.sources.reconcile, workers=4, clock=lambda: asyncio.get_running_loop().time()
-        )
+        self.controller = Controller(self.queue, self.sources.reconcile, workers=4)
 
-    def _wake_source(self, key: SyncKey) -> None:
-        self.queue.add(key)
-
-    def _moved(self, _key: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: Changes) -> None:
         self.changes.append(changes)
         self.moves.append((before, after))
 
@@ -195,7 +192,7 @@ async def settled() -> None:
 def play(story: Callable[[World], Coroutine[Any, Any, None]]) -> None:
     async def told() -> None:
         world = World()
-        working = asyncio.create_task(world.queue.run())
+        working = asyncio.create_task(world.controller.run())
         try:
             await asyncio.wait_for(story(world), 10 * INTERVAL)
         finally:
@@ -537,7 +534,7 @@ def test_a_check_ends_with_the_operator() -> None:
         gate = world.gate(A)
         world.source()
         await gate.arrived.wait()
-        await world.queue.drain(0)
+        await world.controller.drain(0)
         assert world.git.cancelled == [A]
         assert "status" not in world.store.sources[KEY]
 

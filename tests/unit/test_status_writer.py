@@ -12,6 +12,7 @@ from setpoint.discovery import Kind
 from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
 from setpoint.status_writer import Gone, Moved, StatusWriter
+from setpoint.store import Store
 
 SOURCE = ObjectId("setpoint.dev", "Source", "team", "src")
 BODY: dict[str, Any] = {"metadata": {"namespace": "team", "name": "src", "resourceVersion": "7"}}
@@ -31,8 +32,7 @@ class Refusing:
 
 
 async def refused(error: ApiError) -> None:
-    kept: list[Any] = []
-    await StatusWriter(cast("Cluster", Refusing(error)), kept.append).write(SOURCE, BODY, {"a": 1})
+    await StatusWriter(cast("Cluster", Refusing(error)), Store()).write(SOURCE, BODY, {"a": 1})
 
 
 async def test_an_object_that_is_not_found_is_gone() -> None:
