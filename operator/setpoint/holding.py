@@ -253,10 +253,11 @@ class Holder:
         memory.started = memory.started or stamp(datetime.now(UTC))
         applier = self._applier(run, abort=abort)
         if run.sync.spec.drift is Drift.REPORT and not run.pending:
-            await self._report_only(run, applier, chosen)
+            await self._report_only(run, target, applier, chosen)
             return
         before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, lambda: self._claim(run, target))
+        result = await self._with_places(run, target, result, chosen)
         self._ledger.absorb(run, result, {d.id: d for d in chosen}, before)
         await self._look_for_kinds(run, target, result)
         self._p.telemetry.written(len(result.written))
@@ -287,6 +288,7 @@ class Holder:
         applier = self._applier(run, abort=False, keep_ours=True)
         before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
+        result = await self._with_places(run, good, result, chosen)
         self._ledger.absorb(run, result, {d.id: d for d in chosen}, before, enforced=True)
 
     async def _manifests(self, run: Run, target: Target, wanted: Collection[ObjectId]) -> Sequence[Desired]:
@@ -321,12 +323,21 @@ class Holder:
         )
         return Applier(self._p.cluster, self._p.live, self._limit, who)
 
-    async def _report_only(self, run: Run, applier: Applier, chosen: Sequence[Desired]) -> None:
-        for item in await applier.check(chosen):
+    async def _with_places(
+        self, run: Run, target: Target, result: Applied, chosen: Sequence[Desired]
+    ) -> Applied:
+        assert run.current is not None  # noqa: S101 - what was chosen came from a commit
+        return await self._targets.with_places(run.sync, run.current, target, result, chosen)
+
+    async def _report_only(
+        self, run: Run, target: Target, applier: Applier, chosen: Sequence[Desired]
+    ) -> None:
+        checks = await applier.check(chosen)
+        failed = Applied(failed={item[0].id: item[1] for item in checks if not isinstance(item, Checked)})
+        for item in checks:
             if isinstance(item, Checked):
                 self._ledger.report(run, item)
-            else:
-                run.applied.failed[item[0].id] = item[1]
+        run.applied.failed |= (await self._with_places(run, target, failed, chosen)).failed
 
     async def _claim(self, run: Run, target: Target) -> None:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""

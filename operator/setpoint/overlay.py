@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from posixpath import normpath
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from setpoint.treepaths import join
 
 _ORIGIN: Final = "config.kubernetes.io/origin"
 _ORIGINS: Final = "originAnnotations"
+_NOTES: Final = (_ORIGIN, "alpha.config.kubernetes.io/transformations")
+_PATH: Final = re.compile(r"^([- ]*(?:path|configuredIn): )(.+)$", re.MULTILINE)
 
 
 def wanted(spec: SyncSpec, namespace: str | None) -> bool:
@@ -36,7 +39,7 @@ def kustomization(
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": list(resources),
-        "buildMetadata": sorted({_ORIGINS, *(under.get("buildMetadata") or ())}),
+        **({"buildMetadata": list(under["buildMetadata"])} if under.get("buildMetadata") else {}),
         **({"namespace": namespace} if namespace else {}),
         **({"sortOptions": under["sortOptions"]} if under.get("sortOptions") else {}),
     }
@@ -78,6 +81,19 @@ def split_origin(manifest: dict[str, Any], folder: str, *, keep: bool) -> tuple[
     if others:
         cleaned["annotations"] = others
     return {**manifest, "metadata": cleaned}, place
+
+
+def with_true_paths(manifest: dict[str, Any], true: Callable[[str], str]) -> dict[str, Any]:
+    """Return a manifest with other paths in its notes; the rest of each note stays as kustomize wrote it."""
+    meta = manifest["metadata"]
+    annotations = meta.get("annotations") or {}
+    notes = {name: text for name in _NOTES if isinstance(text := annotations.get(name), str)}
+    changed = {
+        name: _PATH.sub(lambda found: f"{found[1]}{true(found[2])}", text) for name, text in notes.items()
+    }
+    return (
+        {**manifest, "metadata": {**meta, "annotations": {**annotations, **changed}}} if changed else manifest
+    )
 
 
 def _place(note: str, folder: str) -> str | None:

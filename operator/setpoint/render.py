@@ -9,29 +9,35 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from posixpath import normpath, relpath
+from typing import Any, Final, NoReturn
 
 import orjson
 
 from setpoint import documents, export, kustomize_errors, overlay
 from setpoint.api_sync import SyncSpec
 from setpoint.cache_errors import cache_problem
-from setpoint.closure import Build, find_kustomization, read_kustomization
+from setpoint.closure import Build, Copy, find_kustomization
 from setpoint.documents import Document
 from setpoint.inputs import Flavour, Inputs
+from setpoint.kustomize_keys import text_of
 from setpoint.lru import Lru
 from setpoint.objects import ObjectId, identity
+from setpoint.placing import Places
 from setpoint.reasons import Problem, Reason
 from setpoint.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
 from setpoint.tree import EntryKind, Tree
-from setpoint.treepaths import join
+from setpoint.treepaths import below, join
 
 MIB: Final = 2**20
 FEW: Final = 10
 """Objects that are gone through faster than a thread takes over."""
+_MAX_PLACES: Final = 20_000
+"""Objects whose places are remembered."""
 _REPOSITORY: Final = "repository"
 _OVERLAY: Final = "overlay"
 _SECRET: Final = (b"Secret", b"secret")
@@ -45,21 +51,26 @@ class Rendered:
     skipped: int = 0
 
 
+class _TwiceError(Exception):
+    """Two objects have one identity; the text says which, and where."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One run of kustomize in `work`: what is built (from the root, for people), and what names its objects.
 
     `target`: the folder to build, from `work`. `names`: the documents behind the files of an overlay. `keep`:
-    whether the notes of origin were asked for. `secret`: whether its words may quote a Secret.
+    whether the notes of origin were asked for. `secret`: whether its words may quote a Secret. `copies`: files that
+    lie elsewhere than in the repository.
     """
 
     work: Path
     target: str
     folder: str
-    relaxed: bool
     keep: bool
     secret: bool
     names: Mapping[str, Document]
+    copies: tuple[Copy, ...] = ()
 
 
 class Renderer:
@@ -85,6 +96,7 @@ class Renderer:
         self._slots = asyncio.Semaphore(concurrency)
         self._limits = Limits(timeout, memory_limit, output_limit)
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
+        self._places: Lru[str, Places] = Lru(_MAX_PLACES)
         self._sandbox = Sandbox()
         export.remove_stale(work_dir)
 
@@ -109,49 +121,81 @@ class Renderer:
             return known
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
         try:
-            rendered = await self._render(tree, spec, inputs)
+            rendered = await self._render(tree, spec, inputs, noted=False)
+            size = await _checked(rendered.objects)
+        except _TwiceError:
+            await self._tell_twice(tree, spec, inputs)
         except OSError as error:  # the export of what a build reads
             raise cache_problem(error, Reason.RenderFailed) from None
-        size = await _checked(rendered.objects)
         return self._cache.put(inputs.digest, rendered, size)
 
-    async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Rendered:
+    async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Places:
+        """Return where the objects of a Sync come from, for messages; empty if it cannot be found out.
+
+        A second build, as kustomize tells it by annotations that patches and replacements can see; it is made
+        only when somebody asks.
+        """
+        if (known := self._places.get(inputs.digest)) is not None:
+            return known
+        if tree is None or not _is_built(spec, inputs):
+            return {}
+        try:
+            noted = await self._render(tree, spec, inputs, noted=True)
+        except (Problem, OSError, _TwiceError):
+            return {}
+        found = {identity(each.manifest): each for each in noted.objects}
+        return self._places.put(inputs.digest, found, len(found) + 1)
+
+    async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
+        """Return what `render` does, each object with the file that it comes from."""
+        rendered = await self.render(tree, spec, inputs)
+        places = await self.places(tree, spec, inputs)
+        objects = (_moved(each, places.get(identity(each.manifest))) for each in rendered.objects)
+        return replace(rendered, objects=tuple(objects))
+
+    async def _tell_twice(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> NoReturn:
+        """Raise the Problem of two objects with one identity, with both places."""
+        for noted in (True, False):
+            try:
+                await _checked((await self._render(tree, spec, inputs, noted=noted)).objects)
+            except _TwiceError as error:
+                raise Problem(Reason.RenderFailed, str(error)) from None
+            except OSError as error:
+                raise cache_problem(error, Reason.RenderFailed) from None
+            except Problem:
+                if not noted:
+                    raise
+        raise Problem(Reason.RenderFailed, "two objects have one identity; remove one of them")
+
+    async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, noted: bool) -> Rendered:
+        """Build; `noted`: with a note on each object where it comes from. _TwiceError if an overlay finds two alike."""
         if inputs.flavour is Flavour.KUSTOMIZE:
-            return Rendered(await self._build(tree, inputs.builds[0], spec, spec.target_namespace))
+            build = inputs.builds[0]
+            job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
+            return Rendered(await self._build(partial(job, noted=noted)))
         plain = await asyncio.to_thread(_plain, tree, inputs)
         bare = spec.model_copy(update={"kustomize": None})
-        built = [await self._build(tree, build, bare, spec.target_namespace) for build in inputs.builds]
+        jobs = [partial(_prepare, tree=tree, build=build, spec=bare) for build in inputs.builds]
+        built = [
+            await self._build(partial(job, namespace=spec.target_namespace, noted=noted)) for job in jobs
+        ]
         objects = (*plain.objects, *(each for group in built for each in group))
         if overlay.wanted(spec, None) and objects:
             await _checked(objects)
-            objects = await self._lay_over(tree, objects, spec, inputs)
+            over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
+            objects = await self._build(partial(over, noted=noted))
         return Rendered(objects, plain.skipped)
 
-    async def _build(
-        self, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None
-    ) -> tuple[Document, ...]:
+    async def _build(self, prepare: Callable[[Path], _Job]) -> tuple[Document, ...]:
         async with self._slots:
             work = await asyncio.to_thread(export.workspace, self._work_dir)
             try:
-                job = await asyncio.to_thread(_prepare, work, tree, build, spec, namespace)
-                return await self._run(job)
-            finally:
-                await asyncio.to_thread(export.remove, work)
-
-    async def _lay_over(
-        self, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs
-    ) -> tuple[Document, ...]:
-        async with self._slots:
-            work = await asyncio.to_thread(export.workspace, self._work_dir)
-            try:
-                job = await asyncio.to_thread(_prepare_overlay, work, tree, objects, spec, inputs)
-                return await self._run(job)
+                return await self._run(await asyncio.to_thread(prepare, work))
             finally:
                 await asyncio.to_thread(export.remove, work)
 
     async def _run(self, job: _Job) -> tuple[Document, ...]:
-        restrictor = "LoadRestrictionsNone" if job.relaxed else "LoadRestrictionsRootOnly"
-        argv = [self._program(), "build", job.target, "--load-restrictor", restrictor]
+        argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
         try:
             done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
         except SandboxError as error:
@@ -188,6 +232,10 @@ class Renderer:
             raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
 
 
+def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
+    return bool(inputs.builds) or overlay.wanted(spec, None)
+
+
 def _plain(tree: Tree, inputs: Inputs) -> Rendered:
     objects: list[Document] = []
     skipped = 0
@@ -198,55 +246,56 @@ def _plain(tree: Tree, inputs: Inputs) -> Rendered:
     return Rendered(tuple(objects), skipped)
 
 
-def _prepare(work: Path, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None) -> _Job:
-    """Export a build, with the overlay beside it, or with a note of origins in it."""
+def _prepare(
+    work: Path, *, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None, noted: bool
+) -> _Job:
+    """Export a build, with the overlay beside it."""
     repository = work / _REPOSITORY
     repository.mkdir()
-    export.write(tree, build.entries, repository)
-    file = find_kustomization(tree, build.folder)
-    content = read_kustomization(tree, file)[0].content if file else {}
+    export.build(tree, build, repository)
+    content = orjson.loads(build.top)
     target = join(_REPOSITORY, build.folder)
     if overlay.wanted(spec, namespace):
         base = f"../{target}"
-        _write_kustomization(work / _OVERLAY, overlay.kustomization(spec, namespace, [base], base, content))
+        made = overlay.kustomization(spec, namespace, [base], base, content)
         target = _OVERLAY
-    elif file:
-        (repository / file).unlink()
-        (repository / file).write_bytes(orjson.dumps(overlay.with_origins(content)))
+        _write_kustomization(work / _OVERLAY, overlay.with_origins(made) if noted else made)
+    elif noted and (file := find_kustomization(tree, build.folder)):
+        (repository / file).write_bytes(text_of(overlay.with_origins(content)))
     return _Job(
         work,
         target,
         build.folder,
-        build.relaxed,
         overlay.notes_wanted(content),
         _holds_secret(tree, build),
         {},
+        build.copies,
     )
 
 
 def _prepare_overlay(
-    work: Path, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs
+    work: Path, *, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs, noted: bool
 ) -> _Job:
     """Export objects that were read or built already, one file each, with the overlay over them."""
     repository, target = work / _REPOSITORY, work / _OVERLAY
     repository.mkdir()
     if inputs.components:
-        export.write(tree, inputs.components.entries, repository)
+        export.build(tree, inputs.components, repository)
     # A component may be beside the path only, which kustomize still goes through.
     (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
     names = {f"{number:06}.json": each for number, each in enumerate(objects)}
     content = overlay.kustomization(spec, None, list(names), f"../{join(_REPOSITORY, inputs.folder)}")
-    _write_kustomization(target, content)
+    _write_kustomization(target, overlay.with_origins(content) if noted else content)
     for name, each in names.items():
         (target / name).write_bytes(orjson.dumps(each.manifest))
     secret = any(each.manifest["kind"] == "Secret" for each in objects)
-    relaxed = inputs.components is not None and inputs.components.relaxed
-    return _Job(work, _OVERLAY, inputs.folder, relaxed, keep=False, secret=secret, names=names)
+    copies = inputs.components.copies if inputs.components else ()
+    return _Job(work, _OVERLAY, inputs.folder, keep=False, secret=secret, names=names, copies=copies)
 
 
 def _write_kustomization(folder: Path, content: Mapping[str, Any]) -> None:
     folder.mkdir()
-    (folder / "kustomization.yaml").write_bytes(orjson.dumps(content))
+    (folder / "kustomization.yaml").write_bytes(text_of(content))
 
 
 def _holds_secret(tree: Tree, build: Build) -> bool:
@@ -271,20 +320,48 @@ def _documents(stdout: bytes, job: _Job) -> tuple[Document, ...]:
 
 
 def _named(made: Document, job: _Job) -> Document:
-    """Name a built object after the file that it comes from, else after the folder."""
+    """Name a built object after the file that it comes from if a note says so, else after the folder."""
     manifest, place = overlay.split_origin(made.manifest, job.target, keep=job.keep)
+    if job.keep:
+        manifest = overlay.with_true_paths(manifest, partial(_true_path, job=job))
     if place is None:
         return Document(manifest, job.folder or ".", made.index, 0)
     folder, _, name = place.rpartition("/")
     if folder == _OVERLAY and name in job.names:
         return replace(job.names[name], manifest=manifest)
-    return Document(manifest, place.removeprefix(f"{_REPOSITORY}/"), made.index, 0)
+    return Document(manifest, _true(place.removeprefix(f"{_REPOSITORY}/"), job), made.index, 0)
+
+
+def _true(path: str, job: _Job) -> str:
+    """Return where a file lies in the repository."""
+    return next((copy.entry.path for copy in job.copies if copy.path == path), path)
+
+
+def _true_path(path: str, job: _Job) -> str:
+    """Return a path of a note as it is without our overlay and copies: from the folder that is built."""
+    for copy in job.copies:
+        if path == copy.place or path.endswith(f"/{copy.place}"):
+            path = normpath(join(path.removesuffix(copy.place), copy.text))
+    if job.target != _OVERLAY:
+        return path
+    place = normpath(f"{_OVERLAY}/{path}")
+    if not below(place, _REPOSITORY):
+        return kustomize_errors.OVERLAY
+    return relpath(place, join(_REPOSITORY, job.folder))
+
+
+def _moved(document: Document, place: Document | None) -> Document:
+    return replace(place, manifest=document.manifest) if place else document
 
 
 def _explain(stderr: bytes, job: _Job) -> str:
     said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), kustomize_errors.OVERLAY)
     folder = kustomize_errors.OVERLAY if job.target == _OVERLAY else job.folder
-    return kustomize_errors.explain(said, str(job.work / _REPOSITORY), folder, secret=job.secret)
+    repository = str(job.work / _REPOSITORY)
+    for copy in job.copies:
+        said = said.replace(f"{repository}/{copy.path}", f"{repository}/{copy.entry.path}")
+        said = said.replace(copy.place, copy.text)
+    return kustomize_errors.explain(said, repository, folder, secret=job.secret)
 
 
 def _syntax(stderr: bytes, job: _Job) -> str | None:
@@ -297,29 +374,27 @@ def _syntax(stderr: bytes, job: _Job) -> str | None:
             file = Path(folder) / name
             if name.endswith((".yaml", ".yml", ".json")) and file.is_file():
                 try:
-                    list(documents.parse(file.read_bytes(), str(file.relative_to(root))))
+                    list(documents.parse(file.read_bytes(), _true(str(file.relative_to(root)), job)))
                 except Problem as problem:
                     return problem.message
     return None
 
 
 async def _checked(objects: Sequence[Document]) -> int:
-    """Give the size of the objects as text; Problem if two have one identity."""
+    """Return the size of the objects as text. Raises _TwiceError if two have one identity."""
     if len(objects) <= FEW:
         return _unique_and_size(objects)
     return await asyncio.to_thread(_unique_and_size, objects)
 
 
 def _unique_and_size(objects: Iterable[Document]) -> int:
-    """Give the size of the objects as text; Problem if two have one identity."""
     seen: dict[ObjectId, Document] = {}
     size = 0
     for each in objects:
         oid = identity(each.manifest)
         if (other := seen.setdefault(oid, each)) is not each:
-            raise Problem(
-                Reason.RenderFailed,
-                f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them",
+            raise _TwiceError(
+                f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them"
             )
         size += len(orjson.dumps(each.manifest))
     return size

@@ -15,9 +15,10 @@ from setpoint.conditions import condition_of
 from setpoint.desired import Desired, Rendered, Stamp, complete
 from setpoint.footprint import Noting
 from setpoint.inputs import Inputs
-from setpoint.memory import Memory, Ref, Target
+from setpoint.memory import Applied, Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
 from setpoint.order import stage_key, wave_of
+from setpoint.placing import needs_places, with_places
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.render import Renderer
@@ -185,6 +186,16 @@ class Targets:
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
 
+    async def with_places(
+        self, sync: Sync, current: Current, target: Target, result: Applied, chosen: Sequence[Desired]
+    ) -> Applied:
+        """Return what came of some objects of a target, each said with the file that it comes from."""
+        if not needs_places(result, chosen):
+            return result
+        tree = self._sources.tree(current, target.sha)
+        places = await self._renderer.places(tree, sync.spec, target.inputs)
+        return with_places(result, chosen, places) if places else result
+
     async def _load(
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
     ) -> tuple[Target, Loaded]:
@@ -193,6 +204,11 @@ class Targets:
         good, bad = self._completed(documents, sync, stamp)
         if bad or any(d.kind is None for d in good):
             await self.discover()
+            good, bad = self._completed(documents, sync, stamp)
+        if bad:
+            # Now it is said where they stand, which costs another build.
+            rendered = await self._renderer.placed(tree, sync.spec, inputs)
+            documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
             good, bad = self._completed(documents, sync, stamp)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:

@@ -64,6 +64,17 @@ def render(renderer: Renderer) -> Render:
 
 
 @pytest.fixture
+def placed(renderer: Renderer) -> Render:
+    """`await placed(tree, **spec)` -> Rendered, each object with the file that it comes from."""
+
+    async def of(tree: Tree, **fields: Any) -> Rendered:
+        spec = sync_spec(**fields)
+        return await renderer.placed(tree, spec, gather(tree, spec))
+
+    return of
+
+
+@pytest.fixture
 def problem_of(render: Render) -> Render:
     """`await problem_of(tree, reason, **spec)` -> the message of the Problem that rendering ends with."""
 
