@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from setpoint.change import Change
@@ -47,21 +47,3 @@ def merged(results: Sequence[ApplyResult]) -> ApplyResult:
 def _united(maps: Iterable[Mapping[ObjectId, V]]) -> Mapping[ObjectId, V]:
     """Return the entries of all; of two for one object the later counts."""
     return {oid: value for each in maps for oid, value in each.items()}
-
-
-def located(
-    result: ApplyResult, folders: Mapping[ObjectId, str], files: Mapping[ObjectId, str]
-) -> ApplyResult:
-    """Return the result with failures told of the file of an object where they were told of its folder."""
-    failed = {
-        oid: _retold(problem, folders[oid], files[oid]) if oid in folders and oid in files else problem
-        for oid, problem in result.failed.items()
-    }
-    return replace(result, failed=failed)
-
-
-def _retold(problem: Problem, folder: str, file: str) -> Problem:
-    if not problem.message.startswith(f"{folder}: "):
-        return problem
-    text = f"{file}{problem.message.removeprefix(folder)}"
-    return Problem(problem.reason, text, problem.retry)

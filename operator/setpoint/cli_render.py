@@ -74,7 +74,7 @@ def run(
     program = kustomize or os.environ.get("SETPOINT_KUSTOMIZE") or "kustomize"
     try:
         folder, spec = _arguments(directory, sync_file)
-        rendered = asyncio.run(_render(folder, spec, Path(program)))
+        rendered = asyncio.run(_render(folder, spec, Path(program), places=output == "yaml"))
     except _UsageError as error:
         err.write(f"error: {error}\n")
         return cli.USAGE
@@ -115,13 +115,13 @@ def _sync(data: bytes, file: str) -> Sync:
         raise _UsageError(f"{found[0].where}: {where}: {first['msg']}") from None
 
 
-async def _render(folder: Path, spec: SyncSpec, kustomize: Path) -> Rendered:
+async def _render(folder: Path, spec: SyncSpec, kustomize: Path, *, places: bool) -> Rendered:
     tree = LocalTree(folder)
     found = await asyncio.to_thread(inputs.gather, tree, spec)
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
         renderer = Renderer(kustomize, Path(work))
         try:
-            return await renderer.placed(tree, spec, found)
+            return await (renderer.placed if places else renderer.render)(tree, spec, found)
         finally:
             renderer.close()
 

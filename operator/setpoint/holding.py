@@ -12,7 +12,7 @@ from setpoint import accounts
 from setpoint.adoption import TAKEOVER_MANAGERS
 from setpoint.api_sync import Drift, OnError
 from setpoint.apply import Applier
-from setpoint.apply_result import ApplyResult, located
+from setpoint.apply_result import ApplyResult
 from setpoint.checking import Checked, Identity, Session
 from setpoint.choosing import Choice, View, choose, drifted, unreported
 from setpoint.cluster_errors import ApiError
@@ -174,7 +174,7 @@ class Holder:
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         applier = self._applier(ctx, abort=abort)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
-            return await self._report_only(reached, memory, applier, chosen)
+            return await self._report_only(given, reached, applier, chosen)
         claimed = reached
 
         async def claim() -> None:
@@ -182,21 +182,25 @@ class Holder:
             claimed = await self._claim(reached, target, memory)
 
         before = self._ledger.before(chosen)
-        result = await self._located(ctx, given, await applier.converge(chosen, loaded, claim), chosen)
+        result = await applier.converge(chosen, loaded, claim)
+        result = await self._with_places(ctx, given, target, result, chosen)
         reached = self._ledger.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._p.telemetry.written(len(result.written))
         return await self._look_for_kinds(reached, target, result)
 
-    async def _located(
-        self, ctx: Context, given: Given, result: ApplyResult, chosen: Sequence[Desired]
+    async def _with_places(
+        self,
+        ctx: Context,
+        given: Given,
+        target: Target,
+        result: ApplyResult,
+        chosen: Sequence[Desired],
     ) -> ApplyResult:
-        """Return the result with the files of objects that failed: only then is it worth to find them out."""
+        """Return the result with the files of the objects that something is said of."""
         current = given.evaluation.current
-        folders = {d.id: d.where for d in chosen if d.id in result.failed}
-        if not folders or current is None:
+        if current is None:
             return result
-        files = await self._targets.files(ctx.sync, current, given.target)
-        return located(result, folders, files)
+        return await self._targets.with_places(ctx.sync, current, target, result, chosen)
 
     async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""
@@ -229,6 +233,7 @@ class Holder:
         applier = self._applier(ctx, abort=False, keep_ours=True)
         before = self._ledger.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
+        result = await self._with_places(ctx, given, last, result, chosen)
         by_id = {d.id: d for d in chosen}
         return self._ledger.absorb(reached, memory, result, by_id, before, enforced=True)
 
@@ -250,11 +255,12 @@ class Holder:
         return Applier(Session(self._p.cluster, self._p.live, self._limit, who))
 
     async def _report_only(
-        self, reached: Reached, memory: Memory, applier: Applier, chosen: Sequence[Desired]
+        self, given: Given, reached: Reached, applier: Applier, chosen: Sequence[Desired]
     ) -> Reached:
         found = await applier.check(chosen)
-        reported = [self._ledger.report(memory, item) for item in found if isinstance(item, Checked)]
+        reported = [self._ledger.report(given.memory, item) for item in found if isinstance(item, Checked)]
         failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, Checked)})
+        failed = await self._with_places(reached.ctx, given, given.target, failed, chosen)
         corrections = (*reached.corrections, *(c for c in reported if c is not None))
         return replace(reached, applied=reached.applied | failed, corrections=corrections)
 

@@ -51,6 +51,10 @@ _CAUSES: Final = tuple(
         (r"has invalid utf8 bytes", "an env file has a line that is not UTF-8"),
         (r"unable to parse SM or JSON patch", "a patch is neither a strategic merge patch nor a JSON patch"),
         (r"missing Resource metadata|missing metadata\.name", "an object has no kind or no metadata.name"),
+        (
+            r"security; file '[^']*' is not in or below",
+            "the configuration of a plugin names a file outside of the kustomization's folder; move it there",
+        ),
         (r"cycle detected", "the kustomizations refer to each other in a circle"),
         (r"external plugins disabled", "it wants a plugin, and only those built into kustomize are run"),
         (r"kustomization\.yaml is empty", "the kustomization is empty"),

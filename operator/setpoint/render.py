@@ -28,6 +28,7 @@ from setpoint.inputs import Flavour, Inputs
 from setpoint.kustomize_keys import text_of
 from setpoint.lru import Lru
 from setpoint.objects import ObjectId, identity
+from setpoint.placing import Places
 from setpoint.reasons import Problem, Reason
 from setpoint.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
 from setpoint.tree import EntryKind, Tree
@@ -49,10 +50,6 @@ class Rendered:
 
     objects: tuple[Document, ...]
     skipped: int = 0
-
-
-Places = Mapping[ObjectId, Document]
-"""By identity, a document that tells where the object comes from."""
 
 
 class _TwiceError(Exception):
@@ -142,20 +139,6 @@ class Renderer:
             return rendered, await _checked(rendered.objects)
         except _TwiceError:
             await self._tell_twice(tree, spec, inputs)
-        except Problem as problem:
-            if problem.reason is not Reason.RenderFailed or problem.transient:
-                raise
-            raise await self._placed_problem(problem, tree, spec, inputs) from None
-
-    async def _placed_problem(self, problem: Problem, tree: Tree, spec: SyncSpec, inputs: Inputs) -> Problem:
-        """Return why a build failed with the file, if another that notes where objects come from can tell it."""
-        try:
-            await self._render(tree, spec, inputs, noted=True)
-        except Problem as placed:
-            return placed if placed.reason is problem.reason else problem
-        except _TwiceError:
-            pass
-        return problem
 
     async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Places:
         """Return where the objects of a Sync come from, for messages; empty if it cannot be found out.
@@ -165,7 +148,7 @@ class Renderer:
         """
         if (known := self._places.get(inputs.digest)) is not None:
             return known
-        if tree is None:
+        if tree is None or not _is_built(spec, inputs):
             return {}
         try:
             noted = await self._render(tree, spec, inputs, noted=True)
@@ -177,8 +160,6 @@ class Renderer:
     async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
         """Return what `render` does, each object with the file that it comes from."""
         rendered = await self.render(tree, spec, inputs)
-        if inputs.flavour is Flavour.PLAIN and not inputs.builds and not overlay.wanted(spec, None):
-            return rendered
         places = await self.places(tree, spec, inputs)
         objects = (_moved(each, places.get(identity(each.manifest))) for each in rendered.objects)
         return replace(rendered, objects=tuple(objects))
@@ -260,6 +241,10 @@ class Renderer:
             raise Problem(Reason.RenderFailed, text, retry=True)
         if done.status != 0:
             raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
+
+
+def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
+    return bool(inputs.builds) or overlay.wanted(spec, None)
 
 
 def _plain(tree: Tree, inputs: Inputs) -> Rendered:

@@ -15,7 +15,7 @@ from setpoint.objects import ObjectId
 from setpoint.reasons import Problem, Reason
 from setpoint.store import Body, Store
 
-Operation = dict[str, Any]
+Operation = Mapping[str, Any]
 
 
 def operations(body: Mapping[str, Any], status: Mapping[str, Any]) -> list[Operation]:

@@ -9,16 +9,18 @@ from typing import Any
 
 from setpoint import inputs as inputs_of
 from setpoint.api import Sync
+from setpoint.apply_result import ApplyResult
 from setpoint.cluster import Cluster
 from setpoint.cluster_errors import ApiError, problem_of
 from setpoint.conditions import condition_of
 from setpoint.desired import Desired, Rendered, Stamp, complete
 from setpoint.footprint import Noting
 from setpoint.goals import Commit
-from setpoint.inputs import Flavour, Inputs
+from setpoint.inputs import Inputs
 from setpoint.memory import Memory, Ref, Target
 from setpoint.objects import ObjectId, SyncKey, digest
 from setpoint.order import stage_key, wave_of
+from setpoint.placing import needs_places, with_places
 from setpoint.reasons import Problem, Reason
 from setpoint.remotes import Current
 from setpoint.render import Renderer
@@ -209,13 +211,20 @@ class Targets:
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
 
-    async def files(self, sync: Sync, current: Current, target: Target) -> Mapping[ObjectId, str]:
-        """Return the files that the objects of a kustomization come from; empty where that cannot be found out."""
-        if target.inputs.flavour is not Flavour.KUSTOMIZE:
-            return {}
+    async def with_places(
+        self,
+        sync: Sync,
+        current: Current,
+        target: Target,
+        result: ApplyResult,
+        chosen: Sequence[Desired],
+    ) -> ApplyResult:
+        """Return what came of some objects of a target, each said with the file that it comes from."""
+        if not needs_places(result, chosen):
+            return result
         tree = self._sources.tree(current, target.sha)
         places = await self._renderer.places(tree, sync.spec, target.inputs)
-        return {oid: document.where for oid, document in places.items()}
+        return with_places(result, chosen, places) if places else result
 
     async def _load(
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
@@ -226,7 +235,8 @@ class Targets:
         if bad or any(d.kind is None for d in good):
             await self.discover()
             good, bad = self._completed(documents, sync, stamp)
-        if bad and inputs.flavour is Flavour.KUSTOMIZE:
+        if bad:
+            # Now it is said where they stand, which costs another build.
             rendered = await self._renderer.placed(tree, sync.spec, inputs)
             documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
             good, bad = self._completed(documents, sync, stamp)

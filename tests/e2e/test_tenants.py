@@ -1,45 +1,75 @@
-"""Two tenants of one operator: what one of them writes reads nothing of the operator, and nothing of the other."""
+"""Two tenants of one operator: what one's repository says never shows it the operator's files, nor the other's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from pathlib import Path
 
 import pytest
 from tests.cluster.base import Cluster
-from tests.e2e.api import Api, condition, is_ready
-from tests.e2e.conftest import World, config
-from tests.e2e.test_sync import ready_at
+from tests.e2e.api import Api, condition, is_ready, says
+from tests.e2e.conftest import config
+from tests.e2e.pods import UnderTest
+from tests.e2e.test_bad_input import opened
 from tests.servers.githttp import GitHttp
 
 pytestmark = pytest.mark.cluster
 
-SPELLINGS = {
-    "twins": "configMapGenerator: [{name: stolen, Files: [../ok.txt], files: [t=/proc/self/status]}]",
-    "a long s": "configMapGenerator: [{name: stolen, file\u017f: [t=/proc/self/status]}]",
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+COMPONENT = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+ATTACKS = {
+    "twins": "configMapGenerator: [{name: stolen, Files: [../ok.txt], files: [k=%s]}]\n",
+    "long-s": "configMapGenerator: [{name: honest, files: [../ok.txt]}, {name: stolen, file\u017f: [k=%s]}]\n",
+    "deep": "configMapGenerator: [{name: stolen, files: [../ok.txt], FILES: [k=%s]}]\n",
+    "component": f"{COMPONENT}configMapGenerator: [{{name: stolen, Files: [../ok.txt], files: [k=%s]}}]\n",
 }
 
 
-@pytest.fixture
-def other(installed: Cluster, api: Api, git: GitHttp) -> Iterator[World]:
-    made = World(installed, api, git)
-    yield made
-    made.remove()
+def others_file(operator: UnderTest) -> str:
+    """A file of the operator that only it should read: of the other's mirror, where the operator is no pod."""
+    found = sorted((operator.log.parent / "cache").glob("mirrors/*/config"))
+    return str(found[0]) if found else TOKEN
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_kustomization_reads_no_file_of_the_operator(world: World, other: World, spelling: str) -> None:
-    sha = other.repo.commit({"a.yaml": config("a", k="1")}, "Peaceful")
-    other.source()
-    other.sync()
-    other.until("Sync", "app", ready_at(sha))
-    world.repo.commit({"ok.txt": "fine", "k/kustomization.yaml": SPELLINGS[spelling]}, "Hostile")
-    world.source()
-    world.sync(path="k")
-    found = world.until("Sync", "app", lambda o: condition(o).get("reason") == "RenderFailed")
-    assert "k/kustomization.yaml:1" in condition(found)["message"]
-    assert "file" in condition(found)["message"]
-    maps = world.api.list("ConfigMap", world.target)
-    assert not [m for m in maps if m["metadata"]["name"].startswith("stolen")]
-    again = other.repo.commit({"a.yaml": config("a", k="2")}, "Still at peace")
-    other.until("Sync", "app", ready_at(again))
-    assert is_ready(other.api.get("Sync", other.namespace, "app"))
+def test_a_hostile_tenant_reads_nothing_and_the_other_goes_on(
+    installed: Cluster, api: Api, git: GitHttp, operator: UnderTest
+) -> None:
+    assert operator.running
+    with opened(installed, api, git) as victim, opened(installed, api, git) as hostile:
+        victim.repo.commit({"base.conf": "k=v", "app/a.yaml": config("mine", k="1")}, "Mine")
+        victim.repo.commit(
+            {
+                "app/kustomization.yaml": "resources: [a.yaml]\nconfigMapGenerator: [{name: c, files: [../base.conf]}]\n"
+            },
+            "Build",
+        )
+        victim.source()
+        victim.sync(path="app")
+        victim.until("Sync", "app", is_ready)
+        target = others_file(operator)
+        files = {f"{name}/kustomization.yaml": text % target for name, text in ATTACKS.items()}
+        files |= {"ok.txt": "K=v", "above/kustomization.yaml": "resources: [../deep]\n"}
+        files["good/kustomization.yaml"] = "configMapGenerator: [{name: good, files: [../ok.txt]}]\n"
+        hostile.repo.commit({**files}, "Hostile")
+        hostile.source()
+        paths = {"twins": "twins", "long-s": "long-s", "deep": "above"}
+        for name, path in paths.items():
+            hostile.sync(name, path=path)
+        hostile.sync("component", path="good", kustomize={"components": ["../component"]})
+        for name in ATTACKS:
+            sync = hostile.until("Sync", name, says("RenderFailed", f"{name}/kustomization.yaml:"))
+            assert "kustomize" in condition(sync)["message"]
+            _shows_nothing(target, json.dumps(sync))
+        built = [
+            o for o in api.list("ConfigMap", hostile.target) if o["metadata"]["name"] != "kube-root-ca.crt"
+        ]
+        assert built == [], "something of a refused kustomization was applied"
+        victim.repo.commit({"app/a.yaml": config("mine", k="2")}, "Goes on")
+        victim.until("ConfigMap", "mine", lambda o: o is not None and o["data"] == {"k": "2"})
+        victim.until("Sync", "app", is_ready)
+
+
+def _shows_nothing(path: str, text: str) -> None:
+    content = Path(path).read_text() if Path(path).exists() else ""
+    for line in (line.strip() for line in content.splitlines()):
+        assert len(line) < 8 or json.dumps(line)[1:-1] not in text

@@ -54,7 +54,18 @@ Render = Callable[..., Any]
 
 @pytest.fixture
 def render(renderer: Renderer) -> Render:
-    """`await render(tree, **spec)` -> Rendered, with the place of each object."""
+    """`await render(tree, **spec)` -> Rendered."""
+
+    async def of(tree: Tree, **fields: Any) -> Rendered:
+        spec = sync_spec(**fields)
+        return await renderer.render(tree, spec, gather(tree, spec))
+
+    return of
+
+
+@pytest.fixture
+def placed(renderer: Renderer) -> Render:
+    """`await placed(tree, **spec)` -> Rendered, each object with the file that it comes from."""
 
     async def of(tree: Tree, **fields: Any) -> Rendered:
         spec = sync_spec(**fields)

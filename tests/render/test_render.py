@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
+import orjson
 import pytest
 from tests.render.conftest import Render, config, names, sync_spec
 from tests.render.gitfolder import GitFolder
@@ -48,7 +48,7 @@ async def test_target_namespace_is_left_to_the_planner_for_plain_files(
     assert made.objects[0].manifest["metadata"] == {"name": "a"}
 
 
-async def test_nested_kustomizations_are_built_in_their_place(repo: GitFolder, render: Render) -> None:
+async def test_nested_kustomizations_are_built_in_their_place(repo: GitFolder, placed: Render) -> None:
     repo.put(
         {
             "p/a.yaml": config("a"),
@@ -56,7 +56,7 @@ async def test_nested_kustomizations_are_built_in_their_place(repo: GitFolder, r
             "p/k/b.yaml": config("b"),
         }
     )
-    made = await render(repo.commit(), path="p", targetNamespace="prod")
+    made = await placed(repo.commit(), path="p", targetNamespace="prod")
     assert [(d.file, d.manifest["metadata"]) for d in made.objects] == [
         ("p/a.yaml", {"name": "a"}),
         ("p/k/b.yaml", {"name": "k-b", "namespace": "prod"}),
@@ -64,7 +64,7 @@ async def test_nested_kustomizations_are_built_in_their_place(repo: GitFolder, r
 
 
 async def test_a_kustomization_reads_across_folders_of_the_repository(
-    repo: GitFolder, render: Render
+    repo: GitFolder, placed: Render
 ) -> None:
     repo.put(
         {
@@ -79,7 +79,7 @@ async def test_a_kustomization_reads_across_folders_of_the_repository(
             "base/b.yaml": config("b"),
         }
     )
-    made = await render(repo.link("now", "apps/web").commit(), path="now")
+    made = await placed(repo.link("now", "apps/web").commit(), path="now")
     found = [(d.file, d.manifest["metadata"]["name"].split("-")[0]) for d in made.objects]
     assert sorted(found) == [
         ("apps/shared.yaml", "shared"),
@@ -136,7 +136,7 @@ COMPONENT = {
     ids=["plain", "kustomization"],
 )
 async def test_the_overlay_is_laid_over_plain_files_and_kustomizations_alike(
-    repo: GitFolder, render: Render, files: dict[str, str | bytes]
+    repo: GitFolder, placed: Render, files: dict[str, str | bytes]
 ) -> None:
     patches = [
         {
@@ -144,7 +144,7 @@ async def test_the_overlay_is_laid_over_plain_files_and_kustomizations_alike(
             "target": {"kind": "Deployment"},
         }
     ]
-    made = await render(
+    made = await placed(
         repo.put({**files, **COMPONENT}).commit(), path="p", kustomize={**OVERLAY, "patches": patches}
     )
     by_kind = {each.manifest["kind"]: each for each in made.objects}
@@ -163,7 +163,7 @@ async def test_the_overlay_is_laid_over_plain_files_and_kustomizations_alike(
 
 
 async def test_the_overlay_keeps_lines_of_plain_files_and_covers_nested_kustomizations(
-    repo: GitFolder, render: Render
+    repo: GitFolder, placed: Render
 ) -> None:
     repo.put(
         {
@@ -172,7 +172,7 @@ async def test_the_overlay_keeps_lines_of_plain_files_and_covers_nested_kustomiz
             "p/k/c.yaml": config("c"),
         }
     )
-    made = await render(repo.commit(), path="p", kustomize={"namePrefix": "x-"}, targetNamespace="prod")
+    made = await placed(repo.commit(), path="p", kustomize={"namePrefix": "x-"}, targetNamespace="prod")
     assert sorted((d.where, d.manifest["metadata"]["name"]) for d in made.objects) == [
         ("p/a.yaml:1", "x-a"),
         ("p/a.yaml:5", "x-b"),
@@ -233,13 +233,13 @@ async def test_a_builtin_transformer_cannot_read_this_machine(
     )
     message = await problem_of(repo.commit(), path="k")
     assert message.startswith("k/kustomization.yaml: ")
-    assert socket.gethostname() not in message
+    assert "names a file outside of the kustomization's folder" in message or "does not exist" in message
 
 
-async def test_podinfo_is_built(render: Render) -> None:
+async def test_podinfo_is_built(placed: Render) -> None:
     if not PODINFO.exists():
         pytest.skip("the shared data are not beside the checkout")
-    made = await render(LocalTree(PODINFO), path="kustomize")
+    made = await placed(LocalTree(PODINFO), path="kustomize")
     assert [(d.file, d.manifest["kind"]) for d in made.objects] == [
         ("kustomize/service.yaml", "Service"),
         ("kustomize/deployment.yaml", "Deployment"),
@@ -414,9 +414,9 @@ async def test_a_remote_base_that_the_walk_overlooked_finds_no_network(
     async with server:
         for url in (f"http://127.0.0.1:{port}/x.yaml", f"git::http://127.0.0.1:{port}/x/y"):
             tree = repo.put({"k/kustomization.yaml": f"resources: ['{url}']"}).commit()
-            entry = tree.entry("k/kustomization.yaml")
-            assert entry is not None
-            inputs = Inputs(url, (), Flavour.KUSTOMIZE, "k", builds=(closure.Build("k", (entry,)),))
+            text = orjson.dumps({"resources": [url]})
+            build = closure.Build("k", (), kustomizations=(closure.Written("k/kustomization.yaml", text),))
+            inputs = Inputs(url, (), Flavour.KUSTOMIZE, "k", builds=(build,))
             with pytest.raises(Problem) as raised:
                 await renderer.render(tree, sync_spec(path="k"), inputs)
             assert raised.value.reason is Reason.RenderFailed

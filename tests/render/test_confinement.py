@@ -1,0 +1,282 @@
+"""A repository's kustomizations read nothing but the repository, however a reference to the operator's files is spelled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.render.conftest import Render, config, names
+from tests.render.gitfolder import GitFolder
+
+from setpoint.reasons import Problem
+from setpoint.render import Rendered
+
+pytestmark = pytest.mark.asyncio
+TOKEN = "eyJhbGciOi-token-of-the-operator"
+LONG_S, KELVIN = "\u017f", "\u212a"
+# What each honest `../` was good for: it took kustomize's own restriction off.
+HONEST = "configMapGenerator: [{name: honest, files: [../ok.txt]}]\n"
+TWINS = {
+    "two-cases": "configMapGenerator: [{name: a, Files: [../ok.txt], files: [%s]}]",
+    "two-cases-other-way": "configMapGenerator: [{name: a, files: [../ok.txt], Files: [%s]}]",
+    "neither-is-the-field": "configMapGenerator: [{name: a, FILES: [../ok.txt], Files: [%s]}]",
+    "long-s": f"configMapGenerator: [{{name: a, file{LONG_S}: [%s]}}]\npatches: [{{path: ../p.yaml}}]",
+    "long-s-twin": f"configMapGenerator: [{{name: a, files: [../ok.txt], file{LONG_S}: [%s]}}]",
+    "field-in-two-cases": "configMapGenerator: [{name: a, files: [../ok.txt]}]\nConfigMapGenerator: [{name: a, files: [%s]}]",
+    "long-s-secret": f"secretGenerator: [{{name: a, files: [../ok.txt]}}]\n{LONG_S}ecretGenerator: [{{name: a, files: [%s]}}]",
+    "envs": "configMapGenerator: [{name: a, Envs: [../ok.txt], envs: [%s]}]",
+    "env": "configMapGenerator: [{name: a, envs: [../ok.txt], ENV: %s, env: ../ok.txt}]",
+    "resources": "resources: [a.yaml, ../b.yaml]\nRE\u017fOURCES: [%s]",
+    "patch-path": "resources: [a.yaml, ../b.yaml]\npatches: [{Path: ../p.yaml, path: %s, target: {kind: ConfigMap}}]",
+    "replacement-path": "resources: [a.yaml, ../b.yaml]\nreplacements: [{PATH: ../p.yaml, path: %s}]",
+    "crds": f"resources: [a.yaml, ../b.yaml]\ncrd{LONG_S}: [%s]",
+    "openapi-twin": "resources: [a.yaml, ../b.yaml]\nopenapi: {Path: ../p.yaml, path: %s}",
+    "helm-globals": "resources: [a.yaml, ../b.yaml]\nhelmGlobals: {chartHome: charts, CHARTHOME: %s}",
+    "merged": "configMapGenerator: [{<<: {Files: [../ok.txt]}, name: a, files: [%s]}]",
+    "kelvin": f"resources: [a.yaml, ../b.yaml]\nva{KELVIN}rs: [%s]\n",
+    "labels-in-options": f"configMapGenerator: [{{name: a, files: [../ok.txt], option{LONG_S}: {{labels: {{a: b}}}}, Files: [%s]}}]",
+}  # fmt: skip
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "var/run/secrets/token"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"TOKEN={TOKEN}")
+    return file
+
+
+@pytest.fixture
+def hostile(repo: GitFolder) -> GitFolder:
+    repo.put({"ok.txt": "K=v", "k/a.yaml": config("a"), "b.yaml": config("b"), "p.yaml": "[]"})
+    return repo
+
+
+def shows(made: Rendered) -> str:
+    return json.dumps([each.manifest for each in made.objects])
+
+
+async def refused(render: Render, tree: Any, **fields: Any) -> str:
+    """The words of the refusal; fails if anything is built, and shows what."""
+    with pytest.raises(Problem) as raised:
+        pytest.fail(f"it was built: {shows(await render(tree, **fields))[:400]}")
+    assert TOKEN not in raised.value.message
+    assert "render-" not in raised.value.message, "a path of this machine is said"
+    return raised.value.message
+
+
+@pytest.mark.parametrize("name", TWINS)
+async def test_no_spelling_of_a_key_leads_out_of_the_repository(
+    name: str, hostile: GitFolder, render: Render, token: Path
+) -> None:
+    hostile.put({"k/kustomization.yaml": TWINS[name] % token})
+    message = await refused(render, hostile.commit(), path="k")
+    assert message.startswith("k/kustomization.yaml")
+
+
+WORDS = [
+    ("configMapGenerator:\n- name: a\n  Files: [x]\n  files: [y]\n",
+     "k/kustomization.yaml:3: 'Files' and 'files' in 'configMapGenerator[0]' of a kustomization are one field to kustomize; keep one, as 'files'"),
+    (f"resources: [a.yaml]\nconfigMapGenerator:\n- name: a\n  file{LONG_S}: [x]\n",
+     "k/kustomization.yaml:4: 'file\\u017f' in 'configMapGenerator[0]' of a kustomization is not 'files', for which kustomize takes it; write that"),
+    (f"x: &a {{{KELVIN}ind: b}}\n", "k/kustomization.yaml:1: there is no field 'x' in a kustomization"),
+    (f"{KELVIN}ind: Component\n", "k/kustomization.yaml:1: '\\u212aind' in a kustomization is not 'kind', for which kustomize takes it; write that"),
+    ("kind: Component\n---\nx: y\nKind: z\n", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), WORDS)
+async def test_a_key_that_is_refused_is_named_with_its_line_and_its_twin(
+    text: str, said: str | None, hostile: GitFolder, render: Render
+) -> None:
+    hostile.put({"k/kustomization.yaml": text})
+    message = await refused(render, hostile.commit(), path="k")
+    assert message == said or said is None
+
+
+ATTACK = "configMapGenerator: [{name: a, Files: [../ok.txt], files: [%s]}]"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "resources: [../deep/er]\n",
+        "bases: [../deep/er]\n",
+        "resources: [a.yaml]\ncomponents: [../deep/er]\n",
+        "resources: [../link]\n",
+        "generators: [../deep/er]\n",
+        "transformers: [../deep/er]\n",
+        "resources: [a.yaml]\nvalidators: [../deep/er]\n",
+        "resources: [a.yaml, 'x/../../deep/er']\n",
+    ],
+)
+async def test_a_kustomization_at_any_depth_is_read_as_it_was_understood(
+    above: str, hostile: GitFolder, render: Render, token: Path
+) -> None:
+    kind = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n" if "components" in above else ""
+    hostile.put(
+        {"k/kustomization.yaml": f"{above}{HONEST}", "deep/er/kustomization.yml": f"{kind}{ATTACK % token}"}
+    )
+    hostile.link("link", "deep/er")
+    message = await refused(render, hostile.commit(), path="k")
+    assert message.startswith("deep/er/kustomization.yml:")
+
+
+async def test_a_component_of_the_overlay_is_no_way_out(
+    hostile: GitFolder, render: Render, token: Path
+) -> None:
+    kind = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+    hostile.put(
+        {"c/kustomization.yaml": f"{kind}{ATTACK % token}", "k/kustomization.yaml": "resources: [a.yaml]"}
+    )
+    tree = hostile.commit()
+    for path in ("k", "plain"):
+        hostile.put({"plain/a.yaml": config("a")})
+        tree = hostile.commit()
+        message = await refused(render, tree, path=path, kustomize={"components": ["../c"]})
+        assert message.startswith("c/kustomization.yaml:")
+
+
+async def test_a_symlinked_kustomization_is_read_as_it_was_understood(
+    hostile: GitFolder, render: Render, token: Path
+) -> None:
+    tree = (
+        hostile.put({"files/k.txt": ATTACK % token}).link("k/kustomization.yaml", "../files/k.txt").commit()
+    )
+    assert "'Files' and 'files'" in await refused(render, tree, path="k")
+
+
+@pytest.mark.parametrize("field", ["generators", "transformers", "validators"])
+async def test_a_folder_whose_name_looks_like_an_object_is_not_read_unseen(
+    field: str, hostile: GitFolder, render: Render, token: Path
+) -> None:
+    """What we take for the object itself, and kustomize for a path, or goes up by the text and we by the files."""
+    for text in (
+        "x\ny",
+        "{apiVersion: builtin, kind: A, metadata: {}}",
+        "{a: b}#/../../deep",
+        "\ta: b\n/../sub",
+    ):
+        hostile.put({"k/kustomization.yaml": f"resources: [a.yaml]\n{field}: [{json.dumps(text)}]\n{HONEST}"})
+        for folder in ("deep", "sub", "k/sub", "k/x\ny", "k/{apiVersion: builtin, kind: A, metadata: {}}"):
+            hostile.put({f"{folder}/kustomization.yaml": ATTACK % token})
+        await refused(render, hostile.commit(), path="k")
+
+
+async def test_a_configuration_of_a_plugin_reads_its_folder_alone(
+    hostile: GitFolder, render: Render, token: Path
+) -> None:
+    head = "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\n"
+    hostile.put({"k/kustomization.yaml": f"generators: [g.yaml]\n{HONEST}"})
+    for key in ("files", "Files", f"file{LONG_S}", "envs", "env"):
+        value = f"{token}" if key == "env" else f"[{token}]"
+        hostile.put({"k/g.yaml": f"{head}{key}: {value}\n"})
+        try:
+            said = shows(await render(hostile.commit(), path="k"))
+        except Problem as problem:
+            said = problem.message
+        assert TOKEN not in said
+        assert "outside of the kustomization's folder" in said or key not in ("files", "envs")
+
+
+async def test_what_was_not_read_as_a_kustomization_is_not_given_to_kustomize_as_one(
+    hostile: GitFolder, render: Render, token: Path
+) -> None:
+    """A folder counts as a whole where plugins are configured; its other kustomizations stay unread."""
+    label = "apiVersion: builtin\nkind: LabelTransformer\nmetadata: {name: l}\nlabels: {a: b}\nfieldSpecs: [{path: metadata/labels, create: true}]\n"
+    hostile.put(
+        {"k/kustomization.yaml": f"resources: [a.yaml]\ntransformers: [t.yaml]\n{HONEST}", "k/t.yaml": label}
+    )
+    hostile.put({"k/sub/kustomization.yaml": ATTACK % token})
+    made = await render(hostile.commit(), path="k")
+    assert TOKEN not in shows(made)
+    assert len(made.objects) == 2
+
+
+async def test_a_link_that_leads_nowhere_now_does_not_lead_out_through_our_own_folder(
+    hostile: GitFolder, render: Render, token: Path
+) -> None:
+    up = "/".join([".setpoint", *[".."] * 12]) + str(token)
+    hostile.put({"k/kustomization.yaml": f"generators: [g.yaml]\n{HONEST}"}).link("k/way", up)
+    hostile.put(
+        {"k/g.yaml": "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\nfiles: [way]\n"}
+    )
+    await refused(render, hostile.commit(), path="k")
+
+
+async def test_copies_of_files_from_elsewhere_keep_name_and_place(
+    repo: GitFolder, render: Render, placed: Render
+) -> None:
+    repo.put(
+        {
+            "k/kustomization.yaml": "resources: [../x/a.yaml, ../y/a.yaml]\nconfigMapGenerator: [{name: c, files: [../x/f, k=../y/f]}]\n"
+        }
+    )
+    repo.put(
+        {"x/a.yaml": config("x"), "y/a.yaml": config("y"), "x/f": "1", "y/f": "2", "k/.setpoint/f": "mine"}
+    )
+    made = await placed(repo.commit(), path="k")
+    found = {name.split("-")[0]: each for each, name in zip(made.objects, names(made), strict=True)}
+    assert {name: each.file for name, each in found.items()} == {
+        "x": "x/a.yaml",
+        "y": "y/a.yaml",
+        "c": "k/kustomization.yaml",
+    }
+    assert found["c"].manifest["data"] == {"f": "1", "k": "2"}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"k/kustomization.yaml": "resources: [../x/a.yaml]\n", "x/a.yaml": "a: b\n"}, "x/a.yaml: an object has no kind"),
+        ({"k/kustomization.yaml": "resources: [../x/a.yaml]\n", "x/a.yaml": "a: b: c\n"}, "x/a.yaml:1: "),
+        ({"k/kustomization.yaml": "resources: [../x/a.yaml, ../y/a.yaml]\n", "x/a.yaml": config("a"), "y/a.yaml": config("a")}, "y/a.yaml: ConfigMap/a is defined twice"),
+        ({"k/kustomization.yaml": "configMapGenerator: [{name: c, envs: [../x/e]}]\n", "x/e": b"\xff=3\n"}, "k/kustomization.yaml: an env file has a line that is not UTF-8"),
+    ],
+)  # fmt: skip
+async def test_messages_name_the_true_file_of_a_copy(
+    files: dict[str, str | bytes], said: str, repo: GitFolder, problem_of: Render
+) -> None:
+    message = await problem_of(repo.put(files).commit(), path="k")
+    assert message.startswith(said)
+    assert ".setpoint" not in message
+
+
+async def test_nothing_of_our_questions_is_in_what_is_built(repo: GitFolder, render: Render) -> None:
+    """A note of origin that we ask for could be copied, selected by, or patched."""
+    origin = "metadata.annotations.[config.kubernetes.io/origin]"
+    repo.put(
+        {
+            "k/kustomization.yaml": "resources: [a.yaml, b.yaml]\npatches:\n"
+            '- {target: {annotationSelector: config.kubernetes.io/origin}, patch: \'[{"op": "add", "path": "/data", "value": {"x": "y"}}]\'}\n',
+            "k/a.yaml": config("a"),
+            "k/b.yaml": config("b"),
+            "r/kustomization.yaml": "resources: [../k/a.yaml, ../k/b.yaml]\nreplacements:\n"
+            f"- {{source: {{kind: ConfigMap, name: a, fieldPath: '{origin}'}}, targets: [{{select: {{name: b}}, fieldPaths: [data.x], options: {{create: true}}}}]}}\n",
+        }
+    )
+    tree = repo.commit()
+    made = await render(tree, path="k")
+    assert [each.manifest for each in made.objects] == [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in ("a", "b")
+    ]
+    with pytest.raises(Problem):
+        await render(tree, path="r")
+
+
+@pytest.mark.parametrize("namespace", [None, "prod"])
+async def test_notes_that_people_ask_for_name_true_paths_under_an_overlay_too(
+    namespace: str | None, repo: GitFolder, render: Render
+) -> None:
+    repo.put(
+        {
+            "k/kustomization.yaml": "resources: [a.yaml, ../x/b.yaml, ../base]\nbuildMetadata: [originAnnotations]\n"
+        }
+    )
+    repo.put({"k/a.yaml": config("a"), "x/b.yaml": config("b"), "x/c.yaml": config("c")})
+    repo.put({"base/kustomization.yaml": "resources: [../x/c.yaml]\n"})
+    made = await render(repo.commit(), path="k", **({"targetNamespace": namespace} if namespace else {}))
+    notes = [each.manifest["metadata"]["annotations"]["config.kubernetes.io/origin"] for each in made.objects]
+    assert notes == ["path: a.yaml\n", "path: ../x/b.yaml\n", "path: ../x/c.yaml\n"]
