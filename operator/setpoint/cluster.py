@@ -204,7 +204,7 @@ class Cluster:
         kind: Kind,
         namespace: str | None,
         name: str,
-        operations: Sequence[Json],
+        operations: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
         user: str | None = None,

@@ -5,7 +5,7 @@ Never a merge patch: that drops nested nulls, which patches in a status may hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from setpoint.cluster import Cluster
@@ -59,12 +59,12 @@ class StatusWriter:
         ]
         return await self._patch(oid, body, patch, None)
 
-    async def annotations(self, oid: ObjectId, body: Mapping[str, Any], patch: list[Operation]) -> Body:
+    async def annotations(self, oid: ObjectId, body: Mapping[str, Any], patch: Sequence[Operation]) -> Body:
         """Write the annotations of an object, by a patch that tests the version of its body."""
         return await self._patch(oid, body, patch, None)
 
     async def _patch(
-        self, oid: ObjectId, body: Mapping[str, Any], patch: list[Operation], subresource: str | None
+        self, oid: ObjectId, body: Mapping[str, Any], patch: Sequence[Operation], subresource: str | None
     ) -> Body:
         kind = self._cluster.kind(API_VERSION, oid.kind)
         if kind is None:
