@@ -49,7 +49,7 @@ layers: setup ## import rules: layers, and one importer for each library
 	@$(VENV)/bin/lint-imports
 
 generate: setup ## CRDs, chart schema and reference docs from the models
-	@$(PY) -m setpoint.generate
+	@$(PY) -m setpoint.codegen.generate
 
 pure-%: setup
 	@$(VENV)/bin/coverage run --data-file=.coverage.$* -m pytest -q $(PURE_$*)
@@ -62,7 +62,7 @@ check: setup ## format, lint, types, layers, generated files, coverage gate
 	@+$(TWO) coverage type lint layers generated
 
 generated: setup
-	@$(PY) -m setpoint.generate --check
+	@$(PY) -m setpoint.codegen.generate --check
 
 unit: setup ## the pure tests alone: seconds
 	@$(PY) -m pytest -q $(PURE)

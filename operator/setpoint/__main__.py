@@ -7,8 +7,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-from setpoint import cli
-from setpoint.reasons import Problem
+from setpoint.api.reasons import Problem
+from setpoint.cli import parser as cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,25 +34,25 @@ def _run(options: Namespace) -> int:
     except Problem as problem:
         sys.stderr.write(f"error: {problem}\n")
         return cli.USAGE
-    from setpoint import handlers  # noqa: PLC0415
+    from setpoint.manager import kopf_watch as handlers  # noqa: PLC0415
 
     return handlers.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
 
 
 def _render(options: Namespace) -> int:
-    from setpoint import cli_render  # noqa: PLC0415
+    from setpoint.cli import render as cli_render  # noqa: PLC0415
 
     return cli_render.run(options.folder, options.sync, options.output)
 
 
 def _health(options: Namespace) -> int:
-    from setpoint import cli_health  # noqa: PLC0415
+    from setpoint.cli import health as cli_health  # noqa: PLC0415
 
     return cli_health.run(sys.stdin, sys.stdout, options.output)
 
 
 def _crds(options: Namespace) -> int:
-    from setpoint import crds  # noqa: PLC0415
+    from setpoint.codegen import crds  # noqa: PLC0415
 
     sys.stdout.write(crds.to_yaml())
     return cli.OK

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from setpoint import revisions
-from setpoint.api_base import DURATION_PATTERN
-from setpoint.reasons import Problem, Reason
+from setpoint.api import formats as revisions
+from setpoint.api.base import DURATION_PATTERN
+from setpoint.api.reasons import Problem, Reason
 
 PREFIX = "SETPOINT_"
 RELEASE_NAMESPACE = "POD_NAMESPACE"

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.base import Cluster as Environment
 from tests.servers.apiproxy import ApiProxy
 
-from setpoint.cluster import Cluster
+from setpoint.kube.client import Cluster
 
 
 @asynccontextmanager

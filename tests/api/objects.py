@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from setpoint import names
-from setpoint.cluster import Cluster, Kind
+from setpoint.api import names
+from setpoint.kube.client import Cluster
+from setpoint.objects.kinds import Kind
 
 Json = dict[str, Any]
 

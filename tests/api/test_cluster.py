@@ -16,13 +16,14 @@ from tests.cluster.base import Cluster as Environment
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Hold, Reply, Request, cut, reply
 
-from setpoint import names
-from setpoint.cluster import ApiError, Cluster, Fenced, Kind
-from setpoint.cluster_errors import classify
-from setpoint.diff import STAMPS
-from setpoint.reasons import Reason
-from setpoint.requests import Selection
-from setpoint.writing import existing
+from setpoint.api import names
+from setpoint.api.reasons import Reason
+from setpoint.apply.writer import existing
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError, Fenced, classify
+from setpoint.kube.requests import Selection
+from setpoint.objects.kinds import Kind
+from setpoint.plan.diff import STAMPS
 
 pytestmark = pytest.mark.cluster
 
@@ -231,7 +232,7 @@ async def test_lists_come_in_pages_of_one_version(api: Cluster, namespace: str) 
 async def test_a_list_that_outlives_its_snapshot_is_read_again(
     proxied: Cluster, api_proxy: ApiProxy, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("setpoint.cluster.PAGE", 2)
+    monkeypatch.setattr("setpoint.kube.client.PAGE", 2)
     of = kind(proxied, "v1", "ConfigMap")
     for number in range(5):
         await proxied.apply(of, config_map(namespace, f"c{number}", "x"))

@@ -13,10 +13,12 @@ import pytest
 from tests.api.objects import Json, config_map, crd, deployment, gone, kind
 from tests.cluster.base import Cluster as Environment
 
-from setpoint.cluster import ApiError, Cluster, Kind
-from setpoint.cluster_errors import problem_of
-from setpoint.objects import identity
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.kube.explain import problem_of
+from setpoint.objects.identity import identity
+from setpoint.objects.kinds import Kind
 
 pytestmark = pytest.mark.cluster
 

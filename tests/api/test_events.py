@@ -11,9 +11,10 @@ from tests.api.objects import Json, config_map, kind
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Hold, reply
 
-from setpoint.cluster import Cluster, Fenced
-from setpoint.events import BURST, LONGEST, Events
-from setpoint.telemetry import Telemetry
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import Fenced
+from setpoint.kube.event_recorder import BURST, LONGEST, Events
+from setpoint.runtime.metrics import Telemetry
 
 pytestmark = pytest.mark.cluster
 

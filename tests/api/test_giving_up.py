@@ -15,9 +15,9 @@ import pytest
 import uvloop
 from tests.cluster.pki import Authority
 
-from setpoint.cluster_errors import ApiError
-from setpoint.requests import Request
-from setpoint.transport import Endpoint, Transport
+from setpoint.kube.errors import ApiError
+from setpoint.kube.requests import Request
+from setpoint.kube.transport import Endpoint, Transport
 
 # More than the server's kernel takes before somebody reads, less than the client's is ready to send.
 BODY = b"x" * 40_000

@@ -10,8 +10,9 @@ from tests.api.objects import Json, gone, kind
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Hold, Request, cut, delay, reply
 
-from setpoint.cluster import ApiError, Cluster, Fenced
-from setpoint.lease import SAFE_SHARE, Lease
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError, Fenced
+from setpoint.kube.leader_election import SAFE_SHARE, Lease
 
 pytestmark = pytest.mark.cluster
 NAME = "setpoint"

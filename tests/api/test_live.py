@@ -13,12 +13,15 @@ from tests.cluster.base import Cluster as Environment
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Hold, reply
 
-from setpoint import names
-from setpoint.cluster import ApiError, Cluster, Kind
-from setpoint.discovery import Kind as DiscoveredKind
-from setpoint.health import Health
-from setpoint.live import FIRST_FORBIDDEN_PAUSE, Live, LiveChange
-from setpoint.objects import ObjectId
+from setpoint.api import names
+from setpoint.health.verdict import Health
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.kinds import Kind
+from setpoint.objects.kinds import Kind as DiscoveredKind
+from setpoint.watch.informers import FIRST_FORBIDDEN_PAUSE, Live
+from setpoint.watch.observations import LiveChange
 
 pytestmark = pytest.mark.cluster
 EXPIRED = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'

@@ -11,10 +11,10 @@ from tests.api.objects import deployment, kind
 from tests.servers.apiproxy import ApiProxy
 from tests.servers.apirules import Request, reply
 
-from setpoint.cluster import Cluster
-from setpoint.objects import ObjectId, SyncKey
-from setpoint.podwatch import PodWatch
-from setpoint.queue import WorkQueue
+from setpoint.kube.client import Cluster
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.runtime.workqueue import WorkQueue
+from setpoint.watch.pods import PodWatch
 
 pytestmark = pytest.mark.cluster
 SYNC = SyncKey("team", "app")

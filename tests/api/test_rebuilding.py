@@ -8,11 +8,12 @@ import secrets
 import pytest
 from tests.api.objects import config_map, crd, gone, kind
 
-from setpoint.cluster import ApiError, Cluster
-from setpoint.desired import Stamp, stamped
-from setpoint.discovery import Kind
-from setpoint.objects import ObjectId, SyncKey
-from setpoint.rebuilding import owned
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.plan.desired import Stamp, stamped
+from setpoint.store.recovery import owned
 
 pytestmark = pytest.mark.cluster
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from setpoint import handlers
 from setpoint.__main__ import main
+from setpoint.manager import kopf_watch as handlers
 
 
 def profiled(folder: Path, name: str, work: Callable[..., Any], *args: Any) -> Any:

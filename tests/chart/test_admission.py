@@ -14,8 +14,8 @@ from tests.chart import samples
 from tests.cluster.base import Cluster, KubectlError
 from tests.cluster.processes import until
 
-from setpoint import api
-from setpoint.api_sync import SyncSpec
+from setpoint.api import resources as api
+from setpoint.api.sync import SyncSpec
 
 pytestmark = pytest.mark.cluster
 MODELS = {"Source": api.Source, "Sync": api.Sync}

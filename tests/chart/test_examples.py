@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.cluster.base import Cluster
 
-from setpoint import api
+from setpoint.api import resources as api
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 MODELS = {"Source": api.Source, "Sync": api.Sync}

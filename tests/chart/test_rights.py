@@ -10,7 +10,7 @@ from tests.chart.conftest import CHART, NAMESPACE, Helm, parsed
 from tests.cluster.base import Cluster, KubectlError
 from tests.cluster.processes import until
 
-from setpoint import names
+from setpoint.api import names
 
 SECONDS = 120
 

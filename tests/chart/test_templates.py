@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, Objects
 
-from setpoint import __version__, rbac, settings
+from setpoint import __version__, settings
+from setpoint.codegen import rbac
 
 pytestmark = pytest.mark.cluster  # Helm is built like the cluster's binaries
 

@@ -11,7 +11,7 @@ import pytest
 from image import build, layout, oci, python
 from image.build import Built
 
-from setpoint import crds
+from setpoint.codegen import crds
 
 LARGEST = 250 * 10**6
 IMPORT_ALL = """
@@ -63,7 +63,7 @@ def test_everything_that_the_operator_imports_is_there(root: Path, packages: Pat
 
 
 def test_nothing_is_compiled_at_the_start(root: Path, packages: Path) -> None:
-    verbose = python.run(root, "-v", "-c", "import setpoint.handlers", path=[packages])
+    verbose = python.run(root, "-v", "-c", "import setpoint.manager.kopf_watch", path=[packages])
     assert verbose.returncode == 0
     loaded = [line for line in verbose.stderr.splitlines() if line.startswith("# code object from")]
     assert [line for line in loaded if "/setpoint/__pycache__/handlers." in line]

@@ -13,7 +13,7 @@ import sys
 
 from tests.cluster.processes import die_with
 
-import setpoint.handlers  # noqa: F401 - what a start would import
+import setpoint.manager.kopf_watch  # noqa: F401 - what a start would import
 from setpoint.__main__ import main
 
 

@@ -18,7 +18,7 @@ from tests.container.fixtures import require_image
 from tests.demo.screen import sections
 from tests.demo.stage import ROOT
 
-from setpoint import api
+from setpoint.api import resources as api
 
 GONE_SECONDS = 60
 PROCESS = ("--process",)

@@ -13,7 +13,7 @@ from tests.cluster.processes import until
 from tests.cluster.workspace import Workspace
 from tests.e2e.conftest import OperatorProcess
 
-from setpoint import git_worker
+from setpoint.git.worker import main as git_worker
 
 SECONDS = 120
 

@@ -13,18 +13,12 @@ import pytest_asyncio
 from tests.cluster.pki import Authority, Pair
 from tests.servers.githttp import GitHttp, Rules
 
-from setpoint.git import Git
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import (
-    NO_CREDENTIALS,
-    Credentials,
-    RefSpec,
-    Repository,
-    Selected,
-    credentials_from_secret,
-    parse_url,
-)
-from setpoint.tree import Tree
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
+from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.git.repositories import Git
+from setpoint.tree.protocol import Tree
 
 MIB = 2**20
 TIMEOUT = 120.0

@@ -17,9 +17,10 @@ from tests.git.conftest import MIB, MakeWorld, World, trusting
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo, git
 
-from setpoint import git_mirror
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import RefSpec, Repository
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git import mirror as git_mirror
+from setpoint.git.refs import RefSpec
+from setpoint.git.remotes import Repository
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,7 +14,7 @@ from tests.cluster.pki import Authority
 from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, StartHttps, World, stall, trusting, with_secret
 from tests.servers.githttp import GitHttp
 
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
 
 pytestmark = pytest.mark.asyncio
 
@@ -155,8 +155,9 @@ async def test_closing_ends_children_at_work(world: World, git_https: GitHttp, a
 
 PARENT = """
 import asyncio, os, pathlib, sys
-from setpoint.git import Git
-from setpoint.remotes import RefSpec, Repository, parse_url
+from setpoint.git.repositories import Git
+from setpoint.git.refs import RefSpec
+from setpoint.git.remotes import Repository, parse_url
 async def main():
     git = Git(pathlib.Path(sys.argv[1]), cache_limit=2**28, environ={})
     asking = asyncio.create_task(git.resolve(Repository(parse_url(sys.argv[2])), RefSpec(), 60))

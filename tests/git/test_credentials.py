@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret, knows_host
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import parse_url
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret, knows_host
+from setpoint.git.remotes import parse_url
 
 HTTPS = parse_url("https://git.example.org/app")
 HTTP = parse_url("http://git.example.org/app")

@@ -10,9 +10,9 @@ from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, paths, trust
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Repo, git
 
-from setpoint.reasons import Problem, Reason
-from setpoint.refs import moved
-from setpoint.remotes import RefSpec, Repository
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.refs import RefSpec, moved
+from setpoint.git.remotes import Repository
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,8 +11,8 @@ from tests.servers import proxy as proxies
 from tests.servers.closed import closed_port
 from tests.servers.githttp import GitHttp
 
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import Repository
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.remotes import Repository
 
 pytestmark = pytest.mark.asyncio
 NAME = "git.example.test"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.reasons import Problem, Reason
-from setpoint.refs import Head, RefSpec, Selected, moved, select
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.refs import Head, RefSpec, Selected, moved, select
 
 A, B, C, D, E, TAG = (character * 40 for character in "abcdef")
 HEADS = (

@@ -17,9 +17,9 @@ from tests.servers.closed import closed_port
 from tests.servers.proxy import HttpProxy
 from tests.servers.repo import Repo
 
-from setpoint.git_relay import FETCH, LISTING, Relay
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import Repository, parse_url
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.git.worker.relay import FETCH, LISTING, Relay
 
 WAIT = 10.0  # seconds after which a test gives up; nothing is asserted on time
 CONTENT = "Content-Type: application/x-git-upload-pack-advertisement\r\n"

@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import rules
-from setpoint.api_source import SourceSpec
-from setpoint.credentials import Credentials
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import (
-    NO_CREDENTIALS,
-    Remote,
-    Repository,
-    parse_url,
-    submodule_remote,
-    submodule_repository,
-)
+from setpoint.api import validation as rules
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.source import SourceSpec
+from setpoint.git.credentials import NO_CREDENTIALS, Credentials
+from setpoint.git.remotes import Remote, Repository, parse_url, submodule_remote, submodule_repository
 
 
 @pytest.mark.parametrize(

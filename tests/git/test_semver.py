@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.reasons import Problem, Reason
-from setpoint.semver import Version, highest, parse_range, parse_version
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.semver import Version, highest, parse_range, parse_version
 
 # SemVer 2.0.0, section 11: each is lower than the next.
 ASCENDING = (

@@ -12,9 +12,9 @@ from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, with_secret
 from tests.servers.gitssh import GitSsh
 from tests.servers.repo import Submodule
 
-from setpoint.reasons import Problem, Reason
-from setpoint.refs import RefSpec
-from setpoint.remotes import Repository
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.refs import RefSpec
+from setpoint.git.remotes import Repository
 
 pytestmark = pytest.mark.asyncio
 PASSPHRASE = "open sesame"

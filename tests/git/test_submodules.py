@@ -8,8 +8,8 @@ from tests.git.conftest import MAIN, TIMEOUT, World, paths, trusting, with_secre
 from tests.servers.githttp import GitHttp
 from tests.servers.repo import Entry, Submodule
 
-from setpoint.reasons import Problem, Reason
-from setpoint.tree import EntryKind
+from setpoint.api.reasons import Problem, Reason
+from setpoint.tree.protocol import EntryKind
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.servers.repo import Executable, Repo, Submodule, Symlink
 
-from setpoint.git_mirror import Mirror
-from setpoint.git_tree import MirrorTree, Reader
-from setpoint.reasons import Problem, Reason
-from setpoint.tree import Entry, EntryKind, Tree
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.mirror import Mirror
+from setpoint.git.reader import MirrorTree, Reader
+from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 PINNED = "1" * 40
 Opener = Callable[[Repo], Reader]

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from setpoint import documents
-from setpoint.api import Sync
-from setpoint.desired import Desired, Rendered, Stamp, complete
-from setpoint.discovery import Kind
-from setpoint.objects import ObjectId, SyncKey
+from setpoint.api.resources import Sync
+from setpoint.objects import documents
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.plan.desired import Desired, Rendered, Stamp, complete
 
 Json = dict[str, Any]
 FOLDER = Path(__file__).parent

@@ -18,9 +18,9 @@ from tests.cluster.local import LocalCluster
 from tests.golden import replay
 from tests.golden.case import KINDS, Case, Json, cases
 
-from setpoint.cluster import Cluster
-from setpoint.ignoring import with_ignored
-from setpoint.objects import ObjectId, identity
+from setpoint.kube.client import Cluster
+from setpoint.objects.identity import ObjectId, identity
+from setpoint.plan.ignore import with_ignored
 
 TIME = "2026-01-01T00:00:00Z"
 VOLATILE = {"uid": "uid", "resourceVersion": "1", "creationTimestamp": TIME, "time": TIME}

@@ -13,22 +13,27 @@ from typing import Any
 import jsonpatch
 from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
-from setpoint import fields, plan, status
-from setpoint.adoption import TAKEOVER_MANAGERS, may_take
-from setpoint.apply_result import ApplyResult
-from setpoint.change import Action, Change
-from setpoint.conditions import stamp
-from setpoint.desired import Desired
-from setpoint.inputs import Flavour, Inputs
-from setpoint.memory import Baseline, Memory, Ref, Target
-from setpoint.objects import ObjectId, Observed, SyncKey, identity, observe
-from setpoint.order import stage_key, wave_of
-from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
-from setpoint.prune import Prune, PrunePolicy, prune
-from setpoint.reasons import Problem, Reason
-from setpoint.redact import shown_patch, shown_value
-from setpoint.run import Context, Evaluation, Reached
-from setpoint.states import states_of
+from setpoint.api.formats import stamp
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId, SyncKey, identity
+from setpoint.objects.observed import Observed, observe
+from setpoint.plan import decide as plan
+from setpoint.plan.adoption import TAKEOVER_MANAGERS, may_take
+from setpoint.plan.change import Action, Change
+from setpoint.plan.desired import Desired, Ref
+from setpoint.plan.drift import Baseline
+from setpoint.plan.order import stage_key, wave_of
+from setpoint.plan.prune import Prune, PrunePolicy, prune
+from setpoint.plan.redact import shown_patch, shown_value
+from setpoint.render.inputs import Flavour, Inputs
+from setpoint.status import build as status
+from setpoint.status.outcome import Correction, ObjectState, Outcome, Revision, SyncState
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Evaluation, Reached
+from setpoint.syncs.steps.object_states import states_of
+from setpoint.syncs.target import Target
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 AT = "2026-01-01T12:00:00.000Z"

@@ -11,10 +11,11 @@ from tests.golden import replay
 from tests.golden.case import STAMP, Case, Json, cases
 from tests.golden.record import expectation
 
-from setpoint import fields, names
-from setpoint.change import Action
-from setpoint.diff import comparable, difference
-from setpoint.pointers import value_at
+from setpoint.api import names
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.json_patch import value_at
+from setpoint.plan.change import Action
+from setpoint.plan.diff import comparable, difference
 
 ALL = {case.name: case for case in cases()}
 

@@ -11,7 +11,7 @@ from tests.cluster.processes import interrupt_on_sigterm
 from tests.golden.case import Case, cases
 from tests.golden.record import record
 
-from setpoint.cluster import Cluster
+from setpoint.kube.client import Cluster
 
 pytestmark = pytest.mark.cluster
 ALL = {case.name: case for case in cases()}

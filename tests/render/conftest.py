@@ -11,11 +11,11 @@ import pytest_asyncio
 from tests.cluster import binaries
 from tests.render.gitfolder import GitFolder
 
-from setpoint.api_sync import SyncSpec
-from setpoint.inputs import gather
-from setpoint.reasons import Problem, Reason
-from setpoint.render import Rendered, Renderer
-from setpoint.tree import Tree
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.sync import SyncSpec
+from setpoint.render.inputs import gather
+from setpoint.render.renderer import Rendered, Renderer
+from setpoint.tree.protocol import Tree
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n"
 

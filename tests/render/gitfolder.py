@@ -9,7 +9,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from setpoint.tree import Entry, EntryKind
+from setpoint.tree.protocol import Entry, EntryKind
 
 KINDS = {FileMode.TREE: EntryKind.TREE, FileMode.LINK: EntryKind.LINK, FileMode.COMMIT: EntryKind.SUBMODULE}
 

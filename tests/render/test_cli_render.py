@@ -15,7 +15,8 @@ from tests.cluster import binaries
 from tests.render.conftest import config
 from tests.unit import sopsfiles
 
-from setpoint import cli_render, documents
+from setpoint.cli import render as cli_render
+from setpoint.objects import documents, yaml_dump
 
 SYNC = """apiVersion: setpoint.dev/v1alpha1
 kind: Sync
@@ -157,7 +158,7 @@ values = st.recursive(
 @given(values)
 def test_what_is_printed_is_read_as_the_same_values(value: object) -> None:
     manifest = {"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "value": value}
-    assert documents.load(cli_render.dump(manifest).encode(), "f")[0].manifest == manifest
+    assert documents.load(yaml_dump.dump(manifest).encode(), "f")[0].manifest == manifest
 
 
 def test_kubectl_reads_what_is_printed_as_the_same_values(tmp_path: Path) -> None:

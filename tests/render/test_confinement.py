@@ -10,8 +10,8 @@ import pytest
 from tests.render.conftest import Render, config, names
 from tests.render.gitfolder import GitFolder
 
-from setpoint.reasons import Problem
-from setpoint.render import Rendered
+from setpoint.api.reasons import Problem
+from setpoint.render.renderer import Rendered
 
 pytestmark = pytest.mark.asyncio
 TOKEN = "eyJhbGciOi-token-of-the-operator"

@@ -11,7 +11,7 @@ from tests.render.gitfolder import GitFolder
 from tests.unit import sopsfiles
 from tests.unit.sopsfiles import LFS, PLAIN, enc, manifest
 
-from setpoint.reasons import Reason
+from setpoint.api.reasons import Reason
 
 pytestmark = pytest.mark.asyncio
 TROUBLES = Path(__file__).resolve().parents[3] / "shared/data/troubles/11-lfs-pointers"

@@ -15,8 +15,9 @@ import pytest
 from tests.render.conftest import config
 from tests.render.gitfolder import GitFolder
 
-from setpoint import cli_render, documents
-from setpoint.kustomization import NAMES
+from setpoint.cli import render as cli_render
+from setpoint.objects import documents
+from setpoint.render.kustomize.kustomization import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared/data"

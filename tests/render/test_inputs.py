@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.render.conftest import config, sync_spec
 from tests.render.gitfolder import GitFolder
 
-from setpoint.inputs import Flavour, gather
-from setpoint.localtree import LocalTree
-from setpoint.reasons import Problem, Reason
-from setpoint.tree import Tree
+from setpoint.api.reasons import Problem, Reason
+from setpoint.render.inputs import Flavour, gather
+from setpoint.tree.local import LocalTree
+from setpoint.tree.protocol import Tree
 
 REPOSITORY: dict[str, str | bytes] = {
     "README.md": "read me",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.kustomize_types import KUSTOMIZATION, Leaf, Many, Shape, Struct
+from setpoint.render.kustomize.types import KUSTOMIZATION, Leaf, Many, Shape, Struct
 
 _FIELD = re.compile(r"^\s+(?:(\w+)\s+)?([\w.*\[\]{}]+)\s+`json:\"([^\",]*)", re.MULTILINE)
 _STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)

@@ -10,11 +10,11 @@ import pytest
 from tests.render.conftest import Render, config, names, sync_spec
 from tests.render.gitfolder import GitFolder
 
-from setpoint import closure
-from setpoint.inputs import Flavour, Inputs, gather
-from setpoint.localtree import LocalTree
-from setpoint.reasons import Problem, Reason
-from setpoint.render import Renderer
+from setpoint.api.reasons import Problem, Reason
+from setpoint.render.inputs import Flavour, Inputs, gather
+from setpoint.render.kustomize import build as closure
+from setpoint.render.renderer import Renderer
+from setpoint.tree.local import LocalTree
 
 pytestmark = pytest.mark.asyncio
 PODINFO = Path(__file__).resolve().parents[3] / "shared/data/repos/podinfo"

@@ -18,11 +18,11 @@ from tests.cluster.processes import lives
 from tests.render.conftest import config, sync_spec
 from tests.render.gitfolder import GitFolder
 
-from setpoint import export
-from setpoint.inputs import gather
-from setpoint.reasons import Problem
-from setpoint.render import Renderer
-from setpoint.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.api.reasons import Problem
+from setpoint.render import workspace as export
+from setpoint.render.inputs import gather
+from setpoint.render.renderer import Renderer
+from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
 
 pytestmark = pytest.mark.asyncio
 LIMITS = Limits(timeout=20, memory=256 * 2**20, output=2**20)
@@ -174,7 +174,7 @@ async def test_a_launcher_that_died_is_an_error_once_and_then_replaced(
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from setpoint.sandbox import Limits, Sandbox
+from setpoint.render.sandbox import Limits, Sandbox
 async def main():
     sandbox = Sandbox()
     await sandbox.run([sys.executable, "-I", "-S", "-c", sys.argv[2]], Path(sys.argv[1]), {}, Limits(600, 2**30, 2**20))

@@ -12,7 +12,7 @@ import pytest
 from tests.render.conftest import Render, config
 from tests.render.gitfolder import GitFolder
 
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
 
 TOKEN = "the-token-of-the-operator"
 LONG_S, KELVIN = "\u017f", "\u212a"

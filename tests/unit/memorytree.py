@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from setpoint.tree import Entry, EntryKind
+from setpoint.tree.protocol import Entry, EntryKind
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from setpoint import fields
-from setpoint.api import Sync
-from setpoint.desired import Stamp
-from setpoint.health import Health, Verdict
-from setpoint.inputs import Flavour, Inputs
-from setpoint.memory import Baseline, Ref, Target
-from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.order import Phase
-from setpoint.queue import Result, WorkQueue
-from setpoint.run import Context, Reached
-from setpoint.source_status import Fetched
+from setpoint.api.resources import Sync
+from setpoint.health.verdict import Health, Verdict
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed
+from setpoint.plan.desired import Phase, Ref, Stamp
+from setpoint.plan.drift import Baseline
+from setpoint.render.inputs import Flavour, Inputs
+from setpoint.runtime.workqueue import Result, WorkQueue
+from setpoint.sources.check import Fetched
+from setpoint.syncs.run import Context, Reached
+from setpoint.syncs.target import Target
 
 KEY = SyncKey("team", "app")
 LABEL = "0123456789abcdef"

@@ -10,21 +10,24 @@ from typing import Any, cast
 
 from tests.unit.memorytree import MemoryTree
 
-from setpoint.claims import Claims
-from setpoint.cluster_errors import ApiError
-from setpoint.discovery import Kind
-from setpoint.fleet import Fleet
-from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.parts import Parts
-from setpoint.queue import Controller, Result, WorkQueue
-from setpoint.reconcile import Syncs
-from setpoint.remotes import Current, Repository, parse_url
-from setpoint.render import Renderer
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.kube.errors import ApiError
+from setpoint.manager.wakeups import Wakeups
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.objects.observed import Observed
+from setpoint.render.renderer import Renderer
+from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
-from setpoint.status_writer import StatusWriter
-from setpoint.store import Body, Store
-from setpoint.telemetry import Telemetry
-from setpoint.wakeups import Wakeups
+from setpoint.sources.artifact import Current
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.store.status_writer import StatusWriter
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.reconciler import Syncs
+from setpoint.syncs.services import Parts
 
 KEY, SOURCE = SyncKey("team", "app"), SyncKey("team", "src")
 EMPTY, BROKEN = MemoryTree({"a.yaml": ""}), MemoryTree({"a.yaml": "{"})

@@ -9,10 +9,10 @@ import sys
 import pytest
 from tests.unit import virtualtime
 
-from setpoint import allocator
+from setpoint.runtime import malloc as allocator
 
 FRAGMENTS = """
-from setpoint import allocator
+from setpoint.runtime import malloc as allocator
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from setpoint.announce import Announcement, Deeds, announcements
-from setpoint.change import Action, Change
-from setpoint.objects import ObjectId
-from setpoint.outcome import Correction
+from setpoint.objects.identity import ObjectId
+from setpoint.plan.change import Action, Change
+from setpoint.status.announcements import Announcement, Deeds, announcements
+from setpoint.status.outcome import Correction
 
 DEPLOYMENT = ObjectId("apps", "Deployment", "shop", "ads")
 

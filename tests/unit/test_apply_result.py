@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.unit.samples import oid
 
-from setpoint.apply_result import ApplyResult, merged
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult, merged
 
 BAD, WORSE = Problem(Reason.Invalid, "k: bad"), Problem(Reason.Invalid, "k: worse")
 WAITS, LATER = Problem(Reason.Waiting, "a waits"), Problem(Reason.Waiting, "b waits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from setpoint.transport import Authorization
+from setpoint.kube.transport import Authorization
 
 
 class File:

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from setpoint.barrier import Barrier
-from setpoint.objects import SyncKey
+from setpoint.objects.identity import SyncKey
+from setpoint.store.prune_barrier import Barrier
 
 SYNCS = [SyncKey("n", each) for each in "abcd"]
 SOURCES = [SyncKey("n", each) for each in ("one", "two")]

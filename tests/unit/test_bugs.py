@@ -11,7 +11,7 @@ from tests.unit import virtualtime
 from tests.unit.samples import observed, oid
 from tests.unit.syncworld import INTERVAL, KEY, NEXT, World
 
-from setpoint.telling import BUG
+from setpoint.syncs.steps.reporter import BUG
 
 
 def bug(*_: Any) -> Any:

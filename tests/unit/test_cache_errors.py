@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
-from setpoint.cache_errors import cache_problem
-from setpoint.reasons import Reason
+from setpoint.api.reasons import Reason
+from setpoint.runtime.disk import cache_problem
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, LABEL, baseline, observed, oid, ownership, ref
 
-from setpoint.change import Action, Change
-from setpoint.choosing import (
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed
+from setpoint.plan.change import Action, Change
+from setpoint.plan.drift import (
+    Failure,
     View,
     choose,
     drifted,
@@ -18,9 +22,7 @@ from setpoint.choosing import (
     unlike,
     unreported,
 )
-from setpoint.memory import Failure, Memory
-from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.reasons import Problem, Reason
+from setpoint.syncs.memory import Memory
 
 INVALID = Problem(Reason.Invalid, "a.yaml:1: bad")
 LATER = Problem(Reason.ApiUnavailable, "away")

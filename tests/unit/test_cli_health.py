@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from setpoint import cli_health
+from setpoint.cli import health as cli_health
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\n"
 WAITING = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: shop}\nstatus: {phase: Pending}\n"

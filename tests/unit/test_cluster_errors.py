@@ -9,19 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.cluster_errors import (
-    WITHHELD,
-    ApiError,
-    Cause,
-    classify,
-    error_of,
-    error_of_status,
-    person,
-    problem_of,
-    warning_texts,
-)
-from setpoint.objects import ObjectId
-from setpoint.reasons import Reason
+from setpoint.api.reasons import Reason
+from setpoint.kube.errors import WITHHELD, ApiError, Cause, classify, error_of, error_of_status, warning_texts
+from setpoint.kube.explain import person, problem_of
+from setpoint.objects.identity import ObjectId
 
 WEB = ObjectId("apps", "Deployment", "prod", "web")
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 from tests.chart import samples
 
-from setpoint import api, crds
-from setpoint.api_sync_status import SyncStatus
+from setpoint.api import resources as api
+from setpoint.api.sync_status import SyncStatus
+from setpoint.codegen import crds
 
 MODELS: dict[str, type[BaseModel]] = {"Source": api.Source, "Sync": api.Sync}
 SCHEMAS = {kind.name: crds.schema(kind.model) for kind in crds.KINDS}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from setpoint.dependencies import upstream, waits_for
-from setpoint.objects import SyncKey
-from setpoint.store import Body
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import SyncKey
+from setpoint.store.dependencies import upstream, waits_for
 
 Bodies = dict[SyncKey, Body]
 

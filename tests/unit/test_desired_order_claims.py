@@ -9,14 +9,23 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from setpoint import names, order
-from setpoint.claims import Claims
-from setpoint.desired import Desired, Rendered, Stamp, as_stored, complete
-from setpoint.discovery import Kind
-from setpoint.objects import ObjectId, SyncKey, digest, identity, owner_annotation, owner_of, sync_label
-from setpoint.reasons import Problem, Reason
-from setpoint.redact import shown
-from setpoint.revisions import seconds, short
+from setpoint.api import names
+from setpoint.api.formats import seconds, short
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects.identity import (
+    ObjectId,
+    SyncKey,
+    digest,
+    identity,
+    owner_annotation,
+    owner_of,
+    sync_label,
+)
+from setpoint.objects.kinds import Kind
+from setpoint.plan import order
+from setpoint.plan.desired import Desired, Rendered, Stamp, as_stored, complete
+from setpoint.plan.redact import shown
+from setpoint.store.claims import Claims
 
 STAMP = Stamp(SyncKey("team", "web"), "0123456789abcdef")
 KINDS = {

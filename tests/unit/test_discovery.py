@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from setpoint.discovery import Catalog, Kind, from_aggregated, from_legacy, is_aggregated, legacy_versions
+from setpoint.objects.kinds import Catalog, Kind, from_aggregated, from_legacy, is_aggregated, legacy_versions
 
 CORE = {
     "kind": "APIGroupDiscoveryList",

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.cluster import binaries
 
-from setpoint import documents
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects import documents
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 DATA = Path(__file__).resolve().parents[3] / "shared/data/manifests"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.conditions import stamp
-from setpoint.elapsed import Elapsed
+from setpoint.api.formats import stamp
+from setpoint.syncs.memory import Elapsed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = stamp(NOW)

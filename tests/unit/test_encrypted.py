@@ -11,9 +11,10 @@ from tests.unit import sopsfiles
 from tests.unit.memorytree import MemoryTree
 from tests.unit.sopsfiles import LFS, MAC, PLAIN, enc, manifest
 
-from setpoint import documents, encrypted
-from setpoint.contents import Contents
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects import documents
+from setpoint.render import encrypted
+from setpoint.render.contents import Contents
 
 FORMATS = {
     "yaml": sopsfiles.YAML,

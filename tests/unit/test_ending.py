@@ -13,24 +13,25 @@ from tests.unit import syncworld, virtualtime
 from tests.unit.samples import KEY, Woken, context, work
 from tests.unit.test_serving import NO_KIND, WIDGET, WITH, WITHOUT, World
 
-from setpoint import names
-from setpoint.claims import Claims
-from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
-from setpoint.cluster_identity import ClusterIdentity
-from setpoint.controllers import build
-from setpoint.discovery import Kind
-from setpoint.ending import LOOK_AGAIN, Ender
-from setpoint.fleet import Fleet
-from setpoint.inventory import grouped
-from setpoint.memory import Memory
-from setpoint.objects import ObjectId, SyncKey
-from setpoint.queue import Controller, Result, WorkQueue
-from setpoint.removal import Remover
-from setpoint.run import PruneResult
+from setpoint.api import names
+from setpoint.apply.deleter import Remover
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.manager.cluster_identity import ClusterIdentity
+from setpoint.manager.controllers import build
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.inventory import grouped
+from setpoint.objects.kinds import Kind
+from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
-from setpoint.store import Body, Store
-from setpoint.telemetry import Telemetry
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import PruneResult
+from setpoint.syncs.steps.deletion import LOOK_AGAIN, Ender
 
 BASE, TOP = SyncKey("team", "base"), SyncKey("team", "top")
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import fields, names
+from setpoint.api import names
+from setpoint.objects import managed_fields as fields
 
 DEPLOYMENT: dict[str, Any] = {
     "metadata": {

@@ -11,18 +11,19 @@ from typing import Any, cast
 import pytest
 from tests.unit.samples import KEY, SHA, Woken, observed, oid, ownership, reached, ref, target
 
-from setpoint.apply_result import ApplyResult
-from setpoint.choosing import View, choose
-from setpoint.claims import Claims
-from setpoint.desired import Desired
-from setpoint.fleet import GRACE_SECONDS, Blocker, Fleet
-from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint
-from setpoint.health import Health, Verdict
-from setpoint.ledger import Ledger
-from setpoint.memory import Memory
-from setpoint.objects import Observed, SyncKey
-from setpoint.reasons import Problem, Reason
-from setpoint.store import Store
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.health.verdict import Health, Verdict
+from setpoint.objects.identity import SyncKey
+from setpoint.objects.observed import Observed
+from setpoint.plan.desired import Desired
+from setpoint.plan.drift import View, choose
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.syncs.dispatcher import GRACE_SECONDS, Blocker, Fleet
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.steps.drift_log import Ledger
+from setpoint.tree.changes import EVERYTHING, NOTHING, Changes, Footprint
 
 SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
 IMMUTABLE = Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP")

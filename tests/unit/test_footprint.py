@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.memorytree import File, Link, MemoryTree
 
-from setpoint.api_sync import SyncSpec
-from setpoint.footprint import EVERYTHING, NOTHING, Changes, Footprint, Noting, compare
-from setpoint.inputs import Inputs, gather
-from setpoint.reasons import Problem
+from setpoint.api.reasons import Problem
+from setpoint.api.sync import SyncSpec
+from setpoint.render.inputs import Inputs, gather
+from setpoint.tree.changes import EVERYTHING, NOTHING, Changes, Footprint, Noting, compare
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 FOLDERS = ("a", "a/b", "base", "c")

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
-from setpoint.discovery import Kind
-from setpoint.gaps import KIND, Resync
-from setpoint.objects import SyncKey
-from setpoint.queue import Result, WorkQueue
-from setpoint.store import Body, Store
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.runtime.workqueue import Result, WorkQueue
+from setpoint.store.index import Store
+from setpoint.store.resync import KIND, Resync
 
 VERBS = frozenset({"list", "watch"})
 

@@ -11,8 +11,11 @@ import pytest
 import yaml
 from pydantic.alias_generators import to_camel
 
-from setpoint import chart, cli, crds, generate, names, rbac, reference, settings
-from setpoint.reasons import Reason
+from setpoint import settings
+from setpoint.api import names
+from setpoint.api.reasons import Reason
+from setpoint.cli import parser as cli
+from setpoint.codegen import chart, crds, generate, rbac, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "operator" / "setpoint"

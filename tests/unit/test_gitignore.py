@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from setpoint.gitignore import BadLine, GitIgnore
+from setpoint.tree.gitignore import BadLine, GitIgnore
 
 ROUNDS = int(os.environ.get("SETPOINT_IGNORE_ROUNDS", "120"))
 PATHS = 60

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from setpoint import generate
-from setpoint.api_sync import Drift
-from setpoint.goal_rows import ROWS, Row
-from setpoint.goals import Commit, Goal, Situation, Written, follow_up, goal
+from setpoint.api.sync import Drift
+from setpoint.codegen import generate
+from setpoint.codegen.goal_rows import ROWS, Row
+from setpoint.plan.goal import Commit, Goal, Situation, Written, follow_up, goal
 
 CONCEPTS = Path(__file__).resolve().parents[2] / "docs" / "concepts.md"
 

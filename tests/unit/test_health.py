@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from setpoint import health
-from setpoint.health import Health
+from setpoint.health import evaluate as health
+from setpoint.health.verdict import Health
 
 Obj = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from setpoint import health
-from setpoint.health import Health
+from setpoint.health import evaluate as health
+from setpoint.health.verdict import Health
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "health"
 KSTATUS = {"Current": Health.Healthy, "InProgress": Health.Progressing, "Failed": Health.Degraded}

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setpoint import health
-from setpoint.health import Health
+from setpoint.health import evaluate as health
+from setpoint.health import verdict
+from setpoint.health.verdict import Health
 
 NAMES = st.sampled_from(
     [
@@ -114,7 +115,7 @@ KINDS = st.sampled_from(
 )
 
 
-def fit_to_be_shown(verdict: health.Verdict) -> None:
+def fit_to_be_shown(verdict: verdict.Verdict) -> None:
     assert isinstance(verdict.health, Health)
     assert verdict.reason.isascii()
     assert verdict.reason.isalnum()

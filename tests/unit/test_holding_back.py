@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from tests.unit.samples import KEY, SHA, Woken, context, oid, reached, ref, target
 
-from setpoint.apply_result import ApplyResult
-from setpoint.claims import Claims
-from setpoint.fleet import Fleet
-from setpoint.goals import Commit
-from setpoint.memory import HOLD_SECONDS, Memory
-from setpoint.objects import ObjectId, SyncKey
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import Current, Repository, parse_url
-from setpoint.run import Evaluation, PruneResult
-from setpoint.store import Store
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.plan.goal import Commit
+from setpoint.sources.artifact import Current
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.memory import HOLD_SECONDS, Memory
+from setpoint.syncs.run import Evaluation, PruneResult
 
 INVENTORY = [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["a"]}]
 

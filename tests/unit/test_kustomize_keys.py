@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import documents
-from setpoint.kustomize_keys import KeyProblem, canonical, line_of, text_of
-from setpoint.kustomize_types import KUSTOMIZATION, Many, Struct
+from setpoint.objects import documents
+from setpoint.render.kustomize.keys import KeyProblem, canonical, line_of, text_of
+from setpoint.render.kustomize.types import KUSTOMIZATION, Many, Struct
 
 LONG_S, KELVIN = "\u017f", "\u212a"
 

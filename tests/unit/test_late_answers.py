@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 from tests.unit.samples import work
 
-from setpoint.cluster_identity import ClusterIdentity
-from setpoint.controllers import Controllers, build
+from setpoint.manager.cluster_identity import ClusterIdentity
+from setpoint.manager.controllers import Controllers, build
+from setpoint.objects.bodies import Body, key_of
+from setpoint.runtime.metrics import Telemetry
 from setpoint.settings import Settings
-from setpoint.store import Body, key_of
-from setpoint.telemetry import Telemetry
 
 
 def body(kind: str, uid: str, version: int) -> Body:

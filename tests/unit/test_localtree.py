@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.localtree import LocalTree
-from setpoint.lru import Lru
-from setpoint.reasons import Problem, Reason
-from setpoint.tree import EntryKind
-from setpoint.treepaths import Outside, below, resolve
+from setpoint.api.reasons import Problem, Reason
+from setpoint.runtime.lru import Lru
+from setpoint.tree.local import LocalTree
+from setpoint.tree.paths import Outside, below, resolve
+from setpoint.tree.protocol import EntryKind
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from setpoint.logs import configure
+from setpoint.runtime.logs import configure
 
 log = logging.getLogger("setpoint.test")
 

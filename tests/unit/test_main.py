@@ -11,7 +11,9 @@ import pytest
 import yaml
 from tests.servers.closed import closed_port
 
-from setpoint import __main__, __version__, cli, crds
+from setpoint import __main__, __version__
+from setpoint.cli import parser as cli
+from setpoint.codegen import crds
 
 
 def run(*arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from tests.unit.samples import target
 
-from setpoint.lru import Lru
-from setpoint.memory import Memory, Target
+from setpoint.runtime.lru import Lru
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.target import Target
 
 
 def made_of(inputs: str) -> Target:

@@ -10,22 +10,24 @@ from typing import Any, cast
 import pytest
 from tests.unit.samples import LABEL, Woken, observed
 
-from setpoint import names
-from setpoint.announce import kept_words
-from setpoint.claims import Claims
-from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
-from setpoint.desired import Stamp, stamped
-from setpoint.discovery import Kind
-from setpoint.fleet import Fleet
-from setpoint.inventory import grouped
-from setpoint.marks import is_dropped, marking, unowned
-from setpoint.nested import Nested, is_sync, nested_of
-from setpoint.objects import ObjectId, Observed, SyncKey, owner_annotation
-from setpoint.order import is_namespace
-from setpoint.prune import PROTECTED, Prune, PrunePolicy, left_behind, prune
-from setpoint.removal import Removed, Remover
-from setpoint.store import Body, Store
+from setpoint.api import names
+from setpoint.apply.deleter import Removed, Remover
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
+from setpoint.objects.inventory import grouped
+from setpoint.objects.kinds import Kind
+from setpoint.objects.observed import Observed
+from setpoint.plan.desired import Stamp, stamped
+from setpoint.plan.marks import is_dropped, marking, unowned
+from setpoint.plan.nested import Nested, is_sync, nested_of
+from setpoint.plan.order import is_namespace
+from setpoint.plan.prune import PROTECTED, Prune, PrunePolicy, left_behind, prune
+from setpoint.status.announcements import kept_words
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.syncs.dispatcher import Fleet
 
 ROOT, MID, LEAF, NEW = (SyncKey("team", n) for n in ("root", "mid", "leaf", "new"))
 SPEC: Mapping[str, Any] = {"source": {"name": "src"}, "serviceAccountName": "d"}

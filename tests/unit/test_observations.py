@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import names
-from setpoint.objects import ObjectId
-from setpoint.observations import LiveChange, Observations
+from setpoint.api import names
+from setpoint.objects.identity import ObjectId
+from setpoint.watch.observations import LiveChange, Observations
 
 KEY = ("", "ConfigMap")
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit import virtualtime
 from tests.unit.syncworld import BROKEN, INTERVAL, KEY, NEXT, OBJECT, World
 
-from setpoint import pacing
+from setpoint.status import pacing
 
 
 @pytest.mark.parametrize(

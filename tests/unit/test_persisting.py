@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from setpoint import persisting
-from setpoint.cluster_errors import ApiError
-from setpoint.persisting import persisted
+from setpoint.kube import retry as persisting
+from setpoint.kube.errors import ApiError
+from setpoint.kube.retry import persisted
 
 AWAY = ApiError(0, "NotSent", "the API server cannot be reached")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from setpoint.apply_result import ApplyResult
-from setpoint.desired import Desired
-from setpoint.documents import Document
-from setpoint.objects import ObjectId
-from setpoint.placing import needs_places, with_places
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.placing import needs_places, with_places
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.documents import Document
+from setpoint.objects.identity import ObjectId
+from setpoint.plan.desired import Desired
 
 A, B, C = (ObjectId("", "ConfigMap", "n", name) for name in "abc")
 

@@ -10,17 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint import fields, names, plan
-from setpoint.adoption import may_take
-from setpoint.api_sync import IgnoreRule
-from setpoint.change import Action, Change
-from setpoint.desired import Desired, Stamp, stamped
-from setpoint.diff import comparable, difference, written_by_us
-from setpoint.health import Health, Verdict
-from setpoint.ignoring import with_ignored
-from setpoint.objects import ObjectId, Observed, SyncKey, digest, identity, observe, owner_annotation
-from setpoint.prune import Prune, PrunePolicy, handed_over, prune
-from setpoint.reasons import Reason
+from setpoint.api import names
+from setpoint.api.reasons import Reason
+from setpoint.api.sync import IgnoreRule
+from setpoint.health.verdict import Health, Verdict
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId, SyncKey, digest, identity, owner_annotation
+from setpoint.objects.observed import Observed, observe
+from setpoint.plan import decide as plan
+from setpoint.plan.adoption import may_take
+from setpoint.plan.change import Action, Change
+from setpoint.plan.desired import Desired, Stamp, stamped
+from setpoint.plan.diff import comparable, difference, written_by_us
+from setpoint.plan.ignore import with_ignored
+from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
 
 ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
 STAMP = Stamp(ME, "0123456789abcdef")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from setpoint.proxies import proxy_for
+from setpoint.runtime.proxies import proxy_for
 
 PROXY = "http://proxy.example.org:3128"
 

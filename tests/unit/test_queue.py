@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.virtualtime import run
 
-from setpoint.queue import LONGEST_PAUSE, Controller, Result, WorkQueue
+from setpoint.runtime.workqueue import LONGEST_PAUSE, Controller, Result, WorkQueue
 
 Key = str
 

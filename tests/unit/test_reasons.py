@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import setpoint
-from setpoint.reasons import Reason
+from setpoint.api.reasons import Reason
 
 PACKAGE = Path(setpoint.__file__).parent
 

@@ -9,22 +9,22 @@ from typing import Any, cast
 import pytest
 from tests.unit.samples import Woken, baseline, context, target
 
-from setpoint import names
-from setpoint.api import Sync
-from setpoint.claims import Claims
-from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
-from setpoint.deletion import Deletion, Ending, Others
-from setpoint.discovery import Kind
-from setpoint.fleet import Fleet
-from setpoint.inventory import grouped
-from setpoint.memory import Memory
-from setpoint.objects import ObjectId, SyncKey, owner_annotation
-from setpoint.pruning import Pruner
-from setpoint.reasons import Reason
-from setpoint.removal import Remover
-from setpoint.run import Context, Evaluation, PruneResult
-from setpoint.store import Store
+from setpoint.api import names
+from setpoint.api.reasons import Reason
+from setpoint.api.resources import Sync
+from setpoint.apply.deleter import Remover
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
+from setpoint.objects.inventory import grouped
+from setpoint.objects.kinds import Kind
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Evaluation, PruneResult
+from setpoint.syncs.steps.deletion import Deletion, Ending, Others
+from setpoint.syncs.steps.pruner import Pruner
 
 KEY, WIDGET = SyncKey("team", "app"), ObjectId("example.org", "Widget", "shop", "w")
 CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")

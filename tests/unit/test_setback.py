@@ -6,12 +6,11 @@ import logging
 
 import pytest
 
-from setpoint.cluster_errors import ApiError, Fenced
-from setpoint.objects import SyncKey
-from setpoint.queue import Result
-from setpoint.reasons import Problem, Reason
-from setpoint.setback import SETBACKS, retried
-from setpoint.status_writer import Moved
+from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.errors import ApiError, Fenced
+from setpoint.objects.identity import SyncKey
+from setpoint.runtime.workqueue import Result
+from setpoint.store.status_writer import SETBACKS, Moved, retried
 
 KEY = SyncKey("team", "shop")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint import settings
-from setpoint.reasons import Problem, Reason
+from setpoint.api.reasons import Problem, Reason
 
 PACKAGE = Path(settings.__file__).parent
 
@@ -107,6 +107,6 @@ def test_what_the_docs_say_is_the_default_is_taken_as_such(field: str) -> None:
 
 def test_every_setting_is_read_somewhere() -> None:
     own = {"settings.py", "chart.py", "reference.py", "generate.py"}
-    code = "".join(path.read_text() for path in PACKAGE.glob("*.py") if path.name not in own)
+    code = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.name not in own)
     unused = [name for name in settings.FIELDS if not re.search(rf"settings\.{name}\b", code)]
     assert unused == []

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from tests.unit.samples import SHA, fetched
 
-from setpoint.api_source import SourceStatus
-from setpoint.reasons import Problem, Reason
-from setpoint.source_status import Checked, News, build, news, replaced, retold
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.source import SourceStatus
+from setpoint.sources.check import Checked
+from setpoint.sources.status import News, build, news, replaced, retold
 
 AT, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 GOOD = Checked(3, None, fetched(), None, False)

@@ -13,19 +13,21 @@ from tests.unit import virtualtime
 from tests.unit.memorytree import MemoryTree
 from tests.unit.samples import Woken
 
-from setpoint.cluster_errors import ApiError
-from setpoint.conditions import condition_of
-from setpoint.discovery import Kind
-from setpoint.footprint import EVERYTHING, Changes
-from setpoint.objects import SyncKey
-from setpoint.queue import Controller, WorkQueue
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import RefSpec, Repository, Selected
-from setpoint.source_reporter import SourceReporter
-from setpoint.sources import Sources
-from setpoint.status_writer import StatusWriter
-from setpoint.store import Body, Store
-from setpoint.telemetry import Telemetry
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.remotes import Repository
+from setpoint.kube.errors import ApiError
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.workqueue import Controller, WorkQueue
+from setpoint.sources.reconciler import Sources
+from setpoint.sources.reporter import SourceReporter
+from setpoint.status.conditions import condition_of
+from setpoint.store.index import Store
+from setpoint.store.status_writer import StatusWriter
+from setpoint.tree.changes import EVERYTHING, Changes
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
 A, B, C, D = "a" * 40, "b" * 40, "c" * 40, "d" * 40

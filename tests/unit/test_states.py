@@ -7,15 +7,16 @@ from typing import Any
 
 from tests.unit.samples import HEALTHY, baseline, context, observed, oid, reached, ref, target
 
-from setpoint.apply_result import ApplyResult
-from setpoint.change import Action, Change
-from setpoint.inventory import grouped
-from setpoint.memory import Memory
-from setpoint.objects import ObjectId, Observed, SyncKey
-from setpoint.outcome import ObjectState, SyncState
-from setpoint.reasons import Problem, Reason
-from setpoint.run import Evaluation, Reached
-from setpoint.states import states_of
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.inventory import grouped
+from setpoint.objects.observed import Observed
+from setpoint.plan.change import Action, Change
+from setpoint.status.outcome import ObjectState, SyncState
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Evaluation, Reached
+from setpoint.syncs.steps.object_states import states_of
 
 A = oid("a")
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from setpoint import status
-from setpoint.api_sync_status import SyncStatus
-from setpoint.conditions import stamp
-from setpoint.health import Health, Verdict
-from setpoint.inventory import grouped, ungrouped
-from setpoint.objects import ObjectId
-from setpoint.outcome import Correction, ObjectState, Outcome, Revision, SyncState
-from setpoint.reasons import Problem, Reason
+from setpoint.api.formats import stamp
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.sync_status import SyncStatus
+from setpoint.health.verdict import Health, Verdict
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.inventory import grouped, ungrouped
+from setpoint.status import build as status
+from setpoint.status.outcome import Correction, ObjectState, Outcome, Revision, SyncState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHA = "1a2b3c4d5e6f7a8b9c0d1a2b3c4d5e6f7a8b9c0d"

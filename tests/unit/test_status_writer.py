@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from setpoint.cluster import Cluster
-from setpoint.cluster_errors import ApiError
-from setpoint.discovery import Kind
-from setpoint.objects import ObjectId
-from setpoint.reasons import Problem, Reason
-from setpoint.status_writer import Gone, Moved, StatusWriter
-from setpoint.store import Store
+from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.kinds import Kind
+from setpoint.store.index import Store
+from setpoint.store.status_writer import Gone, Moved, StatusWriter
 
 SOURCE = ObjectId("setpoint.dev", "Source", "team", "src")
 BODY: dict[str, Any] = {"metadata": {"namespace": "team", "name": "src", "resourceVersion": "7"}}

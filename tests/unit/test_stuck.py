@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from setpoint import stuck
-from setpoint.health import Health, Verdict
-from setpoint.health_model import degraded, healthy, progressing
-from setpoint.objects import ObjectId
-from setpoint.stuck import PodState, in_question, refined, state_of, verdict_of, workload_of
+from setpoint.health.verdict import Health, Verdict, degraded, healthy, progressing
+from setpoint.objects.identity import ObjectId
+from setpoint.watch import pod_states as stuck
+from setpoint.watch.pod_states import PodState, in_question, refined, state_of, verdict_of, workload_of
 
 Obj = dict[str, Any]
 WEB = ObjectId("apps", "Deployment", "shop", "web")

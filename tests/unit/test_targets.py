@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from setpoint.desired import Stamp
-from setpoint.objects import SyncKey
-from setpoint.reasons import Problem, Reason
-from setpoint.remotes import Current, Repository, parse_url
-from setpoint.store import Store, sync_model
-from setpoint.targets import NotYet, Targets
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.objects.bodies import sync_model
+from setpoint.objects.identity import SyncKey
+from setpoint.plan.desired import Stamp
+from setpoint.sources.artifact import Current
+from setpoint.store.index import Store
+from setpoint.syncs.builder import NotYet, Targets
 
 OLD, NEW = "1" * 40, "2" * 40
 META = {"namespace": "team", "name": "app"}

@@ -13,8 +13,8 @@ from prometheus_client import generate_latest
 from tests.cluster.workspace import Workspace
 from tests.servers.closed import closed_port
 
-from setpoint.reasons import Problem
-from setpoint.telemetry import METRICS, Telemetry, served
+from setpoint.api.reasons import Problem
+from setpoint.runtime.metrics import METRICS, Telemetry, served
 
 
 def text(telemetry: Telemetry) -> str:

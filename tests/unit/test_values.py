@@ -12,12 +12,12 @@ from typing import Any
 import pydantic
 import pytest
 
-from setpoint.apply_result import ApplyResult
-from setpoint.choosing import Choice
-from setpoint.goals import FollowUp, Goal, Situation, Written
-from setpoint.outcome import Outcome
-from setpoint.prune import Prune
-from setpoint.run import Context, Evaluation, PruneResult, Reached
+from setpoint.apply.result import ApplyResult
+from setpoint.plan.drift import Choice
+from setpoint.plan.goal import FollowUp, Goal, Situation, Written
+from setpoint.plan.prune import Prune
+from setpoint.status.outcome import Outcome
+from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 
 VALUES = (
     Context,

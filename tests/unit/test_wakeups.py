@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from tests.unit.samples import work
 
-from setpoint.objects import SyncKey
-from setpoint.queue import WorkQueue
-from setpoint.store import Body, Store
-from setpoint.wakeups import Wakeups
+from setpoint.manager.wakeups import Wakeups
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import SyncKey
+from setpoint.runtime.workqueue import WorkQueue
+from setpoint.store.index import Store
 
 SOURCE, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
 BASE, FOREIGN = SyncKey("team", "base"), SyncKey("team", "foreign")

@@ -1,4 +1,4 @@
-{{/* Made by `python -m setpoint.generate`; do not edit. The table is operator/setpoint/rbac.py. */}}
+{{/* Made by `python -m setpoint.codegen.generate`; do not edit. The table is operator/setpoint/codegen/rbac.py. */}}
 {{- define "setpoint.rules.cluster" -}}
 # The uid of kube-system identifies the cluster; a namespace that is missing or going away is told apart from other errors.
 - apiGroups: [""]

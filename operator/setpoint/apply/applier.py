@@ -1,0 +1,228 @@
+"""Act: checks objects by dry run, then writes stage by stage (shell).
+
+Nothing here waits for a rollout: a stage whose ground is not there yet ends the run with `waiting`, and the
+watch event that changes it starts the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.dry_run import Checked, Checker, Session, problem_at
+from setpoint.apply.gates import Gates, brought_kinds
+from setpoint.apply.result import ApplyResult, merged
+from setpoint.apply.writer import Writer, baseline
+from setpoint.kube.errors import ApiError
+from setpoint.kube.explain import problem_of
+from setpoint.objects.identity import ObjectId
+from setpoint.plan.change import Action
+from setpoint.plan.desired import Desired
+from setpoint.plan.drift import Baseline
+from setpoint.plan.order import is_crd, is_namespace, stages
+
+ClaimInventory = Callable[[], Awaitable[None]]
+
+REJECTED = "is not written while another object is rejected"
+EARLIER = "waits for the objects before it"
+
+
+class Applier:
+    """Checks and writes the objects of one Sync, once."""
+
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._who = session.cluster, session.live, session.who
+        self._checker, self._writer = Checker(session), Writer(session)
+
+    async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
+        """Check objects and write nothing. Gives for each the verdict or the problem."""
+        return await self._checker.check(desired)
+
+    async def converge(
+        self, todo: Sequence[Desired], everything: Sequence[Desired], claim: ClaimInventory
+    ) -> ApplyResult:
+        """Bring `todo` to the cluster, in the order of stages among `everything`.
+
+        `claim` writes the inventory; it runs after the dry runs and before the first write.
+        """
+        ready, later, unknown = _split(todo, brought_kinds(everything))
+        first, rest = _parted(ready, lambda d: is_namespace(d.id) or is_crd(d.id))
+        checks = await self._checked(first)
+        new = {
+            c.desired.id.name for c in checks.good.values() if is_namespace(c.desired.id) and c.live is None
+        }
+        lacking, unread = await self._lacking_namespace(todo, new)
+        new |= {lacking} if lacking else set()
+        later_too, now = _parted(rest, lambda d: d.id.namespace in new)
+        checks |= await self._checked(now)
+        result = ApplyResult(failed={**unknown, **unread, **checks.failed}, warnings=checks.warnings)
+        if result.failed and self._who.abort:
+            return result | _deferred([d for d in todo if d.id not in result.failed], REJECTED)
+        waiting = frozenset(d.id for d in (*later, *later_too))
+        if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
+            return result | self._kept(checks.good.values())
+        await claim()
+        if lacking:
+            result |= await self._make_namespace(lacking)
+        return await self._stages(todo, everything, checks.good, waiting, result)
+
+    async def _lacking_namespace(
+        self, todo: Sequence[Desired], new: Set[str]
+    ) -> tuple[str | None, Mapping[ObjectId, Problem]]:
+        """Return `targetNamespace` if it is to be made and is not there, and what fails if that cannot be read.
+
+        It is never ours, so it is never pruned.
+        """
+        name = self._who.create_namespace
+        kind = self._cluster.kind("v1", "Namespace")
+        if name is None or kind is None or name in new or not any(d.id.namespace == name for d in todo):
+            return None, {}
+        try:
+            found = await self._cluster.get(kind, "", name, user=self._who.user)
+        except ApiError as error:
+            oid = ObjectId("", "Namespace", "", name)
+            return None, {oid: problem_of(error, oid, "read")}
+        return (name if found is None else None), {}
+
+    async def _make_namespace(self, name: str) -> ApplyResult:
+        kind, oid = self._cluster.kind("v1", "Namespace"), ObjectId("", "Namespace", "", name)
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        try:
+            if kind is not None:
+                await self._cluster.apply(kind, manifest, user=self._who.user)
+        except ApiError as error:
+            return ApplyResult(failed={oid: problem_of(error, oid, "create")})
+        return ApplyResult()
+
+    async def _checked(self, desired: Sequence[Desired]) -> _Checks:
+        found = await self._checker.check(desired)
+        good = [c for c in found if isinstance(c, Checked)]
+        failed = {c[0].id: c[1] for c in found if not isinstance(c, Checked)}
+        warnings = [f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings]
+        return _Checks({c.desired.id: c for c in good}, failed, tuple(warnings))
+
+    def _kept(self, checks: Iterable[Checked]) -> ApplyResult:
+        """Take over what is as it should be."""
+        baselines: dict[ObjectId, Baseline] = {}
+        for c in checks:
+            if c.change.action is Action.KEEP and c.live is not None:
+                baselines[c.desired.id] = baseline(c.desired, c.live, self._who.people)
+                if c.desired.kind is not None:
+                    self._live.store(c.desired.kind, c.live)
+        return ApplyResult(unchanged=tuple(baselines), baselines=baselines)
+
+    async def _stages(
+        self,
+        todo: Sequence[Desired],
+        everything: Sequence[Desired],
+        good: Mapping[ObjectId, Checked],
+        later: Set[ObjectId],
+        before: ApplyResult,
+    ) -> ApplyResult:
+        """Write stage by stage; returns what came of it, with what came `before`."""
+        gates, results, failed = Gates(everything, self._live), [before], bool(before.failed)
+        for stage in stages(todo):
+            if failed and self._who.abort:
+                results.append(_deferred(stage.objects, EARLIER))
+            elif blocked := gates.wave(stage):
+                results.append(self._wait(stage.objects, blocked))
+            else:
+                results.append(await self._stage(stage.objects, good, later, gates))
+                failed = failed or bool(results[-1].failed)
+        return merged(results)
+
+    async def _stage(
+        self,
+        objects: Sequence[Desired],
+        good: Mapping[ObjectId, Checked],
+        later: Set[ObjectId],
+        gates: Gates,
+    ) -> ApplyResult:
+        missing, pending = _parted([d for d in objects if d.id in later], lambda d: d.kind is None)
+        waits = (
+            self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
+        )
+        late = await self._checked(pending)
+        result = merged([waits or ApplyResult(), ApplyResult(failed=late.failed, warnings=late.warnings)])
+        if late.failed and self._who.abort:
+            return result | _deferred([d for d in objects if d.id not in late.failed], EARLIER)
+        checks = [c for d in objects if (c := late.good.get(d.id) or good.get(d.id)) is not None]
+        return result | await self._write(checks, gates)
+
+    async def _write(self, items: Sequence[Checked], gates: Gates) -> ApplyResult:
+        results, writes = [self._kept(items)], []
+        for c in items:
+            if c.change.action is Action.KEEP:
+                continue
+            if c.live is None and (blocked := gates.served(c.desired)):
+                results.append(self._wait([c.desired], blocked))
+            else:
+                writes.append(c)
+        answers = await asyncio.gather(*(self._written(c) for c in writes))
+        pairs = list(zip(writes, answers, strict=True))
+        written = ApplyResult(
+            written=tuple(c.change for c, answer in pairs if not isinstance(answer, Problem)),
+            failed={c.desired.id: answer for c, answer in pairs if isinstance(answer, Problem)},
+            baselines={c.desired.id: answer for c, answer in pairs if not isinstance(answer, Problem)},
+        )
+        return merged([*results, written])
+
+    async def _written(self, c: Checked) -> Baseline | Problem:
+        try:
+            return await self._writer.write(c)
+        except ApiError as error:
+            return problem_at(c.desired, error, "apply")
+        except Problem as problem:
+            return problem
+
+    def _wait(self, objects: Sequence[Desired], why: str) -> ApplyResult:
+        label = objects[0].id.label(self._who.key.namespace)
+        waiting = Problem(Reason.Waiting, f"{label} waits: {why}")
+        return replace(_deferred(objects, f"waits: {why}"), waiting=waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What dry runs found: verdicts, problems, and the warnings of the API server."""
+
+    good: Mapping[ObjectId, Checked]
+    failed: Mapping[ObjectId, Problem] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __or__(self, later: _Checks) -> _Checks:
+        good, failed = {**self.good, **later.good}, {**self.failed, **later.failed}
+        return _Checks(good, failed, (*self.warnings, *later.warnings))
+
+
+def _split(
+    todo: Sequence[Desired], brought: Set[tuple[str, str]]
+) -> tuple[list[Desired], list[Desired], Mapping[ObjectId, Problem]]:
+    """Cut `todo` into what can be dry-run now, what waits for a kind that this commit brings, and what has no kind."""
+    ready, unplaced = _parted(todo, lambda d: d.kind is not None)
+    later, unknown = _parted(unplaced, lambda d: (d.id.group, d.id.kind) in brought)
+    text = "{}: the cluster has no kind {} in group {}"
+    return (
+        ready,
+        later,
+        {
+            d.id: Problem(Reason.KindUnknown, text.format(d.where, d.id.kind, d.id.group or "core"))
+            for d in unknown
+        },
+    )
+
+
+def _parted(
+    objects: Iterable[Desired], holds: Callable[[Desired], bool]
+) -> tuple[list[Desired], list[Desired]]:
+    """Return the objects for which something holds, and the others."""
+    yes: list[Desired] = []
+    no: list[Desired] = []
+    for d in objects:
+        (yes if holds(d) else no).append(d)
+    return yes, no
+
+
+def _deferred(objects: Iterable[Desired], why: str) -> ApplyResult:
+    return ApplyResult(deferred={d.id: why for d in objects})

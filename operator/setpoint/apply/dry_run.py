@@ -1,0 +1,128 @@
+"""Objects are checked before anything is written: read, dry run, judged (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.sync import IgnoreRule
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.kube.explain import problem_of
+from setpoint.objects.identity import Manifest, ObjectId, SyncKey
+from setpoint.objects.kinds import Kind
+from setpoint.plan import decide as plan
+from setpoint.plan.adoption import may_take
+from setpoint.plan.change import Action, Change
+from setpoint.plan.desired import Desired
+from setpoint.plan.ignore import matches, with_ignored
+from setpoint.watch.informers import Live
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """On whose behalf, and by which rules, objects are read and written."""
+
+    key: SyncKey
+    label: str
+    user: str
+    rules: tuple[IgnoreRule, ...]
+    people: frozenset[str]
+    takeover: frozenset[str]
+    owner_of: Callable[[ObjectId], SyncKey | None]
+    """The table of claims: an annotation alone may name a Sync that has let go."""
+    is_lent: Callable[[ObjectId], bool]
+    """Whether an object is being handed over from one Sync to another."""
+    abort: bool
+    create_namespace: str | None
+    keep_ours: bool = False
+    """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What objects are read and written with: the cluster, what is watched, and a `limit` of requests of all Syncs together."""
+
+    cluster: Cluster
+    live: Live
+    limit: asyncio.Semaphore
+    who: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One desired object with its live state and the server's prediction, judged."""
+
+    desired: Desired
+    change: Change
+    live: Manifest | None = None
+    sent: Manifest | None = None
+    predicted: Manifest | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Checker:
+    """Checks objects on behalf of one Sync: reads, dry-runs and judges, and writes nothing."""
+
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._limit, self._who = (
+            session.cluster,
+            session.live,
+            session.limit,
+            session.who,
+        )
+
+    async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
+        """Check objects at once: read, dry run, judge. Gives for each the verdict or the problem."""
+        return await asyncio.gather(*(self._check(d) for d in desired))
+
+    async def _check(self, d: Desired) -> Checked | tuple[Desired, Problem]:
+        async with self._limit:
+            try:
+                return await self._judged(d)
+            except ApiError as error:
+                return d, problem_at(d, error, "apply")
+            except Problem as problem:
+                return d, problem
+
+    async def _judged(self, d: Desired) -> Checked:
+        kind = kind_of(d)
+        who = self._who
+        live: Manifest | None = None
+        known = self._live.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
+        if known:
+            live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
+        sent = with_ignored(d.manifest, live, who.rules, d.id)
+        predicted = await self._cluster.apply(kind, sent, user=who.user, dry_run=True)
+        if not predicted.created and live is None:
+            live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
+        if live is not None:
+            if "deletionTimestamp" in live["metadata"]:
+                raise Problem(
+                    Reason.Waiting,
+                    f"{d.id.label()} is being deleted; it is made anew when it is gone",
+                    retry=True,
+                )
+            refusal = may_take(live, d, who.key, who.owner_of(d.id))
+            if refusal is not None:
+                raise Problem(refusal.reason, refusal.message)
+        handed = who.is_lent(d.id)
+        change = plan.judge(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
+        if change.ours and who.keep_ours:
+            change = Change(d.id, Action.KEEP)
+        return Checked(d, change, live, sent, predicted.object, predicted.warnings)
+
+
+def kind_of(d: Desired) -> Kind:
+    """Give the kind of an object. Raises Problem if the cluster has none such."""
+    if d.kind is None:
+        raise Problem(Reason.KindUnknown, f"{d.where}: the cluster has no kind {d.id.kind}")
+    return d.kind
+
+
+def problem_at(d: Desired, error: ApiError, verb: str) -> Problem:
+    """Give an API error as a problem that also says where the manifest stands."""
+    problem = problem_of(error, d.id, verb)
+    return Problem(problem.reason, f"{d.where}: {problem.message}", problem.retry)

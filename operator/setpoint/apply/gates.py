@@ -1,0 +1,56 @@
+"""What a stage waits for: kinds that the commit brings itself, earlier waves, and what serves a webhook (shell)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from setpoint.health.verdict import Health
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.observed import Observed
+from setpoint.plan.desired import Desired, Phase
+from setpoint.plan.order import Stage, is_blocking, is_crd, servers_of, stages
+from setpoint.watch.informers import Live
+
+
+def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
+    """Return the kinds (group, kind) that a commit brings itself, so that objects of them can wait for it."""
+    specs = (d.manifest.get("spec") or {} for d in everything if is_crd(d.id))
+    return frozenset((str(s.get("group")), str((s.get("names") or {}).get("kind"))) for s in specs)
+
+
+class Gates:
+    """What a stage waits for: earlier waves healthy, and what serves a webhook before the webhook."""
+
+    def __init__(self, everything: Sequence[Desired], live: Live) -> None:
+        """`everything` is the whole commit, in sync or not."""
+        self._everything, self._live = everything, live
+        self._stages = stages(everything)
+
+    def wave(self, stage: Stage) -> str | None:
+        """Say which object of an earlier wave is not healthy; None if the stage may go."""
+        if stage.phase is not Phase.WAVES:
+            return None
+        for earlier in self._stages:
+            if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
+                for d in earlier.objects:
+                    if words := unready(d.id, self._live.get(d.id)):
+                        return f"wave {earlier.wave}: {words}"
+        return None
+
+    def served(self, d: Desired) -> str | None:
+        """Say which workload of this commit must be healthy before a webhook or APIService is made."""
+        if not is_blocking(d.id):
+            return None
+        for oid in servers_of(d.manifest, self._everything):
+            if words := unready(oid, self._live.get(oid)):
+                return words
+        return None
+
+
+def unready(oid: ObjectId, seen: Observed | None) -> str | None:
+    """Say in words that an object is not healthy; None if it is."""
+    if seen is None:
+        return f"{oid.label()} is not there yet"
+    if seen.verdict.health in (Health.Healthy, Health.Suspended):
+        return None
+    return f"{oid.label()} ({seen.verdict.message or seen.verdict.reason})"

@@ -1,0 +1,49 @@
+"""What is said of objects that a renderer made, with the file that each comes from (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from setpoint.api.reasons import Problem
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.documents import Document, Places
+from setpoint.objects.identity import ObjectId
+from setpoint.plan.desired import Desired
+
+
+def place_of(places: Places, oid: ObjectId) -> Document | None:
+    """Return where an object comes from; a renderer may leave its namespace to us."""
+    return places.get(oid) or places.get(oid._replace(namespace=""))
+
+
+def needs_places(result: ApplyResult, chosen: Iterable[Desired]) -> bool:
+    """Tell whether anything is said of an object together with its place."""
+    texts = (*(p.message for p in result.failed.values()), *result.warnings)
+    starts = tuple({f"{d.where}: " for d in chosen})
+    return any(text.startswith(starts) for text in texts)
+
+
+def with_places(result: ApplyResult, chosen: Iterable[Desired], places: Places) -> ApplyResult:
+    """Return the result with the files of objects in place of what they were known by."""
+    known = {d.id: (d, found.where) for d in chosen if (found := place_of(places, d.id))}
+    failed = {
+        oid: _moved(problem, *known[oid]) if oid in known else problem
+        for oid, problem in result.failed.items()
+    }
+    warnings = tuple(
+        next((w for d, at in known.values() if (w := _warned(text, d, at))), text) for text in result.warnings
+    )
+    return replace(result, failed=failed, warnings=warnings)
+
+
+def _moved(problem: Problem, d: Desired, where: str) -> Problem:
+    before = f"{d.where}: "
+    if not problem.message.startswith(before):
+        return problem
+    return Problem(problem.reason, f"{where}: {problem.message.removeprefix(before)}", problem.retry)
+
+
+def _warned(text: str, d: Desired, where: str) -> str | None:
+    said = f"{d.where}: {d.id.label()}: "
+    return f"{where}: {text.removeprefix(f'{d.where}: ')}" if text.startswith(said) else None

@@ -1,0 +1,107 @@
+"""One object is written, and rid of what persons added (shell)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.dry_run import Checked, Session, kind_of
+from setpoint.kube.errors import ApiError
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import Manifest
+from setpoint.objects.observed import stamp_of
+from setpoint.plan.change import Action
+from setpoint.plan.desired import Desired
+from setpoint.plan.diff import foreign_additions
+from setpoint.plan.drift import Baseline
+
+
+class Writer:
+    """Writes single objects on behalf of one Sync."""
+
+    def __init__(self, session: Session) -> None:
+        self._cluster, self._live, self._limit, self._who = (
+            session.cluster,
+            session.live,
+            session.limit,
+            session.who,
+        )
+
+    async def write(self, checked: Checked) -> Baseline:
+        """Write one object, and remove what persons added. Raises ApiError, and Problem if it is another's by now."""
+        async with self._limit:
+            d, kind, who = checked.desired, kind_of(checked.desired), self._who
+            if (owner := who.owner_of(d.id)) not in (None, who.key):
+                raise Problem(Reason.Contested, f"{d.id.label()} belongs to Sync {owner}")
+            if checked.change.action is Action.ADOPT and checked.live is not None:
+                await self._keep_adopted(checked)
+            sent = existing(checked.sent or d.manifest, checked.live)
+            obj: Manifest = (await self._cluster.apply(kind, sent, user=who.user)).object
+            if checked.change.action is Action.PATCH:
+                obj = await self._without_additions(d, obj)
+            self._live.store(kind, obj)
+            return baseline(d, obj, who.people)
+
+    async def _keep_adopted(self, checked: Checked) -> None:
+        """Move what persons and former owners set to a manager that no rule removes: see `fields.adopted`."""
+        live, predicted = checked.live or {}, checked.predicted or {}
+        own = fields.own_entry(predicted["metadata"].get("managedFields") or ()) or {}
+        managed = live["metadata"].get("managedFields") or []
+        rewritten = fields.adopted(managed, own.get("fieldsV1") or {}, self._who.takeover)
+        if rewritten is None:
+            return
+        d = checked.desired
+        operations = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/managedFields", "value": rewritten},
+        ]
+        await self._patch(d, operations)
+
+    async def _without_additions(self, d: Desired, obj: Manifest) -> Manifest:
+        """Remove what persons added, in one JSON Patch; if the server refuses that, one by one.
+
+        Raises Problem for what cannot be removed, so that it is shown and not tried for ever.
+        """
+        who = self._who
+        found = sorted(foreign_additions(obj, who.rules, d.id, who.people), key=_last_first)
+        if not found:
+            return obj
+        try:
+            return await self._patch(d, [op for path, value in found for op in fields.removal(path, value)])
+        except ApiError as error:
+            if error.status != 422 or len(found) == 1:
+                raise
+        for path, value in found:
+            obj = await self._patch(d, fields.removal(path, value))
+        return obj
+
+    async def _patch(self, d: Desired, operations: list[dict[str, Any]]) -> Manifest:
+        return await self._cluster.patch(
+            kind_of(d), d.id.namespace, d.id.name, operations, user=self._who.user
+        )
+
+
+def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
+    """Give the manifest as it may be applied to the object that was looked at, and to no other that has its name.
+
+    The server refuses it (409) if that object is gone, instead of making it anew: a write that comes late, whoever
+    leads by then, brings nothing back.
+    """
+    if live is None:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
+
+
+def _last_first(item: tuple[fields.Path, Any]) -> tuple[int, ...]:
+    # Elements of one list go from the back, so that the indexes of those in front stay right.
+    return tuple(-int(s.token) if s.token.isdigit() else 0 for s in item[0])
+
+
+def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Baseline:
+    """Give the baseline of an object from the server's answer to our write (not from the watch, which may be newer)."""
+    meta = obj["metadata"]
+    annotations = meta.get("annotations") or {}
+    return Baseline(
+        d.digest, fields.ownership(meta.get("managedFields") or (), people), stamp_of(annotations)
+    )

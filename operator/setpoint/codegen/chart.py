@@ -1,0 +1,338 @@
+"""The values of the chart: one model, from which values.yaml, values.schema.json and docs are made (pure).
+
+Names follow Helm's starter chart. What the chart does not decide itself is passed on under `settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from setpoint import settings
+from setpoint.codegen import crds
+
+FreeForm = dict[str, Any]
+Strings = dict[str, str]
+Objects = list[dict[str, Any]]
+
+
+class Values(BaseModel):
+    """A group of values: a typo is refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class Image(Values):
+    """The operator's image."""
+
+    repository: str = Field("setpoint", min_length=1, description="Image, with the registry that holds it.")
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        "IfNotPresent", description="When to pull it."
+    )
+    tag: str = Field("", description="Tag, or `tag@sha256:...`; empty: the chart's appVersion.")
+
+
+class ServiceAccount(Values):
+    """The operator's account."""
+
+    create: bool = Field(True, description="Whether the chart creates it.")
+    automount: bool = Field(True, description="Whether its token is mounted into the operator's pod.")
+    annotations: Strings = Field({}, description="Annotations of it.")
+    name: str = Field("", description="Its name; empty: the full name of the release.")
+
+
+class Service(Values):
+    """The Service for metrics."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field("ClusterIP", description="Type of it.")
+    port: int = Field(8080, ge=1, le=65535, description="Port of it.")
+
+
+class ServiceMonitor(Values):
+    """A ServiceMonitor for the Prometheus operator."""
+
+    enabled: bool = Field(False, description="Whether the chart creates it; its CRD must be there.")
+    interval: str = Field("30s", description="How often metrics are scraped.")
+    labels: Strings = Field({}, description="Labels of it, for the selector of your Prometheus.")
+
+
+class Metrics(Values):
+    """Metrics."""
+
+    service_monitor: ServiceMonitor = Field(
+        ServiceMonitor(), description="A ServiceMonitor for the Prometheus operator."
+    )
+
+
+class Crds(Values):
+    """The CRDs."""
+
+    install: bool = Field(
+        True, description="Whether the chart installs and upgrades the CRDs; uninstalling never removes them."
+    )
+
+
+class Admin(Values):
+    """Administrators' Syncs."""
+
+    enabled: bool = Field(
+        True, description="Whether there is a cluster-admin account, for Syncs without `serviceAccountName`."
+    )
+    namespaces: list[str] = Field(
+        [],
+        description="Where such Syncs may be; empty: the release namespace alone. Who may write Syncs there is an administrator.",
+    )
+
+
+class WatchRule(Values):
+    """Kinds that the operator may list and watch."""
+
+    api_groups: list[str] = Field(min_length=1, description="API groups.")
+    resources: list[str] = Field(min_length=1, description="Resources, in the plural.")
+
+
+class Rbac(Values):
+    """Rights of the operator's account; docs/reference/chart.md lists and explains all of them."""
+
+    create: bool = Field(True, description="Whether the chart creates roles and bindings.")
+    namespaces: list[str] = Field(
+        [],
+        description="Namespaces that the operator looks at, besides its own; empty: all of them. With a list, it gets Roles there instead of ClusterRoles, and objects without a namespace are not watched.",
+    )
+    watch: list[WatchRule] = Field(
+        [],
+        description="Kinds that it may list and watch, as `{apiGroups: [apps], resources: [deployments]}`; empty: all, Secrets too. Drift of other kinds is seen at `spec.interval` only.",
+    )
+    impersonate: Literal["cluster", "namespaced"] = Field(
+        "cluster",
+        description="Whether the operator may act as any ServiceAccount, or only as those of its own namespace, of `rbac.namespaces`, and of namespaces whose owners bind the ClusterRole `<full name>-impersonator`.",
+    )
+
+
+class Cache(Values):
+    """The volume for Git mirrors."""
+
+    size: str = Field(
+        "256Mi",
+        pattern=r"^[1-9][0-9]{0,9}(Mi|Gi)$",
+        description="How large it is. In memory it counts towards `resources`.",
+    )
+    medium: Literal["Memory", ""] = Field("Memory", description="Memory, or empty: the disk of the node.")
+
+
+class Attribution(Values):
+    """Who made a manual change."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether a MutatingAdmissionPolicy notes the user on managed objects, where the API server has admissionregistration.k8s.io/v1 of it.",
+    )
+
+
+class LeaderElection(Values):
+    """Leader election."""
+
+    enabled: bool = Field(True, description="Whether a lease keeps a second operator from working.")
+    lease_duration: str = Field(
+        settings.written("lease_duration"), pattern=r"^[0-9]+(s|m)$", description="How long the lease lasts."
+    )
+
+
+class PodDisruptionBudget(Values):
+    """What keeps drained nodes from taking all operators at once."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether, with several replicas, an eviction waits while another of them is not available.",
+    )
+
+
+class RedactionKey(Values):
+    """The key that turns values of Secrets into hashes, in patches that people see."""
+
+    existing_secret: str = Field(
+        "",
+        description="A Secret of yours with 32 random bytes or more under `key`; empty: the chart creates one. Needed where a tool renders the chart without a cluster, since the key would change each time.",
+    )
+
+
+PORT: FreeForm = {"port": "probes"}
+HTTP = {"live": {"path": "/healthz", **PORT}, "ready": {"path": "/readyz", **PORT}}
+
+
+class Root(Values):
+    """All values."""
+
+    replica_count: int = Field(
+        1, ge=0, le=10, description="How many operators; more than one are spares that wait for the lease."
+    )
+    image: Image = Field(Image(), description="The operator's image.")
+    image_pull_secrets: Objects = Field([], description="Secrets to pull it with, as `[{name: ...}]`.")
+    name_override: str = Field("", description="In place of the chart's name.")
+    fullname_override: str = Field("", description="In place of the full name of the release, in all names.")
+    service_account: ServiceAccount = Field(ServiceAccount(), description="The operator's account.")
+    pod_annotations: Strings = Field({}, description="Annotations of the pod.")
+    pod_labels: Strings = Field({}, description="Labels of the pod.")
+    pod_security_context: FreeForm = Field(
+        {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        description="Security context of the pod.",
+    )
+    security_context: FreeForm = Field(
+        {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        description="Security context of the container.",
+    )
+    service: Service = Field(Service(), description="The Service for metrics.")
+    resources: FreeForm = Field(
+        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        description="What the container asks for and may use; the cache and /tmp are in memory, and count.",
+    )
+    liveness_probe: FreeForm = Field(
+        {"httpGet": HTTP["live"], "periodSeconds": 10, "failureThreshold": 6},
+        description="Restart if it fails.",
+    )
+    readiness_probe: FreeForm = Field(
+        # The first probe comes before the first answer can: the second should not be long in coming.
+        {"httpGet": HTTP["ready"], "periodSeconds": 1, "failureThreshold": 15},
+        description="Ready if it succeeds.",
+    )
+    node_selector: Strings = Field({}, description="Labels of nodes to run on.")
+    tolerations: Objects = Field([], description="Taints to tolerate.")
+    affinity: FreeForm = Field({}, description="Affinity of the pod.")
+    topology_spread_constraints: Objects = Field(
+        [],
+        description="How the pods are spread over nodes and zones; empty: as the scheduler does by itself.",
+    )
+    pod_disruption_budget: PodDisruptionBudget = Field(
+        PodDisruptionBudget(), description="The PodDisruptionBudget."
+    )
+    priority_class_name: str = Field("", description="PriorityClass of the pod.")
+    extra_env: Objects = Field(
+        [], description="More environment, such as a proxy: `[{name: HTTPS_PROXY, value: ...}]`."
+    )
+    volumes: Objects = Field([], description="More volumes of the pod.")
+    volume_mounts: Objects = Field([], description="More mounts of the container.")
+    crds: Crds = Field(Crds(), description="The CRDs.")
+    admin: Admin = Field(Admin(), description="Syncs that act as cluster-admin.")
+    rbac: Rbac = Field(Rbac(), description="Rights of the operator's account.")
+    cache: Cache = Field(Cache(), description="The volume for Git mirrors.")
+    attribution: Attribution = Field(Attribution(), description="Who made a manual change.")
+    leader_election: LeaderElection = Field(LeaderElection(), description="Leader election.")
+    redaction_key: RedactionKey = Field(RedactionKey(), description="The key that hides values of Secrets.")
+    metrics: Metrics = Field(Metrics(), description="Metrics.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe messages that are logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", description="One JSON object a line, or text for people."
+    )
+
+
+# These the chart sets itself, from the values above.
+OWNED = frozenset(
+    (
+        *(
+            "namespace",
+            "admin_namespaces",
+            "admin_service_account",
+            "watch_namespaces",
+            "cache_dir",
+            "cache_size",
+        ),
+        *("log_level", "log_format", "metrics_port", "probe_port", "leader_election", "lease_name"),
+        *("lease_duration", "hmac_secret"),
+    )
+)
+PASSED_ON = tuple(name for name in settings.FIELDS if name not in OWNED)
+GLOBAL = {"type": "object", "description": "Values that a parent chart shares; not used here."}
+
+
+def settings_schema() -> FreeForm:
+    """Give the JSON schema of the value `settings`."""
+    source = settings.Settings.model_json_schema()["properties"]
+    properties = {
+        to_camel(name): {key: value for key, value in source[name].items() if key not in ("title", "default")}
+        for name in PASSED_ON
+    }
+    return {
+        "type": "object",
+        "description": "More settings of the operator, see docs/reference/settings.md.",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def schema() -> FreeForm:
+    """Give the JSON schema of all values, in which nothing unknown may stand."""
+    full: FreeForm = _untitled(Root.model_json_schema())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **full,
+        "properties": {**full["properties"], "settings": settings_schema(), "global": GLOBAL},
+    }
+
+
+def _untitled(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _untitled(value)
+            for key, value in node.items()
+            if key not in ("title", "default") or not isinstance(node.get("type", node.get("$ref")), str)
+        }
+    return [_untitled(item) for item in node] if isinstance(node, list) else node
+
+
+def values_yaml() -> str:
+    """Give values.yaml: every value with its default, under what it means."""
+    settings_part = [
+        "# More settings of the operator; docs/reference/settings.md explains each. The defaults are:",
+        *(f"#   {to_camel(name)}: {_shown(name)}" for name in PASSED_ON),
+        "settings: {}",
+    ]
+    return "\n".join([*_group(Root(), ""), *settings_part]) + "\n"
+
+
+def _group(values: Values, indent: str) -> list[str]:
+    lines = []
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        lines.append(f"{indent}# {field.description}")
+        if isinstance(value, Values):
+            lines += [f"{indent}{to_camel(name)}:", *_group(value, indent + "  ")]
+        else:
+            lines += [indent + line for line in crds.dump({to_camel(name): value}).splitlines()]
+        if not indent:
+            lines.append("")
+    return lines
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Give (dotted name, default as YAML, description) of each value, for the docs."""
+    return _rows(Root(), "")
+
+
+def _rows(values: Values, prefix: str) -> list[tuple[str, str, str]]:
+    found = []
+    for name, field in type(values).model_fields.items():
+        value, path = getattr(values, name), prefix + to_camel(name)
+        if isinstance(value, Values):
+            found += _rows(value, f"{path}.")
+        else:
+            found.append((path, crds.flow(value), field.description or ""))
+    return found
+
+
+def _shown(name: str) -> str:
+    """Give the default of a setting as YAML."""
+    return settings.written(name) or ("[]" if name in settings.LISTS else '""')

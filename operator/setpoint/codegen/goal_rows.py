@@ -1,0 +1,135 @@
+"""The cases of `goals`, in words: docs/concepts.md and the table test are made from this one list (data)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from setpoint.api.sync import Drift
+from setpoint.plan.goal import Commit, FollowUp, Goal, Situation, Written
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case: its id, the situation and what is done, both as values and in words."""
+
+    id: str
+    situation: Situation | Written
+    words: str
+    goal: Goal | FollowUp
+    does: str
+
+
+_LAST = "corrects drift from what was applied last; writes nothing new, deletes nothing"
+_WRITES = "writes what differs from the commit"
+_LOOKS = "says how the objects are; writes none"
+
+ROWS: tuple[Row, ...] = (
+    Row("suspended", Situation(suspended=True), "the Sync is suspended", Goal.LOOK, _LOOKS),
+    Row(
+        "suspended-change",
+        Situation(suspended=True, changed=True),
+        "the Sync is suspended, and the commit is new",
+        Goal.LOOK,
+        _LOOKS,
+    ),
+    Row(
+        "suspended-lost",
+        Situation(suspended=True, commit=Commit.LOST),
+        "the Sync is suspended, and its commit is not in the cache",
+        Goal.LOOK,
+        _LOOKS,
+    ),
+    Row(
+        "lost",
+        Situation(commit=Commit.LOST),
+        "the commit is not in the cache (a restart), and is being fetched",
+        Goal.COMPARE,
+        "if the fetch fails: says which object is not as it was when all was well; writes nothing",
+    ),
+    Row(
+        "broken",
+        Situation(commit=Commit.BROKEN),
+        "the commit cannot be rendered, or there is none",
+        Goal.ENFORCE,
+        _LAST,
+    ),
+    Row(
+        "broken-unknown",
+        Situation(commit=Commit.BROKEN, recalled=False),
+        "the same, and what was applied last is not known either",
+        Goal.LOOK,
+        _LOOKS,
+    ),
+    Row(
+        "broken-report",
+        Situation(commit=Commit.BROKEN, drift=Drift.REPORT),
+        "the commit cannot be rendered, with `drift: Report`",
+        Goal.LOOK,
+        _LOOKS,
+    ),
+    Row(
+        "dependency",
+        Situation(changed=True, dependency="Sync a/b is not Ready yet"),
+        "the commit is new, and a Sync of `dependsOn` is not Ready or has not seen it",
+        Goal.WAIT,
+        "waits; corrects drift from what was applied last; hands over what left Git and another Sync wants",
+    ),
+    Row(
+        "dependency-no-change",
+        Situation(dependency="Sync a/b is not Ready yet"),
+        "a Sync of `dependsOn` is not Ready, but nothing is new",
+        Goal.CONVERGE,
+        "corrects drift as ever: a dependency holds up what is new, and nothing else",
+    ),
+    Row("change", Situation(changed=True), "the commit is new", Goal.CONVERGE, _WRITES),
+    Row(
+        "no-change",
+        Situation(),
+        "nothing is new",
+        Goal.CONVERGE,
+        "corrects drift; without any it writes nothing",
+    ),
+    Row(
+        "no-change-report",
+        Situation(drift=Drift.REPORT),
+        "nothing is new, with `drift: Report`",
+        Goal.CONVERGE,
+        "reports drift, and leaves it",
+    ),
+    Row(
+        "after-all",
+        Written(),
+        "afterwards, all is written",
+        FollowUp(prune=True),
+        "prunes what left Git, within the limits below",
+    ),
+    Row(
+        "after-waiting",
+        Written(deferred=True),
+        "afterwards, objects wait for their turn (a wave, a kind, a namespace)",
+        FollowUp(),
+        "hands over what left Git and another Sync wants; the rest stays",
+    ),
+    Row(
+        "after-contested",
+        Written(contested=True),
+        "afterwards, objects belong to another Sync still",
+        FollowUp(),
+        "hands over what left Git and another Sync wants, so that two which exchange objects do not wait for each other",
+    ),
+    Row(
+        "after-failed",
+        Written(failed=True),
+        "afterwards, objects were rejected, and nothing else was applied before",
+        FollowUp(lend=False),
+        "goes on with what it was handing over, and offers nothing anew: the commit may be taken back",
+    ),
+    Row(
+        "after-failed-superseded",
+        Written(failed=True, superseded=True),
+        "afterwards, objects were rejected, and another state was applied before",
+        FollowUp(enforce=True, lend=False),
+        "the same, and corrects drift from that state",
+    ),
+)
+"""In the order of the page."""

@@ -1,0 +1,324 @@
+"""Git: asks remotes for their refs, brings commits into mirrors, and reads them (async shell).
+
+The only door to `git_*`. What talks to a network runs in child processes (`git_children`, `git_worker`); what was
+fetched is read in this process from bare mirrors (`git_mirror`, `git_tree`). Every failure is a `Problem`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import pygit2
+from pygit2.enums import ConfigLevel
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git import mirror as git_mirror
+from setpoint.git.mirror import Mirror
+from setpoint.git.reader import Commit, MirrorTree, Reader
+from setpoint.git.refs import RefSpec, Selected, moved
+from setpoint.git.remotes import Repository, submodule_repository
+from setpoint.git.submodules import submodule_urls
+from setpoint.git.workers import Children
+from setpoint.runtime.disk import cache_problem
+from setpoint.runtime.lru import Lru
+from setpoint.tree.protocol import EntryKind, Tree
+
+IDLE_SECONDS = 30.0
+MAX_READERS = 64
+MAX_MIRRORS = 1024  # remembered names of mirrors
+MAX_DEPTH = 8  # of submodules in submodules
+MAX_LISTS = 512  # remembered lists of submodules
+OBJECT_CACHE = 4 * 2**20  # bytes of libgit2's cache of parsed objects in this process
+HEADROOM = 0.9  # of the free space that a pack may fill; its index needs some too
+
+Pinned = tuple[tuple[str, Repository, str], ...]  # path, repository and commit of each submodule
+
+
+class Git:
+    """All Git work of this process."""
+
+    def __init__(
+        self,
+        cache: Path,
+        *,
+        cache_limit: int,
+        idle: float = IDLE_SECONDS,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends."""
+        self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
+        self._children: Children | None = None
+        self._session: tuple[Path, int] | None = None
+        self._key: bytes | None = None
+        self._key_file = str(cache / "key")
+        self._mirrors: Lru[Repository, Mirror] = Lru(MAX_MIRRORS)
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._trees: WeakValueDictionary[tuple[str, str, bool], MirrorTree] = WeakValueDictionary()
+        self._pinned: OrderedDict[tuple[str, str], Pinned] = OrderedDict()
+        self._lock = threading.RLock()
+        _quiet()
+
+    async def resolve(self, repository: Repository, ref: RefSpec, timeout: float) -> Selected:  # noqa: ASYNC109 - a limit in words for people
+        """Ask the remote where `ref` is now (one ls-remote, nothing else); `timeout` in seconds."""
+        request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
+        async with _Limit(timeout, repository):
+            found = Selected(**await self._call(repository, request))
+        with suppress(OSError):
+            self._mirror(repository).touch()
+        return found
+
+    async def fetch(
+        self,
+        repository: Repository,
+        ref: RefSpec,
+        selected: Selected,
+        timeout: float,  # noqa: ASYNC109 - a limit in words for people
+        *,
+        submodules: bool,
+    ) -> Selected:
+        """Bring a commit (and its submodules) into the mirror; give what was fetched, if the ref moved meanwhile."""
+        async with _Limit(timeout, repository):
+            got = await self._fetch(repository, ref, selected)
+            if submodules:
+                await self._fetch_submodules(repository, got.sha, 1)
+        await asyncio.to_thread(self._trim, self._mirror(repository), self._limit)
+        return got
+
+    def has(self, repository: Repository, sha: str, *, submodules: bool = False) -> bool:
+        """Tell whether a commit (and its submodules) can be read; quick once it was read."""
+        try:
+            with self._lock:
+                reader = self._reader(repository)
+                if reader is None or not reader.holds(sha):
+                    return False
+                reader.touch(sha)
+                return not submodules or all(
+                    self.has(inner, pinned, submodules=True)
+                    for _, inner, pinned in self._submodules(repository, sha)
+                )
+        except (OSError, Problem):
+            return False
+
+    def commit(self, repository: Repository, sha: str) -> Commit:
+        """Describe a commit that `has` says is there; Problem(GitFailed)."""
+        with self._lock:
+            return self._reading(repository, sha).commit(sha)
+
+    def tree(self, repository: Repository, sha: str, *, submodules: bool = False) -> Tree:
+        """Give the files of a commit that `has` says is there, safe for threads; Problem(GitFailed)."""
+        return self._tree(repository, sha, submodules=submodules)
+
+    async def close(self) -> None:
+        """End the children and let go of the mirrors, which stay on disk."""
+        if self._children:
+            await self._children.close()
+        with self._lock:
+            for reader in self._readers.values():
+                reader.close()
+            self._readers.clear()
+            if self._session:
+                folder, descriptor = self._session
+                os.close(descriptor)
+                shutil.rmtree(folder, ignore_errors=True)
+            self._children = self._session = None
+
+    # --- fetching
+
+    async def _fetch(self, repository: Repository, ref: RefSpec, selected: Selected) -> Selected:
+        mirror = self._mirror(repository)
+        request = {
+            "op": "fetch",
+            "repository": _wire(repository),
+            "ref": asdict(ref),
+            "selected": asdict(selected),
+            "mirror": str(mirror.path),
+            "limit": self._limit,
+            "maxBytes": self._room(),
+        }
+        try:
+            sha = (await self._call(repository, request))["sha"]
+        except Problem as problem:
+            if problem.reason is not Reason.CacheFull or not await asyncio.to_thread(self._trim, mirror, 0):
+                raise
+            sha = (await self._call(repository, request | {"maxBytes": self._room()}))["sha"]
+        return selected if sha == selected.sha else moved(selected, sha)
+
+    async def _fetch_submodules(self, repository: Repository, sha: str, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise Problem(Reason.GitFailed, f"submodules of {repository.remote.url} are nested too deeply")
+        for path, inner, pinned in await asyncio.to_thread(self._submodules, repository, sha):
+            try:
+                if not self.has(inner, pinned):
+                    ref = RefSpec(commit=pinned)
+                    await self._fetch(inner, ref, await self._located(inner, ref))
+                await self._fetch_submodules(inner, pinned, depth + 1)
+            except Problem as problem:
+                raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
+
+    async def _located(self, repository: Repository, ref: RefSpec) -> Selected:
+        request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
+        return Selected(**await self._call(repository, request))
+
+    async def _call(self, repository: Repository, request: Mapping[str, Any]) -> Any:
+        if self._children is None:
+            try:
+                self._session = git_mirror.session(self._cache)
+            except OSError as error:
+                raise cache_problem(error) from None
+            self._children = Children(self._session[0], self._idle, self._environ)
+        return await self._children.call(repository, request)
+
+    def _room(self) -> int:
+        """Give the bytes that one pack may take."""
+        try:
+            return min(self._limit, int(shutil.disk_usage(self._cache).free * HEADROOM))
+        except OSError:
+            return self._limit
+
+    # --- reading
+
+    def _mirror(self, repository: Repository) -> Mirror:
+        if self._key is None or not os.path.exists(self._key_file):
+            try:
+                self._key = git_mirror.cache_key(self._cache)
+            except OSError as error:
+                raise cache_problem(error) from None
+            self._mirrors = Lru(MAX_MIRRORS)
+        known = self._mirrors.get(repository)
+        if known is None:
+            known = self._mirrors.put(repository, git_mirror.mirror_of(self._cache, self._key, repository), 1)
+        return known
+
+    def _reader(self, repository: Repository) -> Reader | None:
+        """Give the open mirror, opened again if it was made anew or wiped."""
+        mirror = self._mirror(repository)
+        reader = self._readers.get(mirror.id)
+        if reader is not None and reader.fresh:
+            self._readers.move_to_end(mirror.id)
+            return reader
+        self._readers.pop(mirror.id, None)
+        found = Reader.open(mirror)
+        if found is not None:
+            self._readers[mirror.id] = found
+            self._close_idle(self._readers, keep=MAX_READERS)
+        return found
+
+    def _reading(self, repository: Repository, sha: str) -> Reader:
+        with self._lock:
+            reader = self._reader(repository)
+            if reader is None or not reader.holds(sha):
+                raise Problem(
+                    Reason.GitFailed, f"commit {sha[:7]} is not in the cache; it is fetched again", retry=True
+                )
+            return reader
+
+    def _tree(self, repository: Repository, sha: str, *, submodules: bool) -> MirrorTree:
+        with self._lock:
+            key = (str(self._reading(repository, sha).generation), sha, submodules)
+            tree = self._trees.get(key)
+            if tree is None:
+                parts = self._submodules(repository, sha) if submodules else ()
+                inner = {path: self._tree(each, pinned, submodules=True) for path, each, pinned in parts}
+                # Asked for again: opening the inner ones may have closed it.
+                tree = self._trees[key] = MirrorTree(self._reading(repository, sha), sha, inner)
+            return tree
+
+    def _submodules(self, repository: Repository, sha: str) -> Pinned:
+        """List the submodules of a commit; a gitlink that .gitmodules does not name stays what it is."""
+        key = (self._mirror(repository).id, sha)
+        with self._lock:
+            if key not in self._pinned:
+                tree = self._tree(repository, sha, submodules=False)
+                self._pinned[key] = _pinned_in(tree, repository)
+                while len(self._pinned) > MAX_LISTS:
+                    self._pinned.popitem(last=False)
+            self._pinned.move_to_end(key)
+            return self._pinned[key]
+
+    # --- the cache's size
+
+    def _trim(self, used: Mirror, limit: int) -> bool:
+        """Drop the mirrors that were used longest ago, but for `used`, until the cache has `limit` bytes or less.
+
+        Tells whether any was dropped; one that is being read stays.
+        """
+        try:
+            sizes = {mirror: git_mirror.size(mirror.path) for mirror in git_mirror.mirrors(self._cache)}
+        except OSError:
+            return False  # the cache went away: nothing is there that could be too much
+        total, dropped = sum(sizes.values()), False
+        for mirror, size in sizes.items():
+            if total <= limit or mirror == used:
+                continue
+            with self._lock:
+                self._close_idle({mirror.id: self._readers.get(mirror.id)}, keep=0)
+            if mirror.drop():
+                total, dropped = total - size, True
+        return dropped
+
+    def _close_idle(self, readers: Mapping[str, Reader | None], *, keep: int) -> None:
+        """Close readers without trees in use, the one used longest ago first, until `keep` are left."""
+        surplus = len(readers) - keep
+        for name, reader in list(readers.items()):
+            if surplus > 0 and reader is not None and not len(reader.trees):
+                reader.close()
+                self._readers.pop(name, None)
+                surplus -= 1
+
+
+class _Limit:
+    """A time limit for what is asked of a remote, which says so in words for people."""
+
+    def __init__(self, seconds: float, repository: Repository) -> None:
+        self._seconds, self._place = seconds, repository.remote.place
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exit_: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*exit_)
+        except TimeoutError:
+            raise Problem(
+                Reason.HostUnreachable,
+                f"{self._place} gave no answer within {self._seconds:g} s (spec.timeout)",
+            ) from None
+
+
+def _pinned_in(tree: MirrorTree, repository: Repository) -> Pinned:
+    entry = tree.entry(".gitmodules")
+    if entry is None or entry.kind is not EntryKind.BLOB:
+        return ()
+    found = []
+    for path, url in submodule_urls(tree.read(".gitmodules")).items():
+        link = tree.entry(path)
+        if link is not None and link.kind is EntryKind.SUBMODULE:
+            try:
+                found.append((path, submodule_repository(repository, url), link.oid))
+            except Problem as problem:
+                raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
+    return tuple(found)
+
+
+def _wire(repository: Repository) -> dict[str, Any]:
+    """Give what a child needs to know; it goes over a pipe and nowhere else."""
+    return {"remote": asdict(repository.remote), "credentials": asdict(repository.credentials)}
+
+
+def _quiet() -> None:
+    """Keep libgit2 in this process from reading the machine's configuration, its cache small and its files few."""
+    for level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+        pygit2.settings.search_path[level] = ""
+    pygit2.settings.cache_max_size(OBJECT_CACHE)
+    pygit2.settings.mwindow_file_limit = git_mirror.PACK_FILES

@@ -1,0 +1,39 @@
+"""Asks the API server again and again, for what nothing can be done without (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from setpoint.kube.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 10.0
+FORBIDDEN = 403
+
+
+async def persisted(work: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event) -> T | None:
+    """Do it until it succeeds, or until `stop` (then None); ApiError if trying again cannot help.
+
+    Whoever ended instead would be started again with ever longer pauses, and miss the server's return. An API server
+    that has just started knows no rights yet, and forbids what it will allow a second later.
+    """
+    pause = FIRST_PAUSE
+    while not stop.is_set():
+        try:
+            return await work()
+        except ApiError as error:
+            if not error.transient and error.status != FORBIDDEN:
+                raise
+            log.warning("%s cannot be had now, trying again", what, extra={"error": str(error)})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause = min(LONGEST_PAUSE, pause * 2)
+    return None

@@ -1,0 +1,58 @@
+"""What must be known of a cluster before the first reconcile: its id, and the key for values of Secrets (shell)."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from dataclasses import dataclass
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIdentity:
+    """The cluster's id, which our labels carry, and the key under which values of Secrets are shown."""
+
+    cluster_id: str
+    secret_key: bytes
+
+
+async def read_identity(settings: Settings, cluster: Cluster) -> ClusterIdentity:
+    """Read what is known of a cluster once for a process. Raises ApiError; Problem where nobody may read the id."""
+    return ClusterIdentity(await _cluster_id(settings, cluster), await _secret_key(settings, cluster))
+
+
+async def _cluster_id(settings: Settings, cluster: Cluster) -> str:
+    if settings.cluster_id:
+        return settings.cluster_id
+    kind = cluster.kind("v1", "Namespace")
+    found = await cluster.get(kind, "", "kube-system") if kind else None
+    if found is None:
+        raise Problem(Reason.ApiUnavailable, "namespace kube-system cannot be read; set SETPOINT_CLUSTER_ID")
+    return str(found["metadata"]["uid"])
+
+
+async def _secret_key(settings: Settings, cluster: Cluster) -> bytes:
+    """Return the key of the chart's Secret; a random one where that is absent."""
+    kind = cluster.kind("v1", "Secret")
+    try:
+        found = (
+            await cluster.get(kind, settings.namespace, settings.hmac_secret)
+            if kind and settings.hmac_secret
+            else None
+        )
+    except ApiError as error:
+        if error.transient:
+            raise
+        log.warning(
+            "the HMAC key cannot be read (%s); values of Secrets are hashed under a new key", error.status
+        )
+        found = None
+    data = (found or {}).get("data") or {}
+    return base64.b64decode(data["key"]) if data.get("key") else secrets.token_bytes(32)

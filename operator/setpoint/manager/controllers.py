@@ -1,0 +1,165 @@
+"""Makes all parts of a working operator, each once and complete, and ends them in order (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from setpoint.git.repositories import Git
+from setpoint.kube.client import Cluster
+from setpoint.kube.event_recorder import Events
+from setpoint.manager.cluster_identity import ClusterIdentity
+from setpoint.manager.wakeups import Wakeups
+from setpoint.objects.identity import SyncKey
+from setpoint.render.renderer import Renderer
+from setpoint.runtime.malloc import Returns
+from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.workqueue import Controller, Result, WorkQueue
+from setpoint.settings import Settings
+from setpoint.sources.reconciler import Sources
+from setpoint.sources.reporter import SourceReporter
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.store.resync import Resync
+from setpoint.store.status_writer import StatusWriter
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.reconciler import Syncs
+from setpoint.syncs.services import Parts
+from setpoint.watch.informers import Live
+from setpoint.watch.pods import PodWatch
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Sources and Syncs that wait for a worker, and looks at what of them exists no more."""
+
+    sources: WorkQueue[SyncKey]
+    syncs: WorkQueue[SyncKey]
+    looks: WorkQueue[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What holds connections, processes or tasks, and is closed at the end."""
+
+    returns: Returns
+    live: Live
+    pods: PodWatch
+    events: Events
+    renderer: Renderer
+    git: Git
+
+    async def close(self) -> None:
+        """Close all; what is written last are Events."""
+        self.returns.close()
+        await self.live.close()
+        await self.pods.close()
+        await self.events.close()
+        self.renderer.close()
+        await self.git.close()
+
+
+class Controllers:
+    """The controllers of Sources, of Syncs, and of looks. Fill the queues by `resync` first, then `start`."""
+
+    def __init__(
+        self,
+        queues: Queues,
+        store: Store,
+        resync: Resync,
+        fleet: Fleet,
+        work: tuple[Controller[Any], ...],
+        shared: Shared,
+    ) -> None:
+        self.queues, self.store, self.resync = queues, store, resync
+        self._fleet, self._work, self._shared = fleet, work, shared
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Work on what the queues hold, until `close`."""
+        self._fleet.started(asyncio.get_running_loop().time())
+        self._tasks = [asyncio.create_task(controller.run()) for controller in self._work]
+
+    async def close(self) -> None:
+        """End in order: no new work, then what that worked with."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._shared.close()
+
+
+def build(
+    settings: Settings, cluster: Cluster, identity: ClusterIdentity, telemetry: Telemetry
+) -> Controllers:
+    """Make all parts; nothing works yet."""
+    queues = Queues(WorkQueue(), WorkQueue(), WorkQueue())
+    store, claims = Store(), Claims()
+    fleet = Fleet(store, claims, identity.cluster_id, queues.syncs)
+    shared = _shared(settings, cluster, telemetry, fleet, queues.syncs)
+    writer = StatusWriter(cluster, store)
+    sources = Sources(
+        cluster,
+        shared.git,
+        store,
+        SourceReporter(writer, shared.events, telemetry),
+        fleet,
+        queues.sources,
+        queues.syncs,
+        allow_file=settings.allow_file_urls,
+    )
+    syncs = Syncs(
+        Parts(
+            settings,
+            cluster,
+            shared.live,
+            shared.pods,
+            store,
+            claims,
+            sources,
+            shared.renderer,
+            writer,
+            shared.events,
+            telemetry,
+            identity.secret_key,
+            queues.sources,
+        ),
+        fleet,
+    )
+    store.subscribe(Wakeups(store, fleet, sources, queues.sources, queues.syncs).changed)
+    resync = Resync(cluster, store, queues.looks, settings.watch_namespaces)
+
+    async def reconcile(key: SyncKey) -> Result:
+        shared.returns.worked()
+        try:
+            return await syncs.reconcile(key)
+        finally:
+            sources.ran(key)
+
+    work = (
+        Controller(queues.sources, sources.reconcile, workers=settings.fetch_concurrency),
+        Controller(queues.syncs, reconcile, workers=settings.workers),
+        Controller(queues.looks, resync.look, workers=1),
+    )
+    return Controllers(queues, store, resync, fleet, work, shared)
+
+
+def _shared(
+    settings: Settings, cluster: Cluster, telemetry: Telemetry, fleet: Fleet, syncs: WorkQueue[SyncKey]
+) -> Shared:
+    cache, people = Path(settings.cache_dir), frozenset(settings.people_managers)
+    return Shared(
+        returns=Returns(),
+        live=Live(cluster, people, fleet.live_changed, settings.watch_namespaces),
+        pods=PodWatch(cluster, syncs),
+        events=Events(cluster, telemetry),
+        renderer=Renderer(
+            Path(settings.kustomize),
+            cache / "render",
+            concurrency=settings.render_concurrency,
+            timeout=settings.render_timeout,
+            memory_limit=settings.render_memory,
+        ),
+        git=Git(cache / "git", cache_limit=settings.cache_size),
+    )

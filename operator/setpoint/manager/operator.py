@@ -1,0 +1,144 @@
+"""The operator's process: connection, probes, lease, and in which order it begins and ends (shell)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Self
+
+from setpoint import __version__
+from setpoint.kube.client import Cluster
+from setpoint.kube.leader_election import Lease
+from setpoint.kube.retry import persisted
+from setpoint.manager.cluster_identity import ClusterIdentity, read_identity
+from setpoint.manager.controllers import Controllers, build
+from setpoint.runtime.metrics import Telemetry, served
+from setpoint.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One operator process. In order: `running`, `lead`, `identify`, `working`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Cluster,
+        cluster: Cluster,
+        telemetry: Telemetry,
+        lease: Lease | None,
+    ) -> None:
+        """Use `running`, which also ends what it starts. `cluster` is the fenced view of `connection`."""
+        self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, telemetry, lease
+        self._connection = connection
+        self._works = self._waits = False
+        self._losing: asyncio.Task[None] | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls, settings: Settings, kubeconfig: str | None, stop: asyncio.Event
+    ) -> AsyncIterator[Self]:
+        """Connect, and close everything at the end, also after a failure."""
+        telemetry = Telemetry()
+        holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        lease = (
+            Lease(settings.namespace, settings.lease_name, holder, settings.lease_duration)
+            if settings.leader_election
+            else None
+        )
+        connection = await Cluster.connect(
+            kubeconfig,
+            user_agent=f"setpoint/{__version__}",
+            request_timeout=settings.request_timeout,
+            field_validation="Strict" if settings.strict_fields else "Warn",
+            watch_silence=settings.watch_silence,
+            count=telemetry.api_request,
+        )
+        cluster = connection.fenced(lease.fence) if lease else connection
+        operator = cls(settings, connection, cluster, telemetry, lease)
+        try:
+            async with served(
+                telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready
+            ):
+                await persisted(connection.discover, "what the API server serves", stop)
+                yield operator
+        finally:
+            await operator.close()
+
+    async def lead(self, stop: asyncio.Event) -> None:
+        """Wait until this process holds the lease, or is told to stop; losing it later stops everything."""
+        if self.lease is None:
+            return
+        self._waits = True
+        waiting = asyncio.create_task(self.lease.acquire(self._connection))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self._waits = False
+        for task in (waiting, stopping):
+            task.cancel()
+        await asyncio.gather(waiting, stopping, return_exceptions=True)
+        if not waiting.cancelled():
+            waiting.result()  # whoever failed to take the lease must not go on as if it had
+        if not stop.is_set():
+            self._losing = asyncio.create_task(self._stop_when_lost(stop))
+
+    async def _stop_when_lost(self, stop: asyncio.Event) -> None:
+        if self.lease is not None:
+            await self.lease.lost.wait()
+            log.error("the lease was lost; this process ends")
+            stop.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it works, or waits for the lease and hears from the API server about it."""
+        return self._works or (self._waits and self.lease is not None and self.lease.reachable())
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease was lost."""
+        return self.lease is not None and self.lease.lost.is_set()
+
+    async def identify(self, stop: asyncio.Event) -> ClusterIdentity | None:
+        """Read what must be known before the first reconcile; None if it is to stop."""
+        read = partial(read_identity, self.settings, self.cluster)
+        return await persisted(read, "what must be known at the start", stop)
+
+    @contextlib.asynccontextmanager
+    async def working(self, identity: ClusterIdentity, stop: asyncio.Event) -> AsyncIterator[Controllers]:
+        """Read all Sources and Syncs, then have the controllers work, until the end of the block."""
+        controllers = build(self.settings, self.cluster, identity, self.telemetry)
+        try:
+            await persisted(controllers.resync.relist, "the list of Sources and Syncs", stop)
+            self._measure(controllers)
+            if not stop.is_set():  # else claims may be incomplete
+                controllers.start()
+                self._works = True
+            yield controllers
+        finally:
+            self._works = False
+            await controllers.close()
+
+    def _measure(self, controllers: Controllers) -> None:
+        queues, lease = controllers.queues, self.lease
+        self.telemetry.depth("source", lambda: len(queues.sources))
+        self.telemetry.depth("sync", lambda: len(queues.syncs))
+        self.telemetry.tasks("operator", asyncio.get_running_loop())
+        self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
+
+    async def close(self) -> None:
+        """End in order, when nothing works any more: answers to what was written, lease and connections."""
+        if self._losing is not None:
+            self._losing.cancel()
+            await asyncio.gather(self._losing, return_exceptions=True)
+        if self.lease is not None:
+            await self.cluster.settled()
+            await self.lease.release(self._connection)
+        await self._connection.close()

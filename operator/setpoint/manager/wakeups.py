@@ -1,0 +1,76 @@
+"""Which Sources and Syncs a change of a stored one puts into the queues: the story of a watch event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from setpoint.objects.bodies import Body, dependency_keys, key_of
+from setpoint.objects.identity import SyncKey
+from setpoint.runtime.workqueue import WorkQueue
+from setpoint.sources import status as source_status
+from setpoint.store.index import Store
+
+
+class Checks(Protocol):
+    """The checks of Sources that are under way."""
+
+    def give_up(self, key: SyncKey) -> None:
+        """Let go of a check whose Source is gone or has another spec since."""
+
+
+class Fleet(Protocol):
+    """What is known of all Syncs together."""
+
+    def seen(self, body: Body) -> None:
+        """Note a Sync that the watch or a list brought."""
+
+    def unsettled(self, source: SyncKey) -> list[SyncKey]:
+        """Return the Syncs of a Source that are not where they are meant to be."""
+
+
+class Wakeups:
+    """Told by the store of each change, it wakes whom that concerns."""
+
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        checks: Checks,
+        sources: WorkQueue[SyncKey],
+        syncs: WorkQueue[SyncKey],
+    ) -> None:
+        self._store, self._fleet, self._checks = store, fleet, checks
+        self._sources, self._syncs = sources, syncs
+
+    def changed(self, old: Body | None, new: Body | None, *, ours: bool = False) -> None:
+        """Take a change of a Source or Sync: new (`old` is None), changed, or gone (`new` is None).
+
+        `ours`: it is the answer to a write of ours, which is no news to the run that wrote it.
+        """
+        body = new or old
+        if body is not None:
+            (self._source if body["kind"] == "Source" else self._sync)(key_of(body), old, new, ours=ours)
+
+    def _source(self, key: SyncKey, old: Body | None, new: Body | None, *, ours: bool) -> None:
+        if old is None or new is None or source_status.replaced(old, new):
+            self._wake(self._store.users(key))
+        elif source_status.retold(old, new):
+            self._wake(self._fleet.unsettled(key))
+        if not ours:
+            self._checks.give_up(key)
+            self._sources.add(key)
+
+    def _sync(self, key: SyncKey, old: Body | None, new: Body | None, *, ours: bool) -> None:
+        if ours:
+            return
+        if new is not None:
+            self._fleet.seen(new)
+        elif old is not None:
+            # Whatever took its finalizer away: what it depends on may wait for its end.
+            self._wake(dependency_keys(old))
+        self._syncs.add(key)
+
+    def _wake(self, keys: Iterable[SyncKey]) -> None:
+        for key in keys:
+            self._syncs.add(key)

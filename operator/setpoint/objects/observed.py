@@ -1,0 +1,66 @@
+"""What is remembered of a live object: never its content (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from setpoint.api import names
+from setpoint.health import evaluate as health
+from setpoint.health import verdict
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId, SyncKey, owner_of
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is remembered of a live object: never its content, so no Secret value stays in the process.
+
+    `ours` is the digest of our managedFields entry (fields and time), `people` those of persons' managers:
+    the two tell whether anybody touched what Git sets, whatever else moved (`notes/apply.md`).
+    """
+
+    id: ObjectId
+    uid: str
+    resource_version: int
+    sync_label: str
+    owner: SyncKey | None
+    ownership: fields.Ownership
+    changed_by: str | None
+    deleting: bool
+    finalizers: tuple[str, ...]
+    annotations: Mapping[str, str] = field(compare=False)
+    verdict: verdict.Verdict = field(compare=False)
+
+
+def stamp_of(annotations: Mapping[str, str]) -> str | None:
+    """Give the attribution stamp as one value, user and old version by line: it differs for each stamped write."""
+    user = annotations.get(names.ANNOTATION_CHANGED_BY)
+    return f"{user}\n{annotations.get(names.ANNOTATION_CHANGED_FROM, '')}" if user else None
+
+
+def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = frozenset()) -> Observed:
+    """Reduce a live object (or its PartialObjectMetadata) to what is remembered.
+
+    `oid` is given because metadata-only objects carry the kind of the metadata type, not their own.
+    """
+    meta = obj.get("metadata") or {}
+    annotations: Mapping[str, str] = meta.get("annotations") or {}
+    return Observed(
+        id=oid,
+        uid=meta.get("uid", ""),
+        resource_version=int(meta.get("resourceVersion") or 0),
+        sync_label=(meta.get("labels") or {}).get(names.LABEL_SYNC, ""),
+        owner=owner_of(annotations, oid),
+        ownership=fields.ownership(meta.get("managedFields") or (), people),
+        changed_by=stamp_of(annotations),
+        deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers") or ()),
+        annotations={k: v for k, v in annotations.items() if k.startswith(f"{names.GROUP}/")},
+        verdict=health.evaluate(
+            {**obj, "kind": oid.kind, "apiVersion": f"{oid.group}/v1" if oid.group else "v1"}
+        )
+        if health.trivial(oid.group, oid.kind)
+        else health.evaluate(obj),
+    )

@@ -1,0 +1,39 @@
+"""What happens to one desired object, and why (pure data)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from setpoint.api.reasons import Reason
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.json_patch import Operation
+
+
+class Action(StrEnum):
+    """What happens to one object."""
+
+    CREATE = "create"
+    PATCH = "patch"
+    ADOPT = "adopt"
+    KEEP = "keep"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be done with one desired object, and what differs."""
+
+    id: ObjectId
+    action: Action
+    reason: Reason = Reason.Succeeded
+    message: str = ""
+    patch: tuple[Operation, ...] = ()
+    additions: tuple[tuple[fields.Path, Any], ...] = ()
+    manager: str | None = None
+    was: Any = None
+    """The live value at the path of the first operation, where that is a scalar."""
+    ours: bool = False
+    """Whether what differs was written by us and by nobody since: a newer commit, before a crash."""

@@ -1,0 +1,56 @@
+"""The plan: desired + live + policy -> what to create, patch, adopt or keep, and why (pure).
+
+Live is compared with the server's own prediction (a dry run of server-side apply), so defaults and admission
+are never drift. Whose an object is: `adoption`; what differs: `diff`; what goes: `prune`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from setpoint.api.reasons import Reason
+from setpoint.api.sync import IgnoreRule
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import SyncKey
+from setpoint.objects.json_patch import value_at
+from setpoint.plan.adoption import is_ours
+from setpoint.plan.change import Action, Change
+from setpoint.plan.desired import Desired
+from setpoint.plan.diff import culprit, describe, difference, foreign_additions, written_by_us
+
+
+def judge(
+    d: Desired,
+    live: Mapping[str, Any] | None,
+    predicted: Mapping[str, Any],
+    me: SyncKey,
+    rules: Sequence[IgnoreRule],
+    people: frozenset[str],
+    *,
+    handed: bool = False,
+) -> Change:
+    """Say what one object needs, from its live state (None: absent) and the server's prediction.
+
+    `handed`: another Sync hands it over, so that what persons added to it is drift, and not theirs to keep.
+    """
+    if live is None:
+        return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
+    patch = difference(live, predicted)
+    if not is_ours(live, d.id, me) and not handed:
+        return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
+    additions = foreign_additions(predicted, rules, d.id, people)
+    if not patch and not additions and fields.own_entry(live["metadata"].get("managedFields") or ()):
+        return Change(d.id, Action.KEEP)
+    shown = (*patch, *({"op": "remove", "path": fields.pointer(p)} for p, _ in additions))
+    return Change(
+        d.id,
+        Action.PATCH,
+        Reason.OutOfSync,
+        describe(shown),
+        shown,
+        additions,
+        culprit(live, patch, additions),
+        value_at(live, shown[0]["path"]) if shown else None,
+        bool(patch) and not additions and written_by_us(live, patch),
+    )

@@ -1,0 +1,180 @@
+"""From rendered documents to what the cluster must hold: namespaces filled, ownership stamped (pure)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeGuard
+
+from setpoint.api import names
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects.identity import Manifest, ObjectId, SyncKey, digest, group_of, owner_annotation
+from setpoint.objects.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A desired object without its content: the manifest is rendered again when it is needed."""
+
+    id: ObjectId
+    api_version: str
+    digest: str
+    where: str
+    stage: StageKey
+
+
+class Phase(IntEnum):
+    """What is written one after the other, whatever the waves say."""
+
+    NAMESPACES = 0
+    CRDS = 1
+    ACCESS = 2
+    WAVES = 3
+    """All the rest; only these have waves."""
+    BLOCKING = 4
+    """What can block other writes."""
+
+
+StageKey = tuple[Phase, int, int]
+"""(phase, wave, part)."""
+
+
+FindKind = Callable[[str, str], Kind | None]
+"""(apiVersion, kind) -> what discovery says of it, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A manifest and where it stands: `file`, and for people `file:line`."""
+
+    manifest: Manifest
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One object as Git wants it. `kind` is None while its CRD is not there; `digest` is of the stamped manifest."""
+
+    id: ObjectId
+    manifest: Manifest
+    digest: str
+    where: str
+    kind: Kind | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What marks an object as a Sync's: the Sync and the value of its label."""
+
+    key: SyncKey
+    label: str
+
+
+def stamped(manifest: Manifest, oid: ObjectId, stamp: Stamp) -> Manifest:
+    """Give a copy with our label and owner annotation; `metadata` and its two maps are copied, the rest is shared."""
+    meta = dict(manifest["metadata"])
+    meta["labels"] = {**(meta.get("labels") or {}), names.LABEL_SYNC: stamp.label}
+    wanted = meta.get("annotations") or {}
+    meta["annotations"] = {
+        **{k: v for k, v in wanted.items() if k != names.ANNOTATION_DROPPED_BY},  # ours, never Git's
+        names.ANNOTATION_OWNER: owner_annotation(stamp.key, oid),
+    }
+    return {**manifest, "metadata": meta}
+
+
+def as_stored(manifest: Manifest) -> Manifest:
+    """Give a Secret with its write-only `stringData` as the `data` that the server makes of it.
+
+    The server keeps no owner of what came by `stringData`: a key that leaves Git would stay, and one that somebody
+    edited would look like an addition of theirs. What is no map of texts is left for the server to refuse.
+    """
+    texts = manifest.get("stringData")
+    data = manifest.get("data") or {}
+    if (manifest["apiVersion"], manifest["kind"]) != ("v1", "Secret") or not _is_of_texts(texts):
+        return manifest
+    if not isinstance(data, dict):
+        return manifest
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {**{k: v for k, v in manifest.items() if k != "stringData"}, "data": {**data, **encoded}}
+
+
+def _is_of_texts(value: object) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
+def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
+    """Give (group, kind) -> namespaced for the CRDs among the documents."""
+    scopes: dict[tuple[str, str], bool] = {}
+    for d in documents:
+        if d.manifest["kind"] == "CustomResourceDefinition":
+            spec: Mapping[str, Any] = d.manifest.get("spec") or {}
+            kind = (spec.get("names") or {}).get("kind")
+            if isinstance(kind, str):
+                scopes[(str(spec.get("group")), kind)] = spec.get("scope") == "Namespaced"
+    return scopes
+
+
+def complete(
+    documents: Iterable[Rendered],
+    find: FindKind,
+    target_namespace: str | None,
+    stamp: Stamp,
+    broken: Collection[str] = (),
+) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
+    """Turn documents into desired objects; what cannot be placed comes back as (identity, problem).
+
+    Namespaced objects without a namespace get `target_namespace`; cluster-scoped ones lose theirs, as with kubectl.
+    `broken` are the API groups whose server does not answer, so that their kinds are not known now.
+    """
+    documents = list(documents)
+    scopes = crd_scopes(documents)
+    good: list[Desired] = []
+    bad: list[tuple[ObjectId, Problem]] = []
+    seen: dict[ObjectId, str] = {}
+    for d in documents:
+        kind = find(d.manifest["apiVersion"], d.manifest["kind"])
+        oid, problem = _place(d, kind, scopes, target_namespace, broken)
+        if problem is None and oid in seen:
+            text = f"{d.where}: {oid.label()} is already defined at {seen[oid]}; remove one of them"
+            problem = Problem(Reason.RenderFailed, text)
+        seen.setdefault(oid, d.where)
+        if problem is not None:
+            bad.append((oid, problem))
+            continue
+        manifest = stamped(_with_namespace(as_stored(d.manifest), oid.namespace), oid, stamp)
+        good.append(Desired(oid, manifest, digest(manifest), d.where, kind))
+    return good, bad
+
+
+def _place(
+    d: Rendered,
+    kind: Kind | None,
+    scopes: Mapping[tuple[str, str], bool],
+    target: str | None,
+    broken: Collection[str],
+) -> tuple[ObjectId, Problem | None]:
+    m = d.manifest
+    group = group_of(m["apiVersion"])
+    name, own = m["metadata"]["name"], m["metadata"].get("namespace") or ""
+    namespaced = kind.namespaced if kind else scopes.get((group, m["kind"]))
+    if namespaced is None:
+        oid = ObjectId(group, m["kind"], own or target or "", name)
+        what = f"{d.where}: the cluster has no kind {m['kind']} in {m['apiVersion']}"
+        if group in broken:
+            why = f"{what} now: the server of API group {group} does not answer; look at its APIService"
+            return oid, Problem(Reason.KindUnknown, why)
+        return oid, Problem(Reason.KindUnknown, f"{what}; install its CRD first")
+    oid = ObjectId(group, m["kind"], (own or target or "") if namespaced else "", name)
+    if namespaced and not oid.namespace:
+        text = f"{d.where}: {oid.label()} names no namespace; set metadata.namespace or spec.targetNamespace"
+        return oid, Problem(Reason.NamespaceMissing, text, retry=False)
+    return oid, None
+
+
+def _with_namespace(manifest: Manifest, namespace: str) -> Manifest:
+    meta = {k: v for k, v in manifest["metadata"].items() if k != "namespace"}
+    if namespace:
+        meta["namespace"] = namespace
+    return {**manifest, "metadata": meta}

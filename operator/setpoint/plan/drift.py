@@ -1,0 +1,198 @@
+"""Which objects of a target must be looked at now (decides over memory and what the watch knows; pure).
+
+An object costs a request only if it is missing, changed in Git, touched by somebody, or if the safety net is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from setpoint.api.reasons import Problem
+from setpoint.objects import managed_fields as fields
+from setpoint.objects.identity import ObjectId, SyncKey, digest
+from setpoint.objects.observed import Observed
+from setpoint.plan.desired import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What we wrote, and who owned what afterwards: as long as both hold, nobody touched our fields."""
+
+    digest: str
+    ownership: fields.Ownership
+    stamp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an object could not be checked or written: its manifest (by digest), and how the live one was before the check."""
+
+    digest: str
+    state: object
+    problem: Problem
+
+
+Look = Callable[[ObjectId], Observed | None]
+
+
+class Remembered(Protocol):
+    """What a choice needs of what is remembered of a Sync."""
+
+    @property
+    def baselines(self) -> dict[ObjectId, Baseline]:
+        """What was written of each object."""
+
+    @property
+    def failed(self) -> dict[ObjectId, Failure]:
+        """What a person must fix."""
+
+    @property
+    def reported(self) -> dict[ObjectId, Any]:
+        """What was seen with `drift: Report`."""
+
+    def fights_back(self, oid: ObjectId, now: float) -> float | None:
+        """Give the seconds to back off from an object, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a choice is made from: whose objects, their label, what is live, and what is remembered."""
+
+    key: SyncKey
+    label: str
+    look: Look
+    memory: Remembered
+
+    def needs(self, ref: Ref) -> bool:
+        """Tell whether an object must be looked at: missing, changed in Git, or touched by somebody."""
+        seen, base = self.look(ref.id), self.memory.baselines.get(ref.id)
+        if seen is None or base is None or base.digest != ref.digest:
+            return True
+        return seen.ownership != base.ownership or seen.owner != self.key or seen.sync_label != self.label
+
+    def held(self, ref: Ref) -> bool:
+        """Tell whether this very state was written before, so that any difference is drift."""
+        base = self.memory.baselines.get(ref.id)
+        return base is not None and base.digest == ref.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to look at, what failed before and did not change, what is deferred, and what is backed off from."""
+
+    todo: tuple[Ref, ...] = ()
+    stuck: Mapping[ObjectId, Problem] = field(default_factory=dict)
+    deferred: Mapping[ObjectId, str] = field(default_factory=dict)
+    backed_off: Mapping[ObjectId, float] = field(default_factory=dict)
+
+
+def choose(
+    view: View, refs: Sequence[Ref], contested: Iterable[ObjectId], now: float, *, due: bool, abort: bool
+) -> Choice:
+    """Choose among the objects of a target.
+
+    `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
+    rejected. `now` is in seconds of the clock that `Memory.corrected` was given.
+    """
+    others, stuck = frozenset(contested), _stuck(view, refs)
+    todo: list[Ref] = []
+    deferred: dict[ObjectId, str] = {}
+    backed_off: dict[ObjectId, float] = {}
+    for ref in refs:
+        if ref.id in others or ref.id in stuck or not (due or view.needs(ref)):
+            continue
+        if stuck and abort and not view.held(ref):
+            deferred[ref.id] = "is not written while another object is rejected"
+        elif not due and (back := view.memory.fights_back(ref.id, now)) is not None:
+            backed_off[ref.id] = back
+        else:
+            todo.append(ref)
+    return Choice(tuple(todo), stuck, deferred, backed_off)
+
+
+def drifted(
+    view: View,
+    refs: Iterable[Ref],
+    others: Container[ObjectId],
+    newer: Container[ObjectId] | None,
+    *,
+    whole: bool,
+) -> set[ObjectId]:
+    """Choose what of an older state is to be put back, while the newer one is not reached.
+
+    `others`: what is contested, lent or another's. `newer`: what the newer state has, if that is known: an object
+    it lacks is corrected but not made again, as it may be us who deleted it before a crash. `whole`: the older
+    state was applied completely, and is held even if a restart took the baselines with it.
+    """
+    found: set[ObjectId] = set()
+    for ref in refs:
+        dropped = newer is not None and ref.id not in newer and view.look(ref.id) is None
+        known = view.held(ref) or (whole and ref.id not in view.memory.baselines)
+        if known and not dropped and ref.id not in others and view.needs(ref):
+            found.add(ref.id)
+    return found
+
+
+def _stuck(view: View, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
+    """Give what failed in this very state for a reason that only a person can change."""
+    found = [(r, f) for r in refs if (f := view.memory.failed.get(r.id)) and not f.problem.transient]
+    return {
+        r.id: f.problem for r, f in found if (f.digest, f.state) == (r.digest, written_of(view.look(r.id)))
+    }
+
+
+def written_of(seen: Observed | None) -> object:
+    """Give what tells that a writer of its fields touched an object, or that it went or was made anew."""
+    return (seen.uid, seen.ownership) if seen else None
+
+
+def unreported(memory: Remembered, todo: Sequence[Ref], look: Look) -> tuple[Ref, ...]:
+    """With `drift: Report`, give what was not reported yet or has moved since; forgets what drifts no more."""
+    needed = {r.id for r in todo}
+    for oid in [o for o in memory.reported if o not in needed]:
+        del memory.reported[oid]
+    return tuple(
+        r for r in todo if (old := memory.reported.get(r.id)) is None or old[0] != state_of(look(r.id))
+    )
+
+
+def state_of(seen: Observed | None) -> tuple[Any, ...] | None:
+    """Give what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
+    return (seen.ownership, seen.changed_by) if seen else None
+
+
+def restored(refs: Sequence[Ref], look: Look, ownership: str) -> dict[ObjectId, Baseline]:
+    """After a restart: give the live objects as baselines if their digest is the stored one, else nothing."""
+    seen = {r.id: o for r in refs if (o := look(r.id)) is not None}
+    if len(seen) != len(refs) or ownership_digest(seen.values()) != ownership:
+        return {}
+    return {r.id: Baseline(r.digest, seen[r.id].ownership, seen[r.id].changed_by) for r in refs}
+
+
+def unlike(inventory: Iterable[ObjectId], look: Look, ownership: str, home: str) -> str:
+    """After a restart, while manifests cannot be had: say what is not as it was when all was well; "" if nothing.
+
+    `ownership` is the stored digest, `home` the Sync's namespace.
+    """
+    oids = sorted(inventory)
+    seen = [o for oid in oids if (o := look(oid)) is not None]
+    if len(seen) < len(oids):
+        there = {o.id for o in seen}
+        return f"{next(o for o in oids if o not in there).label(home)} is missing"
+    return "" if ownership_digest(seen) == ownership else f"one of {len(oids)} objects was changed"
+
+
+def ownership_digest(seen: Iterable[Observed]) -> str:
+    """Give one digest over who owns what of all objects: the same after a restart unless somebody wrote."""
+    rows = sorted([*_row(o.id), o.ownership.ours, o.ownership.time, _people(o)] for o in seen)
+    return digest(rows)
+
+
+def _people(seen: Observed) -> list[list[str]]:
+    return [[p.manager, p.time, p.digest] for p in seen.ownership.people]
+
+
+def _row(oid: ObjectId) -> list[str]:
+    return [oid.group, oid.kind, oid.namespace, oid.name]

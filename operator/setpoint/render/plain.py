@@ -1,0 +1,199 @@
+"""Which files of a folder are manifests (pure): a walk that remembers unchanged folders, minus `exclude`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.render.kustomize.build import find_kustomization, read_kustomization
+from setpoint.runtime.lru import Lru
+from setpoint.tree.gitignore import BadLine, GitIgnore
+from setpoint.tree.paths import Found, Outside, below, join, resolve
+from setpoint.tree.protocol import Entry, EntryKind, Tree
+
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+_CHART: Final = "Chart.yaml"
+_MAX_LISTED: Final = 10_000
+"""Entries in all listings that are remembered."""
+_MAX_FOLDERS: Final = 1_000
+"""Symlinks to folders that one walk may go through; each can hold several that lead on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file of manifests: the path by which people know it, and the entry (of the target, if it is a symlink)."""
+
+    shown: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a folder of plain manifests holds: files, and the folders of nested kustomizations, sorted by path."""
+
+    manifests: tuple[Manifest, ...]
+    kustomizations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a folder holds, relative to it; a folder with a kustomization or a chart is listed as that alone."""
+
+    manifests: tuple[tuple[str, str], ...] = ()
+    kustomizations: tuple[str, ...] = ()
+    charts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.manifests) + len(self.kustomizations) + len(self.charts) + len(self.links)
+
+
+_LISTINGS: Final[Lru[str, _Listing]] = Lru(_MAX_LISTED)
+"""Listings by tree id: a function of the content, whatever repository it is from."""
+
+
+def select(tree: Tree, folder: str, exclude: tuple[str, ...]) -> Selection:
+    """Find the manifests below a folder, but for folders whose names begin with a dot, and for `exclude`.
+
+    Patterns are gitignore's, relative to the folder. Components are left out, because they are nothing by
+    themselves. Raises Problem: HelmUnsupported for a chart, RenderFailed for a symlink that leads nowhere.
+    """
+    walk = _Walk(tree, _patterns(exclude))
+    walk.take(folder, "", folder, ())
+    return Selection(
+        tuple(sorted(walk.manifests, key=lambda m: m.shown)), tuple(sorted(set(walk.kustomizations)))
+    )
+
+
+def _patterns(exclude: tuple[str, ...]) -> GitIgnore:
+    try:
+        return GitIgnore(exclude)
+    except BadLine as error:
+        raise Problem(Reason.InvalidSpec, f"spec.exclude: {error}") from None
+
+
+class _Walk:
+    """Collects what is not excluded, through symlinks to folders too."""
+
+    def __init__(self, tree: Tree, patterns: GitIgnore) -> None:
+        self._tree, self._patterns = tree, patterns
+        self.manifests: list[Manifest] = []
+        self.kustomizations: list[str] = []
+        self._linked = 0
+
+    def take(self, real: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
+        """Take in the folder at `real`; `relative` is its path for patterns, `shown` the one for people.
+
+        `above`: the places of the symlinks that led here.
+        """
+        listing = _listing(self._tree, real)
+        for name in listing.charts:
+            if not self._patterns.ignores(join(inside := join(relative, name), _CHART)):
+                self._chart(join(shown, name), inside)
+        for name in listing.kustomizations:
+            if not self._patterns.ignores(join(join(relative, name), "kustomization.yaml")):
+                self._nested(join(real, name))
+        for name, oid in listing.manifests:
+            if not self._patterns.ignores(join(relative, name)):
+                entry = Entry(join(real, name), EntryKind.BLOB, oid)
+                self.manifests.append(Manifest(join(shown, name), entry))
+        for name in listing.links:
+            if not self._patterns.ignores(join(relative, name)):
+                self._link(join(real, name), join(relative, name), join(shown, name), above)
+
+    @staticmethod
+    def _chart(shown: str, relative: str) -> None:
+        where = join(shown, _CHART)
+        if not relative:
+            raise Problem(
+                Reason.HelmUnsupported,
+                f"{where}: Helm charts are not supported yet; use rendered manifests or a kustomization",
+            )
+        raise Problem(
+            Reason.HelmUnsupported,
+            f"{where}: Helm charts are not supported yet; list {relative + '/'!r} in spec.exclude",
+        )
+
+    def _nested(self, folder: str) -> None:
+        file = find_kustomization(self._tree, folder)
+        if file and not read_kustomization(self._tree, file)[0].component:
+            self.kustomizations.append(folder)
+
+    def _link(self, path: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
+        try:
+            found = resolve(self._tree, path.rpartition("/")[0], path.rpartition("/")[2])
+        except Outside as error:
+            raise Problem(
+                Reason.RenderFailed, f"{error}; list it in spec.exclude if it is not wanted"
+            ) from None
+        if found is None:
+            if relative.endswith(SUFFIXES):
+                raise Problem(Reason.RenderFailed, f"{shown} is a symlink that leads nowhere")
+        elif found.entry.kind is EntryKind.TREE:
+            self._linked_folder(found, relative, shown, (*above, path))
+        elif relative.endswith(SUFFIXES) and found.entry.kind is EntryKind.BLOB:
+            self.manifests.append(Manifest(shown, found.entry))
+
+    def _linked_folder(self, found: Found, relative: str, shown: str, above: tuple[str, ...]) -> None:
+        if any(below(link, found.path) for link in above):
+            raise Problem(Reason.RenderFailed, f"{shown} is a symlink that leads back to a folder above it")
+        self._linked += 1
+        if self._linked > _MAX_FOLDERS:
+            raise Problem(
+                Reason.RenderFailed, f"{shown} is one of more than {_MAX_FOLDERS:,} symlinks to folders"
+            )
+        if find_kustomization(self._tree, found.path):
+            self._nested(found.path)
+        else:
+            self.take(found.path, relative, shown, above)
+
+
+def _listing(tree: Tree, folder: str) -> _Listing:
+    """List a folder. Repositories with submodules are listed anew each time: whether they were fetched is not in the id."""
+    entry = tree.entry(folder)
+    if entry is None:
+        return _Listing()
+    tree.children(
+        folder
+    )  # whoever notes what is looked at must hear of it, also where the listing is remembered
+    return _list(tree, entry, remember=tree.entry(".gitmodules") is None)
+
+
+def _list(tree: Tree, folder: Entry, *, remember: bool) -> _Listing:
+    known = _LISTINGS.get(folder.oid) if remember else None
+    if known is None:
+        known = _merge(_parts(tree, folder, remember))
+        if remember:
+            _LISTINGS.put(folder.oid, known, len(known) + 1)
+    return known
+
+
+def _merge(parts: Iterator[tuple[str, _Listing]]) -> _Listing:
+    manifests, kustomizations, charts, links = [], [], [], []
+    for name, part in parts:
+        manifests += [(join(name, path), oid) for path, oid in part.manifests]
+        kustomizations += [join(name, path) for path in part.kustomizations]
+        charts += [join(name, path) for path in part.charts]
+        links += [join(name, path) for path in part.links]
+    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links))
+
+
+def _parts(tree: Tree, folder: Entry, remember: bool) -> Iterator[tuple[str, _Listing]]:
+    children = tree.children(folder.path)
+    names = {child.name for child in children}
+    if _CHART in names:
+        yield "", _Listing(charts=("",))
+        return
+    for child in children:
+        if child.kind is EntryKind.TREE and not child.name.startswith("."):
+            is_kustomization = find_kustomization(tree, child.path) is not None
+            yield (
+                child.name,
+                _Listing(kustomizations=("",)) if is_kustomization else _list(tree, child, remember=remember),
+            )
+        elif child.kind is EntryKind.LINK:
+            yield "", _Listing(links=(child.name,))
+        elif child.kind is EntryKind.BLOB and child.name.endswith(SUFFIXES):
+            yield "", _Listing(manifests=((child.name, child.oid),))

@@ -1,0 +1,418 @@
+"""Inputs -> manifests (shell): plain files are read here, kustomizations are built by the kustomize program.
+
+Reading, writing and parsing happen in threads, builds in child processes within limits (`sandbox`); results are
+kept by the digest of their inputs, because a reconcile often needs them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from posixpath import normpath, relpath
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.sync import SyncSpec
+from setpoint.objects import documents
+from setpoint.objects.documents import Document, Places
+from setpoint.objects.identity import ObjectId, identity
+from setpoint.render import workspace as export
+from setpoint.render.contents import Contents
+from setpoint.render.inputs import Flavour, Inputs
+from setpoint.render.kustomize import errors as kustomize_errors
+from setpoint.render.kustomize import overlay
+from setpoint.render.kustomize.build import Build, Copy, find_kustomization
+from setpoint.render.kustomize.keys import text_of
+from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.runtime.disk import cache_problem
+from setpoint.runtime.lru import Lru
+from setpoint.tree.paths import below, join
+from setpoint.tree.protocol import EntryKind, Tree
+
+MIB: Final = 2**20
+FEW: Final = 10
+"""Objects that are gone through faster than a thread takes over."""
+_MAX_PLACES: Final = 20_000
+"""Objects whose places are remembered."""
+_REPOSITORY: Final = "repository"
+_OVERLAY: Final = "overlay"
+_SECRET: Final = (b"Secret", b"secret", b"sops")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The objects of a Sync, and how many documents of its files are no objects."""
+
+    objects: tuple[Document, ...]
+    skipped: int = 0
+
+
+class _TwiceError(Exception):
+    """Two objects have one identity; the text says which, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run of kustomize in `work`: what is built (from the root, for people), and what names its objects.
+
+    `target`: the folder to build, from `work`. `names`: the documents behind the files of an overlay. `keep`:
+    whether the notes of origin were asked for. `secret`: whether its words may quote a Secret. `copies`: files that
+    lie elsewhere than in the repository.
+    """
+
+    work: Path
+    target: str
+    folder: str
+    keep: bool
+    secret: bool
+    names: Mapping[str, Document]
+    copies: tuple[Copy, ...] = ()
+
+
+class Renderer:
+    """Renders, a few at a time, and remembers. Use it from one event loop, and `close` it at the end."""
+
+    def __init__(
+        self,
+        kustomize: Path,
+        work_dir: Path,
+        *,
+        concurrency: int = 2,
+        timeout: float = 60.0,
+        memory_limit: int = 512 * MIB,
+        output_limit: int = 64 * MIB,
+        cache_bytes: int = 8 * MIB,
+    ) -> None:
+        """`kustomize`: a path or a name on PATH. `work_dir`: where exports go for as long as a build runs.
+
+        `timeout` in seconds, limits in bytes, for each build; `cache_bytes`: of manifests as text, which take
+        about six times as much as objects.
+        """
+        self._kustomize, self._work_dir = kustomize, work_dir
+        self._slots = asyncio.Semaphore(concurrency)
+        self._limits = Limits(timeout, memory_limit, output_limit)
+        self._cache: Lru[str, Rendered] = Lru(cache_bytes)
+        self._places: Lru[str, Places] = Lru(_MAX_PLACES)
+        self._sandbox = Sandbox()
+        export.remove_stale(work_dir)
+
+    def close(self) -> None:
+        """End the processes that run."""
+        self._sandbox.close()
+
+    def knows(self, inputs: Inputs) -> bool:
+        """Tell whether the result for these inputs is at hand, so that `render` needs no tree."""
+        return self._cache.get(inputs.digest) is not None
+
+    def drop(self, digest: str) -> None:
+        """Let go of the result for inputs with this digest; if it is asked for after all, it is made again."""
+        self._cache.drop(digest)
+
+    async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
+        """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
+
+        Raises Problem: RenderFailed, Encrypted or TooLarge, with file and what to do; CacheFull.
+        """
+        if (known := self._cache.get(inputs.digest)) is not None:
+            return known
+        assert tree is not None  # noqa: S101 - only who asked `knows` has none
+        contents = Contents(tree)
+        try:
+            rendered, size = await self._unique(contents, spec, inputs)
+        except OSError as error:  # the export of what a build reads
+            raise cache_problem(error, Reason.RenderFailed) from None
+        except Problem as problem:
+            raise contents.explained(problem) from None
+        if contents.noted:
+            await asyncio.to_thread(contents.check, [each.manifest for each in rendered.objects])
+        return self._cache.put(inputs.digest, rendered, size)
+
+    async def _unique(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> tuple[Rendered, int]:
+        """Return the objects, of which no two have one identity, and their size as text."""
+        try:
+            rendered = await self._render(tree, spec, inputs, noted=False)
+            return rendered, await _checked(rendered.objects)
+        except _TwiceError:
+            await self._tell_twice(tree, spec, inputs)
+
+    async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Places:
+        """Return where the objects of a Sync come from, for messages; empty if it cannot be found out.
+
+        A second build, as kustomize tells it by annotations that patches and replacements can see; it is made
+        only when somebody asks.
+        """
+        if (known := self._places.get(inputs.digest)) is not None:
+            return known
+        if tree is None or not _is_built(spec, inputs):
+            return {}
+        try:
+            noted = await self._render(tree, spec, inputs, noted=True)
+        except (Problem, OSError, _TwiceError):
+            return {}
+        found = {identity(each.manifest): each for each in noted.objects}
+        return self._places.put(inputs.digest, found, len(found) + 1)
+
+    async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
+        """Return what `render` does, each object with the file that it comes from."""
+        rendered = await self.render(tree, spec, inputs)
+        places = await self.places(tree, spec, inputs)
+        objects = (_moved(each, places.get(identity(each.manifest))) for each in rendered.objects)
+        return replace(rendered, objects=tuple(objects))
+
+    async def _tell_twice(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> NoReturn:
+        """Raise the Problem of two objects with one identity, with both places."""
+        for noted in (True, False):
+            try:
+                await _checked((await self._render(tree, spec, inputs, noted=noted)).objects)
+            except _TwiceError as error:
+                raise Problem(Reason.RenderFailed, str(error)) from None
+            except OSError as error:
+                raise cache_problem(error, Reason.RenderFailed) from None
+            except Problem:
+                if not noted:
+                    raise
+        raise Problem(Reason.RenderFailed, "two objects have one identity; remove one of them")
+
+    async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, noted: bool) -> Rendered:
+        """Build; `noted`: with a note on each object where it comes from. _TwiceError if an overlay finds two alike."""
+        if inputs.flavour is Flavour.KUSTOMIZE:
+            build = inputs.builds[0]
+            job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
+            return Rendered(await self._build(partial(job, noted=noted)))
+        plain = await asyncio.to_thread(_plain, tree, inputs)
+        bare = spec.model_copy(update={"kustomize": None})
+        jobs = [partial(_prepare, tree=tree, build=build, spec=bare) for build in inputs.builds]
+        built = [
+            await self._build(partial(job, namespace=spec.target_namespace, noted=noted)) for job in jobs
+        ]
+        objects = (*plain.objects, *(each for group in built for each in group))
+        if overlay.wanted(spec, None) and objects:
+            await _checked(objects)
+            over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
+            objects = await self._build(partial(over, noted=noted))
+        return Rendered(objects, plain.skipped)
+
+    async def _build(self, prepare: Callable[[Path], _Job]) -> tuple[Document, ...]:
+        async with self._slots:
+            work = await asyncio.to_thread(export.workspace, self._work_dir)
+            try:
+                return await self._run(await asyncio.to_thread(prepare, work))
+            finally:
+                await asyncio.to_thread(export.remove, work)
+
+    async def _run(self, job: _Job) -> tuple[Document, ...]:
+        argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
+        try:
+            done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
+        except SandboxError as error:
+            raise Problem(
+                Reason.RenderFailed, f"kustomize could not be started: {error}", retry=True
+            ) from None
+        self._check(done, job)
+        return await asyncio.to_thread(_documents, done.stdout, job)
+
+    def _program(self) -> str:
+        if found := shutil.which(self._kustomize):
+            return str(Path(found).absolute())
+        raise Problem(
+            Reason.RenderFailed,
+            f"the program {self._kustomize.name} was not found; install it, or set SETPOINT_KUSTOMIZE to its path",
+        )
+
+    def _check(self, done: Completed, job: _Job) -> None:
+        where = job.folder or "."
+        limits = self._limits
+        if done.stopped is Stopped.TIMEOUT:
+            text = f"{where}: kustomize did not end within {limits.timeout:g} s and was stopped"
+            raise Problem(Reason.RenderFailed, text, retry=True)
+        if done.stopped is Stopped.MEMORY:
+            text = f"{where}: kustomize took more than {limits.memory // MIB} MiB of memory and was stopped"
+            raise Problem(Reason.RenderFailed, text)
+        if done.stopped is Stopped.OUTPUT:
+            text = f"{where}: kustomize printed more than {limits.output // MIB} MiB and was stopped"
+            raise Problem(Reason.RenderFailed, text)
+        if done.status < 0:
+            text = f"{where}: kustomize was ended by signal {-done.status}"
+            raise Problem(Reason.RenderFailed, text, retry=True)
+        if done.status != 0:
+            raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
+
+
+def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
+    return bool(inputs.builds) or overlay.wanted(spec, None)
+
+
+def _plain(tree: Tree, inputs: Inputs) -> Rendered:
+    objects: list[Document] = []
+    skipped = 0
+    for manifest in inputs.manifests:
+        loaded = documents.read(tree.read(manifest.entry.path), manifest.shown)
+        objects += loaded.documents
+        skipped += loaded.skipped
+    return Rendered(tuple(objects), skipped)
+
+
+def _prepare(
+    work: Path, *, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None, noted: bool
+) -> _Job:
+    """Export a build, with the overlay beside it."""
+    repository = work / _REPOSITORY
+    repository.mkdir()
+    export.build(tree, build, repository)
+    content = orjson.loads(build.top)
+    target = join(_REPOSITORY, build.folder)
+    if overlay.wanted(spec, namespace):
+        base = f"../{target}"
+        made = overlay.kustomization(spec, namespace, [base], base, content)
+        target = _OVERLAY
+        _write_kustomization(work / _OVERLAY, overlay.with_origins(made) if noted else made)
+    elif noted and (file := find_kustomization(tree, build.folder)):
+        (repository / file).write_bytes(text_of(overlay.with_origins(content)))
+    return _Job(
+        work,
+        target,
+        build.folder,
+        overlay.notes_wanted(content),
+        _holds_secret(tree, build),
+        {},
+        build.copies,
+    )
+
+
+def _prepare_overlay(
+    work: Path, *, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs, noted: bool
+) -> _Job:
+    """Export objects that were read or built already, one file each, with the overlay over them."""
+    repository, target = work / _REPOSITORY, work / _OVERLAY
+    repository.mkdir()
+    if inputs.components:
+        export.build(tree, inputs.components, repository)
+    # A component may be beside the path only, which kustomize still goes through.
+    (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
+    names = {f"{number:06}.json": each for number, each in enumerate(objects)}
+    content = overlay.kustomization(spec, None, list(names), f"../{join(_REPOSITORY, inputs.folder)}")
+    _write_kustomization(target, overlay.with_origins(content) if noted else content)
+    for name, each in names.items():
+        (target / name).write_bytes(orjson.dumps(each.manifest))
+    secret = any(each.manifest["kind"] == "Secret" for each in objects)
+    secret = secret or (inputs.components is not None and _holds_secret(tree, inputs.components))
+    copies = inputs.components.copies if inputs.components else ()
+    return _Job(work, _OVERLAY, inputs.folder, keep=False, secret=secret, names=names, copies=copies)
+
+
+def _write_kustomization(folder: Path, content: Mapping[str, Any]) -> None:
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_bytes(text_of(content))
+
+
+def _holds_secret(tree: Tree, build: Build) -> bool:
+    files = [entry.path for entry in build.entries if entry.kind is EntryKind.BLOB]
+    whole = any(entry.kind is EntryKind.TREE for entry in build.entries)
+    return whole or any(word in tree.read(path) for path in files for word in _SECRET)
+
+
+def _environment(work: Path, limits: Limits) -> dict[str, str]:
+    """Give all that the process knows of its surroundings; an empty PATH, so that it finds no git.
+
+    Builds are short: without garbage collection below the soft limit they take a third less time.
+    """
+    soft = f"{limits.memory * 3 // 4}B"
+    home = str(work)
+    return {"PATH": home, "HOME": home, "TMPDIR": home, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": soft}
+
+
+def _documents(stdout: bytes, job: _Job) -> tuple[Document, ...]:
+    made = documents.read(stdout, f"{job.folder or '.'} (as built by kustomize)").documents
+    return tuple(_named(each, job) for each in made)
+
+
+def _named(made: Document, job: _Job) -> Document:
+    """Name a built object after the file that it comes from if a note says so, else after the folder."""
+    manifest, place = overlay.split_origin(made.manifest, job.target, keep=job.keep)
+    if job.keep:
+        manifest = overlay.with_true_paths(manifest, partial(_true_path, job=job))
+    if place is None:
+        return Document(manifest, job.folder or ".", made.index, 0)
+    folder, _, name = place.rpartition("/")
+    if folder == _OVERLAY and name in job.names:
+        return replace(job.names[name], manifest=manifest)
+    return Document(manifest, _true(place.removeprefix(f"{_REPOSITORY}/"), job), made.index, 0)
+
+
+def _true(path: str, job: _Job) -> str:
+    """Return where a file lies in the repository."""
+    return next((copy.entry.path for copy in job.copies if copy.path == path), path)
+
+
+def _true_path(path: str, job: _Job) -> str:
+    """Return a path of a note as it is without our overlay and copies: from the folder that is built."""
+    for copy in job.copies:
+        if path == copy.place or path.endswith(f"/{copy.place}"):
+            path = normpath(join(path.removesuffix(copy.place), copy.text))
+    if job.target != _OVERLAY:
+        return path
+    place = normpath(f"{_OVERLAY}/{path}")
+    if not below(place, _REPOSITORY):
+        return kustomize_errors.OVERLAY
+    return relpath(place, join(_REPOSITORY, job.folder))
+
+
+def _moved(document: Document, place: Document | None) -> Document:
+    return replace(place, manifest=document.manifest) if place else document
+
+
+def _explain(stderr: bytes, job: _Job) -> str:
+    said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), kustomize_errors.OVERLAY)
+    folder = kustomize_errors.OVERLAY if job.target == _OVERLAY else job.folder
+    repository = str(job.work / _REPOSITORY)
+    for copy in job.copies:
+        said = said.replace(f"{repository}/{copy.path}", f"{repository}/{copy.entry.path}")
+        said = said.replace(copy.place, copy.text)
+    return kustomize_errors.explain(said, repository, folder, secret=job.secret)
+
+
+def _syntax(stderr: bytes, job: _Job) -> str | None:
+    """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
+    if b"MalformedYAMLError" not in stderr:
+        return None
+    root = job.work / _REPOSITORY
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            file = Path(folder) / name
+            if name.endswith((".yaml", ".yml", ".json")) and file.is_file():
+                try:
+                    list(documents.parse(file.read_bytes(), _true(str(file.relative_to(root)), job)))
+                except Problem as problem:
+                    return problem.message
+    return None
+
+
+async def _checked(objects: Sequence[Document]) -> int:
+    """Return the size of the objects as text. Raises _TwiceError if two have one identity."""
+    if len(objects) <= FEW:
+        return _unique_and_size(objects)
+    return await asyncio.to_thread(_unique_and_size, objects)
+
+
+def _unique_and_size(objects: Iterable[Document]) -> int:
+    seen: dict[ObjectId, Document] = {}
+    size = 0
+    for each in objects:
+        oid = identity(each.manifest)
+        if (other := seen.setdefault(oid, each)) is not each:
+            raise _TwiceError(
+                f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them"
+            )
+        size += len(orjson.dumps(each.manifest))
+    return size
+
+
+def _place(document: Document) -> str:
+    return f"{document.where} (document {document.index})" if document.line else document.where

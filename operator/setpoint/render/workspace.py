@@ -1,0 +1,81 @@
+"""Writes what a build reads into a private folder (shell): files as they are in the commit, and nothing else.
+
+Kustomization files are written as they were understood, and no other file under one of their names: what was not
+read as a kustomization by us cannot be read as one.
+
+The folder lies on a volume that is memory-backed by default; it is removed after the build, and what a crash
+left behind is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from setpoint.render.kustomize.build import Build
+from setpoint.render.kustomize.kustomization import NAMES
+from setpoint.tree.protocol import Entry, EntryKind, Tree
+
+_PREFIX: Final = "render-"
+
+
+def workspace(parent: Path) -> Path:
+    """Make an empty folder that only this user can enter, named after this process."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
+def remove(folder: Path) -> None:
+    """Remove a workspace, if it is still there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale(parent: Path) -> None:
+    """Remove the workspaces of processes that are gone; to be called before this process makes its own.
+
+    In a container every life has the same pid, so those with ours are left from an earlier one.
+    """
+    for folder in parent.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
+            remove(folder)
+
+
+def build(tree: Tree, made: Build, target: Path) -> None:
+    """Write all that a build reads below `target`."""
+    write(tree, made.exported, target)
+    for copy in made.copies:
+        _write(tree, copy.entry, target, copy.path)
+    for each in made.kustomizations:
+        path = target / each.path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(each.text)
+
+
+def write(tree: Tree, entries: Iterable[Entry], target: Path) -> None:
+    """Write entries of a commit below `target`, folders with everything in them, symlinks as symlinks."""
+    for entry in entries:
+        _write(tree, entry, target, entry.path)
+
+
+def _write(tree: Tree, entry: Entry, target: Path, place: str) -> None:
+    path = target / place
+    if entry.kind is EntryKind.TREE:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write(tree, tree.children(entry.path), target)
+        return
+    if entry.kind is EntryKind.SUBMODULE or path.name in NAMES:
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_symlink() and entry.kind is EntryKind.BLOB:
+        path.unlink()  # the file that it leads to is written in its place
+    if os.path.lexists(path):
+        return
+    if entry.kind is EntryKind.LINK:
+        os.symlink(os.fsdecode(tree.read(entry.path)), path)
+    else:
+        path.write_bytes(tree.read(entry.path))

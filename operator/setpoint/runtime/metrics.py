@@ -1,0 +1,198 @@
+"""Metrics and probes over HTTP (shell).
+
+The names and labels are in one table, which docs are made from. Reasons in labels are those of `reasons`, so
+their number is bounded; only `setpoint_ready` and `setpoint_objects` have one series per object, removed with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from setpoint.api.reasons import Problem, Reason
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its Prometheus type, what it counts and its labels."""
+
+    name: str
+    type: type[Counter] | type[Gauge] | type[Histogram]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS = (
+    Metric(
+        "setpoint_reconciles_total",
+        Counter,
+        "Reconciles that ended, by kind and by the reason of Ready afterwards.",
+        ("kind", "reason"),
+    ),
+    Metric("setpoint_reconcile_duration_seconds", Histogram, "How long a reconcile took.", ("kind",)),
+    Metric(
+        "setpoint_fetches_total",
+        Counter,
+        "Checks of Git remotes, by result (success or a reason).",
+        ("result",),
+    ),
+    Metric("setpoint_writes_total", Counter, "Objects created or changed."),
+    Metric(
+        "setpoint_corrections_total", Counter, "Changes by others that were put back, by kind.", ("kind",)
+    ),
+    Metric("setpoint_objects", Gauge, "Objects that a Sync manages.", ("namespace", "name")),
+    Metric(
+        "setpoint_ready",
+        Gauge,
+        "Whether a Source or Sync is Ready (1) or not (0).",
+        ("kind", "namespace", "name"),
+    ),
+    Metric(
+        "setpoint_api_requests_total",
+        Counter,
+        "Requests to the API server, by verb and HTTP code (0: no answer).",
+        ("verb", "code"),
+    ),
+    Metric(
+        "setpoint_events_dropped_total",
+        Counter,
+        "Events that were not recorded: too many at once, or refused.",
+    ),
+    Metric("setpoint_queue_depth", Gauge, "Keys that wait for a worker.", ("queue",)),
+    Metric("setpoint_leader", Gauge, "Whether this process holds the lease."),
+    Metric(
+        "setpoint_tasks",
+        Gauge,
+        "Asynchronous tasks that exist, by event loop: `operator`, and `watch` of Sources and Syncs.",
+        ("loop",),
+    ),
+)
+
+
+class Telemetry:
+    """The metrics of one operator, in a registry of its own. Each method is one thing that happened."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._counters = {m.name: self._made(m, Counter) for m in METRICS if m.type is Counter}
+        self._gauges = {m.name: self._made(m, Gauge) for m in METRICS if m.type is Gauge}
+        self._histograms = {m.name: self._made(m, Histogram) for m in METRICS if m.type is Histogram}
+
+    def _made(self, metric: Metric, kind: Callable[..., M]) -> M:
+        return kind(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def reconciled(self, kind: str, reason: str, seconds: float) -> None:
+        """A reconcile ended."""
+        self._counters["setpoint_reconciles_total"].labels(kind, reason).inc()
+        self._histograms["setpoint_reconcile_duration_seconds"].labels(kind).observe(seconds)
+
+    def fetched(self, result: str) -> None:
+        """A remote was asked; `result` is `success` or a reason."""
+        self._counters["setpoint_fetches_total"].labels(result).inc()
+
+    def written(self, count: int) -> None:
+        """Objects were created or changed."""
+        self._counters["setpoint_writes_total"].inc(count)
+
+    def corrected(self, kind: str) -> None:
+        """Somebody's change of an object was put back."""
+        self._counters["setpoint_corrections_total"].labels(kind).inc()
+
+    def api_request(self, verb: str, code: int) -> None:
+        """The API server answered; code 0 when it did not."""
+        self._counters["setpoint_api_requests_total"].labels(verb, code).inc()
+
+    def event_dropped(self) -> None:
+        """An Event was not recorded."""
+        self._counters["setpoint_events_dropped_total"].inc()
+
+    def objects(self, namespace: str, name: str, count: int) -> None:
+        """A Sync manages so many objects."""
+        self._gauges["setpoint_objects"].labels(namespace, name).set(count)
+
+    def ready(self, kind: str, namespace: str, name: str, *, ready: bool) -> None:
+        """A Source or Sync is Ready, or not."""
+        self._gauges["setpoint_ready"].labels(kind, namespace, name).set(ready)
+
+    def forget(self, kind: str, namespace: str, name: str) -> None:
+        """A Source or Sync is gone, and its series with it."""
+        with contextlib.suppress(KeyError):
+            self._gauges["setpoint_ready"].remove(kind, namespace, name)
+        if kind == "Sync":
+            with contextlib.suppress(KeyError):
+                self._gauges["setpoint_objects"].remove(namespace, name)
+
+    def depth(self, queue: str, length: Callable[[], int]) -> None:
+        """Have the depth of a queue read whenever metrics are."""
+        self._gauges["setpoint_queue_depth"].labels(queue).set_function(length)
+
+    def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the tasks of an event loop counted whenever metrics are read."""
+        self._gauges["setpoint_tasks"].labels(name).set_function(lambda: len(asyncio.all_tasks(loop)))
+
+    def leader(self, holds: Callable[[], bool]) -> None:
+        """Have it read whether this process holds the lease whenever metrics are."""
+        self._gauges["setpoint_leader"].set_function(holds)
+
+
+@contextlib.asynccontextmanager
+async def served(
+    telemetry: Telemetry,
+    metrics_port: int,
+    probe_port: int,
+    healthy: Callable[[], bool],
+    ready: Callable[[], bool],
+    *,
+    host: str | None = None,
+) -> AsyncIterator[None]:
+    """Serve `/metrics` on one port, `/healthz` and `/readyz` on another (0: not at all), inside.
+
+    Raises Problem(InvalidSpec), which names the setting, if a port cannot be had. `host` None listens on all addresses.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for setting, port, routes in (
+            ("SETPOINT_METRICS_PORT", metrics_port, _metrics(telemetry)),
+            ("SETPOINT_PROBE_PORT", probe_port, _probes(healthy, ready)),
+        ):
+            if port:
+                app = web.Application()
+                app.add_routes(routes)
+                runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+                stack.push_async_callback(runner.cleanup)
+                await runner.setup()
+                try:
+                    await web.TCPSite(runner, host, port).start()
+                except OSError as error:
+                    raise Problem(
+                        Reason.InvalidSpec, f"{setting}: {error.strerror}; choose another port"
+                    ) from error
+        yield
+
+
+def _metrics(telemetry: Telemetry) -> list[web.RouteDef]:
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(telemetry.registry), headers={"Content-Type": content_type})
+
+    return [web.get("/metrics", metrics)]
+
+
+def _probes(healthy: Callable[[], bool], ready: Callable[[], bool]) -> list[web.RouteDef]:
+    def probe(holds: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(_request: web.Request) -> web.Response:
+            good = holds()
+            return web.Response(status=200 if good else 503, text="ok" if good else "not ready")
+
+        return answer
+
+    return [web.get("/healthz", probe(healthy)), web.get("/readyz", probe(ready))]

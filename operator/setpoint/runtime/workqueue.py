@@ -1,0 +1,245 @@
+"""A keyed work queue and the workers on it: deduplicated, with delays and back-off (shell, no I/O).
+
+The contract is controller-runtime's: a key stands for an object, never for an event; adding a key that waits
+changes nothing, adding one that is being worked on has it worked on again. A queue is not its worker: whoever wakes
+takes the queue, and a `Controller` works on it. Nothing polls: a worker is a task that exists only while it works, and
+one timer stands for the earliest delay.
+
+    queue = WorkQueue()
+    controller = Controller(queue, reconcile, workers=16)
+    running = asyncio.create_task(controller.run())
+    queue.add(key)
+    await controller.drain(10)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from setpoint.runtime.logs import where
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run of work asks for: nothing, a run `after` so many seconds, or a `retry` with back-off."""
+
+    after: float | None = None
+    retry: bool = False
+
+
+class WorkQueue(Generic[K]):
+    """Keys that wait for a worker, are being worked on, or are due later.
+
+    Keys whose last run asked for a retry come after all others.
+    """
+
+    def __init__(
+        self, *, rng: random.Random | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._clock = clock
+        self._healthy: OrderedDict[K, None] = OrderedDict()
+        self._failing: OrderedDict[K, None] = OrderedDict()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._delays = _Delays[K]()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        """The number of keys that wait for a worker, delayed ones not counted."""
+        return len(self._healthy) + len(self._failing) + len(self._again)
+
+    def busy(self, key: K) -> bool:
+        """Tell whether a key is being worked on or waits for a worker; a delayed one does not."""
+        return key in self._working or key in self._healthy or key in self._failing
+
+    @property
+    def working(self) -> int:
+        """The number of keys that are being worked on."""
+        return len(self._working)
+
+    def add(self, key: K) -> None:
+        """Have a key worked on as soon as a worker is free; this cancels its delay."""
+        self._delays.cancel(key)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._healthy and key not in self._failing:
+            (self._failing if key in self._failures else self._healthy)[key] = None
+        self._tell()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have a key worked on after a delay; of several delays the earliest counts."""
+        if seconds <= 0:
+            self.add(key)
+        elif key not in self._healthy and key not in self._failing and key not in self._again:
+            self._delays.put(key, self._clock() + seconds)
+            self._arm()
+
+    # --- for the controller
+
+    def open(self, ready: Callable[[], None]) -> None:
+        """Have `ready` called whenever there may be a key to `take`; from now on what is due is no longer delayed."""
+        self._ready = ready
+        self._tell()
+        self._arm()
+
+    def close(self) -> None:
+        """Tell of nothing any more."""
+        self._ready = None
+        self._arm()
+
+    def take(self, *, failing: bool) -> tuple[K, bool] | None:
+        """Return the key to work on next, with whether it failed the last time; such a one only if `failing`."""
+        line = self._healthy or (self._failing if failing else None)
+        if not line:
+            return None
+        key, _ = line.popitem(last=False)
+        self._working.add(key)
+        return key, key in self._failures
+
+    def done(self, key: K, result: Result) -> None:
+        """Note what came of the work on a key, and when it is worked on again."""
+        self._working.remove(key)
+        # What is due and was not done by this run would not be done by one at once either; news wakes it anyway.
+        pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after
+        if result.retry:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30)) * self._rng.uniform(
+                0.5, 1.0
+            )
+        else:
+            self._failures.pop(key, None)
+        if key in self._again:
+            self._again.remove(key)
+            self.add(key)
+        elif pause is not None:
+            self.add_after(key, pause)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._ready is not None:
+            self._ready()
+
+    # --- time
+
+    def _arm(self) -> None:
+        due = self._delays.first()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ready is not None and due is not None:
+            delay = max(0.0, due - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        for key in self._delays.due(self._clock()):
+            self.add(key)
+        self._arm()
+
+
+class Controller(Generic[K]):
+    """Works on the keys of a queue, each by at most one worker at a time.
+
+    Keys that failed the last time hold at most half of the workers, so that what fails never delays what does not.
+    """
+
+    def __init__(
+        self, queue: WorkQueue[K], reconcile: Callable[[K], Awaitable[Result]], *, workers: int
+    ) -> None:
+        self._queue, self._reconcile, self._workers = queue, reconcile, workers
+        self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._failing: set[K] = set()
+        self._closed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until `drain`; when cancelled, what is being worked on is cancelled too."""
+        self._queue.open(self._dispatch)
+        try:
+            await self._closed.wait()
+        except asyncio.CancelledError:
+            await self.drain(0)
+            raise
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the limit is followed by a cancellation
+        """Start nothing more, let what runs come to its end for so many seconds, then cancel it."""
+        self._queue.close()
+        self._closed.set()
+        running = list(self._tasks.values())
+        if running and timeout > 0:
+            await asyncio.wait(running, timeout=timeout)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _dispatch(self) -> None:
+        while len(self._tasks) < self._workers:
+            taken = self._queue.take(failing=len(self._failing) < max(1, self._workers // 2))
+            if taken is None:
+                return
+            key, failed = taken
+            if failed:
+                self._failing.add(key)
+            self._tasks[key] = asyncio.create_task(self._work(key))
+
+    async def _work(self, key: K) -> None:
+        result = Result(retry=True)
+        try:
+            result = await self._reconcile(key)
+        except Exception as error:  # noqa: BLE001 - whatever it is, other keys must go on and this one be tried again
+            # Not the message: it may quote a Secret.
+            log.error(  # noqa: TRY400
+                "work failed unexpectedly",
+                extra={"key": str(key), "error": type(error).__name__, "where": where(error)},
+            )
+        finally:
+            del self._tasks[key]
+            self._failing.discard(key)
+            self._queue.done(key, result)
+
+
+class _Delays(Generic[K]):
+    """When each key is due; entries of the heap that `_due` does not confirm are out of date."""
+
+    def __init__(self) -> None:
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._numbers = itertools.count()
+
+    def put(self, key: K, due: float) -> None:
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, next(self._numbers), key))
+
+    def cancel(self, key: K) -> None:
+        self._due.pop(key, None)
+
+    def first(self) -> float | None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: float) -> list[K]:
+        keys = []
+        while (first := self.first()) is not None and first <= now:
+            keys.append(heapq.heappop(self._heap)[2])
+            del self._due[keys[-1]]
+        return keys

@@ -1,0 +1,168 @@
+"""The words of READY and STATUS: outcome -> what each condition says (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from setpoint.api.formats import short
+from setpoint.api.reasons import Problem, Reason
+from setpoint.health.verdict import Health
+from setpoint.objects.identity import Json
+from setpoint.status.outcome import ObjectState, Outcome, SyncState
+
+LONGEST_MESSAGE = 1024
+RECONCILING_AFTER = 2.0
+"""Seconds before a rollout is announced as Reconciling (design, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """What READY and STATUS say: `ready`, `synced`, `healthy`, and for each the reason and the words."""
+
+    ready: bool
+    reason: Reason
+    message: str
+    synced: bool
+    sync_reason: Reason
+    sync_message: str
+    healthy: bool
+    health_reason: Reason
+    health_message: str
+    stalled: bool = False
+    reconciling: bool = False
+
+
+WORDS = {
+    Reason.RenderFailed: "render failed",
+    Reason.Encrypted: "render failed",
+    Reason.PathNotFound: "path not found",
+    Reason.HelmUnsupported: "Helm is not there yet",
+    Reason.DependencyNotReady: "waits",
+    Reason.Waiting: "waits",
+    Reason.PruneWaiting: "waits",
+}
+
+
+def worded(p: Problem) -> str:
+    """Give a problem as STATUS shows it: a word for the reason where it helps, and the message."""
+    word = WORDS.get(p.reason)
+    return f"{word}: {p.message}" if word else p.message
+
+
+def phrase_of(o: Outcome, states: Sequence[ObjectState], applied: Json | None, waited: float) -> Phrase:
+    """Give the words. `states` are those that count, `applied` the status of that name, `waited` seconds since then."""
+    total = len(states)
+    sync_reason, sync_message = _sync_words(o, states, total, applied)
+    health = _health_words(o, states, total, waited)
+    synced = sync_reason is Reason.Succeeded
+    if o.suspended:
+        where = f" at {applied['short']}" if applied and applied.get("short") else ""
+        ready, reason, message = False, Reason.Suspended, f"suspended{where}: nothing is applied or corrected"
+    elif not synced:
+        ready, reason, message = False, sync_reason, sync_message
+    elif health[0] is not Reason.Succeeded:
+        ready, reason, message = False, health[0], health[1]
+    else:
+        ready, reason, message = True, Reason.Succeeded, f"{total}/{total} healthy"
+    revision = short(o.desired.revision) if o.desired else ""
+    return Phrase(
+        ready,
+        reason,
+        cut(message),
+        synced,
+        sync_reason,
+        cut(f"{revision}, {total} objects" if synced else sync_message),
+        health[0] is Reason.Succeeded,
+        health[0],
+        cut(health[1]),
+        stalled=not o.suspended and _is_stalled(o, states),
+        reconciling=health[0] is Reason.Progressing and waited > RECONCILING_AFTER,
+    )
+
+
+def _is_stalled(o: Outcome, states: Sequence[ObjectState]) -> bool:
+    if o.problem is not None and not o.problem.transient:
+        return True
+    return any(
+        s.sync is SyncState.FAILED and isinstance(s.reason, Reason) and not s.reason.transient for s in states
+    )
+
+
+def _sync_words(
+    o: Outcome, states: Sequence[ObjectState], total: int, applied: Json | None
+) -> tuple[Reason, str]:
+    kept = _stays(o, applied)
+    if o.problem is not None:
+        return o.problem.reason, worded(o.problem) + kept
+    for sync, word in ((SyncState.FAILED, "failed"), (SyncState.CONTESTED, "contested")):
+        found = [s for s in o.states if s.sync is sync and (s.counted or sync is SyncState.FAILED)]
+        if found:
+            first = min(found, key=lambda s: s.id)
+            reason = first.reason if isinstance(first.reason, Reason) else Reason.ApplyFailed
+            return (
+                reason,
+                f"{len(found)} of {max(total, len(found))} {word}: {_first(first, o.namespace)}{kept}",
+            )
+    if o.waiting is not None:
+        return o.waiting.reason, worded(o.waiting)
+    if o.refused:
+        return Reason.Refused, f"refused: {o.refused}"
+    for sync, word, why in (
+        (SyncState.MISSING, "missing", Reason.Missing),
+        (SyncState.OUT_OF_SYNC, "drifted", Reason.Drift),
+    ):
+        found = [s for s in states if s.sync is sync]
+        if found:
+            return (
+                why,
+                f"{len(found)} of {total} {word}: {_first(min(found, key=lambda s: s.id), o.namespace)}",
+            )
+    if not o.complete and not o.suspended:
+        return Reason.Progressing, f"{total} objects, not written completely yet"
+    return Reason.Succeeded, ""
+
+
+def _stays(o: Outcome, applied: Json | None) -> str:
+    if not applied or (o.desired is not None and applied.get("digest") == o.desired.digest):
+        return ""
+    return f"; {applied.get('short') or short(applied['revision'])} stays enforced"
+
+
+def _first(s: ObjectState, home: str) -> str:
+    words = s.message or (s.verdict.message if s.verdict else "")
+    label = s.id.label(home)
+    return words if label in words or s.id.label() in words else f"{label}: {words}" if words else label
+
+
+def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited: float) -> tuple[Reason, str]:
+    by = {h: [s for s in states if s.verdict is not None and s.verdict.health is h] for h in Health}
+    if by[Health.Degraded]:
+        first = min(by[Health.Degraded], key=lambda s: s.id)
+        return (
+            Reason.Degraded,
+            f"{len(by[Health.Degraded])} of {total} degraded: {_verdict_words(first, o.namespace)}",
+        )
+    pending = [
+        s
+        for s in states
+        if s.verdict is None or s.verdict.health in (Health.Progressing, Health.Missing, Health.Unknown)
+    ]
+    if not pending:
+        return Reason.Succeeded, f"{total}/{total} healthy"
+    first = min(pending, key=lambda s: (s.verdict is None, s.id))
+    words = f"{len(pending)} of {total} progressing: {_verdict_words(first, o.namespace)}"
+    if o.complete and waited >= o.timeout:
+        return Reason.TimedOut, f"not healthy after {o.timeout:g} s: {words}"
+    return Reason.Progressing, words
+
+
+def _verdict_words(s: ObjectState, home: str) -> str:
+    words = s.verdict.message if s.verdict else "is not there yet"
+    return f"{s.id.label(home)} ({words})" if words else s.id.label(home)
+
+
+def cut(text: str) -> str:
+    """Give a text on one line, at most 1024 characters long."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

@@ -1,0 +1,43 @@
+"""Which Sync another one waits for, over stored bodies (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from setpoint.objects.bodies import Body, dependency_keys
+from setpoint.objects.identity import SyncKey
+from setpoint.status.conditions import condition_of
+
+Seen = Callable[[SyncKey, Body], bool]
+
+
+def waits_for(key: SyncKey, bodies: Mapping[SyncKey, Body], seen: Seen) -> str | None:
+    """Say in words which Sync `key` waits for; None if all it depends on are Ready.
+
+    `seen` tells whether a Sync was evaluated at its newest generation and at the commit that matters.
+    """
+    for other in dependency_keys(bodies[key]):
+        body = bodies.get(other)
+        if body is None:
+            return f"Sync {other} does not exist"
+        if key in upstream(other, bodies):
+            return f"dependsOn forms a cycle through Sync {other}; remove one of its links"
+        ready = condition_of(body.get("status") or {}, "Ready")
+        if ready is None or ready["status"] != "True":
+            return f"Sync {other} is not Ready" + (f": {ready['message']}" if ready else " yet")
+        if not seen(other, body):
+            return f"Sync {other} has not seen this commit yet"
+    return None
+
+
+def upstream(key: SyncKey, bodies: Mapping[SyncKey, Body]) -> set[SyncKey]:
+    """Give all that a Sync depends on, directly or through others."""
+    found: set[SyncKey] = set()
+    todo = [key]
+    while todo:
+        body = bodies.get(todo.pop())
+        for other in dependency_keys(body) if body else ():
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found

@@ -1,0 +1,129 @@
+"""What every deletion waits for: each Sync was seen once since start, and those of a Source at its commit (pure).
+
+A Sync that cannot be evaluated is no reason to wait: it is `excused` as soon as all that it may take is known. While it
+is not known, it is in `doubt`: then what it may take at the most waits for it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from setpoint.objects.identity import SyncKey
+
+K = TypeVar("K")
+
+Place = tuple[SyncKey, str]
+"""A Source, and the commit that a Sync of it was last evaluated at; empty where there was none for it."""
+
+
+class Barrier:
+    """Where each Sync stands, and who waits for others to come as far. Each question costs the same for any number."""
+
+    def __init__(self) -> None:
+        # Dictionaries, for their order: the Sync that is named stays the same while it blocks.
+        self._unseen: dict[SyncKey, None] = {}
+        self._doubtful: dict[SyncKey, None] = {}
+        self._place: dict[SyncKey, Place] = {}
+        self._at: dict[SyncKey, dict[str, dict[SyncKey, None]]] = {}
+        self._waits: dict[SyncKey, Place] = {}
+        self._waiters: dict[Place, dict[SyncKey, None]] = {}
+
+    def expect(self, key: SyncKey, source: SyncKey) -> None:
+        """Note a Sync that is not seen yet, unless it was, and for this very Source."""
+        if self._place.get(key, (None,))[0] != source:
+            self._leave(key)
+            self._doubtful.pop(key, None)
+            self._unseen[key] = None
+
+    def seen(self, key: SyncKey, source: SyncKey, sha: str) -> None:
+        """Note the commit that a Sync was evaluated at."""
+        self._unseen.pop(key, None)
+        self._doubtful.pop(key, None)
+        if self._place.get(key) != (source, sha):
+            self._leave(key)
+            self._place[key] = source, sha
+            self._at.setdefault(source, {}).setdefault(sha, {})[key] = None
+
+    def excuse(self, key: SyncKey, source: SyncKey) -> None:
+        """Note a Sync that cannot be evaluated and counts as seen; one that was seen stays where it was."""
+        if key in self._unseen or key in self._doubtful:
+            self.seen(key, source, "")
+
+    def doubt(self, key: SyncKey) -> bool:
+        """Note a Sync that cannot be evaluated and may want what is not known; returns whether that is news."""
+        if key not in self._unseen:
+            return False
+        del self._unseen[key]
+        self._doubtful[key] = None
+        return True
+
+    def is_unseen(self, key: SyncKey) -> bool:
+        """Return whether a Sync was neither seen nor excused since start."""
+        return key in self._unseen or key in self._doubtful
+
+    def doubtful(self, key: SyncKey) -> tuple[SyncKey, ...]:
+        """Return the Syncs in doubt, but for `key` itself."""
+        return tuple(other for other in self._doubtful if other != key)
+
+    def waiters(self) -> tuple[SyncKey, ...]:
+        """Return all who wait."""
+        return tuple(self._waits)
+
+    def drop(self, key: SyncKey) -> None:
+        """Note that nobody waits for a Sync: it is suspended, on its way out, or gone."""
+        self._unseen.pop(key, None)
+        self._doubtful.pop(key, None)
+        self._leave(key)
+
+    def blocker(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
+        """Return a Sync that `key` waits for, or None; `released` tells when it may go. One in doubt comes last."""
+        self.leave(key)
+        place = source, sha or ""
+        found = self._blocker(key, place)
+        if found is not None:
+            self._waits[key] = place
+            self._waiters.setdefault(place, {})[key] = None
+        return found
+
+    def leave(self, key: SyncKey) -> None:
+        """Forget that a Sync waits."""
+        place = self._waits.pop(key, None)
+        if place is not None:
+            _discard(self._waiters, place, key)
+
+    def released(self) -> set[SyncKey]:
+        """Take out those who need not wait any more."""
+        free = [p for p, keys in self._waiters.items() if self._blocker(next(iter(keys)), p) is None]
+        found = {key for place in free for key in self._waiters[place]}
+        for key in found:
+            self.leave(key)
+        return found
+
+    def _blocker(self, key: SyncKey, place: Place) -> SyncKey | None:
+        source, sha = place
+        found = _other(self._unseen, key)
+        if found is not None:
+            return found
+        for other, keys in self._at.get(source, {}).items() if sha else ():
+            if other not in ("", sha) and (found := _other(keys, key)) is not None:
+                return found
+        return _other(self._doubtful, key)
+
+    def _leave(self, key: SyncKey) -> None:
+        place = self._place.pop(key, None)
+        if place is not None:
+            source, sha = place
+            _discard(self._at[source], sha, key)
+            if not self._at[source]:
+                del self._at[source]
+
+
+def _other(keys: Iterable[SyncKey], key: SyncKey) -> SyncKey | None:
+    return next((other for other in keys if other != key), None)
+
+
+def _discard(groups: dict[K, dict[SyncKey, None]], at: K, key: SyncKey) -> None:
+    groups[at].pop(key, None)
+    if not groups[at]:
+        del groups[at]

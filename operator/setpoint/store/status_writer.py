@@ -1,0 +1,109 @@
+"""Writes a status, only if it differs, as a JSON Patch with a test on resourceVersion (shell).
+
+Never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1). A run that ended before
+its status could be written, for a reason that may go by itself, is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from setpoint.api.names import API_VERSION
+from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError, Fenced, classify, is_absence
+from setpoint.objects.bodies import Body
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.json_patch import Operation
+from setpoint.runtime.workqueue import Result
+from setpoint.store.index import Store
+
+
+def operations(body: Mapping[str, Any], status: Mapping[str, Any]) -> list[Operation]:
+    """Give the JSON Patch from the stored status to the new one; empty if nothing differs. Keys move as a whole."""
+    old = body.get("status")
+    if old is None:
+        changes: list[Operation] = [{"op": "add", "path": "/status", "value": dict(status)}]
+    else:
+        changes = [{"op": "remove", "path": f"/status/{k}"} for k in old if k not in status]
+        changes += [
+            {"op": "add", "path": f"/status/{k}", "value": v}
+            for k, v in status.items()
+            if k not in old or old[k] != v
+        ]
+    if not changes:
+        return []
+    version = body["metadata"]["resourceVersion"]
+    return [{"op": "test", "path": "/metadata/resourceVersion", "value": version}, *changes]
+
+
+class StatusWriter:
+    """Writes statuses of our own custom resources, and gives the answers to the store."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster, self._store = cluster, store
+
+    async def write(self, oid: ObjectId, body: Mapping[str, Any], status: Mapping[str, Any]) -> Body:
+        """Write a status if it differs; gives the newest body. Problem(ApplyFailed) if the object moved meanwhile.
+
+        That one is transient: the watch brings the newer object, and the next reconcile starts from there.
+        """
+        patch = operations(body, status)
+        return await self._patch(oid, body, patch, "status") if patch else dict(body)
+
+    async def finalizers(self, oid: ObjectId, body: Mapping[str, Any], wanted: list[str]) -> Body:
+        """Set the finalizers of an object."""
+        version = body["metadata"]["resourceVersion"]
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": "/metadata/finalizers", "value": wanted},
+        ]
+        return await self._patch(oid, body, patch, None)
+
+    async def annotations(self, oid: ObjectId, body: Mapping[str, Any], patch: Sequence[Operation]) -> Body:
+        """Write the annotations of an object, by a patch that tests the version of its body."""
+        return await self._patch(oid, body, patch, None)
+
+    async def _patch(
+        self, oid: ObjectId, body: Mapping[str, Any], patch: Sequence[Operation], subresource: str | None
+    ) -> Body:
+        kind = self._cluster.kind(API_VERSION, oid.kind)
+        if kind is None:
+            raise Problem(Reason.ApiUnavailable, f"the API server does not serve {oid.kind} now", retry=True)
+        try:
+            answer = await self._cluster.patch(kind, oid.namespace, oid.name, patch, subresource=subresource)
+        except ApiError as error:
+            if is_absence(error):
+                raise Gone from None
+            # Any other 422 is about what we write, and would be met for ever without a word.
+            if error.status == 409 or classify(error) is Reason.ApplyFailed:
+                raise Moved(error) from None
+            text = f"the status cannot be written now: {error}"
+            raise Problem(Reason.ApiUnavailable, text, retry=True) from error
+        self._store.answered(answer)
+        return answer
+
+
+class Gone(Exception):
+    """The custom resource does not exist any more."""
+
+
+class Moved(Exception):
+    """The custom resource changed meanwhile: start again from its newest state."""
+
+
+log = logging.getLogger(__name__)
+
+SETBACKS: Final = (Moved, Fenced, ApiError, Problem)
+
+
+def retried(kind: str, key: SyncKey, error: Exception) -> Result:
+    """Say by log why a run of a Sync or Source ended, and ask for another; nothing is said of what is no trouble."""
+    about = {"object": f"{kind}/{key}", "error": str(error)}
+    if isinstance(error, Fenced):
+        log.info("a run of a %s was given up: another process may lead by now", kind, extra=about)
+    elif not isinstance(error, Moved):
+        log.warning("what came of a %s cannot be told now", kind, extra=about)
+    return Result(retry=True)

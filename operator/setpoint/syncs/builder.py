@@ -1,0 +1,302 @@
+"""What a Sync must hold: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from setpoint.api.formats import short
+from setpoint.api.reasons import Problem, Reason
+from setpoint.api.resources import Sync
+from setpoint.apply.placing import needs_places, with_places
+from setpoint.apply.result import ApplyResult
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.kube.explain import problem_of
+from setpoint.objects.bodies import source_model
+from setpoint.objects.identity import ObjectId, SyncKey, digest, oid_of
+from setpoint.plan.desired import Desired, Ref, Rendered, Stamp, complete
+from setpoint.plan.goal import Commit
+from setpoint.plan.order import stage_key, wave_of
+from setpoint.render import inputs as inputs_of
+from setpoint.render.inputs import Inputs
+from setpoint.render.renderer import Renderer
+from setpoint.sources.artifact import Current
+from setpoint.sources.reconciler import Sources
+from setpoint.status.conditions import condition_of
+from setpoint.store.index import Store
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Evaluation
+from setpoint.syncs.target import Target
+from setpoint.tree.changes import Noting
+from setpoint.tree.protocol import Tree
+
+REDISCOVER_SECONDS = 0.5
+
+SPEC_PARTS = {
+    "target_namespace",
+    "create_namespace",
+    "ignore",
+    "service_account_name",
+    "path",
+    "exclude",
+    "kustomize",
+    "source",
+}
+"""Fields of the spec that decide what the cluster must hold; the others only say how and when."""
+
+
+class NotYet(Exception):
+    """The commit is not in the cache, and is being fetched: what is applied stays as it is, and nothing is said.
+
+    The Sync is woken when it is there.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A target together with the manifests of its objects."""
+
+    target: Target
+    desired: tuple[Desired, ...]
+
+
+class Targets:
+    """Makes targets; keeps no state but the time of the last discovery."""
+
+    def __init__(self, cluster: Cluster, store: Store, sources: Sources, renderer: Renderer) -> None:
+        self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
+        self._discovered = -REDISCOVER_SECONDS
+
+    def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Current]:
+        """Give the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
+        where = _where(sync, key)
+        body = self._store.sources.get(where)
+        if body is None:
+            raise Problem(Reason.SourceNotFound, f"Source {where} does not exist")
+        if (
+            where.namespace != key.namespace
+            and key.namespace not in source_model(body).spec.allowed_namespaces
+        ):
+            text = f"Source {where} does not allow namespace {key.namespace}; add it to its spec.allowedNamespaces"
+            raise Problem(Reason.SourceNotAllowed, text)
+        current = self._sources.current(where)
+        if current is None:
+            self._sources.lost(where, key)
+            if (body.get("status") or {}).get("revision"):
+                raise NotYet
+            raise Problem(
+                Reason.SourceNotReady, f"Source {where} has no revision yet: {_why(body)}", retry=False
+            )
+        return where, current
+
+    async def evaluate(self, ctx: Context, memory: Memory) -> Evaluation:
+        """Find out what the Source's commit asks for, with the manifests where they had to be made anyway."""
+        current: Current | None = None
+        try:
+            _, current = self.source(ctx.key, ctx.sync)
+            target, full = await self.at(ctx.sync, memory, current, current.sha, ctx.stamp, ctx.previous)
+        except Problem as problem:
+            return Evaluation(Commit.BROKEN, current, problem=problem)
+        except NotYet:
+            return Evaluation(Commit.LOST, current)
+        memory.target = target
+        return Evaluation(Commit.KNOWN, current, target, manifests=full.desired if full else None)
+
+    async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
+        """Return why objects cannot be read; a kind that is not served any more has discovery asked again.
+
+        Raises Problem if that does not answer.
+        """
+        if error.status != 404:
+            return problem_of(error, oid_of(key), "reconcile")
+        await self.discover()
+        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
+
+    async def at(
+        self,
+        sync: Sync,
+        memory: Memory,
+        current: Current,
+        sha: str,
+        stamp: Stamp,
+        previous: Mapping[str, Any],
+    ) -> tuple[Target, Loaded | None]:
+        """Give the target of a commit, with its manifests where they had to be made anyway.
+
+        Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
+        that does not touch the inputs. A cache that is lost while it is read counts as one that was lost before.
+        """
+        try:
+            found = await self._found(sync, memory, current, sha, stamp, previous)
+        except Problem:
+            if self._sources.holds(current, sha):
+                raise
+            found = memory.footprint = None  # it lacks what could not be read any more
+        return found or (self._kept(sync, memory, current, sha, stamp.key), None)
+
+    def _kept(self, sync: Sync, memory: Memory, current: Current, sha: str, key: SyncKey) -> Target:
+        """Give the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
+        if sha == current.sha:
+            self._sources.lost(_where(sync, key), key)
+        old = memory.target
+        if old is not None and old.sha == sha and _same(old, _spec(sync)):
+            return old  # what must be held is known, only its manifests are gone
+        raise NotYet
+
+    async def _found(
+        self,
+        sync: Sync,
+        memory: Memory,
+        current: Current,
+        sha: str,
+        stamp: Stamp,
+        previous: Mapping[str, Any],
+    ) -> tuple[Target, Loaded | None] | None:
+        """Give the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
+        tree, old = self._sources.tree(current, sha), memory.target
+        if tree is None:
+            return None
+        spec = _spec(sync)
+        if (
+            old is not None
+            and memory.stands(sha, submodules=current.submodules)
+            and _same(old, spec)
+            and self.resolved(old)
+        ):
+            return old, None
+        inputs = await self._inputs(tree, sync, memory)
+        state = digest([inputs.digest, spec])
+        memory.looked = (sha, current.submodules, state)
+        if old is not None and old.digest == state and self.resolved(old):
+            return replace(old, sha=sha), None
+        known = next(
+            (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
+        )
+        revision = known["revision"] if known else current.revision
+        return await self._load(sync, inputs, state, tree, sha, revision, stamp)
+
+    @staticmethod
+    async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
+        noting, memory.footprint, memory.looked = Noting(tree), None, None
+        try:
+            return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
+        finally:
+            memory.footprint = noting.footprint()
+
+    def release(self, memory: Memory, *, ends: bool = False) -> None:
+        """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
+        for digest_ in memory.superseded(ends=ends):
+            self._renderer.drop(digest_)
+
+    async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
+        """Give the manifests of a target that is known: from the renderer's cache, else rendered again.
+
+        NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken. Problem if
+        the server does not give it (any more) either.
+        """
+        sha, inputs = target.sha, target.inputs
+        tree = self._sources.tree(current, sha)
+        try:
+            if tree is not None or self._renderer.knows(inputs):
+                made = await self._load(sync, inputs, target.digest, tree, sha, target.revision, stamp)
+                return made[1]
+        except Problem:
+            if tree is None or self._sources.holds(current, sha):
+                raise
+        where = _where(sync, stamp.key)
+        if sha == current.sha:
+            self._sources.lost(where, stamp.key)
+        elif not self._sources.want(where, stamp.key, sha):
+            text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
+            raise Problem(Reason.RefNotFound, text, retry=False)
+        raise NotYet
+
+    async def with_places(
+        self,
+        sync: Sync,
+        current: Current,
+        target: Target,
+        result: ApplyResult,
+        chosen: Sequence[Desired],
+    ) -> ApplyResult:
+        """Return what came of some objects of a target, each said with the file that it comes from."""
+        if not needs_places(result, chosen):
+            return result
+        tree = self._sources.tree(current, target.sha)
+        places = await self._renderer.places(tree, sync.spec, target.inputs)
+        return with_places(result, chosen, places) if places else result
+
+    async def _load(
+        self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
+    ) -> tuple[Target, Loaded]:
+        rendered = await self._renderer.render(tree, sync.spec, inputs)
+        documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
+        good, bad = self._completed(documents, sync, stamp)
+        if bad or any(d.kind is None for d in good):
+            await self.discover()
+            good, bad = self._completed(documents, sync, stamp)
+        if bad:
+            # Now it is said where they stand, which costs another build.
+            rendered = await self._renderer.placed(tree, sync.spec, inputs)
+            documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
+            good, bad = self._completed(documents, sync, stamp)
+        fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
+        if fatal is not None:
+            raise fatal
+        refs = tuple(
+            Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
+            for d in good
+        )
+        target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad))
+        return target, Loaded(target, tuple(good))
+
+    def _completed(
+        self, documents: Sequence[Rendered], sync: Sync, stamp: Stamp
+    ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
+        cluster = self._cluster
+        return complete(
+            documents, cluster.kind, sync.spec.target_namespace, stamp, broken=cluster.broken_groups
+        )
+
+    def resolved(self, target: Target) -> bool:
+        """Tell whether discovery knows the kinds of all objects."""
+        return not target.unplaced and all(self._cluster.kind(*each) for each in target.kinds)
+
+    def unresolved(self, target: Target) -> Sequence[ObjectId]:
+        """Give the objects whose kinds discovery does not know yet."""
+        return [r.id for r in target.refs if self._cluster.kind(r.api_version, r.id.kind) is None]
+
+    async def discover(self) -> None:
+        """Ask for the served kinds again, at most twice a second."""
+        now = asyncio.get_running_loop().time()
+        if now - self._discovered < REDISCOVER_SECONDS:
+            return
+        self._discovered = now
+        try:
+            await self._cluster.discover()
+        except ApiError as error:
+            raise Problem(
+                Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
+            ) from error
+
+
+def _spec(sync: Sync) -> Mapping[str, Any]:
+    return sync.spec.model_dump(mode="json", include=SPEC_PARTS)
+
+
+def _same(target: Target, spec: Mapping[str, Any]) -> bool:
+    """Tell whether a target was made with these parts of a spec."""
+    return target.digest == digest([target.inputs.digest, spec])
+
+
+def _where(sync: Sync, key: SyncKey) -> SyncKey:
+    ref = sync.spec.source
+    return SyncKey(ref.namespace or key.namespace, ref.name)
+
+
+def _why(source: Mapping[str, Any]) -> str:
+    ready = condition_of(source.get("status") or {}, "Ready")
+    return str(ready["message"]) if ready else "it was not fetched yet"

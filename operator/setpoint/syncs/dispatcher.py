@@ -1,0 +1,277 @@
+"""What this process knows of all Syncs together, and which of them a piece of news wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from setpoint.api.formats import precise
+from setpoint.objects.bodies import Body, key_of, source_key
+from setpoint.objects.identity import ObjectId, SyncKey, sync_label
+from setpoint.objects.inventory import ungrouped
+from setpoint.objects.observed import Observed
+from setpoint.runtime.workqueue import WorkQueue
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.store.prune_barrier import Barrier
+from setpoint.syncs.memory import Memory
+from setpoint.tree.changes import Changes
+from setpoint.watch.observations import LiveChange, passing
+
+SMALL = 200
+PACE = 0.0002
+LONGEST_PACE = 1.0
+"""News of health wait so many seconds for each object of a Sync, if it has more than a few."""
+
+
+GRACE_SECONDS = 300.0
+"""For how long after the start deletions wait for a Sync of which not all that it may take is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A Sync that a deletion waits for, and why.
+
+    `doubtful`: it cannot be evaluated, so that only those objects wait which it may write.
+    """
+
+    key: SyncKey
+    why: str
+    unseen: bool = False
+    doubtful: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is said to who waits."""
+        return f"before anything is deleted, Sync {self.key} must have {self.why}"
+
+
+class Fleet:
+    """The memory of each Sync, and who waits for whom. All of it is a cache."""
+
+    def __init__(
+        self,
+        store: Store,
+        claims: Claims,
+        cluster_id: str,
+        queue: WorkQueue[SyncKey],
+    ) -> None:
+        """`queue` is that of the Syncs."""
+        self._store, self._claims, self._cluster_id, self._queue = store, claims, cluster_id, queue
+        self._memory: dict[SyncKey, Memory] = {}
+        self._labels: dict[str, SyncKey] = {}
+        self._barrier = Barrier()
+        self._dropped: dict[SyncKey, SyncKey] = {}
+        self._grace_until: float | None = None
+
+    def memory(self, key: SyncKey) -> Memory:
+        """Give the memory of a Sync; a new one where there is none."""
+        return self._memory.setdefault(key, Memory())
+
+    def label(self, key: SyncKey) -> str:
+        """Give the value of our label on a Sync's objects."""
+        return sync_label(self._cluster_id, key)
+
+    def wake(self, keys: Iterable[SyncKey]) -> None:
+        """Put Syncs into the queue."""
+        for key in keys:
+            self._queue.add(key)
+
+    def seen(self, body: Body) -> None:
+        """Note a Sync that the watch or a list brought, with its claims."""
+        key = key_of(body)
+        self._labels[self.label(key)] = key
+        if _rests(body):
+            self._barrier.drop(key)
+            self.wake(self._barrier.released())
+        else:
+            self._barrier.expect(key, source_key(body))
+        if key not in self._memory:
+            state = body.get("status") or {}
+            self.record(key, ungrouped(state.get("inventory") or []))
+            if not _rests(body) and is_current(body):
+                self.wake(self._claims.want(key, ungrouped(state.get("wants") or [])))
+
+    def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
+        """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
+        self.wake(self._claims.record(key, inventory, lent))
+
+    def forget(self, key: SyncKey) -> None:
+        """Forget a Sync that is gone, and wake those who may have waited for that.
+
+        One that was made under its name meanwhile begins anew.
+        """
+        self._memory.pop(key, None)
+        self.drop(key, ())
+        self._barrier.leave(key)
+        self._barrier.drop(key)
+        self._labels.pop(self.label(key), None)
+        waiters = self._claims.drop(key) | set(self._store.dependents(key))
+        if (again := self._store.syncs.get(key)) is not None:
+            self.seen(again)
+            waiters |= {key}
+        self.wake(waiters | self._barrier.released())
+
+    # --- nested Syncs
+
+    def drop(self, parent: SyncKey, children: Collection[SyncKey]) -> None:
+        """Note which Syncs a commit of another dropped, all of them; wakes those for whom that is news."""
+        before = {child for child, by in self._dropped.items() if by == parent}
+        for child in before.difference(children):
+            del self._dropped[child]
+            self.drop(child, ())
+        self._dropped |= dict.fromkeys(children, parent)
+        self.wake(before.symmetric_difference(children))
+
+    def dropped(self, key: SyncKey) -> bool:
+        """Return whether a commit of another Sync dropped this one, as far as is known since start."""
+        return key in self._dropped
+
+    def shrunk(self, key: SyncKey) -> None:
+        """Wake the Syncs whose commit dropped this one, as it has other objects now: it may go when it has none."""
+        above = {key}
+        while (parent := self._dropped.get(key)) is not None and parent not in above:
+            above.add(key := parent)
+            self.wake([parent])
+
+    def evaluated_at(self, key: SyncKey, generation: int) -> bool:
+        """Return whether a Sync was evaluated at this generation of its spec."""
+        memory = self._memory.get(key)
+        return memory is not None and memory.evaluated is not None and memory.evaluated[1] == generation
+
+    @staticmethod
+    def rests(body: Body) -> bool:
+        """Return whether a Sync wants nothing: it is suspended, or on its way out."""
+        return _rests(body)
+
+    # --- live objects
+
+    def live_changed(self, change: LiveChange) -> None:
+        """Take a change of a live object, as those who watch tell of it."""
+        self.changed(change.oid, change.before, change.after)
+
+    def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
+        """Wake the Syncs that a change of a live object concerns, and note when it was seen."""
+        for label in {o.sync_label for o in (before, after) if o is not None}:
+            key = self._labels.get(label)
+            if key is not None:
+                self._note_drift(key, oid, after)
+                self._queue.add_after(key, self._pace(key) if passing(before, after) else 0.0)
+
+    def _pace(self, key: SyncKey) -> float:
+        """Give for how long news of health gather: a Sync of thousands of objects would run for each of them."""
+        memory = self._memory.get(key)
+        count = len(memory.target.refs) if memory and memory.target else 0
+        return min(LONGEST_PACE, PACE * count) if count > SMALL else 0.0
+
+    def _note_drift(self, key: SyncKey, oid: ObjectId, after: Observed | None) -> None:
+        memory = self._memory.get(key)
+        base = memory.baselines.get(oid) if memory else None
+        if memory is None or base is None:
+            return
+        if after is None or base.ownership != after.ownership or after.owner != key:
+            memory.detected.setdefault(oid, precise(datetime.now(UTC)))
+
+    # --- commits
+
+    def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
+        """Note that a Sync saw this commit: those who wait to prune may go on, and dependents once it is told."""
+        memory = self.memory(key)
+        memory.told = memory.told and memory.evaluated == (sha or "", generation)
+        memory.evaluated = (sha or "", generation)
+        body = self._store.syncs.get(key)
+        if body is not None and not _rests(body):
+            self._barrier.seen(key, source_key(body), sha or "")
+        self.wake(self._barrier.released())
+
+    def told(self, key: SyncKey) -> None:
+        """Note that the stored status is that of the last run: dependents may go by it."""
+        memory = self.memory(key)
+        memory.held = None
+        if not memory.told:
+            memory.told = True
+            self.wake(self._store.dependents(key))
+
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+        """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
+
+        Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
+        as before; it is tried again in its own time, or now if there is no new commit, as somebody asked then. The same
+        commit is another one if submodules are fetched, or no more. Those that the commit is for come first.
+        """
+        touched: list[SyncKey] = []
+        others: list[SyncKey] = []
+        for key in self._store.users(source):
+            memory = self._memory.get(key)
+            at = memory.stands_at(self._generation(key)) if memory and not self._queue.busy(key) else None
+            if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
+                memory.move(after)
+                self._barrier.seen(key, source, after)
+            elif at != after or before == after or (memory and memory.failing):
+                (touched if at == before else others).append(key)
+        self.wake([*touched, *others])
+        self.wake(self._barrier.released())
+
+    def unsettled(self, source: SyncKey) -> list[SyncKey]:
+        """Give the Syncs of a Source that are not where they are meant to be."""
+        users = self._store.users(source)
+        return [key for key in users if not ((memory := self._memory.get(key)) and memory.rests)]
+
+    def _generation(self, key: SyncKey) -> int:
+        return int(self._store.syncs[key]["metadata"].get("generation", 0))
+
+    def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
+        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
+        memory = self._memory.get(key)
+        state = memory.evaluated if memory and memory.told else None
+        return state is not None and state[1] == generation and (sha is None or state[0] == sha)
+
+    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> Blocker | None:
+        """Return a Sync that a prune of `key` waits for; None if it may go. The waiter is woken when it may.
+
+        Every Sync must have been seen once since start, and those of the same Source at this commit.
+        """
+        other = self._barrier.blocker(key, source, sha)
+        if other is None:
+            return None
+        if not self._barrier.is_unseen(other):
+            return Blocker(other, "seen this commit")
+        doubtful = other in self._barrier.doubtful(key)
+        return Blocker(other, "been evaluated once since the operator started", True, doubtful)
+
+    def doubtful(self, key: SyncKey) -> tuple[SyncKey, ...]:
+        """Return the Syncs that cannot be evaluated and may want more than is known, but for `key` itself."""
+        return self._barrier.doubtful(key)
+
+    def cannot_evaluate(self, body: Mapping[str, Any], now: float) -> float | None:
+        """Note that a Sync cannot be evaluated although its Source was asked, or may not be.
+
+        It counts as seen where its status is of its present generation: what it may still take stands there. Else it
+        is in doubt until some minutes after the start. Returns how many seconds are left, None if it counts as seen.
+        `now` is in seconds of the event loop's clock.
+        """
+        key = key_of(body)
+        left = (self._grace_until or 0.0) - now
+        if is_current(body) or left <= 0:
+            self._barrier.excuse(key, source_key(body))
+            self.wake(self._barrier.released())
+            return None
+        if self._barrier.doubt(key):
+            self.wake([*self._barrier.released(), *self._barrier.waiters()])
+        return left if self._barrier.is_unseen(key) else None
+
+    def started(self, now: float) -> None:
+        """Note when this process began to work, in seconds of the event loop's clock."""
+        self._grace_until = now + GRACE_SECONDS
+
+
+def is_current(body: Mapping[str, Any]) -> bool:
+    """Return whether a Sync's status is of the present generation of its spec."""
+    observed = (body.get("status") or {}).get("observedGeneration")
+    return bool(observed == body["metadata"].get("generation", 0))
+
+
+def _rests(body: Body) -> bool:
+    return "deletionTimestamp" in body["metadata"] or bool((body.get("spec") or {}).get("suspend"))

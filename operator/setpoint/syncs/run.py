@@ -1,0 +1,186 @@
+"""One run over a Sync as values: what it starts from, what each step found, and what came of it (pure).
+
+A step takes values and returns a new one; nothing that a step made is changed by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from setpoint.api.reasons import Problem
+from setpoint.api.resources import Sync
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.inventory import ungrouped
+from setpoint.plan.desired import Desired, Ref, Stamp
+from setpoint.plan.goal import Commit
+from setpoint.sources.artifact import Current
+from setpoint.status.outcome import Correction, ObjectState
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a run starts from: the Sync as stored, and on whose behalf it acts."""
+
+    key: SyncKey
+    body: Mapping[str, Any]
+    sync: Sync
+    stamp: Stamp
+    user: str
+    previous: Mapping[str, Any]
+    """The status as of the run before: as stored, unless it is held back."""
+    inventory: Mapping[ObjectId, str]
+    """The inventory of that status: identity -> apiVersion."""
+    answers: str | None = None
+    """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
+    began: float = 0.0
+    """When it began, in seconds of the event loop's clock."""
+
+    @classmethod
+    def of(
+        cls,
+        key: SyncKey,
+        body: Mapping[str, Any],
+        sync: Sync,
+        stamp: Stamp,
+        user: str,
+        *,
+        held: Mapping[str, Any] | None = None,
+        began: float = 0.0,
+    ) -> Context:
+        """Return the start of a run; `held` is a status that is held back."""
+        previous = held if held is not None else body.get("status") or {}
+        inventory = ungrouped(previous.get("inventory") or [])
+        return cls(key, body, sync, stamp, user, previous, inventory, began=began)
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec that this run works with."""
+        return int(self.body["metadata"].get("generation", 0))
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The status as stored."""
+        return self.body.get("status") or {}
+
+    def written(self, body: Mapping[str, Any]) -> Context:
+        """Return the context after a write to the Sync, of which `body` is the answer."""
+        previous = body.get("status") or {}
+        return replace(
+            self, body=body, previous=previous, inventory=ungrouped(previous.get("inventory") or [])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the commit asks for: the target, or the problem that it has; `manifests` where they are at hand."""
+
+    commit: Commit = Commit.KNOWN
+    current: Current | None = None
+    target: Target | None = None
+    problem: Problem | None = None
+    manifests: tuple[Desired, ...] | None = None
+    yielded: frozenset[ObjectId] = frozenset()
+    """What others want of a Sync that a commit of its parent dropped, and the target so lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What all steps of a run are given."""
+
+    evaluation: Evaluation
+    memory: Memory
+
+    @property
+    def target(self) -> Target:
+        """The target; only for steps that follow from there being one."""
+        if self.evaluation.target is None:
+            raise ValueError("a step that needs a target was taken without one")
+        return self.evaluation.target
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What became of objects that left Git, each with its apiVersion.
+
+    `kept` stay in the inventory; `released` are gone or another's; `lent` are others' to take, and stay in the
+    inventory until they are written.
+    """
+
+    kept: Mapping[ObjectId, str] = field(default_factory=dict)
+    released: Mapping[ObjectId, str] = field(default_factory=dict)
+    lent: Mapping[ObjectId, str] = field(default_factory=dict)
+    deleted: tuple[ObjectId, ...] = ()
+    states: tuple[ObjectState, ...] = ()
+    refused: str = ""
+    """Why nothing or not all is deleted, and how to go on."""
+    waiting: Problem | None = None
+    retry: bool = False
+    again: float | None = None
+    """After how many seconds another run is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a run came; each step returns a new one."""
+
+    ctx: Context
+    """As of the last write to the Sync."""
+    last: Target | None = None
+    """What was applied last, where it is known."""
+    changed: bool = True
+    """Whether the target differs from what was applied last."""
+    contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
+    wants: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What of the target it waits for, or is about to take from another Sync, each with its apiVersion."""
+    todo: tuple[Ref, ...] = ()
+    """What is looked at in this run."""
+    applied: ApplyResult = field(default_factory=ApplyResult)
+    pruned: PruneResult = field(default_factory=PruneResult)
+    corrections: tuple[Correction, ...] = ()
+    complete: bool = False
+    """Whether all of the target is written."""
+    problem: Problem | None = None
+    waiting: Problem | None = None
+    retry: bool = False
+    again: float | None = None
+    """After how many seconds another run is wanted."""
+    stopped: bool = False
+    """Whether a step failed, so that no other follows."""
+
+    def sooner(self, delay: float | None) -> Reached:
+        """Return the same with another run after at most `delay` seconds (None: for none)."""
+        if delay is None or (self.again is not None and self.again <= delay):
+            return self
+        return replace(self, again=delay)
+
+    def met(self, problem: Problem, *, retry: bool = False) -> Reached:
+        """Return the same, ended by a problem; of several the first is told."""
+        return replace(self, problem=self.problem or problem, retry=self.retry or retry, stopped=True)
+
+    @property
+    def awaits(self) -> Problem | None:
+        """What it waits for (its reason and message)."""
+        return self.waiting or self.pruned.waiting
+
+    def settled(self, evaluation: Evaluation) -> bool:
+        """Return whether a commit that touches nothing of it is no news: all is done, or it fails for reasons of its own."""
+        pruned = self.pruned
+        unclear = pruned.kept or self.contested or pruned.lent or pruned.released
+        done = self.complete and self.problem is None and not (self.retry or pruned.retry)
+        return (done or self._fails(evaluation)) and not (self.awaits or pruned.refused or unclear)
+
+    def _fails(self, evaluation: Evaluation) -> bool:
+        """Return whether it cannot be rendered, or objects of it are rejected."""
+        if evaluation.target is None:
+            return evaluation.current is not None and self.problem is not None
+        return self.problem is None and bool(self.applied.failed)
+
+    @property
+    def retries(self) -> bool:
+        """Whether it is tried again by itself, after a pause that grows."""
+        return self.retry or self.pruned.retry or (self.problem is not None and self.problem.transient)

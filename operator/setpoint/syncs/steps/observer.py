@@ -1,0 +1,85 @@
+"""Sees how objects of a Sync are: has their kinds watched, and reads what may not be watched (shell)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from setpoint.health.verdict import Health
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.kinds import Kind
+from setpoint.syncs.run import Context
+from setpoint.syncs.target import Target
+from setpoint.watch.informers import Live
+
+# How often an object is read that is not healthy yet and may not be watched.
+UNWATCHED_SECONDS = 15.0
+
+
+class Observer:
+    """Looks at objects on behalf of one Sync after another; each look returns after how many seconds another is due."""
+
+    def __init__(self, cluster: Cluster, live: Live) -> None:
+        self._cluster, self._live = cluster, live
+
+    def kinds_had(self, inventory: Iterable[ObjectId]) -> list[Kind]:
+        """Return the kinds of the objects that a Sync has, as far as they are served."""
+        kinds = sorted({(o.group, o.kind) for o in inventory})
+        return [k for each in kinds if (k := self._cluster.kind_of_group(*each)) is not None]
+
+    async def require(self, kinds: Collection[Kind]) -> float | None:
+        """Have kinds watched, and wait until they were listed. Raises ApiError."""
+        await self._live.require(kinds)
+        again = self._live.again(kinds)
+        return None if again is None else max(1.0, again)
+
+    async def watch(self, ctx: Context, target: Target) -> float | None:
+        """See that all kinds of a target and of the inventory are watched. Raises ApiError."""
+        kinds = [self._cluster.kind(*each) for each in sorted(target.kinds)]
+        wanted = dict.fromkeys([*(k for k in kinds if k is not None), *self.kinds_had(ctx.inventory)])
+        return _sooner(await self.require(wanted), await self._read_unwatched(ctx, target))
+
+    async def look(self, ctx: Context) -> float | None:
+        """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
+
+        What may not be watched is read once, and what may not be read either is left. Raises ApiError if something
+        else keeps an object from being read, when all others are.
+        """
+        again = await self.require(self.kinds_had(ctx.inventory))
+        failed: ApiError | None = None
+        for oid, version in ctx.inventory.items():
+            if not self._live.unwatched(oid) or self._live.get(oid) is not None:
+                continue
+            if (kind := self._cluster.kind(version, oid.kind)) is not None:
+                try:
+                    await self._read(ctx, kind, oid)
+                except ApiError as error:
+                    failed = failed or (error if error.status != 403 else None)
+        if failed is not None:
+            raise failed
+        return again
+
+    async def _read_unwatched(self, ctx: Context, target: Target) -> float | None:
+        """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
+        again = None
+        for ref in target.refs:
+            if not self._live.unwatched(ref.id):
+                continue
+            seen = self._live.get(ref.id)
+            kind = self._cluster.kind(ref.api_version, ref.id.kind)
+            if seen is None or kind is None:
+                continue
+            if seen.verdict.health is Health.Progressing:
+                again = UNWATCHED_SECONDS
+                await self._read(ctx, kind, ref.id)
+        return again
+
+    async def _read(self, ctx: Context, kind: Kind, oid: ObjectId) -> None:
+        obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
+        if obj is not None:
+            self._live.store(kind, obj)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((s for s in (one, other) if s is not None), default=None)

@@ -1,0 +1,310 @@
+"""What left Git is deleted, refused, or waits: the last step of a run (shell around `prune`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.deleter import Removed, Remover
+from setpoint.apply.rights import writable
+from setpoint.kube.absence import asked_anew, kind_served
+from setpoint.objects.bodies import source_key, sync_model, version_of
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed, observe
+from setpoint.plan.nested import is_sync, key_in, nested_of
+from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
+from setpoint.sources.artifact import Current
+from setpoint.status.conditions import condition_of
+from setpoint.status.outcome import ObjectState, SyncState
+from setpoint.syncs.acting import user_of
+from setpoint.syncs.dispatcher import Blocker, Fleet
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Evaluation, PruneResult
+from setpoint.syncs.services import Parts
+from setpoint.syncs.target import Target
+
+log = logging.getLogger(__name__)
+
+MOVED_AGAIN = 1.0
+"""Seconds until a nested Sync is looked at again that was not as it had been decided about."""
+
+
+class Pruner:
+    """Prunes for one Sync after another."""
+
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
+        self._p, self._fleet = parts, fleet
+        self._people = frozenset(parts.settings.people_managers)
+
+    def begin(self, ctx: Context, target: Target, lent: Mapping[ObjectId, str]) -> PruneResult:
+        """Return what holds while nothing is known of the objects that left Git: all of them stay, as `lent` as before."""
+        inventory, desired = ctx.inventory, frozenset(r.id for r in target.refs)
+        awaited = self._p.claims.awaited(ctx.key, inventory)
+        states = tuple(_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired)
+        kept = {o: v for o, v in inventory.items() if o not in desired}
+        return PruneResult(kept=kept, lent=lent if kept else {}, states=states)
+
+    async def prune(
+        self,
+        ctx: Context,
+        evaluation: Evaluation,
+        begun: PruneResult,
+        memory: Memory,
+        remover: Remover,
+    ) -> PruneResult:
+        """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
+        leftover = begun.kept
+        if not leftover:
+            self._drop(ctx, ())
+            return begun
+        live = await self._live(ctx, leftover)
+        blocker = self.barrier(ctx, evaluation.current)
+        words = self.words(ctx, blocker) if blocker else ""
+        late = self._unseen(evaluation, leftover)
+        if late or (blocker and not blocker.doubtful):
+            handed = self._hand_over(ctx, memory, leftover, live)
+            kept = {o: v for o, v in leftover.items() if o not in handed.released}
+            waiting = Problem(Reason.PruneWaiting, words or late)
+            again = MOVED_AGAIN if late else None
+            return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
+        doubted = await self._doubted(ctx, blocker, leftover)
+        result = await self._go(ctx, evaluation, begun, memory, remover, live, doubted)
+        if doubted.keys() & result.lent.keys():
+            waiting = result.waiting or Problem(Reason.PruneWaiting, words)
+            return replace(result, waiting=waiting)
+        return result
+
+    async def _go(
+        self,
+        ctx: Context,
+        evaluation: Evaluation,
+        begun: PruneResult,
+        memory: Memory,
+        remover: Remover,
+        live: Mapping[ObjectId, Observed],
+        doubted: Mapping[ObjectId, SyncKey],
+    ) -> PruneResult:
+        """Decide what goes, and delete it; what is `doubted` counts as wanted."""
+        leftover, inventory, wanted_of = begun.kept, ctx.inventory, self._p.claims.wanted_of
+        wanted = wanted_of(ctx.key, leftover)
+        # What is yielded and nobody wants any more is as much in Git as before.
+        stay = evaluation.yielded - wanted.keys()
+        nested = nested_of(leftover, self._p.store.syncs, wanted_of)
+        desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
+        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
+        decision = prune(
+            frozenset(inventory), desired | stay, live, ctx.key, {**doubted, **wanted}, policy, nested
+        )
+        lent = self._lend(ctx, decision)
+        self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
+        going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
+        removed = await remover.remove(going, nested)
+        self._let_go(ctx, memory, {**decision.release, **removed.gone})
+        result = _result(ctx, begun, live, decision, removed, lent)
+        moved = removed.moved or any(n.objects is None for n in nested.values())
+        kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
+        return replace(result, kept=kept, again=MOVED_AGAIN if moved else None)
+
+    async def hand_over(
+        self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
+    ) -> PruneResult:
+        """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
+
+        Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
+        `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
+        """
+        desired = {r.id for r in target.refs}
+        leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
+        self._drop(ctx, [o for o in leftover if is_sync(o) and self._fleet.dropped(key_in(o))])
+        if not leftover:
+            return PruneResult()
+        return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
+
+    def without_yielded(self, ctx: Context, evaluation: Evaluation) -> Evaluation:
+        """Return what a run goes by; the target of a Sync which a commit dropped lacks what others want.
+
+        So it hands over what a Sync took its place for, and ends up empty if that is all it has.
+        """
+        target = evaluation.target
+        if target is None or not self._fleet.dropped(ctx.key):
+            return evaluation
+        every = ctx.inventory.keys() | {r.id for r in target.refs}
+        yielded = frozenset(self._p.claims.wanted_of(ctx.key, every))
+        refs = tuple(r for r in target.refs if r.id not in yielded)
+        return replace(evaluation, target=replace(target, refs=refs), yielded=yielded)
+
+    def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
+        """Note which nested Syncs a commit dropped; those of a Sync that was dropped itself are, too."""
+        every = ctx.inventory if self._fleet.dropped(ctx.key) else left
+        self._fleet.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
+
+    def _unseen(self, evaluation: Evaluation, leftover: Iterable[ObjectId]) -> str:
+        """Return which nested Sync of this commit was not evaluated yet as it is written; empty if none or no matter.
+
+        It may want what a nested Sync has that left Git.
+        """
+        if evaluation.target is None or not any(is_sync(o) for o in leftover):
+            return ""
+        for ref in evaluation.target.refs:
+            if is_sync(ref.id) and not self._is_evaluated(ref.id):
+                key = key_in(ref.id)
+                return (
+                    f"before anything is deleted, Sync {key} must have been evaluated as this commit has it"
+                )
+        return ""
+
+    def _is_evaluated(self, oid: ObjectId) -> bool:
+        body, seen = self._p.store.syncs.get(key_in(oid)), self._p.live.get(oid)
+        if body is None or (seen is not None and version_of(body) < seen.resource_version):
+            return False
+        return self._fleet.rests(body) or self._fleet.evaluated_at(
+            key_in(oid), body["metadata"].get("generation", 0)
+        )
+
+    async def give_away(
+        self, ctx: Context, memory: Memory, blocker: Blocker | None
+    ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
+        """Leave what others want to them when a Sync ends.
+
+        Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
+        """
+        if self._fleet.dropped(ctx.key):
+            self._drop(ctx, ())
+        doubted = await self._doubted(ctx, blocker, ctx.inventory)
+        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
+        live = await self._live(ctx, wanted)
+        mine = {o: ctx.inventory[o] for o in wanted}
+        handed = self._hand_over(ctx, memory, mine, live, doubted=doubted)
+        wanted = self._p.claims.wanted_of(ctx.key, handed.lent)
+        waits = self.words(ctx, blocker) if blocker else ""
+        words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
+        return handed, {o: words.get(o, f"waits: {waits}") for o in handed.lent}
+
+    def _hand_over(
+        self,
+        ctx: Context,
+        memory: Memory,
+        leftover: Mapping[ObjectId, str],
+        live: Mapping[ObjectId, Observed],
+        *,
+        anew: bool = True,
+        doubted: Mapping[ObjectId, SyncKey] = MappingProxyType({}),
+    ) -> PruneResult:
+        mine = leftover.keys() if anew else leftover.keys() & self._p.claims.lent(ctx.key)
+        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, mine)}
+        decision = handed_over(leftover, live, ctx.key, wanted)
+        lent = self._lend(ctx, decision)
+        self._let_go(ctx, memory, decision.release)
+        return PruneResult(released=decision.release, lent=lent)
+
+    def _lend(self, ctx: Context, decision: Prune) -> Mapping[ObjectId, str]:
+        """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
+        lent = {o: ctx.inventory[o] for o in decision.lend}
+        self._fleet.record(ctx.key, ctx.inventory, lent)
+        return lent
+
+    def _let_go(self, ctx: Context, memory: Memory, gone: Mapping[ObjectId, str]) -> None:
+        for oid, why in gone.items():
+            memory.baselines.pop(oid, None)
+            log.info(
+                "an object leaves the inventory",
+                extra={"key": str(ctx.key), "object": oid.label(), "why": why},
+            )
+            if why.startswith("is handed over"):
+                text = f"{oid.label(ctx.key.namespace)} {why}"
+                self._p.events.record(ctx.body, "Normal", str(Reason.HandedOver), text)
+
+    def barrier(self, ctx: Context, current: Current | None) -> Blocker | None:
+        """Return which Sync must have been seen before anything is deleted, as it may want it; None if all have."""
+        return self._fleet.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
+
+    def words(self, ctx: Context, blocker: Blocker) -> str:
+        """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
+        body = self._p.store.syncs.get(blocker.key)
+        if not blocker.unseen or body is None:
+            return blocker.words
+        source = source_key(body)
+        trouble = self._p.sources.trouble(source)
+        why = trouble.message if trouble else f"the commit of Source {source} is being fetched"
+        text = f"{blocker.words}: {why}"
+        if text not in (condition_of(ctx.previous, "Ready") or {}).get("message", ""):
+            told = f"Sync {ctx.key} deletes nothing that this Sync may want before it is evaluated: {why}"
+            self._p.events.record(body, "Normal", str(Reason.PruneWaiting), told)
+        return text
+
+    async def _doubted(
+        self, ctx: Context, blocker: Blocker | None, objects: Iterable[ObjectId]
+    ) -> Mapping[ObjectId, SyncKey]:
+        """Return what Syncs that cannot be evaluated may want, as far as they may write it."""
+        found: dict[ObjectId, SyncKey] = {}
+        for other in self._fleet.doubtful(ctx.key) if blocker and blocker.doubtful else ():
+            if (user := self._user(other)) is not None:
+                may = await writable(self._p.cluster, user, (o for o in objects if o not in found))
+                found |= dict.fromkeys(may, other)
+        return found
+
+    def _user(self, key: SyncKey) -> str | None:
+        """Return as whom another Sync acts; None if it may write nothing."""
+        body = self._p.store.syncs.get(key)
+        try:
+            return user_of(key, sync_model(body), self._p.settings) if body else None
+        except Problem:
+            return None
+
+    async def _live(self, ctx: Context, leftover: Iterable[ObjectId]) -> dict[ObjectId, Observed]:
+        """Return what still exists of the objects that left Git, read again where the watch does not show them."""
+        objects = sorted(leftover)
+        await asked_anew(self._p.cluster, objects)
+        found = {oid: await self._one(ctx, oid) for oid in objects}
+        return {oid: seen for oid, seen in found.items() if seen is not None}
+
+    async def _one(self, ctx: Context, oid: ObjectId) -> Observed | None:
+        seen = self._p.live.get(oid)
+        if seen is not None or (kind := kind_served(self._p.cluster, oid)) is None:
+            return seen
+        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
+        return observe(obj, oid, self._people) if obj is not None else None
+
+
+def _result(
+    ctx: Context,
+    begun: PruneResult,
+    live: Mapping[ObjectId, Observed],
+    decision: Prune,
+    removed: Removed,
+    lent: Mapping[ObjectId, str],
+) -> PruneResult:
+    """Return what came of a decision and of the deletions that followed."""
+    inventory = ctx.inventory
+
+    def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
+        verdict = live[oid].verdict if oid in live else None
+        return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
+
+    stays = (*decision.refuse, *decision.lend, *removed.left)
+    waiting = None
+    if removed.pending and not removed.failed:
+        oid, why = next(iter(removed.pending.items()))
+        waiting = Problem(Reason.PruneWaiting, f"{oid.label(ctx.key.namespace)} {why}")
+    return PruneResult(
+        kept={o: inventory[o] for o in stays if o in inventory},
+        lent=lent,
+        deleted=tuple(removed.deleted),
+        states=(
+            *begun.states,
+            *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
+            *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
+            *(say(o, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
+        ),
+        refused=decision.message,
+        waiting=waiting,
+        retry=bool(removed.failed),
+    )
+
+
+def _wanted(oid: ObjectId, version: str, by: object) -> ObjectState:
+    text = f"Sync {by} has it in Git too"
+    return ObjectState(oid, version, SyncState.CONTESTED, Reason.Contested, text, counted=False)

@@ -1,0 +1,199 @@
+"""What came of a run is told: the status, Events, metrics, and when to come back (shell around `status.build`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from setpoint.api.formats import seconds, short
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects.identity import ObjectId, SyncKey, oid_of
+from setpoint.objects.observed import Observed
+from setpoint.plan.drift import ownership_digest
+from setpoint.plan.goal import Commit
+from setpoint.runtime.workqueue import Result
+from setpoint.status import build as status
+from setpoint.status import pacing
+from setpoint.status.announcements import Deeds, announcements
+from setpoint.status.conditions import condition_of
+from setpoint.status.outcome import Outcome, Revision
+from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Evaluation, Reached
+from setpoint.syncs.services import Parts
+from setpoint.syncs.steps.object_states import states_of
+from setpoint.syncs.target import Target
+from setpoint.watch import pod_states as stuck
+
+# Not the error itself: it may quote a Secret, and says nothing to who reads a status.
+BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
+
+
+class Teller:
+    """Tells of one run after another."""
+
+    def __init__(self, parts: Parts, fleet: Fleet) -> None:
+        self._p, self._fleet = parts, fleet
+
+    async def publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
+        """Write what came of a run, if it differs from what is stored; returns when to run again."""
+        ctx, now = reached.ctx, asyncio.get_running_loop().time()
+        inventory = _next_inventory(evaluation, reached)
+        await self._ask_pods(ctx, evaluation, memory)
+        outcome = self._outcome(evaluation, reached, memory, inventory)
+        new = status.build(ctx.previous, outcome, datetime.now(UTC))
+        self._announce(evaluation, reached, new)
+        reached = self._paced(reached, memory, new)
+        until = memory.hold_back(ctx.stored, new, now, fresh=bool(reached.applied.written))
+        if until is None:
+            memory.held = new  # a write that fails must not take along what this run has to tell
+            await self.write(ctx.key, ctx.body, new)
+        self._fleet.record(ctx.key, inventory, reached.pruned.lent)
+        if self._fleet.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
+            self._fleet.shrunk(ctx.key)
+        memory.ended(settled=reached.settled(evaluation), failing=reached.retries, complete=reached.complete)
+        took = asyncio.get_running_loop().time() - ctx.began
+        self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)
+        if reached.retries:
+            return Result(retry=True)
+        return Result(after=reached.sooner(until).again)
+
+    async def tell_of_bug(
+        self, key: SyncKey, body: Mapping[str, Any], held: Mapping[str, Any] | None
+    ) -> None:
+        """Say that a run came to no result for a reason that only the log has; `held` is a status not written yet."""
+        previous, generation = held or body.get("status") or {}, int(body["metadata"].get("generation", 0))
+        bug = Problem(Reason.InternalError, BUG)
+        await self.write(key, body, status.broken(previous, generation, bug, datetime.now(UTC)))
+
+    async def write(self, key: SyncKey, body: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Write a status if it differs; those who depend on this Sync are woken when they may care."""
+        ready = _ready(new)
+        self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
+        before = condition_of(body.get("status") or {}, "Ready")
+        await self._p.writer.write(oid_of(key), body, new)
+        self._fleet.told(key)
+        if before is None or before["status"] != ready["status"]:
+            self._fleet.wake(self._p.store.dependents(key))
+
+    def _outcome(
+        self,
+        evaluation: Evaluation,
+        reached: Reached,
+        memory: Memory,
+        inventory: Mapping[ObjectId, str],
+    ) -> Outcome:
+        ctx, target, current = reached.ctx, evaluation.target, evaluation.current
+        states = states_of(evaluation, reached, memory, self._look)
+        return Outcome(
+            namespace=ctx.key.namespace,
+            generation=_observed(ctx, evaluation),
+            desired=Revision(target.revision, target.digest) if target else None,
+            attempted=current.revision if current and target is None else "",
+            requested=ctx.answers,
+            problem=reached.problem,
+            waiting=reached.awaits,
+            refused=reached.pruned.refused,
+            complete=reached.complete,
+            ownership=self._ownership(target) if reached.complete and target else "",
+            states=(*states, *reached.pruned.states),
+            inventory=tuple((v, o) for o, v in inventory.items()),
+            wants=_wants(evaluation, reached, inventory),
+            corrections=reached.corrections,
+            changed=len(reached.applied.written) + len(reached.pruned.deleted),
+            started=memory.started,
+            trigger=memory.trigger,
+            timeout=seconds(ctx.sync.spec.timeout),
+            waited=_waited(memory, ctx.previous),
+            suspended=ctx.sync.spec.suspend,
+        )
+
+    async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
+        """Have the pods of workloads watched that do not get on, as long as they do not."""
+        target = None if ctx.sync.spec.suspend else evaluation.target or memory.good
+        seen = [o for r in (target.refs if target else ()) if (o := self._p.live.get(r.id)) is not None]
+        healthy = condition_of(ctx.previous, "Healthy")
+        known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
+        workloads = (o.id for o in seen if stuck.in_question(o.id, o.verdict))
+        await self._p.pods.want(ctx.key, workloads, known=known)
+
+    def _look(self, oid: ObjectId) -> Observed | None:
+        """Give what is known of an object, in the words of its pods where those tell more."""
+        seen = self._p.live.get(oid)
+        if seen is None:
+            return None
+        verdict = stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid))
+        return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
+
+    def _ownership(self, target: Target) -> str:
+        found = [o for r in target.refs if (o := self._p.live.get(r.id)) is not None]
+        return ownership_digest(found) if len(found) == len(target.refs) else ""
+
+    @staticmethod
+    def _paced(reached: Reached, memory: Memory, new: Mapping[str, Any]) -> Reached:
+        """Come back for what no event announces: the time-out of a rollout, the safety-net interval."""
+        waited, now = _waited(memory, new), asyncio.get_running_loop().time()
+        healthy = next(c for c in new["conditions"] if c["type"] == "Healthy")
+        spec, due = reached.ctx.sync.spec, memory.full_check_at
+        if healthy["reason"] == str(Reason.Progressing) and new.get("applied"):
+            pause = pacing.rollout(waited, seconds(spec.timeout), complete=reached.complete)
+            reached = reached.sooner(pause)
+        if due is not None and not spec.suspend:
+            reached = reached.sooner(pacing.safety_net(due, now, seconds(spec.interval)))
+        return reached
+
+    def _announce(self, evaluation: Evaluation, reached: Reached, new: Mapping[str, Any]) -> None:
+        """Post Events about what is new."""
+        ctx, target = reached.ctx, evaluation.target
+        deeds = Deeds(
+            home=ctx.key.namespace,
+            revision=short(target.revision) if target else "",
+            total=len(target.refs) if target else 0,
+            took=asyncio.get_running_loop().time() - ctx.began,
+            corrections=reached.corrections,
+            written=reached.applied.written,
+            pruned=reached.pruned.deleted,
+            warnings=reached.applied.warnings,
+        )
+        for a in announcements(deeds, condition_of(ctx.previous, "Ready"), _ready(new)):
+            self._p.events.record(ctx.body, a.type, a.reason, a.message)
+
+
+def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:
+    target, pruned = evaluation.target, reached.pruned
+    if not reached.complete or target is None:
+        return {o: v for o, v in reached.ctx.inventory.items() if o not in pruned.released}
+    desired = {r.id: r.api_version for r in target.refs if r.id not in reached.contested}
+    return {**desired, **pruned.kept}
+
+
+def _observed(ctx: Context, evaluation: Evaluation) -> int:
+    """Return the generation that a status is of: while the commit is lost nobody knows what a new spec asks for."""
+    if evaluation.commit is not Commit.LOST:
+        return ctx.generation
+    return int(ctx.previous.get("observedGeneration") or 0)
+
+
+def _wants(
+    evaluation: Evaluation, reached: Reached, inventory: Mapping[ObjectId, str]
+) -> tuple[tuple[str, ObjectId], ...] | None:
+    """Return what a Sync wants and does not own; None where nobody knows, and what it wanted before holds."""
+    if reached.ctx.sync.spec.suspend:
+        return ()
+    if evaluation.target is None:
+        return None
+    return tuple((v, o) for o, v in reached.wants.items() if o not in inventory)
+
+
+def _waited(memory: Memory, state: Mapping[str, Any]) -> float:
+    """Return the seconds since what a status says was applied; the sooner it is asked the first time, the better."""
+    applied = state.get("applied")
+    clock = asyncio.get_running_loop().time()
+    return memory.rollout.since(applied["at"], datetime.now(UTC), clock) if applied else 0.0
+
+
+def _ready(new: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(c for c in new["conditions"] if c["type"] == "Ready")

@@ -1,0 +1,86 @@
+"""Paths inside a commit (pure): resolves `..` and symlinks as a file system would, and never leaves the repository."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from setpoint.tree.protocol import Entry, EntryKind, Tree
+
+_MAX_LINKS: Final = 40
+"""Links that one path may lead through, as on Linux (ELOOP)."""
+
+
+class Outside(ValueError):
+    """A path that leaves the repository; the text says which, and through which symlink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a path leads to: the entry at its real place (no symlink on the way), and the symlinks it led through."""
+
+    entry: Entry
+    links: tuple[Entry, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The real path, from the root."""
+        return self.entry.path
+
+
+def join(folder: str, name: str) -> str:
+    """Give the path of something in a folder; the root is the empty string, on either side."""
+    return f"{folder}/{name}" if folder and name else folder or name
+
+
+def below(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder itself or lies below it."""
+    return not folder or path == folder or path.startswith(f"{folder}/")
+
+
+def resolve(tree: Tree, folder: str, text: str) -> Found | None:
+    """Find what `text` means in `folder` (a real path); None if there is nothing.
+
+    Raises Outside for an absolute path and for one that leaves the repository, also through a symlink.
+    """
+    if text.startswith("/"):
+        raise Outside(f"{text!r} is absolute; paths are relative, inside the repository")
+    at = folder.split("/") if folder else []
+    left = deque(text.split("/"))
+    links: list[Entry] = []
+    entry = tree.entry(folder)
+    while left:
+        if (name := left.popleft()) in ("", "."):
+            continue
+        if name == "..":
+            if not at:
+                raise Outside(_leaving(text, links))
+            at.pop()
+            entry = tree.entry("/".join(at))
+            continue
+        entry = tree.entry("/".join([*at, name]))
+        if entry is None:
+            return None
+        if entry.kind is EntryKind.LINK:
+            left.extendleft(reversed(_target(tree, entry, links).split("/")))
+            entry = tree.entry("/".join(at))
+        else:
+            at.append(name)
+    return Found(entry, tuple(links)) if entry else None
+
+
+def _target(tree: Tree, link: Entry, links: list[Entry]) -> str:
+    target = tree.read(link.path).decode("utf-8", "surrogateescape")
+    links.append(link)
+    if target.startswith("/"):
+        raise Outside(f"{link.path} is a symlink to {target!r}, which leaves the repository")
+    if len(links) > _MAX_LINKS:
+        raise Outside(f"{link.path} is a symlink that leads back to itself")
+    return target
+
+
+def _leaving(text: str, links: list[Entry]) -> str:
+    if links:
+        return f"{links[-1].path} is a symlink that leaves the repository"
+    return f"{text!r} leaves the repository"
