@@ -57,7 +57,7 @@ def _root(folder: Path) -> None:
 
 
 def _build(*, archive: bool) -> None:
-    from tests.cluster.foreign import docker_answers  # noqa: PLC0415 - `root` runs where only Python is
+    from tests.kit.cluster.foreign import docker_answers  # noqa: PLC0415 - `root` runs where only Python is
 
     if docker_answers() and not archive:
         command = [

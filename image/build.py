@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.cluster import binaries
+from tests.kit.cluster import binaries
 
 from image import debian, layout, oci, python, sbom
 from image.layout import ROOT

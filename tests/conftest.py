@@ -5,10 +5,10 @@ import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests import scopes
+from tests.kit import scopes
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-pytest_plugins = ["tests.cluster.fixtures", "tests.servers.fixtures", "tests.container.fixtures"]
+pytest_plugins = ["tests.kit.cluster.fixtures", "tests.kit.servers.fixtures", "tests.kit.image"]
 
 # The servers and tools of the tests are Go programs that live for minutes: a tenth of their CPU against some memory. Not
 # so the operator, whose environment is its own, and not so in the demo and the benchmarks.

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from tests.bench import machine, plot, report
 from tests.bench.scenarios import SCENARIOS, Options
-from tests.cluster.processes import interrupt_on_sigterm
+from tests.kit.cluster.processes import interrupt_on_sigterm
 
 RESULTS = machine.ROOT / "docs" / "benchmarks"
 

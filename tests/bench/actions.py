@@ -11,7 +11,7 @@ from typing import TypeVar
 from tests.bench import workload
 from tests.bench.client import Client, Json, together
 from tests.bench.stage import Operator, Stage
-from tests.servers.repo import Repo
+from tests.kit.servers.repo import Repo
 
 T = TypeVar("T")
 SECONDS = 900.0

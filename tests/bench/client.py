@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
-from tests.cluster.base import Cluster
+from tests.kit.cluster.base import Cluster
 
 Json = dict[str, Any]
 T = TypeVar("T")

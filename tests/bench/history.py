@@ -14,8 +14,8 @@ from tests.bench.actions import Actions
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import staged
 from tests.bench.tree import Sampler
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Repo
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Repo
 
 MIB = 1 << 20
 PER_FOLDER = 50

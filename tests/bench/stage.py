@@ -18,13 +18,13 @@ from pathlib import Path
 
 from tests.bench import counting, tree, workload
 from tests.bench.client import Client
-from tests.cluster.base import Cluster
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM, environment
-from tests.cluster.workspace import Workspace
-from tests.e2e.chart import install
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Repo
+from tests.kit.chart import install
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM, environment
+from tests.kit.cluster.workspace import Workspace
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Repo
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = f"system:serviceaccount:{SYSTEM}:setpoint"

@@ -13,7 +13,7 @@ import pytest
 from tests.bench import counting, growth, history, plot, report, size, tree, workload
 from tests.bench.report import Figure
 from tests.bench.scenarios import SCENARIOS
-from tests.servers.repo import GitError, Repo
+from tests.kit.servers.repo import GitError, Repo
 
 METRICS = """
 # TYPE apiserver_flowcontrol_dispatched_requests_total counter

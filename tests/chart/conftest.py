@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster import binaries, provide
-from tests.cluster.base import Cluster
+from tests.kit.cluster import binaries, provide
+from tests.kit.cluster.base import Cluster
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "setpoint"
 RELEASE, NAMESPACE = "setpoint", "setpoint-system"

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.chart import samples
-from tests.cluster.base import Cluster, KubectlError
-from tests.cluster.processes import until
+from tests.kit.cluster.base import Cluster, KubectlError
+from tests.kit.cluster.processes import until
 
 from setpoint.api import resources as api
 from setpoint.api.sync import SyncSpec

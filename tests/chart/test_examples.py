@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.base import Cluster
+from tests.kit.cluster.base import Cluster
 
 from setpoint.api import resources as api
 

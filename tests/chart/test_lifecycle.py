@@ -7,8 +7,8 @@ import json
 import pytest
 from tests.chart import samples
 from tests.chart.conftest import NAMESPACE, RELEASE, Helm, parsed
-from tests.cluster.base import Cluster
-from tests.cluster.processes import until
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.processes import until
 
 pytestmark = pytest.mark.cluster
 

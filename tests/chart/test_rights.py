@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, parsed
-from tests.cluster.base import Cluster, KubectlError
-from tests.cluster.processes import until
+from tests.kit.cluster.base import Cluster, KubectlError
+from tests.kit.cluster.processes import until
 
 from setpoint.api import names
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 from image import layout
-from tests.cluster import binaries
+from tests.kit.cluster import binaries
 
 TEXT = (layout.ROOT / "image/Dockerfile").read_text()
 IGNORED = (layout.ROOT / "image/Dockerfile.dockerignore").read_text()
@@ -91,7 +91,7 @@ def test_python_comes_from_the_same_debian() -> None:
 @pytest.mark.parametrize("name", layout.TOOLS)
 def test_a_tool_is_built_of_the_pinned_module_with_the_same_flags(name: str) -> None:
     tool, stage = binaries.TOOL[name], STAGES["tools"]
-    source = f"tests/cluster/tools/{tool.family}"
+    source = f"tests/kit/cluster/tools/{tool.family}"
     assert f"{source} /src/{tool.family}" in stage.all("COPY")
     (command,) = [rest for rest in stage.all("RUN") if rest.endswith(f" {tool.package}")]
     words = shlex.split(re.sub(r"--mount=\S+ ", "", command))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from tests.e2e.api import PLURALS, Api, Json, condition
+from tests.kit.api import PLURALS, Api, Json, condition
 
 SYNC_LABEL, OWNER = "setpoint.dev/sync", "setpoint.dev/owner"
 FINALIZER = "setpoint.dev/finalizer"

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.cluster.processes import interrupt_on_sigterm
 from tests.crash.mortal import MortalOperator
 from tests.crash.saboteur import Saboteur
-from tests.e2e.api import Api
-from tests.e2e.chart import install
 from tests.e2e.conftest import World
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api
+from tests.kit.chart import install
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.processes import interrupt_on_sigterm
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.githttp import GitHttp
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 
 from tests.crash.checks import Id, identify
-from tests.e2e.api import Json
+from tests.kit.api import Json
 
 SYNCS = ("one", "two", "kept")
 ALLOW = {"annotations": {"setpoint.dev/prune": "allow"}}

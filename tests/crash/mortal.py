@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.cluster.operator import environment
-from tests.cluster.processes import birth, until
+from tests.kit.cluster.operator import environment
+from tests.kit.cluster.processes import birth, until
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.crash.mortal import MortalOperator
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Action, Alter, CutError, Reply, Request
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Action, Alter, CutError, Reply, Request
 
 AGENT = "setpoint/"
 AIM_SECONDS = 10.0

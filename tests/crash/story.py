@@ -12,8 +12,8 @@ from tests.crash.checks import Id, Wanted, cluster_equals_commit, marked, record
 from tests.crash.content import SYNCS, Content
 from tests.crash.mortal import MortalOperator
 from tests.crash.saboteur import Point, Saboteur, draw
-from tests.e2e.api import Json, is_ready, says
 from tests.e2e.conftest import World
+from tests.kit.api import Json, is_ready, says
 
 PHASES = ("install", "upgrade", "prune", "hand-over", "delete")
 EXTRAS = (None, git.with_immutable, git.with_kind, git.with_namespace)

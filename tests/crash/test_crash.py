@@ -10,9 +10,9 @@ import os
 from random import Random
 
 import pytest
-from tests.ci import CI
 from tests.crash.conftest import Range
 from tests.crash.story import EXTRAS, PHASES, Story
+from tests.kit.ci import CI
 
 KILLS = int(os.environ.get("SETPOINT_KILLS") or (200 if CI else 0))
 SEED = os.environ.get("SETPOINT_SEED", "cb2c4583")

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 from tests.crash.mortal import MortalOperator
 from tests.crash.saboteur import AGENT, Point, Saboteur
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Action, Alter, CutError, Match, Reply, Request
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Action, Alter, CutError, Match, Reply, Request
 
 REQUEST = Request("PATCH", "/path", "", AGENT, "", "", 0.0)
 

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 
-from tests.cluster.processes import die_with
+from tests.kit.cluster.processes import die_with
 
 import setpoint.manager.kopf_watch  # noqa: F401 - what a start would import
 from setpoint.__main__ import main

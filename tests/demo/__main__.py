@@ -15,14 +15,14 @@ import subprocess
 import sys
 
 from image.layout import ImageError
-from tests.cluster.binaries import BuildError
-from tests.cluster.node import unavailable
-from tests.cluster.processes import interrupt_on_sigterm
 from tests.demo import kept, stagehand
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stage import Stage
 from tests.demo.stagehand import Kind
 from tests.demo.story import play
+from tests.kit.cluster.binaries import BuildError
+from tests.kit.cluster.node import unavailable
+from tests.kit.cluster.processes import interrupt_on_sigterm
 
 ALL = ""
 INTERRUPTED = 130

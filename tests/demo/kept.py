@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import binaries
-from tests.cluster.processes import ProcessError, until
-from tests.cluster.workspace import is_locked, sweep
+from tests.kit.cluster import binaries
+from tests.kit.cluster.processes import ProcessError, until
+from tests.kit.cluster.workspace import is_locked, sweep
 
 STOP_SECONDS = 30
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.cluster.processes import lives
-from tests.cluster.workspace import sweep
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stagehand import PROGRAMS, Kind
-from tests.prepare import prepare
+from tests.kit.cluster.processes import lives
+from tests.kit.cluster.workspace import sweep
+from tests.kit.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 30

@@ -16,14 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from image import build
-from tests.cluster import binaries, images
-from tests.cluster.base import Cluster
-from tests.cluster.binaries import ensure
-from tests.cluster.local import LocalCluster
-from tests.cluster.processes import Child
-from tests.cluster.workspace import Workspace
 from tests.demo import kept
-from tests.servers.githttp import GitHttp
+from tests.kit.cluster import binaries, images
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.binaries import ensure
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.processes import Child
+from tests.kit.cluster.workspace import Workspace
+from tests.kit.servers.githttp import GitHttp
 
 SYSTEM = "setpoint-system"
 RELEASE = "deployment/setpoint"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cluster.fixtures import require_node
-from tests.cluster.processes import lives, until
-from tests.container.fixtures import require_image
 from tests.demo.screen import sections
 from tests.demo.stage import ROOT
+from tests.kit.cluster.fixtures import require_node
+from tests.kit.cluster.processes import lives, until
+from tests.kit.image import require_image
 
 from setpoint.api import resources as api
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.cluster.fixtures import as_node
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM, environment
-from tests.e2e.api import SECONDS, Api, Json
-from tests.e2e.chart import install
-from tests.e2e.pods import OperatorPod, UnderTest
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Repo
+from tests.kit.api import SECONDS, Api, Json
+from tests.kit.chart import install
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.fixtures import as_node
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM, environment
+from tests.kit.pods import OperatorPod, UnderTest
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Repo
 
 ROOT = Path(__file__).parents[2]
 _NUMBERS = itertools.count()

@@ -13,13 +13,13 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.e2e.api import Api, Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
-from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Entry, Symlink
+from tests.kit.api import Api, Json, condition, is_ready, says
+from tests.kit.cluster.base import Cluster
+from tests.kit.pods import UnderTest
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Entry, Symlink
 
 pytestmark = pytest.mark.cluster
 

@@ -6,12 +6,12 @@ import signal
 from typing import Any
 
 import pytest
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
-from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Hold
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.pods import UnderTest
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Hold
 
 pytestmark = pytest.mark.cluster
 NAMES = ("one", "two", "three")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from tests.e2e.api import is_ready
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
+from tests.kit.api import is_ready
+from tests.kit.servers.apiproxy import ApiProxy
 
 pytestmark = pytest.mark.cluster
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
-from tests.unit import sopsfiles
-from tests.unit.sopsfiles import LFS, PLAIN, manifest
+from tests.kit import sopsfiles
+from tests.kit.api import condition, is_ready, says
+from tests.kit.sopsfiles import LFS, PLAIN, manifest
 
 pytestmark = pytest.mark.cluster
 

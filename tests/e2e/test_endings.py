@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.e2e.api import SECONDS, Api, Json, condition, is_ready, says
-from tests.e2e.chart import install
 from tests.e2e.conftest import OperatorProcess, World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Action, Alter, Hold, Match, Reply, Request, cut
-from tests.servers.githttp import GitHttp
+from tests.kit.api import SECONDS, Api, Json, condition, is_ready, says
+from tests.kit.chart import install
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Action, Alter, Hold, Match, Reply, Request, cut
+from tests.kit.servers.githttp import GitHttp
 
 pytestmark = pytest.mark.cluster
 

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.e2e.api import Json, condition, is_ready
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request
+from tests.kit.api import Json, condition, is_ready
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Request
 
 pytestmark = pytest.mark.cluster
 WRITER = "stubborn-controller"

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.ci import CI
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.ci import CI
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Request
 
 pytestmark = pytest.mark.cluster
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
+from tests.kit.api import condition, is_ready, says
 
 pytestmark = pytest.mark.cluster
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.api import Json, is_ready
 from tests.e2e.conftest import World, config
+from tests.kit.api import Json, is_ready
 
 pytestmark = pytest.mark.cluster
 EXTRA = "example.org/extra"

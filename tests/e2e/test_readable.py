@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.servers.apiproxy import ApiProxy
 
 pytestmark = pytest.mark.cluster
 AGE = re.compile(r"\d+[smhd](\d+[smh])?")

@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.cluster.processes import interrupt_on_sigterm
-from tests.e2e.api import Api, Json, condition, is_ready, says
-from tests.e2e.chart import install
 from tests.e2e.conftest import ROOT, OperatorProcess, World
 from tests.e2e.test_quiet import is_lease, told
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api, Json, condition, is_ready, says
+from tests.kit.chart import install
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.processes import interrupt_on_sigterm
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Request
+from tests.kit.servers.githttp import GitHttp
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.e2e.api import is_ready, says
 from tests.e2e.conftest import World, config
-from tests.e2e.pods import UnderTest
 from tests.e2e.test_sync import ready_at
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import reply
+from tests.kit.api import is_ready, says
+from tests.kit.pods import UnderTest
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import reply
 
 pytestmark = pytest.mark.cluster
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.cluster.local import LocalCluster
-from tests.cluster.pki import Authority
-from tests.e2e.api import SECONDS, Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.admission import WORDS, Admission
-from tests.servers.closed import closed_port
+from tests.kit.api import SECONDS, Json, condition, is_ready, says
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.pki import Authority
+from tests.kit.servers.admission import WORDS, Admission
+from tests.kit.servers.closed import closed_port
 
 pytestmark = pytest.mark.cluster
 

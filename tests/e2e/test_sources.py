@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.cluster.pki import LOCAL, Authority
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.githttp import GitHttp
-from tests.servers.gitssh import GitSsh
-from tests.servers.repo import Submodule
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.cluster.base import Cluster
+from tests.kit.cluster.pki import LOCAL, Authority
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.gitssh import GitSsh
+from tests.kit.servers.repo import Submodule
 
 pytestmark = pytest.mark.cluster
 

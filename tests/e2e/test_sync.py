@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
+from tests.kit.api import condition, is_ready, says
 
 pytestmark = pytest.mark.cluster
 

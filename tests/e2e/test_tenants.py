@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cluster.base import Cluster
-from tests.e2e.api import Api, condition, is_ready, says
 from tests.e2e.conftest import config
-from tests.e2e.pods import UnderTest
 from tests.e2e.test_bad_input import opened
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api, condition, is_ready, says
+from tests.kit.cluster.base import Cluster
+from tests.kit.pods import UnderTest
+from tests.kit.servers.githttp import GitHttp
 
 pytestmark = pytest.mark.cluster
 

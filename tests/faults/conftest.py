@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.cluster.processes import interrupt_on_sigterm
-from tests.e2e.api import Api
 from tests.e2e.conftest import World, api, git, installed, proxy
 from tests.faults.operators import Operator
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.githttp import GitHttp
-from tests.servers.tcpproxy import TcpProxy
+from tests.kit.api import Api
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.processes import interrupt_on_sigterm
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.tcpproxy import TcpProxy
 
 __all__ = ["api", "git", "installed", "proxy"]
 

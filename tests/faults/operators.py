@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cluster.processes import until
-from tests.cluster.workspace import Workspace
 from tests.e2e.conftest import OperatorProcess
+from tests.kit.cluster.processes import until
+from tests.kit.cluster.workspace import Workspace
 
 from setpoint.git.worker import main as git_worker
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.api import SECONDS, Json
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
-from tests.servers.tcpproxy import TcpProxy
+from tests.kit.api import SECONDS, Json
+from tests.kit.servers.tcpproxy import TcpProxy
 
 
 def url(world: World, wire: TcpProxy) -> str:

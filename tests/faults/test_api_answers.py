@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.cluster.processes import until
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, drift, enforced, ready
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Match, Reply, Request, alter, delay, reply
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.cluster.processes import until
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Match, Reply, Request, alter, delay, reply
 
 pytestmark = pytest.mark.cluster
 

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cluster.processes import until
-from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, corrected, drift, enforced, ready, url
 from tests.git.test_cache import overwrite
-from tests.servers.tcpproxy import TcpProxy
+from tests.kit.api import condition, is_ready, says
+from tests.kit.cluster.processes import until
+from tests.kit.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.cluster
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.api import Json, condition, says
 from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, enforced, ready
+from tests.kit.api import Json, condition, says
 
 pytestmark = pytest.mark.cluster
 

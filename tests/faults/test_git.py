@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.cluster.processes import until
-from tests.e2e.api import SECONDS, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, enforced, ready, url
 from tests.git.conftest import stall
-from tests.servers.githttp import GitHttp
-from tests.servers.tcpproxy import TcpProxy
+from tests.kit.api import SECONDS, condition, is_ready, says
+from tests.kit.cluster.processes import until
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.cluster
 

@@ -6,15 +6,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.cluster.base import KubectlError
-from tests.cluster.processes import until
-from tests.e2e.api import Json, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import enforced, ready
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Reply, alter
+from tests.kit.api import Json, says
+from tests.kit.cluster.base import KubectlError
+from tests.kit.cluster.processes import until
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Reply, alter
 
 pytestmark = pytest.mark.cluster
 

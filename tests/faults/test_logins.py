@@ -9,18 +9,18 @@ from copy import copy
 from pathlib import Path
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.cluster.pki import Authority
-from tests.cluster.processes import until
-from tests.e2e.api import Api, condition, is_ready, says
 from tests.e2e.conftest import World
 from tests.e2e.test_sources import PASSWORD, USER, authority, https, secret
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, drift, enforced, ready
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api, condition, is_ready, says
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.pki import Authority
+from tests.kit.cluster.processes import until
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.githttp import GitHttp
 
 __all__ = ["authority", "https"]
 pytestmark = pytest.mark.cluster

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.cluster.processes import until
-from tests.e2e.api import is_ready, says
 from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
+from tests.kit.api import is_ready, says
+from tests.kit.cluster.processes import until
 
 pytestmark = pytest.mark.cluster
 

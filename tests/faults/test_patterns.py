@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.e2e.api import condition, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
+from tests.kit.api import condition, says
 
 pytestmark = pytest.mark.cluster
 

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cluster.binaries import ensure
-from tests.e2e.api import condition, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.steps import enforced
+from tests.kit.api import condition, says
+from tests.kit.cluster.binaries import ensure
 
 pytestmark = pytest.mark.cluster
 

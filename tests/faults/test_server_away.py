@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.cluster.processes import until
 from tests.e2e.conftest import World
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, enforced, ready
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.processes import until
 
 pytestmark = pytest.mark.cluster
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.cluster.local import LocalCluster
-from tests.e2e.api import Api, condition, is_ready
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.faults.operators import Operator
 from tests.faults.steps import url
-from tests.servers.githttp import GitHttp
-from tests.servers.tcpproxy import TcpProxy
+from tests.kit.api import Api, condition, is_ready
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.cluster
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.cluster.processes import until
-from tests.e2e.api import is_ready, says
 from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, corrected, drift, enforced, ready
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Hold, Request, reply
+from tests.kit.api import is_ready, says
+from tests.kit.cluster.processes import until
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Hold, Request, reply
 
 pytestmark = pytest.mark.cluster
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.cluster.pki import Authority, Pair
-from tests.servers.githttp import GitHttp, Rules
+from tests.kit.cluster.pki import Authority, Pair
+from tests.kit.servers.githttp import GitHttp, Rules
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret

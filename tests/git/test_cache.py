@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.cluster.pki import Authority
 from tests.git.conftest import MIB, MakeWorld, World, trusting
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Repo, git
+from tests.kit.cluster.pki import Authority
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Repo, git
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.cluster.pki import Authority
 from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, paths, trusting
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Repo, git
+from tests.kit.cluster.pki import Authority
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Repo, git
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.refs import RefSpec, moved

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.cluster.pki import Authority, Pair
 from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, trusting, with_secret
-from tests.servers import proxy as proxies
-from tests.servers.closed import closed_port
-from tests.servers.githttp import GitHttp
+from tests.kit.cluster.pki import Authority, Pair
+from tests.kit.servers import proxy as proxies
+from tests.kit.servers.closed import closed_port
+from tests.kit.servers.githttp import GitHttp
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.remotes import Repository

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from tests.git.conftest import World
-from tests.servers.closed import closed_port
-from tests.servers.proxy import HttpProxy
-from tests.servers.repo import Repo
+from tests.kit.servers.closed import closed_port
+from tests.kit.servers.proxy import HttpProxy
+from tests.kit.servers.repo import Repo
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.remotes import Repository, parse_url

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, World, at, with_secret
-from tests.servers.gitssh import GitSsh
-from tests.servers.repo import Submodule
+from tests.kit.servers.gitssh import GitSsh
+from tests.kit.servers.repo import Submodule
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.refs import RefSpec

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.cluster.pki import Authority
 from tests.git.conftest import MAIN, TIMEOUT, World, paths, trusting, with_secret
-from tests.servers.githttp import GitHttp
-from tests.servers.repo import Entry, Submodule
+from tests.kit.cluster.pki import Authority
+from tests.kit.servers.githttp import GitHttp
+from tests.kit.servers.repo import Entry, Submodule
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.tree.protocol import EntryKind

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.cluster.base import Cluster as Environment
-from tests.cluster.local import LocalCluster
 from tests.golden import replay
 from tests.golden.case import KINDS, Case, Json, cases
+from tests.kit.cluster.base import Cluster as Environment
+from tests.kit.cluster.local import LocalCluster
 
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId, identity

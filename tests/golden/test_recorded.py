@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from tests.cluster.local import LocalCluster
-from tests.cluster.processes import interrupt_on_sigterm
 from tests.golden.case import Case, cases
 from tests.golden.record import record
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.processes import interrupt_on_sigterm
 
 from setpoint.kube.client import Cluster
 

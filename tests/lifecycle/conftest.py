@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 from tests.chart.conftest import Helm
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.cluster.processes import until
-from tests.cluster.workspace import Workspace
-from tests.e2e.api import Api, Json
 from tests.e2e.conftest import OperatorProcess, World
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.apirules import Request
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api, Json
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.processes import until
+from tests.kit.cluster.workspace import Workspace
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Request
+from tests.kit.servers.githttp import GitHttp
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
 SECONDS = 60

@@ -7,11 +7,11 @@ import time
 from datetime import datetime, timedelta
 
 import pytest
-from tests.e2e.api import Json
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
+from tests.kit.api import Json
+from tests.kit.servers.apirules import Hold, Request
 from tests.lifecycle.conftest import Replica, Stage, of_lease
-from tests.servers.apirules import Hold, Request
 
 from setpoint.settings import Settings
 

@@ -8,12 +8,12 @@ import signal
 import subprocess
 
 import pytest
-from tests.cluster import binaries
-from tests.cluster.operator import SYSTEM
-from tests.cluster.processes import until
-from tests.e2e.api import condition, is_ready, says
 from tests.e2e.conftest import ROOT, World, config
 from tests.e2e.test_sync import ready_at
+from tests.kit.api import condition, is_ready, says
+from tests.kit.cluster import binaries
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.cluster.processes import until
 from tests.lifecycle.conftest import Replica, Stage
 from tests.lifecycle.test_handover import edited, held
 

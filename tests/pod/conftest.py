@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import pytest
 from image.build import Built
 from tests.chart.conftest import Helm
-from tests.cluster import images
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM
-from tests.e2e.api import Api, Json
 from tests.e2e.conftest import World
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api, Json
+from tests.kit.cluster import images
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM
+from tests.kit.servers.githttp import GitHttp
 
 NAME = "registry.invalid/shop/web"
 # On a busy machine the chart's 10 s are lost now and then: the operator ends, as it should, and is restarted.

@@ -10,13 +10,13 @@ import time
 from datetime import datetime
 
 import pytest
-from tests.ci import ONLY_IN_CI
-from tests.cluster.base import KubectlError
-from tests.cluster.operator import SYSTEM
-from tests.e2e import pods
-from tests.e2e.api import Json, condition, is_ready, says
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
+from tests.kit import pods
+from tests.kit.api import Json, condition, is_ready, says
+from tests.kit.ci import ONLY_IN_CI
+from tests.kit.cluster.base import KubectlError
+from tests.kit.cluster.operator import SYSTEM
 from tests.pod.conftest import NAME, Site, web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.node, ONLY_IN_CI]

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from tests.ci import ONLY_IN_CI
-from tests.cluster.operator import SYSTEM
-from tests.e2e import pods
-from tests.e2e.api import Json, is_ready
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
+from tests.kit import pods
+from tests.kit.api import Json, is_ready
+from tests.kit.ci import ONLY_IN_CI
+from tests.kit.cluster.operator import SYSTEM
 from tests.pod.conftest import TAKEOVER, Site, web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.node, ONLY_IN_CI]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.cluster import binaries
-from tests.render.gitfolder import GitFolder
+from tests.kit.cluster import binaries
+from tests.kit.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cluster import binaries
+from tests.kit import sopsfiles
+from tests.kit.cluster import binaries
 from tests.render.conftest import config
-from tests.unit import sopsfiles
 
 from setpoint.cli import render as cli_render
 from setpoint.objects import documents, yaml_dump

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import Render, config, names
-from tests.render.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem
 from setpoint.render.renderer import Rendered

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.kit import sopsfiles
+from tests.kit.gitfolder import GitFolder
+from tests.kit.sopsfiles import LFS, PLAIN, enc, manifest
 from tests.render.conftest import Render, config, names
-from tests.render.gitfolder import GitFolder
-from tests.unit import sopsfiles
-from tests.unit.sopsfiles import LFS, PLAIN, enc, manifest
 
 from setpoint.api.reasons import Reason
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config
-from tests.render.gitfolder import GitFolder
 
 from setpoint.cli import render as cli_render
 from setpoint.objects import documents

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config, sync_spec
-from tests.render.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.inputs import Flavour, gather

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import Render, config, names, sync_spec
-from tests.render.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.inputs import Flavour, Inputs, gather

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.cluster.processes import lives
+from tests.kit.cluster.processes import lives
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config, sync_spec
-from tests.render.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem
 from setpoint.render import workspace as export

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import Render, config
-from tests.render.gitfolder import GitFolder
 
 from setpoint.api.reasons import Problem, Reason
 

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from random import Random
 
-from tests.cluster.processes import interrupt_on_sigterm
+from tests.kit.cluster.processes import interrupt_on_sigterm
 from tests.soak.figures import judge, table
 from tests.soak.soak import Soak
 from tests.soak.stage import staged

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 
-from tests.servers.apirules import Action, Match, Request, cut, delay, reply
+from tests.kit.servers.apirules import Action, Match, Request, cut, delay, reply
 from tests.soak.stage import Stage
 
 STATUS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from threading import Event
 
-from tests.cluster.processes import until
+from tests.kit.cluster.processes import until
 from tests.soak.faults import Faults
 from tests.soak.figures import Sample, judge, sample, table, temporary_files
 from tests.soak.stage import Stage

@@ -8,15 +8,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.local import LocalCluster
-from tests.cluster.operator import SYSTEM, environment
-from tests.cluster.processes import Child
-from tests.cluster.workspace import Workspace
-from tests.e2e.api import Api
-from tests.e2e.chart import install
 from tests.e2e.conftest import World
-from tests.servers.apiproxy import ApiProxy
-from tests.servers.githttp import GitHttp
+from tests.kit.api import Api
+from tests.kit.chart import install
+from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import SYSTEM, environment
+from tests.kit.cluster.processes import Child
+from tests.kit.cluster.workspace import Workspace
+from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.githttp import GitHttp
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from random import Random
 
 from tests.crash import content as made
 from tests.crash.checks import Id, Wanted, cluster_equals_commit, identify, marked, record_is_right
-from tests.e2e.api import Json, is_ready
 from tests.e2e.conftest import World
+from tests.kit.api import Json, is_ready
 
 SECONDS = 180.0
 MOST_SYNCS, LEAST_SYNCS = 5, 2

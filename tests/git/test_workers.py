@@ -1,0 +1,251 @@
+"""The processes that talk to servers: time limits, deaths, secrecy, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.git.conftest import MAIN, TIMEOUT, MakeWorld, StartHttps, World, stall, trusting, with_secret
+from tests.kit.cluster.pki import Authority
+from tests.kit.servers.githttp import GitHttp
+
+from setpoint.api.reasons import Problem, Reason
+
+pytestmark = pytest.mark.asyncio
+
+
+async def gone(pid: int) -> None:
+    """Wait for the end of a child of ours."""
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_silent_server_ends_with_the_timeout_and_its_child(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    repository = trusting(git_https.url("app"), authority)
+    await world.check(repository)
+    (pid,) = world.pids()
+    stall(git_https, "app")
+    problem = await world.fails(repository, timeout=0.5)
+    assert problem.reason is Reason.HostUnreachable
+    assert "0.5 s" in problem.message
+    await gone(pid)
+
+
+async def test_a_hung_server_costs_no_other_anything(
+    world: World, git_https: GitHttp, start_https: StartHttps, authority: Authority
+) -> None:
+    """Neither a repository on another origin, nor one on the same, nor an operation that was under way."""
+    other = start_https("other", authority.server("other"))
+    for server, name in ((git_https, "hung"), (git_https, "app"), (git_https, "slow"), (other, "app")):
+        server.repo(name).commit({"a": "1"})
+    await world.check(trusting(git_https.url("app"), authority))
+    arrived = stall(git_https, "slow")
+    stall(git_https, "hung")
+    slow = asyncio.create_task(world.fails(trusting(git_https.url("slow"), authority), timeout=600.0))
+    await asyncio.to_thread(arrived.wait)
+    await world.check(trusting(other.url("app"), authority))
+    await world.check(trusting(git_https.url("app"), authority))
+    assert not slow.done()
+    hung = await world.fails(trusting(git_https.url("hung"), authority), timeout=1.0)
+    assert hung.reason is Reason.HostUnreachable
+    assert not slow.done()
+    await world.check(trusting(git_https.url("app"), authority))
+    slow.cancel()
+    await asyncio.wait([slow])
+
+
+async def test_a_child_that_is_killed_in_the_middle_of_a_fetch(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    repo = git_https.repo("app")
+    repo.commit({"a": "1"})
+    repository = trusting(git_https.url("app"), authority)
+    await world.check(repository)
+    sha = repo.commit({"a": "2"})
+    selected = await world.git.resolve(repository, MAIN, TIMEOUT)
+    arrived = stall(git_https, "app")
+    fetching = asyncio.create_task(world.git.fetch(repository, MAIN, selected, TIMEOUT, submodules=False))
+    await asyncio.to_thread(arrived.wait)
+    (pid,) = world.pids()
+    git_https._rules.clear()
+    os.kill(pid, signal.SIGKILL)
+    assert (await fetching).sha == sha, "the second child finishes what the first began"
+    assert world.read(repository, sha, "a") == b"2"
+    assert pid not in world.pids()
+
+
+async def test_a_child_that_always_dies_is_a_problem(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    arrived = stall(git_https, "app")
+    failing = asyncio.create_task(world.fails(trusting(git_https.url("app"), authority)))
+    for _ in range(2):
+        await asyncio.to_thread(arrived.wait)
+        arrived.clear()
+        for pid in world.pids():
+            os.kill(pid, signal.SIGKILL)
+    problem = await failing
+    assert problem.reason is Reason.GitFailed
+    assert "SIGKILL" in problem.message
+
+
+async def test_what_a_kill_leaves_behind_is_swept(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    repo = git_https.repo("app")
+    repo.commit({"a": "1"})
+    repository = trusting(git_https.url("app"), authority)
+    await world.check(repository)
+    mirror = world.git._mirror(repository)
+    generation = mirror.current()
+    assert generation is not None
+    litter = [
+        generation / "shallow.lock",
+        generation / "FETCH_HEAD.lock",
+        generation / "refs/setpoint/tip.lock",
+        generation / "objects/pack/pack_git2_abc",
+        generation / f"objects/pack/pack-{'0' * 40}.pack",
+        mirror.path / "new-0123",
+    ]
+    for each in litter:
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.write_bytes(b"half")
+    sha = repo.commit({"a": "2"})
+    await world.check(repository)
+    assert world.read(repository, sha, "a") == b"2"
+    assert not [each for each in litter if each.exists()]
+
+
+async def test_children_end_when_idle(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    world = make_world(idle=0.2)
+    await world.check(trusting(git_https.url("app"), authority))
+    for pid in world.pids():
+        await gone(pid)
+    await world.check(trusting(git_https.url("app"), authority))
+
+
+async def test_closing_ends_children_at_work(world: World, git_https: GitHttp, authority: Authority) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    arrived = stall(git_https, "app")
+    failing = asyncio.create_task(world.fails(trusting(git_https.url("app"), authority)))
+    await asyncio.to_thread(arrived.wait)
+    pids = world.pids()
+    await world.git.close()
+    assert "stopping" in (await failing).message
+    for pid in pids:
+        await gone(pid)
+    assert list((world.cache / "run").iterdir()) == []
+
+
+PARENT = """
+import asyncio, os, pathlib, sys
+from setpoint.git.repositories import Git
+from setpoint.git.refs import RefSpec
+from setpoint.git.remotes import Repository, parse_url
+async def main():
+    git = Git(pathlib.Path(sys.argv[1]), cache_limit=2**28, environ={})
+    asking = asyncio.create_task(git.resolve(Repository(parse_url(sys.argv[2])), RefSpec(), 60))
+    while git._children is None or not git._children._all: await asyncio.sleep(0.01)
+    print(next(iter(git._children._all)).process.pid, flush=True)
+    await asking
+asyncio.run(main())
+"""
+
+
+async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, git_http: GitHttp) -> None:
+    git_http.repo("app").commit({"a": "1"})
+    arrived = stall(git_http, "app")
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path / "cache", git_http.url("app")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "operator"},
+    ) as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        await asyncio.to_thread(arrived.wait)
+        parent.kill()
+    await gone(pid)
+
+
+async def test_no_credential_is_in_a_command_line_an_environment_or_a_file(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    git_https.rules("app").basic("robot", "s3cr3t-value")
+    world = make_world(environ={"TOKEN_OF_OPERATOR": "s3cr3t-env", "no_proxy": "x"})
+    repository = with_secret(
+        git_https.url("app"), username="robot", password="s3cr3t-value", ca_crt=authority.certificate
+    )
+    await world.check(repository)
+    (pid,) = world.pids()
+    process = Path(f"/proc/{pid}")
+    assert b"s3cr3t" not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert b"no_proxy=x" in (process / "environ").read_bytes()
+    files = [each for each in world.cache.rglob("*") if each.is_file()]
+    assert files
+    assert not [each for each in files if b"s3cr3t" in each.read_bytes() or b"robot" in each.read_bytes()]
+    assert "s3cr3t" not in repr(repository)
+
+
+async def test_the_childs_environment_holds_nothing_else(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    world = make_world(environ={"GIT_DIR": "/x", "LD_PRELOAD": "", "AWS_SECRET": "y", "HTTPS_PROXY": ""})
+    await world.check(trusting(git_https.url("app"), authority))
+    (pid,) = world.pids()
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    assert {line.partition("=")[0] for line in lines if line} == {
+        "HOME",
+        "LANG",
+        "MALLOC_ARENA_MAX",
+        "PYTHONPATH",
+    }
+
+
+async def test_a_cancelled_operation_leaves_others_alone(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    git_https.repo("app").commit({"a": "1"})
+    git_https.repo("hung").commit({"a": "1"})
+    arrived = stall(git_https, "hung")
+    hung = asyncio.create_task(world.fails(trusting(git_https.url("hung"), authority)))
+    await asyncio.to_thread(arrived.wait)
+    hung.cancel()
+    await asyncio.wait([hung])
+    await world.check(trusting(git_https.url("app"), authority))
+
+
+async def test_memory_of_a_child(world: World, git_https: GitHttp, authority: Authority) -> None:
+    """The budget of the whole process tree is 250 MiB: a child may have 40 of them."""
+    git_https.repo("app").commit({"a": "1"})
+    await world.check(trusting(git_https.url("app"), authority))
+    (pid,) = world.pids()
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kib = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    assert kib < 40 * 1024
+
+
+async def test_problems_keep_their_reason_on_the_way(
+    world: World, git_https: GitHttp, authority: Authority
+) -> None:
+    with pytest.raises(Problem) as caught:
+        await world.git.resolve(trusting(git_https.url("nope"), authority), MAIN, TIMEOUT)
+    assert caught.value.reason is Reason.RepositoryNotFound
+    assert caught.value.transient

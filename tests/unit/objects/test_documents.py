@@ -1,0 +1,309 @@
+"""Manifests as text -> documents: kubectl's typing, and a clear error for everything that is not an object."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.kit.cluster import binaries
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.objects import documents
+
+HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+DATA = Path(__file__).resolve().parents[4] / "shared/data/manifests"
+
+
+def kubectl(text: bytes) -> Any | None:
+    """What the real kubectl makes of a manifest (no cluster is asked), or None where it fails."""
+    command = [str(binaries.kubectl()), "annotate", "--local", "-o", "json", "-f", "-", "seen=yes"]
+    done = subprocess.run(command, input=text, capture_output=True, check=False)
+    return json.loads(done.stdout, parse_int=_number) if done.returncode == 0 else None
+
+
+def _number(digits: str) -> int | float:
+    value = int(digits)
+    return value if -(2**63) <= value < 2**63 else float(value)
+
+
+def ours(text: bytes) -> Any | None:
+    try:
+        return documents.load(text, "file.yaml")[0].manifest
+    except Problem:
+        return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of equal types all the way down (True is not 1)."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+TRICKY = """yes no on off y n Y N True FALSE 0755 0o755 0O17 08 -017 1_000 1__0 1_ _1 1e3 1E3 1e400 -0 -0.0 1.0 1.50 .5 .5e3
+.5_0 5. +.5 -.5 + - +1 -0x1F 0xFFFFFFFFFFFFFFFF 0x1FFFFFFFFFFFFFFFF 0x 0b11 -0b11 0b-1 0b2 0o8 ~ null Null nULL 2020-01-01
+2020-01-01T00:00:00Z 1:20 190:20:30 12e03 1e20 1e21 123456789012345678901234567890 18446744073709551615 18446744073709551616
+9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 9007199254740993e3 << = 0.1 1e-7
+!!str\u00a012 !!int\u00a0"12" !!float\u00a03 !!binary\u00a0aGVsbG8= !!binary\u00a0/w== !!null\u00a0"" !!bool\u00a0yes !own\u00a012 !\u00a012 "yes" 'on' "\\u00e9" infinity nan
+0.1e1 00 0 007 0_7 1.e5 1.5e-7 123456789.125 !!timestamp\u00a02020-01-01"""
+
+
+@pytest.mark.parametrize("scalar", [word.replace("\u00a0", " ") for word in re.split("[ \n]+", TRICKY)])
+def test_a_scalar_is_typed_as_kubectl_types_it(scalar: str) -> None:
+    text = f"{HEAD}data:\n- {scalar}\n- [{scalar}]\n".encode()
+    theirs = kubectl(text)
+    assert theirs is not None
+    assert same(ours(text)["data"], theirs["data"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("key", ["yes", "y", "12", "0x10", "1.5", "1e6", "1000000.5", "0.1", "1e-5", "123456", "1234567.0",
+                                 "2020-01-01", "-0.0", "!!str 12", '"12"', ".inf", "-.inf", "3.4e39", "-1"])  # fmt: skip
+def test_a_key_becomes_the_text_that_kubectl_makes_of_it(key: str) -> None:
+    text = f"{HEAD}data:\n  {key}: x\n".encode()
+    theirs = kubectl(text)
+    assert theirs is not None
+    assert ours(text)["data"] == theirs["data"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.INF", "!!int x", "!!float yes", "!!bool 1", "!!binary '*'", "{~: 1}",
+                                   "{[a]: 1}", "{? {a: b} : 1}", "{<<: 1}", "{<<: [1]}", "&a [*a]", "*nowhere"])  # fmt: skip
+def test_what_kubectl_refuses_is_refused_with_its_line(value: str) -> None:
+    text = f"{HEAD}data: {value}\n".encode()
+    assert kubectl(text) is None
+    with pytest.raises(Problem, match=r"^dir/f\.yaml:4: ") as raised:
+        documents.load(text, "dir/f.yaml")
+    assert raised.value.reason is Reason.RenderFailed
+
+
+MERGES = [
+    "{a: 1, <<: {a: 2, b: 3}}",
+    "{<<: {a: 2, b: 3}, a: 1}",
+    "{<<: [{a: 1}, {a: 2, c: 4}]}",
+    "{x: &x {a: 1, b: {c: 2}}, y: {<<: *x, b: 3}, z: *x}",
+    '{"<<": {a: 1}}',
+]
+
+
+@pytest.mark.parametrize("value", MERGES)
+def test_merge_keys_and_aliases_are_those_of_kubectl(value: str) -> None:
+    text = f"{HEAD}data: {value}\n".encode()
+    theirs = kubectl(text)
+    assert theirs is not None
+    assert ours(text)["data"] == theirs["data"]  # type: ignore[index]
+
+
+words = st.text(alphabet="0123456789-+._eExXoObBaAfFnNyYsSiItruTRUlL~:", min_size=1, max_size=12)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(words.filter(lambda word: not word.endswith(":") and word not in "--"), min_size=20, max_size=60)
+)
+@example(["0x_1", "1_._5", "._5", "+_1", "-._1", "1e_3", "0b_1", "1_0e1_0"])
+def test_any_plain_scalar_is_typed_as_kubectl_types_it(scalars: list[str]) -> None:
+    text = (HEAD + "data:\n" + "".join(f"- {scalar}\n" for scalar in scalars)).encode()
+    theirs, mine = kubectl(text), ours(text)
+    assert same(mine and mine["data"], theirs and theirs["data"])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(json_values, max_size=5))
+@example([1.0, -0.0, 1e20, 1e22, 2**63, 2**64, -(2**63), "\ud83d\ude00"])
+def test_any_json_is_typed_as_kubectl_types_it(values: list[Any]) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": values})
+    theirs = kubectl(text.encode())
+    assert theirs is not None
+    assert same(ours(text.encode())["data"], theirs["data"])  # type: ignore[index]
+
+
+def failure(text: str | bytes, reason: Reason = Reason.RenderFailed) -> str:
+    with pytest.raises(Problem) as raised:
+        documents.load(text.encode() if isinstance(text, str) else text, "dir/f.yaml")
+    assert raised.value.reason is reason
+    return raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "data:\n\ta: b\n", "dir/f.yaml:5: a tab stands where spaces are needed; indent with spaces"),
+        (HEAD + "data: {a: 1,\n  a: 2}\n", "dir/f.yaml:5: duplicate key 'a'"),
+        (HEAD + "data: {1: a, '1': b}\n", "dir/f.yaml:4: duplicate key '1'"),
+        ('{"apiVersion": "v1",\n "kind": "A",\n "kind": "B"}', "dir/f.yaml:3: duplicate key 'kind'"),
+        (b"a: b\nc: \xff\n", "dir/f.yaml:2: the file is not UTF-8 text; save it as UTF-8"),
+        ("a: \x01\n", "dir/f.yaml:1: a control character stands in the text; remove it"),
+        ("- a\n", "dir/f.yaml:1: document 1 is a list, not an object"),
+        (HEAD + "---\nhello\n", "dir/f.yaml:5: document 2 is text, not an object"),
+        ("kind: A\nmetadata: {name: a}\n", "dir/f.yaml:1: the object has no apiVersion; add it"),
+        ("# note\n\napiVersion: v1\n", "dir/f.yaml:3: the object has no kind; add it"),
+        ("apiVersion: v1\nkind: true\n", "dir/f.yaml:1: kind is a boolean; put it in quotes"),
+        ("apiVersion: v1\nkind: A\n", "dir/f.yaml:1: A has no metadata.name; add it"),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {generateName: b-}\n",
+            "dir/f.yaml:1: A has metadata.generateName, which is not supported; give it a metadata.name",
+        ),
+        ("apiVersion: v1\nkind: A\nmetadata: {name: 12}\n", "dir/f.yaml:1: metadata.name of A is a number; put it in quotes"),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {name: a, labels: {b: yes}}\n",
+            "dir/f.yaml:1: metadata.labels of A/a: b is a boolean; put it in quotes",
+        ),
+        ("a: b: c\n", "dir/f.yaml:1: mapping values are not allowed in this context"),
+        (
+            "apiVersion: v1\nkind: A\n{{- if .x }}\n",
+            "dir/f.yaml:3: this is a template, not YAML; render it first, or list the file in spec.exclude",
+        ),
+        ("apiVersion: v1\nkind: List\nitems:\n- 3\n", "dir/f.yaml:1: item 1 of List is a number, not an object"),
+    ],
+)  # fmt: skip
+def test_bad_text_is_named_with_file_line_and_what_to_do(text: str | bytes, message: str) -> None:
+    assert failure(text) == message
+
+
+def test_a_billion_laughs_end_at_once() -> None:
+    levels = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    message = failure(HEAD + "data:\n" + "".join(f"  {level}\n" for level in levels))
+    assert "the aliases of this document stand for more than 400,000 values" in message
+
+
+def test_a_chain_of_aliases_that_nests_too_deep_is_refused() -> None:
+    links = "".join(f"  a{n}: &a{n} [[[[[*a{n - 1}]]]]]\n" for n in range(1, 80))
+    assert "levels of nesting" in failure(f"{HEAD}data:\n  a0: &a0 x\n{links}")
+
+
+@pytest.mark.parametrize("text", [HEAD + "data: " + "[" * 400 + "]" * 400, '{"kind":"A","apiVersion":"v1","metadata":{"name":"a"},"b":'
+                                  + "[" * 400 + "]" * 400 + "}", "[" * 90_000])  # fmt: skip
+def test_deep_nesting_is_refused(text: str) -> None:
+    assert "levels of nesting" in failure(text)
+
+
+def test_an_object_over_the_limit_is_refused_and_one_below_it_is_not() -> None:
+    size = documents.MAX_OBJECT_BYTES
+    assert len(documents.load(f"{HEAD}data: {{a: {'x' * (size - 500)}}}\n".encode(), "f")) == 1
+    message = failure(f"{HEAD}data: {{a: {'x' * size}}}\n", Reason.TooLarge)
+    assert re.fullmatch(r"dir/f.yaml:1: ConfigMap/a has 1,5[0-9,]* bytes, .*; split it", message)
+
+
+def test_five_megabytes_of_documents_are_read_completely() -> None:
+    body = "x" * 900
+    text = "---\n".join(f"{HEAD.replace('a}', f'a{n}}}')}data:\n  key: {body}\n" for n in range(5_500))
+    assert len(text) > 5_000_000
+    loaded = documents.load(text.encode(), "f")
+    assert [document.manifest["metadata"]["name"] for document in loaded] == [f"a{n}" for n in range(5_500)]
+    assert [document.index for document in loaded] == list(range(1, 5_501))
+
+
+def test_empty_documents_comments_and_a_byte_order_mark_are_nothing() -> None:
+    text = "\ufeff# only a comment\n---\n---\n# more\n---\n" + HEAD + "---\n\n--- # the end\n...\n"
+    loaded = documents.read(text.encode(), "f")
+    assert [(document.line, document.manifest["kind"]) for document in loaded.documents] == [(6, "ConfigMap")]
+    assert loaded.skipped == 0
+    assert documents.read(b"", "f") == documents.read(b"# x\n", "f") == documents.Loaded(())
+
+
+def test_a_document_without_kind_and_version_is_skipped_and_counted() -> None:
+    loaded = documents.read(b'{"name": "app", "version": "1.0.0"}\n', "package.json")
+    assert loaded == documents.Loaded((), 1)
+
+
+def test_lists_are_expanded_with_the_line_of_each_item() -> None:
+    text = """apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: a}
+- apiVersion: v1
+  kind: ConfigMapList
+  items:
+  - metadata: {name: b}
+- apiVersion: rbac.authorization.k8s.io/v1
+  kind: RoleList
+  items: []
+---
+apiVersion: example.org/v1
+kind: AllowList
+metadata: {name: c}
+items: [1]
+"""
+    found = [
+        (d.manifest["kind"], d.manifest["metadata"]["name"], d.index, d.line)
+        for d in documents.load(text.encode(), "f")
+    ]
+    assert found == [("ConfigMap", "a", 1, 4), ("ConfigMap", "b", 1, 7), ("AllowList", "c", 2, 15)]
+
+
+def test_concatenated_json_is_a_stream_as_for_kubectl() -> None:
+    one = '{"apiVersion":"v1","kind":"A","metadata":{"name":"%s"}}'
+    found = documents.load(f"{one % 'a'}\n{one % 'b'}".encode(), "f.json")
+    assert [(d.manifest["metadata"]["name"], d.line) for d in found] == [("a", 1), ("b", 2)]
+
+
+def test_a_yaml_flow_mapping_is_not_taken_for_json() -> None:
+    assert documents.load(b"{apiVersion: v1, kind: A, metadata: {name: a}}", "f")[0].manifest["kind"] == "A"
+
+
+@pytest.mark.parametrize("name", ["cert-manager-v1.6.1.yaml", "gatekeeper-v3.10.0.yaml"])
+def test_real_manifests_are_typed_as_kubectl_types_them(name: str) -> None:
+    if not (DATA / name).exists():
+        pytest.skip("the shared data are not beside the checkout")
+    mine = [document.manifest for document in documents.load((DATA / name).read_bytes(), name)]
+    command = [str(binaries.kubectl()), "annotate", "--local", "-o", "json", "-f", str(DATA / name), "seen-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    theirs = [document.manifest for document in documents.load(done.stdout, name)]
+    assert len(mine) == len(theirs)
+    assert all(
+        _without_empty_annotations(one) == _without_empty_annotations(two)
+        for one, two in zip(mine, theirs, strict=True)
+    )
+
+
+def _without_empty_annotations(manifest: dict[str, Any]) -> dict[str, Any]:
+    meta = {name: value for name, value in manifest["metadata"].items() if name != "annotations" or value}
+    return {**manifest, "metadata": meta}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_with_a_problem(data: bytes) -> None:
+    problem = caught(data)
+    assert problem is None or problem.message.startswith("f:")
+
+
+def caught(data: bytes) -> Problem | None:
+    try:
+        documents.read(data, "f")
+    except Problem as problem:
+        return problem
+    return None
+
+
+def test_a_value_never_stands_in_an_error() -> None:
+    secret = base64.b64encode(b"hunter2hunter2").decode()
+    for text in (
+        f"data: {{a: !!int {secret}}}\n",
+        f"data: {{a: 'x{secret}}}\n",
+        f"data:\n  a: b\n {secret}: c: d\n",
+        f"data: {{a: {secret}\n",
+    ):
+        assert secret not in failure(HEAD + text)
+
+
+def test_a_file_whose_name_is_not_utf8_can_be_told_of() -> None:
+    """Else the API server would never hear what is wrong with it: JSON is UTF-8."""
+    (good,) = documents.load(f"{HEAD}".encode(), "caf\udce9.yaml")
+    assert good.where == "caf\ufffd.yaml:1"
+    with pytest.raises(Problem) as caught:
+        documents.load(b"a: [", "caf\udce9.yaml")
+    assert str(caught.value).startswith("caf\ufffd.yaml:2: ")

@@ -1,0 +1,118 @@
+"""Metrics and probes as a scraper and a kubelet see them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+import aiohttp
+import pytest
+from prometheus_client import generate_latest
+from tests.kit.cluster.workspace import Workspace
+from tests.kit.servers.closed import closed_port
+
+from setpoint.api.reasons import Problem
+from setpoint.runtime.metrics import METRICS, Telemetry, served
+
+
+def text(telemetry: Telemetry) -> str:
+    return generate_latest(telemetry.registry).decode()
+
+
+def everything(telemetry: Telemetry) -> None:
+    """Have everything happen once."""
+    telemetry.reconciled("Sync", "Succeeded", 0.2)
+    telemetry.fetched("success")
+    telemetry.written(3)
+    telemetry.corrected("Deployment")
+    telemetry.api_request("apply", 200)
+    telemetry.event_dropped()
+    telemetry.objects("team", "shop", 12)
+    telemetry.ready("Sync", "team", "shop", ready=True)
+    telemetry.depth("sync", lambda: 4)
+    telemetry.leader(lambda: True)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    telemetry.tasks("operator", loop)
+
+
+def test_every_metric_of_the_table_can_happen_and_no_other() -> None:
+    telemetry = Telemetry()
+    everything(telemetry)
+    shown = text(telemetry)
+    assert {m.name for m in METRICS} == {
+        name if kind != "counter" else name.removesuffix("_total") + "_total"
+        for name, kind in re.findall(r"^# TYPE (setpoint_\w+) (\w+)$", shown, re.MULTILINE)
+        if not name.endswith("_created")
+    }
+    for metric in METRICS:
+        assert re.search(rf"^{metric.name}(_count|_bucket)?(\{{.*\}})? [0-9.]+$", shown, re.MULTILINE), (
+            metric.name
+        )
+    for line in (
+        'setpoint_reconciles_total{kind="Sync",reason="Succeeded"} 1.0',
+        'setpoint_api_requests_total{code="200",verb="apply"} 1.0',
+        'setpoint_ready{kind="Sync",name="shop",namespace="team"} 1.0',
+        'setpoint_queue_depth{queue="sync"} 4.0',
+        "setpoint_writes_total 3.0",
+        "setpoint_leader 1.0",
+    ):
+        assert line in shown
+
+
+def test_what_is_gone_leaves_no_series() -> None:
+    telemetry = Telemetry()
+    everything(telemetry)
+    telemetry.forget("Sync", "team", "shop")
+    telemetry.forget("Sync", "team", "never-seen")
+    telemetry.forget("Source", "team", "shop")
+    assert 'namespace="team"' not in text(telemetry)
+
+
+def test_two_operators_in_one_process_do_not_share() -> None:
+    first, second = Telemetry(), Telemetry()
+    first.written(3)
+    assert "setpoint_writes_total 0.0" in text(second)
+
+
+@asynccontextmanager
+async def serving(telemetry: Telemetry, state: dict[str, bool]) -> AsyncIterator[tuple[str, str]]:
+    with closing(Workspace()) as workspace:
+        metrics, probes = workspace.port(), workspace.port()
+        healthy, ready = (lambda: state["healthy"]), (lambda: state["ready"])
+        async with served(telemetry, metrics, probes, healthy, ready, host="127.0.0.1"):
+            yield f"http://127.0.0.1:{metrics}", f"http://127.0.0.1:{probes}"
+
+
+async def test_over_http() -> None:
+    telemetry, state = Telemetry(), {"healthy": True, "ready": False}
+    everything(telemetry)
+    async with serving(telemetry, state) as (metrics, probes), aiohttp.ClientSession() as session:
+
+        async def status(url: str) -> int:
+            async with session.get(url) as answer:
+                return answer.status
+
+        assert await status(f"{probes}/healthz") == 200
+        assert await status(f"{probes}/readyz") == 503
+        state.update(healthy=False, ready=True)
+        assert await status(f"{probes}/healthz") == 503
+        assert await status(f"{probes}/readyz") == 200
+        assert await status(f"{probes}/metrics") == 404, "the ports do not show each other's paths"
+        async with session.get(f"{metrics}/metrics") as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain")
+            assert "setpoint_writes_total 3.0" in await answer.text()
+        openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        async with session.get(f"{metrics}/metrics", headers=openmetrics) as answer:
+            assert (await answer.text()).endswith("# EOF\n")
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    with (
+        closed_port() as port,
+        pytest.raises(Problem, match=r"SETPOINT_PROBE_PORT: .*already in use; choose"),
+    ):
+        async with served(Telemetry(), 0, port, lambda: True, lambda: True, host="127.0.0.1"):
+            pytest.fail("it went on without probes")

@@ -1,0 +1,97 @@
+"""What is said of each object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.kit.samples import HEALTHY, baseline, context, observed, oid, reached, ref, target
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.inventory import grouped
+from setpoint.objects.observed import Observed
+from setpoint.plan.change import Action, Change
+from setpoint.status.outcome import ObjectState, SyncState
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Evaluation, Reached
+from setpoint.syncs.steps.object_states import states_of
+
+A = oid("a")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of one object when a run ends; it was written, and nothing is wrong with it."""
+
+    evaluation: Evaluation = field(default_factory=lambda: Evaluation(target=target(ref("a"))))
+    reached: Reached = field(default_factory=reached)
+    memory: Memory = field(default_factory=lambda: Memory(baselines={A: baseline()}))
+
+    def applied(self, **changes: Any) -> Case:
+        """The same after a run that did something else, too."""
+        applied = self.reached.applied | ApplyResult(**changes)
+        return replace(self, reached=replace(self.reached, applied=applied))
+
+    def states(self, *live: Observed) -> tuple[ObjectState, ...]:
+        known = {o.id: o for o in live}
+        return states_of(self.evaluation, self.reached, self.memory, known.get)
+
+    def only(self, *live: Observed) -> tuple[SyncState, Reason | str, str]:
+        [state] = self.states(*live)
+        assert state.id == A
+        return state.sync, state.reason, state.message
+
+
+def test_what_was_written_and_is_there_is_synced() -> None:
+    assert Case().only(observed("a"))[0] is SyncState.SYNCED
+
+
+def test_what_is_not_there_is_missing() -> None:
+    assert Case().only() == (SyncState.MISSING, Reason.Missing, "is not in the cluster")
+
+
+def test_what_git_changed_and_nobody_wrote_waits() -> None:
+    case = Case(Evaluation(target=target(ref("a", "d2"))))
+    assert case.only(observed("a")) == (SyncState.WAITING, Reason.Waiting, "is not written yet")
+
+
+def test_the_first_thing_wrong_is_said() -> None:
+    case, change = Case(), Change(A, Action.PATCH, Reason.Drift, "differs at /data/k")
+    case.memory.reported[A] = (None, change, ())
+    assert case.only(observed("a")) == (SyncState.OUT_OF_SYNC, Reason.Drift, "differs at /data/k")
+    case.memory.fights[A] = "x undoes every correction"
+    assert case.only(observed("a"))[1] is Reason.Fight
+    case = case.applied(deferred={A: "waits: wave 1"})
+    assert case.only(observed("a")) == (SyncState.WAITING, Reason.Waiting, "waits: wave 1")
+    case = case.applied(failed={A: Problem(Reason.Invalid, "a.yaml:1: bad")})
+    assert case.only(observed("a")) == (SyncState.FAILED, Reason.Invalid, "a.yaml:1: bad")
+    case = replace(case, reached=replace(case.reached, contested={A: SyncKey("team", "other")}))
+    assert case.only(observed("a"))[2] == "ConfigMap/shop/a belongs to Sync team/other"
+
+
+def test_an_object_that_cannot_be_taken_is_contested_not_failed() -> None:
+    case = Case().applied(failed={A: Problem(Reason.Contested, "belongs to Sync x/y")})
+    assert case.only(observed("a"))[0] is SyncState.CONTESTED
+
+
+def test_reported_deletions_are_missing() -> None:
+    case = Case()
+    case.memory.reported[A] = (None, Change(A, Action.CREATE, Reason.Missing, "was deleted"), ())
+    assert case.only() == (SyncState.MISSING, Reason.Missing, "was deleted")
+
+
+def test_without_a_target_what_is_enforced_is_shown_else_the_inventory() -> None:
+    case = Case(Evaluation(), memory=Memory(good=target(ref("a"))))
+    assert case.only(observed("a"))[0] is SyncState.SYNCED
+    there = reached(ctx=context({"inventory": grouped([("v1", A)])}))
+    [state] = Case(Evaluation(), there, Memory()).states(observed("a"))
+    assert (state.id, state.api_version, state.verdict) == (A, "v1", HEALTHY)
+
+
+def test_failures_beside_the_target_are_shown_and_not_counted() -> None:
+    gadget = ObjectId("example.org", "Gadget", "shop", "g")
+    case = Case().applied(failed={gadget: Problem(Reason.KindUnknown, "no kind Gadget")})
+    last = case.states(observed("a"))[-1]
+    assert (last.id, last.sync, last.counted) == (gadget, SyncState.FAILED, False)
