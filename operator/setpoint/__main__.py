@@ -12,7 +12,7 @@ from setpoint.cli import parser as cli
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; give its exit code (`cli.EXIT_CODES`)."""
+    """Run one command; give its exit code (`cli.parser.EXIT_CODES`)."""
     options = cli.parser().parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
@@ -34,21 +34,21 @@ def _run(options: Namespace) -> int:
     except Problem as problem:
         sys.stderr.write(f"error: {problem}\n")
         return cli.USAGE
-    from setpoint.manager import kopf_watch as handlers  # noqa: PLC0415
+    from setpoint.manager import kopf_watch  # noqa: PLC0415
 
-    return handlers.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
+    return kopf_watch.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
 
 
 def _render(options: Namespace) -> int:
-    from setpoint.cli import render as cli_render  # noqa: PLC0415
+    from setpoint.cli import render  # noqa: PLC0415
 
-    return cli_render.run(options.folder, options.sync, options.output)
+    return render.run(options.folder, options.sync, options.output)
 
 
 def _health(options: Namespace) -> int:
-    from setpoint.cli import health as cli_health  # noqa: PLC0415
+    from setpoint.cli import health  # noqa: PLC0415
 
-    return cli_health.run(sys.stdin, sys.stdout, options.output)
+    return health.run(sys.stdin, sys.stdout, options.output)
 
 
 def _crds(options: Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from setpoint.api import formats as revisions
+from setpoint.api import formats
 from setpoint.api.base import DURATION_PATTERN
 from setpoint.api.reasons import Problem, Reason
 
@@ -26,7 +26,7 @@ def _seconds(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return revisions.seconds(value)
+        return formats.seconds(value)
     except Problem as problem:
         raise ValueError(problem.message) from problem
 
@@ -162,12 +162,12 @@ LISTS = tuple(name for name, field in Settings.model_fields.items() if field.ann
 
 
 def variable(field: str) -> str:
-    """Give the name of the environment variable of a field."""
+    """Return the name of the environment variable of a field."""
     return PREFIX + field.upper()
 
 
 def written(field: str) -> str:
-    """Give the default of a field as people write it: `15s`, `256Mi`, `true`; empty if there is none."""
+    """Return the default of a field as people write it: `15s`, `256Mi`, `true`; empty if there is none."""
     default = Settings.model_fields[field].default
     if isinstance(default, float):
         return f"{default:g}s"
@@ -194,7 +194,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
 
 
 def _defaults(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, object]:
-    """Give the defaults that depend on other settings or on where the operator runs."""
+    """Return the defaults that depend on other settings or on where the operator runs."""
     namespace = given.get("namespace") or environ.get(RELEASE_NAMESPACE) or Settings().namespace
     caches = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
     return {

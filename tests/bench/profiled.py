@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.__main__ import main
-from setpoint.manager import kopf_watch as handlers
+from setpoint.manager import kopf_watch
 
 
 def profiled(folder: Path, name: str, work: Callable[..., Any], *args: Any) -> Any:
@@ -26,7 +26,7 @@ def profiled(folder: Path, name: str, work: Callable[..., Any], *args: Any) -> A
 
 
 if __name__ == "__main__":
-    place, watch = Path(sys.argv[1]), handlers._watch
+    place, watch = Path(sys.argv[1]), kopf_watch._watch
     place.mkdir(parents=True, exist_ok=True)
-    handlers._watch = lambda *args: profiled(place, "kopf", watch, *args)
+    kopf_watch._watch = lambda *args: profiled(place, "kopf", watch, *args)
     sys.exit(profiled(place, "main", main, sys.argv[2:]))

@@ -13,7 +13,7 @@ from tests.e2e.conftest import OperatorProcess
 from tests.kit.cluster.processes import until
 from tests.kit.cluster.workspace import Workspace
 
-from setpoint.git.worker import main as git_worker
+from setpoint.git.worker import main
 
 SECONDS = 120
 
@@ -53,7 +53,7 @@ class Operator(OperatorProcess):
         """The process ids of its children that talk to Git servers."""
         parents = Path(f"/proc/{self.pid}/task").glob("*/children")
         pids = {int(pid) for children in parents for pid in children.read_text().split()}
-        return {pid for pid in pids if git_worker.__name__.encode() in _command(pid)}
+        return {pid for pid in pids if main.__name__.encode() in _command(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
         """Wait for its end; gives the exit code."""

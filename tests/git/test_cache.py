@@ -18,7 +18,7 @@ from tests.kit.servers.githttp import GitHttp
 from tests.kit.servers.repo import Repo, git
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git import mirror as git_mirror
+from setpoint.git import mirror
 from setpoint.git.refs import RefSpec
 from setpoint.git.remotes import Repository
 
@@ -159,7 +159,7 @@ async def test_the_mirrors_used_longest_ago_are_dropped(
         os.utime(world.git._mirror(repositories[-1]).path / "lock", (n, n))
     held = [world.git.has(each, heads[n]) for n, each in enumerate(repositories)]
     assert held == [False, False, False, True, True, True]
-    assert git_mirror.size(world.cache) < 4 * MIB
+    assert mirror.size(world.cache) < 4 * MIB
 
 
 async def test_what_is_being_read_is_not_dropped(
@@ -193,7 +193,7 @@ async def test_a_repository_larger_than_the_cache(
     assert problem.reason is Reason.CacheFull
     assert "2 MiB" in problem.message
     assert world.read(repository, small, "a") == b"1"
-    assert git_mirror.size(world.cache) < MIB
+    assert mirror.size(world.cache) < MIB
 
 
 async def test_a_repository_that_changes_much_stays_below_the_limit(
@@ -204,7 +204,7 @@ async def test_a_repository_that_changes_much_stays_below_the_limit(
         sha = repo.commit({"big": noise(MIB, n)})
         await world.check(repository)
         assert world.read(repository, sha, "big") == noise(MIB, n)
-        assert git_mirror.size(world.cache) < 5 * MIB
+        assert mirror.size(world.cache) < 5 * MIB
 
 
 @pytest.fixture
@@ -332,12 +332,12 @@ async def test_many_commits_keep_few_files_open(
     make_world: MakeWorld, repo: Repo, repository: Repository
 ) -> None:
     world = make_world()
-    for number in range(git_mirror.MAX_PACKS + 4):
+    for number in range(mirror.MAX_PACKS + 4):
         repo.commit({"a": str(number)}, f"{number}")
         selected = await world.check(repository)
         assert world.read(repository, selected.sha, "a") == str(number).encode()
         held = open_files(world.cache)
-        assert len(held) <= git_mirror.PACK_FILES + 2, held
+        assert len(held) <= mirror.PACK_FILES + 2, held
         held = [each for pid in world.pids() for each in open_files(world.cache / "mirrors", pid)]
         assert len(held) <= 2, held
     held = open_files(world.cache)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.api import validation as rules
+from setpoint.api import validation
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.source import SourceSpec
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials
@@ -317,7 +317,7 @@ PARTS = st.sampled_from([*"/.%;?#\\:@a", "..", "%2e", "%2E", "%25", "2e", "%2f",
 @given(st.sampled_from(BEFORE), st.lists(PARTS, max_size=8).map("".join))
 def test_the_api_server_takes_nothing_less_than_the_operator(before: str, path: str) -> None:
     """What CEL refuses for its dots is refused here too; the other way round, odd encodings need a program."""
-    if not rules.NO_DOTS.holds(SourceSpec.model_construct(url=before + path)):
+    if not validation.NO_DOTS.holds(SourceSpec.model_construct(url=before + path)):
         assert understood(lambda: parse_url(before + path, allow_file=True)) is None
 
 

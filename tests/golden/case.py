@@ -16,13 +16,13 @@ from setpoint.api.resources import Sync
 from setpoint.objects import documents
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
-from setpoint.plan.desired import Desired, Rendered, Stamp, complete
+from setpoint.plan.desired import Desired, OwnershipMarks, Rendered, complete
 
 Json = dict[str, Any]
 FOLDER = Path(__file__).parent
 KEY = SyncKey("team", "app")
 OTHER = SyncKey("team", "other")
-STAMP = Stamp(KEY, "0123456789abcdef")
+STAMP = OwnershipMarks(KEY, "0123456789abcdef")
 VERBS = frozenset({"list", "watch", "delete", "patch"})
 KINDS = {
     (kind.api_version, kind.kind): kind

@@ -13,10 +13,10 @@ from typing import Any
 import jsonpatch
 from tests.golden.case import KEY, OTHER, STAMP, Case, Json, short
 
-from setpoint.api.formats import stamp
+from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.result import ApplyResult
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, identity
 from setpoint.objects.observed import Observed, observe
 from setpoint.plan import decide as plan
@@ -73,7 +73,7 @@ def _judged(
 ) -> Change:
     if live is not None and (refusal := may_take(live, d, KEY, claims.get(d.id))):
         return refusal
-    return plan.judge(d, live, predicted, KEY, case.sync.spec.ignore, frozenset())
+    return plan.decide(d, live, predicted, KEY, case.sync.spec.ignore, frozenset())
 
 
 def shown(p: Planned) -> Json:
@@ -108,7 +108,7 @@ def told(case: Case, p: Planned, previous: Json | None = None) -> Json:
         inventory=tuple((v, o) for o, v in inventory.items()),
         corrections=tuple(_corrections(p)),
         changed=sum(c.action is not Action.KEEP for _, c in p.changes if c.action is not Action.REFUSE),
-        started=stamp(NOW),
+        started=rfc3339(NOW),
         trigger="Commit",
     )
     return status.build(previous or {}, outcome, NOW)
@@ -177,12 +177,16 @@ def _written(p: Planned, d: Desired, change: Change) -> Json:
     result = p.predicted[d.id]
     managed = result["metadata"]["managedFields"]
     if change.action is Action.ADOPT:
-        own = fields.own_entry(managed) or {}
-        rest = fields.adopted(p.live[d.id]["metadata"]["managedFields"], own["fieldsV1"], TAKEOVER_MANAGERS)
+        own = managed_fields.own_entry(managed) or {}
+        rest = managed_fields.adopted(
+            p.live[d.id]["metadata"]["managedFields"], own["fieldsV1"], TAKEOVER_MANAGERS
+        )
         managed = [own, *(rest or [])]
     elif change.additions:
-        managed = [e for e in managed if e not in fields.person_entries(managed)]
-    removals = [{"op": "remove", "path": fields.pointer(path)} for path, _ in reversed(change.additions)]
+        managed = [e for e in managed if e not in managed_fields.person_entries(managed)]
+    removals = [
+        {"op": "remove", "path": managed_fields.pointer(path)} for path, _ in reversed(change.additions)
+    ]
     return dict(
         jsonpatch.apply_patch(
             {**result, "metadata": {**result["metadata"], "managedFields": managed}}, removals

@@ -12,7 +12,7 @@ from tests.golden.case import STAMP, Case, Json, cases
 from tests.golden.record import expectation
 
 from setpoint.api import names
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.json_patch import value_at
 from setpoint.plan.change import Action
 from setpoint.plan.diff import comparable, difference
@@ -43,12 +43,12 @@ def test_applying_the_plan_gives_what_git_says_on_all_fields_that_are_owned(case
         if live is not None:
             removed = {op["path"] for op in change.patch if op["op"] == "remove"}
             after = jsonpatch.apply_patch(comparable(live), list(change.patch))
-            gone = [fields.pointer(p) for p, _ in change.additions]
+            gone = [managed_fields.pointer(p) for p, _ in change.additions]
             assert {op["path"] for op in difference(after, predicted)} <= set(gone), removed
-        owned = fields.own_entry(predicted["metadata"]["managedFields"])
+        owned = managed_fields.own_entry(predicted["metadata"]["managedFields"])
         assert owned is not None
         ignored = {p for rule in case.sync.spec.ignore for p in rule.paths}
-        for path in fields.pointers(predicted, owned["fieldsV1"]):
+        for path in managed_fields.pointers(predicted, owned["fieldsV1"]):
             if path not in ignored:
                 wanted = value_at(d.manifest, path)
                 assert wanted is None or value_at(after, path) == wanted, path

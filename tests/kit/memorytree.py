@@ -1,4 +1,4 @@
-"""A commit that exists in memory alone (`setpoint.tree.Tree`), with ids that are a function of the content."""
+"""A commit that exists in memory alone (`setpoint.tree.protocol.Tree`), with ids that are a function of the content."""
 
 from __future__ import annotations
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from setpoint.api.resources import Sync
 from setpoint.health.verdict import Health, Verdict
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
-from setpoint.plan.desired import Phase, Ref, Stamp
+from setpoint.plan.desired import OwnershipMarks, Phase, Ref
 from setpoint.plan.drift import Baseline
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.runtime.workqueue import Result, WorkQueue
@@ -60,8 +60,8 @@ def ref(name: str, digest: str = "d1") -> Ref:
     return Ref(oid(name), "v1", digest, f"{name}.yaml:1", (Phase.WAVES, 0, 0))
 
 
-def ownership(ours: str = "o1") -> fields.Ownership:
-    return fields.Ownership(ours, "2026-01-01T00:00:00Z", ())
+def ownership(ours: str = "o1") -> managed_fields.Ownership:
+    return managed_fields.Ownership(ours, "2026-01-01T00:00:00Z", ())
 
 
 def observed(name: str, **changes: Any) -> Observed:
@@ -102,7 +102,7 @@ def context(
     }
     sync = Sync.model_validate({k: body[k] for k in ("apiVersion", "kind", "metadata", "spec")})
     user = "system:serviceaccount:team:deployer"
-    return Context.of(KEY, body, sync, Stamp(KEY, LABEL), user, held=held)
+    return Context.of(KEY, body, sync, OwnershipMarks(KEY, LABEL), user, held=held)
 
 
 def reached(**changes: Any) -> Reached:

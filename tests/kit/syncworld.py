@@ -18,14 +18,14 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
 from setpoint.render.renderer import Renderer
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.reconciler import Syncs
 from setpoint.syncs.services import Parts
 
@@ -83,9 +83,9 @@ class Sources:
     def __init__(self) -> None:
         self.sha, self.content, self.checked = SHA, EMPTY, True
 
-    def current(self, _key: SyncKey) -> Current:
+    def current(self, _key: SyncKey) -> Artifact:
         at = Repository(parse_url("https://git.example.org/team/app"))
-        return Current(at, self.sha, f"main@sha1:{self.sha}", False)
+        return Artifact(at, self.sha, f"main@sha1:{self.sha}", False)
 
     def trouble(self, _key: SyncKey) -> None:
         return None
@@ -160,7 +160,7 @@ class World:
         self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
         self.controller = Controller(self.queue, self._work, workers=4)
         writer, claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
-        fleet = Fleet(self.store, claims, "c", self.queue)
+        fleet = Dispatcher(self.store, claims, "c", self.queue)
         parts: tuple[Any, ...] = (
             *(
                 Settings(namespace="sys", cluster_id="c"),
@@ -175,7 +175,7 @@ class World:
                 Renderer(Path("kustomize"), folder),
                 writer,
                 Events(),
-                Telemetry(),
+                Metrics(),
                 b"k" * 32,
             ),
             WorkQueue(),

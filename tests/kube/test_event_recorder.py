@@ -13,15 +13,15 @@ from tests.kube.objects import Json, config_map, kind
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import Fenced
-from setpoint.kube.event_recorder import BURST, LONGEST, Events
-from setpoint.runtime.metrics import Telemetry
+from setpoint.kube.event_recorder import BURST, LONGEST, EventRecorder
+from setpoint.runtime.metrics import Metrics
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
-async def telemetry() -> Telemetry:
-    return Telemetry()
+async def telemetry() -> Metrics:
+    return Metrics()
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ async def found(api: Cluster, namespace: str) -> list[Json]:
     return sorted(ours, key=lambda e: str(e["message"]))
 
 
-def dropped(telemetry: Telemetry) -> float:
-    value = telemetry.registry.get_sample_value("setpoint_events_dropped_total")
+def dropped(metrics: Metrics) -> float:
+    value = metrics.registry.get_sample_value("setpoint_events_dropped_total")
     return value or 0.0
 
 
 async def test_an_event_says_what_happened_and_repeats_are_counted(
-    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+    api: Cluster, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
-    events = Events(api, telemetry)
+    events = EventRecorder(api, telemetry)
     for _ in range(3):
         events.record(about, "Warning", "Degraded", "Deployment/web: ImagePullBackOff")
     events.record(about, "Normal", "Applied", "x" * 5000)
@@ -65,7 +65,7 @@ async def test_an_event_says_what_happened_and_repeats_are_counted(
 
 
 async def test_a_warning_from_a_namespace_that_goes_is_about_the_namespace(
-    api: Cluster, telemetry: Telemetry, namespace: str
+    api: Cluster, telemetry: Metrics, namespace: str
 ) -> None:
     held = config_map(namespace, "held")
     held["metadata"]["finalizers"] = ["example.org/hold"]
@@ -74,7 +74,7 @@ async def test_a_warning_from_a_namespace_that_goes_is_about_the_namespace(
     live = await api.get(of, "", namespace)
     assert live is not None
     await api.delete(of, "", namespace, uid=live["metadata"]["uid"])
-    events = Events(api, telemetry)
+    events = EventRecorder(api, telemetry)
     events.record(about, "Warning", "Orphaned", "3 objects stay")
     events.record(about, "Normal", "Pruned", "1 object deleted")
     await events._queue.join()
@@ -90,9 +90,9 @@ async def test_a_warning_from_a_namespace_that_goes_is_about_the_namespace(
 
 
 async def test_an_event_that_expired_is_made_anew(
-    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+    api: Cluster, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
-    events = Events(api, telemetry)
+    events = EventRecorder(api, telemetry)
     events.record(about, "Normal", "Applied", "again")
     await events._queue.join()
     of = kind(api, "v1", "Event")
@@ -107,10 +107,10 @@ async def test_an_event_that_expired_is_made_anew(
 
 
 async def test_who_says_too_much_is_cut_short_and_others_are_not(
-    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+    api: Cluster, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
     other = (await api.apply(kind(api, "v1", "ConfigMap"), config_map(namespace, "other"))).object
-    events = Events(api, telemetry)
+    events = EventRecorder(api, telemetry)
     for number in range(BURST + 10):
         events.record(about, "Normal", "Applied", f"a {number:02}")
     events.record(other, "Normal", "Applied", "z")
@@ -122,9 +122,9 @@ async def test_who_says_too_much_is_cut_short_and_others_are_not(
 
 
 async def test_a_failure_is_counted_and_the_next_one_is_posted(
-    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, telemetry: Telemetry, about: Json, namespace: str
+    proxied: Cluster, api: Cluster, api_proxy: ApiProxy, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
-    events = Events(proxied, telemetry)
+    events = EventRecorder(proxied, telemetry)
     api_proxy.on(lambda r: r.path.endswith("/events"), reply(403, b"{}"), times=1)
     events.record(about, "Normal", "Applied", "one")
     events.record(about, "Normal", "Applied", "two")
@@ -136,9 +136,9 @@ async def test_a_failure_is_counted_and_the_next_one_is_posted(
 
 
 async def test_what_cannot_be_an_event_takes_no_other_with_it(
-    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+    api: Cluster, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
-    events = Events(api, telemetry)
+    events = EventRecorder(api, telemetry)
     events.record(about, "Normal", "Applied", "not UTF-8: \udcff")
     events.record(about, "Normal", "Applied", "two")
     await events._queue.join()
@@ -148,7 +148,7 @@ async def test_what_cannot_be_an_event_takes_no_other_with_it(
 
 
 async def test_who_does_not_lead_says_nothing(
-    api: Cluster, telemetry: Telemetry, about: Json, namespace: str
+    api: Cluster, telemetry: Metrics, about: Json, namespace: str
 ) -> None:
     class Closed:
         def __call__(self) -> None:
@@ -157,7 +157,7 @@ async def test_who_does_not_lead_says_nothing(
         def remaining(self) -> float:
             return 0.0
 
-    events = Events(api.fenced(Closed()), telemetry)
+    events = EventRecorder(api.fenced(Closed()), telemetry)
     events.record(about, "Normal", "Applied", "one")
     events.record(about, "Normal", "Applied", "two")
     await events._queue.join()
@@ -167,11 +167,11 @@ async def test_who_does_not_lead_says_nothing(
 
 
 async def test_recording_never_waits(
-    proxied: Cluster, api_proxy: ApiProxy, telemetry: Telemetry, about: Json
+    proxied: Cluster, api_proxy: ApiProxy, telemetry: Metrics, about: Json
 ) -> None:
     """The server does not answer at all: recording returns, the rest is dropped, and closing ends."""
     api_proxy.on(lambda r: r.path.endswith("/events"), Hold())
-    events = Events(proxied, telemetry)
+    events = EventRecorder(proxied, telemetry)
     uids: list[Any] = [{**about, "metadata": {**about["metadata"], "uid": str(n)}} for n in range(1100)]
     for number, body in enumerate(uids):
         events.record(body, "Normal", "Applied", f"{number}")

@@ -1,4 +1,4 @@
-"""What `Live` knows, while objects change, watches break and kinds come and go."""
+"""What `Informers` knows, while objects change, watches break and kinds come and go."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.objects.kinds import Kind as DiscoveredKind
-from setpoint.watch.informers import FIRST_FORBIDDEN_PAUSE, Live
+from setpoint.watch.informers import FIRST_FORBIDDEN_PAUSE, Informers
 from setpoint.watch.observations import LiveChange
 
 pytestmark = pytest.mark.cluster
@@ -61,9 +61,9 @@ def label() -> str:
 
 
 @pytest.fixture
-async def live(api: Cluster, told: Told, namespace: str) -> AsyncIterator[Live]:
+async def live(api: Cluster, told: Told, namespace: str) -> AsyncIterator[Informers]:
     """Live objects of the test's own namespace, straight from the server."""
-    watching = Live(api, frozenset(), told, (namespace,))
+    watching = Informers(api, frozenset(), told, (namespace,))
     yield watching
     await watching.close()
 
@@ -71,11 +71,11 @@ async def live(api: Cluster, told: Told, namespace: str) -> AsyncIterator[Live]:
 @pytest.fixture
 async def behind_proxy(
     api_proxy: ApiProxy, told: Told, namespace: str
-) -> AsyncIterator[tuple[Live, Cluster]]:
+) -> AsyncIterator[tuple[Informers, Cluster]]:
     """The same through the proxy."""
     connection = await Cluster.connect(str(api_proxy.kubeconfig()), user_agent="setpoint-tests")
     await connection.discover()
-    watching = Live(connection, frozenset(), told, (namespace,))
+    watching = Informers(connection, frozenset(), told, (namespace,))
     yield watching, connection
     await watching.close()
     await connection.close()
@@ -86,7 +86,7 @@ def config(namespace: str, name: str) -> ObjectId:
 
 
 async def test_what_is_there_at_the_start_is_known(
-    api: Cluster, live: Live, namespace: str, label: str
+    api: Cluster, live: Informers, namespace: str, label: str
 ) -> None:
     of = kind(api, "v1", "ConfigMap")
     await api.apply(of, config_map(namespace, "ours", label))
@@ -98,7 +98,7 @@ async def test_what_is_there_at_the_start_is_known(
 
 
 async def test_our_own_write_is_known_at_once_and_not_told(
-    behind_proxy: tuple[Live, Cluster],
+    behind_proxy: tuple[Informers, Cluster],
     api: Cluster,
     api_proxy: ApiProxy,
     told: Told,
@@ -120,7 +120,7 @@ async def test_our_own_write_is_known_at_once_and_not_told(
 
 
 async def test_drift_and_deletions_are_told(
-    api: Cluster, cluster: Environment, live: Live, told: Told, namespace: str, label: str
+    api: Cluster, cluster: Environment, live: Informers, told: Told, namespace: str, label: str
 ) -> None:
     of = kind(api, "v1", "ConfigMap")
     await live.require([of])
@@ -142,7 +142,7 @@ async def test_drift_and_deletions_are_told(
 
 
 async def test_an_object_that_loses_our_label_is_gone_for_us(
-    api: Cluster, cluster: Environment, live: Live, told: Told, namespace: str, label: str
+    api: Cluster, cluster: Environment, live: Informers, told: Told, namespace: str, label: str
 ) -> None:
     of = kind(api, "v1", "ConfigMap")
     await api.apply(of, config_map(namespace, "a", label))
@@ -153,7 +153,7 @@ async def test_an_object_that_loses_our_label_is_gone_for_us(
 
 
 async def test_health_is_told_and_metadata_is_enough_for_trivial_kinds(
-    behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, told: Told, namespace: str, label: str
+    behind_proxy: tuple[Informers, Cluster], api_proxy: ApiProxy, told: Told, namespace: str, label: str
 ) -> None:
     live, api = behind_proxy
     of, trivial = kind(api, "apps/v1", "Deployment"), kind(api, "v1", "Secret")
@@ -170,7 +170,7 @@ async def test_health_is_told_and_metadata_is_enough_for_trivial_kinds(
 
 
 async def test_requiring_again_costs_nothing(
-    behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, namespace: str
+    behind_proxy: tuple[Informers, Cluster], api_proxy: ApiProxy, namespace: str
 ) -> None:
     live, api = behind_proxy
     of = kind(api, "v1", "ConfigMap")
@@ -183,7 +183,7 @@ async def test_requiring_again_costs_nothing(
 
 
 async def test_a_broken_watch_goes_on_where_it_was(
-    behind_proxy: tuple[Live, Cluster],
+    behind_proxy: tuple[Informers, Cluster],
     api: Cluster,
     api_proxy: ApiProxy,
     told: Told,
@@ -207,7 +207,7 @@ async def test_a_broken_watch_goes_on_where_it_was(
 
 
 async def test_a_deletion_while_nobody_watched_is_found_by_the_list(
-    behind_proxy: tuple[Live, Cluster],
+    behind_proxy: tuple[Informers, Cluster],
     api: Cluster,
     api_proxy: ApiProxy,
     told: Told,
@@ -235,7 +235,7 @@ async def test_a_deletion_while_nobody_watched_is_found_by_the_list(
 
 
 async def test_a_kind_that_cannot_be_listed_is_an_error_and_can_be_asked_again(
-    behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, namespace: str
+    behind_proxy: tuple[Informers, Cluster], api_proxy: ApiProxy, namespace: str
 ) -> None:
     live, api = behind_proxy
     of = kind(api, "v1", "ConfigMap")
@@ -249,7 +249,7 @@ async def test_a_kind_that_cannot_be_listed_is_an_error_and_can_be_asked_again(
 
 
 async def test_of_a_kind_that_may_not_be_listed_what_we_store_is_known(
-    behind_proxy: tuple[Live, Cluster], api_proxy: ApiProxy, namespace: str, label: str
+    behind_proxy: tuple[Informers, Cluster], api_proxy: ApiProxy, namespace: str, label: str
 ) -> None:
     live, api = behind_proxy
     of = kind(api, "v1", "ConfigMap")
@@ -272,7 +272,10 @@ async def test_all_namespaces_and_cluster_scoped_kinds(
     api: Cluster, told: Told, namespace: str, label: str
 ) -> None:
     of, role = kind(api, "v1", "ConfigMap"), kind(api, "rbac.authorization.k8s.io/v1", "ClusterRole")
-    everywhere, here = Live(api, frozenset(), told), Live(api, frozenset(), told, (namespace, "default"))
+    everywhere, here = (
+        Informers(api, frozenset(), told),
+        Informers(api, frozenset(), told, (namespace, "default")),
+    )
     try:
         await everywhere.require([of, role])
         await here.require([of, role])
@@ -318,7 +321,7 @@ async def things(api: Cluster) -> AsyncIterator[Callable[[], object]]:
 
 
 async def test_a_kind_goes_with_its_crd_and_comes_back(
-    api: Cluster, live: Live, told: Told, namespace: str, label: str, things: Callable[[], object]
+    api: Cluster, live: Informers, told: Told, namespace: str, label: str, things: Callable[[], object]
 ) -> None:
     thing: Kind = await things()  # type: ignore[misc]
     body = {

@@ -12,7 +12,7 @@ from tests.kube.objects import Json, gone, kind
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError, Fenced
-from setpoint.kube.leader_election import SAFE_SHARE, Lease
+from setpoint.kube.leader_election import SAFE_SHARE, LeaderElection
 
 pytestmark = pytest.mark.cluster
 NAME = "setpoint"
@@ -35,7 +35,7 @@ async def record(api: Cluster, namespace: str) -> Json:
     return spec
 
 
-async def attempt(lease: Lease, api: Cluster) -> bool:
+async def attempt(lease: LeaderElection, api: Cluster) -> bool:
     """One try, as `acquire` makes them again and again."""
     return await lease._attempt(api)
 
@@ -43,9 +43,9 @@ async def attempt(lease: Lease, api: Cluster) -> bool:
 async def test_the_first_gets_it_and_the_second_waits_a_full_lease_of_its_own_clock(
     api: Cluster, namespace: str
 ) -> None:
-    first = Lease(namespace, NAME, "one", 15, clock=Clock())
+    first = LeaderElection(namespace, NAME, "one", 15, clock=Clock())
     clock = Clock()
-    second = Lease(namespace, NAME, "two", 15, clock=clock)
+    second = LeaderElection(namespace, NAME, "two", 15, clock=clock)
     assert await attempt(first, api)
     assert first.fence.remaining() == 15 * SAFE_SHARE
     first.fence()
@@ -79,14 +79,14 @@ async def test_a_record_from_the_past_is_not_trusted(api: Cluster, namespace: st
     }
     await api.create(of, manifest)
     clock = Clock()
-    lease = Lease(namespace, NAME, "new", 15, clock=clock)
+    lease = LeaderElection(namespace, NAME, "new", 15, clock=clock)
     assert not await attempt(lease, api)
     clock.now += 10.1
     assert await attempt(lease, api), "the record's own duration counts"
 
 
 async def test_only_one_of_many_gets_it(api: Cluster, namespace: str) -> None:
-    leases = [Lease(namespace, NAME, f"holder-{n}", 15) for n in range(8)]
+    leases = [LeaderElection(namespace, NAME, f"holder-{n}", 15) for n in range(8)]
     won = await asyncio.gather(*(attempt(lease, api) for lease in leases))
     assert sum(won) == 1
     holder = leases[won.index(True)].holder
@@ -94,7 +94,7 @@ async def test_only_one_of_many_gets_it(api: Cluster, namespace: str) -> None:
 
 
 async def test_a_release_lets_the_next_in_at_once(api: Cluster, namespace: str) -> None:
-    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15)
+    first, second = LeaderElection(namespace, NAME, "one", 15), LeaderElection(namespace, NAME, "two", 15)
     await first.acquire(api)
     assert not await attempt(second, api)
     await first.release(api)
@@ -109,7 +109,7 @@ def is_lease_watch(request: Request) -> bool:
     return request.is_watch and "/leases" in request.path
 
 
-async def waits(lease: Lease, via: Cluster, proxy: ApiProxy) -> asyncio.Task[None]:
+async def waits(lease: LeaderElection, via: Cluster, proxy: ApiProxy) -> asyncio.Task[None]:
     """Start to acquire; returns when the record is watched."""
     task = asyncio.create_task(lease.acquire(via))
     await asyncio.to_thread(proxy.wait_for, lambda r: is_lease_watch(r) and r.status == 200)
@@ -120,8 +120,8 @@ async def test_who_waits_is_told_of_a_release_and_polls_nothing(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
     """With a lease this long, and a clock that stands still, nothing but the event can bring it."""
-    first = Lease(namespace, NAME, "one", 3000)
-    second = Lease(namespace, NAME, "two", 3000, clock=Clock())
+    first = LeaderElection(namespace, NAME, "one", 3000)
+    second = LeaderElection(namespace, NAME, "two", 3000, clock=Clock())
     assert await attempt(first, api)
     task = await waits(second, proxied, api_proxy)
     for _ in range(3):
@@ -141,7 +141,7 @@ async def test_who_waits_sees_a_renewal_and_takes_what_is_not_renewed(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
     """A takeover comes a lease after the last renewal that was seen, and not before."""
-    first, second = Lease(namespace, NAME, "one", 6), Lease(namespace, NAME, "two", 6)
+    first, second = LeaderElection(namespace, NAME, "one", 6), LeaderElection(namespace, NAME, "two", 6)
     await first.acquire(api)
     task = await waits(second, proxied, api_proxy)
     before = (await record(api, namespace))["renewTime"]
@@ -164,7 +164,7 @@ async def test_who_waits_sees_a_renewal_and_takes_what_is_not_renewed(
 async def test_who_cannot_watch_asks_now_and_then(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    first, second = Lease(namespace, NAME, "one", 3), Lease(namespace, NAME, "two", 3)
+    first, second = LeaderElection(namespace, NAME, "one", 3), LeaderElection(namespace, NAME, "two", 3)
     await first.acquire(api)
     api_proxy.on(is_lease_watch, reply(403, b"{}"))
     task = asyncio.create_task(second.acquire(proxied))
@@ -179,7 +179,7 @@ async def test_an_attempt_without_an_answer_gets_another_beside_it(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
     """A server that was away may answer nothing that it was asked before, and all that it is asked afterwards."""
-    lease, never = Lease(namespace, NAME, "one", 3), Hold()
+    lease, never = LeaderElection(namespace, NAME, "one", 3), Hold()
     with api_proxy.on(lambda r: "leases" in r.path, never, times=1):
         async with asyncio.timeout(60):  # the request itself would be waited for longer
             await lease.acquire(proxied)
@@ -190,8 +190,8 @@ async def test_an_attempt_without_an_answer_gets_another_beside_it(
 
 async def test_an_answer_that_is_older_than_our_own_write_is_no_news(api: Cluster, namespace: str) -> None:
     """Of two attempts at once, one wins; what the other had read before must not end the leadership."""
-    lease = Lease(namespace, NAME, "one", 15)
-    assert await attempt(Lease(namespace, NAME, "", 15), api), "a record that nobody holds"
+    lease = LeaderElection(namespace, NAME, "one", 15)
+    assert await attempt(LeaderElection(namespace, NAME, "", 15), api), "a record that nobody holds"
     won = await asyncio.gather(*(attempt(lease, api) for _ in range(8)))
     assert any(won)
     assert lease._record is not None
@@ -202,7 +202,7 @@ async def test_an_answer_that_is_older_than_our_own_write_is_no_news(api: Cluste
 async def test_a_record_that_is_deleted_under_who_waits_is_taken_a_lease_later(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    first, second = Lease(namespace, NAME, "one", 3), Lease(namespace, NAME, "two", 3)
+    first, second = LeaderElection(namespace, NAME, "one", 3), LeaderElection(namespace, NAME, "two", 3)
     assert await attempt(first, api)
     task = await waits(second, proxied, api_proxy)
     await gone(api, kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME)
@@ -216,7 +216,7 @@ async def test_a_record_that_is_deleted_under_who_waits_is_taken_a_lease_later(
 async def test_a_release_counts_though_the_last_renewal_lost_its_answer(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    lease = Lease(namespace, NAME, "one", 15)
+    lease = LeaderElection(namespace, NAME, "one", 15)
     await lease.acquire(proxied)
     api_proxy.on(lambda r: r.method == "PATCH", cut(after=True), times=1)
     assert not await attempt(lease, proxied)
@@ -226,7 +226,10 @@ async def test_a_release_counts_though_the_last_renewal_lost_its_answer(
 
 async def test_a_deleted_record_is_not_free_for_who_knew_its_holder(api: Cluster, namespace: str) -> None:
     clock = Clock()
-    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15, clock=clock)
+    first, second = (
+        LeaderElection(namespace, NAME, "one", 15),
+        LeaderElection(namespace, NAME, "two", 15, clock=clock),
+    )
     assert await attempt(first, api)
     assert not await attempt(second, api)
     await gone(api, kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME)
@@ -236,7 +239,7 @@ async def test_a_deleted_record_is_not_free_for_who_knew_its_holder(api: Cluster
 
 
 async def test_a_renewal_is_one_request(proxied: Cluster, api_proxy: ApiProxy, namespace: str) -> None:
-    lease = Lease(namespace, NAME, "one", 15)
+    lease = LeaderElection(namespace, NAME, "one", 15)
     assert await attempt(lease, proxied)
     await asyncio.to_thread(api_proxy.wait_for, lambda r: r.method == "POST" and r.ended)
     api_proxy.clear()
@@ -251,7 +254,7 @@ async def test_a_renewal_is_one_request(proxied: Cluster, api_proxy: ApiProxy, n
 async def test_a_renewal_whose_answer_was_lost_is_found_out(
     proxied: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    lease = Lease(namespace, NAME, "one", 15)
+    lease = LeaderElection(namespace, NAME, "one", 15)
     assert await attempt(lease, proxied)
     api_proxy.on(lambda r: r.method == "PATCH", cut(after=True), times=1)
     assert not await attempt(lease, proxied)
@@ -261,7 +264,7 @@ async def test_a_renewal_whose_answer_was_lost_is_found_out(
 async def test_who_cannot_renew_stops_writing_and_says_so(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    lease = Lease(namespace, NAME, "one", 6)
+    lease = LeaderElection(namespace, NAME, "one", 6)
     await lease.acquire(proxied)
     writer = proxied.fenced(lease.fence)
     of = kind(api, "v1", "ConfigMap")
@@ -280,7 +283,10 @@ async def test_who_waits_is_reachable_for_as_long_as_the_api_server_answers(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
     clock = Clock()
-    first, second = Lease(namespace, NAME, "one", 15), Lease(namespace, NAME, "two", 15, clock=clock)
+    first, second = (
+        LeaderElection(namespace, NAME, "one", 15),
+        LeaderElection(namespace, NAME, "two", 15, clock=clock),
+    )
     assert await attempt(first, api)
     assert not second.reachable(), "it has not asked yet"
     assert not await attempt(second, proxied)
@@ -298,7 +304,7 @@ async def test_who_waits_is_reachable_for_as_long_as_the_api_server_answers(
 
 
 async def test_who_is_robbed_stops_writing_at_once(api: Cluster, namespace: str) -> None:
-    lease = Lease(namespace, NAME, "one", 1.5)
+    lease = LeaderElection(namespace, NAME, "one", 1.5)
     await lease.acquire(api)
     change = [{"op": "replace", "path": "/spec/holderIdentity", "value": "somebody"}]
     await api.patch(kind(api, "coordination.k8s.io/v1", "Lease"), namespace, NAME, change)
@@ -310,7 +316,7 @@ async def test_who_is_robbed_stops_writing_at_once(api: Cluster, namespace: str)
 
 
 async def test_it_is_renewed_for_as_long_as_it_is_held(api: Cluster, namespace: str) -> None:
-    lease = Lease(namespace, NAME, "one", 6)
+    lease = LeaderElection(namespace, NAME, "one", 6)
     await lease.acquire(api)
     first = (await record(api, namespace))["renewTime"]
     async with asyncio.timeout(60):
@@ -323,7 +329,7 @@ async def test_it_is_renewed_for_as_long_as_it_is_held(api: Cluster, namespace: 
 async def test_it_is_renewed_although_each_answer_takes_a_quarter_of_it(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    lease = Lease(namespace, NAME, "one", 20)
+    lease = LeaderElection(namespace, NAME, "one", 20)
     api_proxy.on(lambda r: "leases" in r.path, delay(5))
     await lease.acquire(proxied)
     renewed = await asyncio.to_thread(
@@ -338,7 +344,7 @@ async def test_it_is_renewed_although_each_answer_takes_a_quarter_of_it(
 async def test_it_is_renewed_over_a_new_connection_when_the_old_one_is_dead(
     proxied: Cluster, api: Cluster, api_proxy: ApiProxy, namespace: str
 ) -> None:
-    lease = Lease(namespace, NAME, "one", 15)
+    lease = LeaderElection(namespace, NAME, "one", 15)
     await lease.acquire(proxied)
     first = (await record(api, namespace))["renewTime"]
     with api_proxy.half_open() as dead:
@@ -352,7 +358,7 @@ async def test_it_is_renewed_over_a_new_connection_when_the_old_one_is_dead(
 
 
 async def test_an_error_that_nobody_thought_of_ends_the_leadership(api: Cluster, namespace: str) -> None:
-    lease = Lease(namespace, NAME, "one", 1.5)
+    lease = LeaderElection(namespace, NAME, "one", 1.5)
     await lease.acquire(api)
     lease._take = None  # type: ignore[assignment, method-assign]
     async with asyncio.timeout(60):
@@ -363,7 +369,7 @@ async def test_an_error_that_nobody_thought_of_ends_the_leadership(api: Cluster,
 
 async def test_a_cluster_without_leases_is_an_error_not_a_leader(api: Cluster, namespace: str) -> None:
     connection = Cluster(api._transport)
-    lease = Lease(namespace, NAME, "one", 15)
+    lease = LeaderElection(namespace, NAME, "one", 15)
     assert not await attempt(lease, connection)
     with pytest.raises(ApiError):
         await lease._take(connection)

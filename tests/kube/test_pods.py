@@ -1,4 +1,4 @@
-"""What `PodWatch` knows of the pods of a workload: pods of a real Deployment, whose status these tests write for the kubelet."""
+"""What `PodInformers` knows of the pods of a workload: pods of a real Deployment, whose status these tests write for the kubelet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.kube.objects import deployment, kind
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.runtime.workqueue import WorkQueue
-from setpoint.watch.pods import PodWatch
+from setpoint.watch.pods import PodInformers
 
 pytestmark = pytest.mark.cluster
 SYNC = SyncKey("team", "app")
@@ -47,13 +47,13 @@ def woken() -> Woken:
 
 
 @pytest.fixture
-async def pods(proxied: Cluster, woken: Woken) -> AsyncIterator[PodWatch]:
-    watching = PodWatch(proxied, woken)
+async def pods(proxied: Cluster, woken: Woken) -> AsyncIterator[PodInformers]:
+    watching = PodInformers(proxied, woken)
     yield watching
     await watching.close()
 
 
-def reason(pods: PodWatch, workload: ObjectId) -> str:
+def reason(pods: PodInformers, workload: ObjectId) -> str:
     """Give the reason for which its pods do not run; empty if none is known."""
     verdict = pods.verdict(workload)
     return verdict.reason if verdict else ""
@@ -84,7 +84,7 @@ def of_pods(namespace: str) -> Callable[[Request], bool]:
 
 
 async def test_what_the_kubelet_says_wakes_who_asked(
-    api: Cluster, pods: PodWatch, woken: Woken, namespace: str
+    api: Cluster, pods: PodInformers, woken: Woken, namespace: str
 ) -> None:
     web, pod = await rolled_out(api, namespace)
     await pods.want(SYNC, [web], known=True)
@@ -100,7 +100,7 @@ async def test_what_the_kubelet_says_wakes_who_asked(
 
 
 async def test_what_was_said_before_is_known_at_once_to_who_told_it(
-    api: Cluster, pods: PodWatch, namespace: str
+    api: Cluster, pods: PodInformers, namespace: str
 ) -> None:
     web, pod = await rolled_out(api, namespace)
     await say(api, namespace, pod, "ErrImagePull")
@@ -109,7 +109,7 @@ async def test_what_was_said_before_is_known_at_once_to_who_told_it(
 
 
 async def test_nothing_is_asked_about_a_workload_that_gets_on_at_once(
-    api: Cluster, pods: PodWatch, api_proxy: ApiProxy, namespace: str
+    api: Cluster, pods: PodInformers, api_proxy: ApiProxy, namespace: str
 ) -> None:
     web, _ = await rolled_out(api, namespace)
     await pods.want(SYNC, [web], known=False)
@@ -118,7 +118,7 @@ async def test_nothing_is_asked_about_a_workload_that_gets_on_at_once(
 
 
 async def test_the_watch_ends_with_the_question(
-    api: Cluster, pods: PodWatch, api_proxy: ApiProxy, namespace: str
+    api: Cluster, pods: PodInformers, api_proxy: ApiProxy, namespace: str
 ) -> None:
     web, _ = await rolled_out(api, namespace)
     await pods.want(SYNC, [web], known=True)
@@ -130,7 +130,7 @@ async def test_the_watch_ends_with_the_question(
 
 
 async def test_a_broken_watch_goes_on_and_what_it_missed_is_found(
-    api: Cluster, pods: PodWatch, woken: Woken, api_proxy: ApiProxy, namespace: str
+    api: Cluster, pods: PodInformers, woken: Woken, api_proxy: ApiProxy, namespace: str
 ) -> None:
     web, pod = await rolled_out(api, namespace)
     await pods.want(SYNC, [web], known=True)
@@ -143,7 +143,7 @@ async def test_a_broken_watch_goes_on_and_what_it_missed_is_found(
 
 
 async def test_where_pods_may_not_be_watched_nothing_is_known(
-    api: Cluster, pods: PodWatch, woken: Woken, api_proxy: ApiProxy, namespace: str
+    api: Cluster, pods: PodInformers, woken: Woken, api_proxy: ApiProxy, namespace: str
 ) -> None:
     web, pod = await rolled_out(api, namespace)
     await say(api, namespace, pod, "ErrImagePull")

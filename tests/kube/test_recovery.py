@@ -12,7 +12,7 @@ from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
-from setpoint.plan.desired import Stamp, stamped
+from setpoint.plan.desired import OwnershipMarks, stamped
 from setpoint.store.recovery import owned
 
 pytestmark = pytest.mark.cluster
@@ -43,7 +43,7 @@ async def test_a_kind_that_went_since_discovery_hinders_nothing(api: Cluster, na
     try:
         thing = await served(api, f"{group}/v1")
         ours, other = (ObjectId("", "ConfigMap", namespace, name) for name in ("a", "copy"))
-        mark = Stamp(key, label)
+        mark = OwnershipMarks(key, label)
         await api.apply(kind(api, "v1", "ConfigMap"), stamped(config_map(namespace, "a"), ours, mark))
         # A copy carries the marks of what it was copied from.
         await api.apply(kind(api, "v1", "ConfigMap"), stamped(config_map(namespace, "copy"), ours, mark))

@@ -15,7 +15,7 @@ from tests.kit import sopsfiles
 from tests.kit.cluster import binaries
 from tests.render.conftest import config
 
-from setpoint.cli import render as cli_render
+from setpoint.cli import render
 from setpoint.objects import documents, yaml_dump
 
 SYNC = """apiVersion: setpoint.dev/v1alpha1
@@ -46,7 +46,7 @@ class Run:
         if sync is not None:
             file.write_text(sync)
         out, err = io.StringIO(), io.StringIO()
-        self.code = cli_render.run(
+        self.code = render.run(
             str(folder), str(file) if sync is not None else None, output, out, err, kustomize
         )
         self.out, self.err = out.getvalue(), err.getvalue()

@@ -15,7 +15,7 @@ import pytest
 from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config
 
-from setpoint.cli import render as cli_render
+from setpoint.cli import render
 from setpoint.objects import documents
 from setpoint.render.kustomize.kustomization import NAMES
 
@@ -131,7 +131,7 @@ def ours(kustomize: Path, root: Path, path: str, sync: Path) -> tuple[int, Any]:
     """What `setpoint render` makes of a folder of a repository."""
     sync.write_text(SYNC % json.dumps(path or "."))
     out, err = io.StringIO(), io.StringIO()
-    code = cli_render.run(str(root), str(sync), "json", out, err, str(kustomize))
+    code = render.run(str(root), str(sync), "json", out, err, str(kustomize))
     return code, json.loads(out.getvalue())["items"] if code == 0 else err.getvalue()
 
 

@@ -19,7 +19,7 @@ from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config, sync_spec
 
 from setpoint.api.reasons import Problem
-from setpoint.render import workspace as export
+from setpoint.render import workspace
 from setpoint.render.inputs import gather
 from setpoint.render.renderer import Renderer
 from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
@@ -258,10 +258,10 @@ async def test_exports_of_processes_that_are_gone_are_removed(tmp_path: Path) ->
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
     ended = tmp_path / f"render-{int(done.stdout)}-x"
-    earlier = export.workspace(tmp_path)
+    earlier = workspace.workspace(tmp_path)
     alive = tmp_path / f"render-{os.getppid()}-x"
     for folder in (ended, alive):
         folder.mkdir()
     (ended / "file").write_text("x")
-    export.remove_stale(tmp_path)
+    workspace.remove_stale(tmp_path)
     assert [folder for folder in (ended, earlier, alive) if folder.exists()] == [alive]

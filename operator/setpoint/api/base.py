@@ -16,16 +16,16 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from setpoint.api import validation as rules
+from setpoint.api import validation
 from setpoint.api.validation import Rule
 
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 NAMESPACE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32), rules.POSITIVE]
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32), validation.POSITIVE]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=253)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
-Path = Annotated[str, Field(max_length=1024), rules.RELATIVE]
+Path = Annotated[str, Field(max_length=1024), validation.RELATIVE]
 FreeForm = dict[str, Any]
 
 
@@ -51,7 +51,7 @@ class Spec(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return rules.with_rules(handler.resolve_ref_schema(handler(schema)), cls.invariants)
+        return validation.with_rules(handler.resolve_ref_schema(handler(schema)), cls.invariants)
 
 
 class Reported(BaseModel):

@@ -10,13 +10,13 @@ from datetime import datetime
 from setpoint.api.reasons import Problem, Reason
 
 
-def precise(now: datetime) -> str:
+def rfc3339_millis(now: datetime) -> str:
     """Return a time with milliseconds, for the ledger of drift."""
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
 
 
-def stamp(now: datetime) -> str:
-    """Give an RFC 3339 time in UTC, in whole seconds, as Kubernetes writes it."""
+def rfc3339(now: datetime) -> str:
+    """Return an RFC 3339 time in UTC, in whole seconds, as Kubernetes writes it."""
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -24,13 +24,13 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def short(revision: str) -> str:
-    """Give the short form: `main@sha1:1a2b3c4d...` -> `main@1a2b3c4`."""
+    """Return the short form: `main@sha1:1a2b3c4d...` -> `main@1a2b3c4`."""
     ref, _, sha = revision.rpartition("@")
     return f"{ref}@{sha.removeprefix('sha1:')[:7]}" if ref else sha.removeprefix("sha1:")[:7]
 
 
 def seconds(duration: str) -> float:
-    """Give the seconds of a Go duration such as `1h30m` or `500ms`; Problem(InvalidSpec) if it is none."""
+    """Return the seconds of a Go duration such as `1h30m` or `500ms`; Problem(InvalidSpec) if it is none."""
     total, number = 0.0, ""
     rest = duration
     while rest:

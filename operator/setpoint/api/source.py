@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from setpoint.api import validation as rules
+from setpoint.api import validation
 from setpoint.api.base import CONDITIONS_LIST, TIME, Condition, Duration, Name, Namespace, Reported, Spec
 from setpoint.api.validation import Rule
 
@@ -61,9 +61,9 @@ class SourceSpec(Spec):
     """Where commits come from."""
 
     invariants = (
-        rules.SCHEME,
-        rules.NO_CREDENTIALS,
-        rules.NO_DOTS,
+        validation.SCHEME,
+        validation.NO_CREDENTIALS,
+        validation.NO_DOTS,
         Rule(
             "!(self.url.startsWith('http://') && has(self.secretRef))",
             "credentials are never sent over http: use https or ssh, or remove secretRef",
@@ -79,7 +79,7 @@ class SourceSpec(Spec):
         "1m",
         description="How often the remote is asked for its refs; a fetch follows only when the answer changed.",
     )
-    timeout: Annotated[Duration, rules.at_most(LONGEST_TIMEOUT)] = Field(
+    timeout: Annotated[Duration, validation.at_most(LONGEST_TIMEOUT)] = Field(
         "60s", description=f"The limit of one Git operation, {LONGEST_TIMEOUT} at most."
     )
     secret_ref: SecretReference | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictInt, StrictStr
 
-from setpoint.api import validation as rules
+from setpoint.api import validation
 from setpoint.api.base import Duration, Name, Namespace, Path, Spec
 from setpoint.api.validation import Rule
 
@@ -125,12 +125,12 @@ class SyncSpec(Spec):
     )
     source: SourceReference = Field(description="Where the commit comes from.")
     path: Path = Field(".", description="The folder in the repository.")
-    exclude: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], rules.PATTERNS] = (
-        Field(
-            (),
-            max_length=256,
-            description="Files to leave out of a folder of plain manifests: the lines of a .gitignore, relative to `path`.",
-        )
+    exclude: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], validation.PATTERNS
+    ] = Field(
+        (),
+        max_length=256,
+        description="Files to leave out of a folder of plain manifests: the lines of a .gitignore, relative to `path`.",
     )
     interval: Duration = Field("1h", description="Safety net only: everything else is event-driven.")
     timeout: Duration = Field("5m", description="A revision that is not healthy by then has failed.")
@@ -142,7 +142,7 @@ class SyncSpec(Spec):
     )
     kustomize: Kustomize | None = Field(None, description="An overlay that is laid over `path`.")
     prune: bool = Field(True, description="Whether objects that leave Git are deleted.")
-    prune_limit: Annotated[StrictInt | StrictStr, rules.LIMIT] = Field(
+    prune_limit: Annotated[StrictInt | StrictStr, validation.LIMIT] = Field(
         "25%",
         description="The most objects that one commit may delete, as a number or a share (at least 5 objects).",
         json_schema_extra={"x-kubernetes-int-or-string": True},

@@ -32,13 +32,13 @@ class Rule:
     field: str = ""
 
     def check(self, value: Any) -> Any:
-        """Give the value back, or raise what pydantic turns into a ValidationError."""
+        """Return the value back, or raise what pydantic turns into a ValidationError."""
         if not self.holds(value):
             raise PydanticCustomError("rule", "{message}", {"message": self.message})
         return value
 
     def entry(self) -> JsonSchemaValue:
-        """Give the entry of `x-kubernetes-validations`."""
+        """Return the entry of `x-kubernetes-validations`."""
         entry = {"rule": self.cel, "message": self.message}
         return {**entry, "fieldPath": f".{self.field}"} if self.field else entry
 
@@ -52,12 +52,12 @@ class Rule:
 
 
 def with_rules(schema: JsonSchemaValue, rules: tuple[Rule, ...]) -> JsonSchemaValue:
-    """Give the schema with these rules added to those that it has."""
+    """Return the schema with these rules added to those that it has."""
     return {**schema, KEY: [*schema.get(KEY, []), *(rule.entry() for rule in rules)]} if rules else schema
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:
-    """Give a test for a pattern that means the same in RE2 and in Python."""
+    """Return a test for a pattern that means the same in RE2 and in Python."""
     return lambda text: re.search(pattern, text) is not None
 
 

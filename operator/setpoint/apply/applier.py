@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.apply.dry_run import Checked, Checker, Session, problem_at
+from setpoint.apply.dry_run import DryRun, DryRunner, Session, problem_at
 from setpoint.apply.gates import Gates, brought_kinds
 from setpoint.apply.result import ApplyResult, merged
 from setpoint.apply.writer import Writer, baseline
@@ -33,11 +33,11 @@ class Applier:
     """Checks and writes the objects of one Sync, once."""
 
     def __init__(self, session: Session) -> None:
-        self._cluster, self._live, self._who = session.cluster, session.live, session.who
-        self._checker, self._writer = Checker(session), Writer(session)
+        self._cluster, self._live, self._who = session.cluster, session.informers, session.who
+        self._checker, self._writer = DryRunner(session), Writer(session)
 
-    async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
-        """Check objects and write nothing. Gives for each the verdict or the problem."""
+    async def check(self, desired: Sequence[Desired]) -> list[DryRun | tuple[Desired, Problem]]:
+        """Check objects and write nothing. Returns for each the verdict or the problem."""
         return await self._checker.check(desired)
 
     async def converge(
@@ -98,12 +98,12 @@ class Applier:
 
     async def _checked(self, desired: Sequence[Desired]) -> _Checks:
         found = await self._checker.check(desired)
-        good = [c for c in found if isinstance(c, Checked)]
-        failed = {c[0].id: c[1] for c in found if not isinstance(c, Checked)}
+        good = [c for c in found if isinstance(c, DryRun)]
+        failed = {c[0].id: c[1] for c in found if not isinstance(c, DryRun)}
         warnings = [f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings]
         return _Checks({c.desired.id: c for c in good}, failed, tuple(warnings))
 
-    def _kept(self, checks: Iterable[Checked]) -> ApplyResult:
+    def _kept(self, checks: Iterable[DryRun]) -> ApplyResult:
         """Take over what is as it should be."""
         baselines: dict[ObjectId, Baseline] = {}
         for c in checks:
@@ -117,7 +117,7 @@ class Applier:
         self,
         todo: Sequence[Desired],
         everything: Sequence[Desired],
-        good: Mapping[ObjectId, Checked],
+        good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         before: ApplyResult,
     ) -> ApplyResult:
@@ -136,7 +136,7 @@ class Applier:
     async def _stage(
         self,
         objects: Sequence[Desired],
-        good: Mapping[ObjectId, Checked],
+        good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         gates: Gates,
     ) -> ApplyResult:
@@ -151,7 +151,7 @@ class Applier:
         checks = [c for d in objects if (c := late.good.get(d.id) or good.get(d.id)) is not None]
         return result | await self._write(checks, gates)
 
-    async def _write(self, items: Sequence[Checked], gates: Gates) -> ApplyResult:
+    async def _write(self, items: Sequence[DryRun], gates: Gates) -> ApplyResult:
         results, writes = [self._kept(items)], []
         for c in items:
             if c.change.action is Action.KEEP:
@@ -169,7 +169,7 @@ class Applier:
         )
         return merged([*results, written])
 
-    async def _written(self, c: Checked) -> Baseline | Problem:
+    async def _written(self, c: DryRun) -> Baseline | Problem:
         try:
             return await self._writer.write(c)
         except ApiError as error:
@@ -187,7 +187,7 @@ class Applier:
 class _Checks:
     """What dry runs found: verdicts, problems, and the warnings of the API server."""
 
-    good: Mapping[ObjectId, Checked]
+    good: Mapping[ObjectId, DryRun]
     failed: Mapping[ObjectId, Problem] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -29,7 +29,7 @@ MOVED = "changed meanwhile, and is looked at again"
 
 
 @dataclass(slots=True)
-class Removed:
+class DeleteResult:
     """What became of each object: `deleted` now, `gone` (or not ours, with why), `pending`, `failed`."""
 
     deleted: list[ObjectId] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Removed:
         return set(self.pending) | set(self.failed)
 
 
-class Remover:
+class Deleter:
     """Deletes objects that name a Sync as their owner, on its behalf."""
 
     def __init__(
@@ -57,12 +57,12 @@ class Remover:
 
     async def remove(
         self, objects: Iterable[ObjectId], nested: Mapping[ObjectId, Nested] = NO_SYNCS
-    ) -> Removed:
+    ) -> DeleteResult:
         """Delete objects step by step; stops after the first step that is not gone at once.
 
         What `nested` tells of goes only as it was told.
         """
-        result = Removed()
+        result = DeleteResult()
         steps = deletion_steps(every := list(objects))
         await asked_anew(self._cluster, every)
         for index, step in enumerate(steps):
@@ -79,9 +79,9 @@ class Remover:
 
     async def leave(
         self, objects: Iterable[ObjectId], lent: Iterable[ObjectId], nested: Mapping[ObjectId, Nested]
-    ) -> Removed:
+    ) -> DeleteResult:
         """Take our marks off what stays when a Sync goes by a commit: `gone`, or `failed` and the rest not tried."""
-        result, found = Removed(), {}
+        result, found = DeleteResult(), {}
         every = [o for o in objects if (o.group, o.kind) in PROTECTED]
         await asked_anew(self._cluster, every)
         for oid in sorted(every):
@@ -116,7 +116,7 @@ class Remover:
         async with self._limit:
             return await self._cluster.patch(kind, oid.namespace, oid.name, operations, user=self.user)
 
-    async def _one(self, oid: ObjectId, result: Removed, nested: Nested | None) -> None:
+    async def _one(self, oid: ObjectId, result: DeleteResult, nested: Nested | None) -> None:
         async with self._limit:
             try:
                 await self._delete(oid, result, nested)
@@ -139,7 +139,7 @@ class Remover:
             live = await self._cluster.patch(kind, oid.namespace, oid.name, operations, user=self.user)
         return str(live["metadata"]["resourceVersion"])
 
-    async def _delete(self, oid: ObjectId, result: Removed, nested: Nested | None) -> None:
+    async def _delete(self, oid: ObjectId, result: DeleteResult, nested: Nested | None) -> None:
         kind = kind_served(self._cluster, oid)
         live = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user) if kind else None
         if kind is None or live is None:

@@ -18,11 +18,11 @@ from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore import matches, with_ignored
-from setpoint.watch.informers import Live
+from setpoint.watch.informers import Informers
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Actor:
     """On whose behalf, and by which rules, objects are read and written."""
 
     key: SyncKey
@@ -46,13 +46,13 @@ class Session:
     """What objects are read and written with: the cluster, what is watched, and a `limit` of requests of all Syncs together."""
 
     cluster: Cluster
-    live: Live
+    informers: Informers
     limit: asyncio.Semaphore
-    who: Identity
+    who: Actor
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class DryRun:
     """One desired object with its live state and the server's prediction, judged."""
 
     desired: Desired
@@ -63,22 +63,22 @@ class Checked:
     warnings: tuple[str, ...] = ()
 
 
-class Checker:
+class DryRunner:
     """Checks objects on behalf of one Sync: reads, dry-runs and judges, and writes nothing."""
 
     def __init__(self, session: Session) -> None:
-        self._cluster, self._live, self._limit, self._who = (
+        self._cluster, self._informers, self._limit, self._who = (
             session.cluster,
-            session.live,
+            session.informers,
             session.limit,
             session.who,
         )
 
-    async def check(self, desired: Sequence[Desired]) -> list[Checked | tuple[Desired, Problem]]:
-        """Check objects at once: read, dry run, judge. Gives for each the verdict or the problem."""
+    async def check(self, desired: Sequence[Desired]) -> list[DryRun | tuple[Desired, Problem]]:
+        """Check objects at once: read, dry run, judge. Returns for each the verdict or the problem."""
         return await asyncio.gather(*(self._check(d) for d in desired))
 
-    async def _check(self, d: Desired) -> Checked | tuple[Desired, Problem]:
+    async def _check(self, d: Desired) -> DryRun | tuple[Desired, Problem]:
         async with self._limit:
             try:
                 return await self._judged(d)
@@ -87,11 +87,11 @@ class Checker:
             except Problem as problem:
                 return d, problem
 
-    async def _judged(self, d: Desired) -> Checked:
+    async def _judged(self, d: Desired) -> DryRun:
         kind = kind_of(d)
         who = self._who
         live: Manifest | None = None
-        known = self._live.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
+        known = self._informers.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         sent = with_ignored(d.manifest, live, who.rules, d.id)
@@ -109,20 +109,20 @@ class Checker:
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
         handed = who.is_lent(d.id)
-        change = plan.judge(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
+        change = plan.decide(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
-        return Checked(d, change, live, sent, predicted.object, predicted.warnings)
+        return DryRun(d, change, live, sent, predicted.object, predicted.warnings)
 
 
 def kind_of(d: Desired) -> Kind:
-    """Give the kind of an object. Raises Problem if the cluster has none such."""
+    """Return the kind of an object. Raises Problem if the cluster has none such."""
     if d.kind is None:
         raise Problem(Reason.KindUnknown, f"{d.where}: the cluster has no kind {d.id.kind}")
     return d.kind
 
 
 def problem_at(d: Desired, error: ApiError, verb: str) -> Problem:
-    """Give an API error as a problem that also says where the manifest stands."""
+    """Return an API error as a problem that also says where the manifest stands."""
     problem = problem_of(error, d.id, verb)
     return Problem(problem.reason, f"{d.where}: {problem.message}", problem.retry)

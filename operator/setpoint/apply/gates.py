@@ -9,7 +9,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired, Phase
 from setpoint.plan.order import Stage, is_blocking, is_crd, servers_of, stages
-from setpoint.watch.informers import Live
+from setpoint.watch.informers import Informers
 
 
 def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
@@ -21,34 +21,34 @@ def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
 class Gates:
     """What a stage waits for: earlier waves healthy, and what serves a webhook before the webhook."""
 
-    def __init__(self, everything: Sequence[Desired], live: Live) -> None:
+    def __init__(self, everything: Sequence[Desired], informers: Informers) -> None:
         """`everything` is the whole commit, in sync or not."""
-        self._everything, self._live = everything, live
+        self._everything, self._informers = everything, informers
         self._stages = stages(everything)
 
     def wave(self, stage: Stage) -> str | None:
-        """Say which object of an earlier wave is not healthy; None if the stage may go."""
+        """Return which object of an earlier wave is not healthy; None if the stage may go."""
         if stage.phase is not Phase.WAVES:
             return None
         for earlier in self._stages:
             if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
                 for d in earlier.objects:
-                    if words := unready(d.id, self._live.get(d.id)):
+                    if words := unready(d.id, self._informers.get(d.id)):
                         return f"wave {earlier.wave}: {words}"
         return None
 
     def served(self, d: Desired) -> str | None:
-        """Say which workload of this commit must be healthy before a webhook or APIService is made."""
+        """Return which workload of this commit must be healthy before a webhook or APIService is made."""
         if not is_blocking(d.id):
             return None
         for oid in servers_of(d.manifest, self._everything):
-            if words := unready(oid, self._live.get(oid)):
+            if words := unready(oid, self._informers.get(oid)):
                 return words
         return None
 
 
 def unready(oid: ObjectId, seen: Observed | None) -> str | None:
-    """Say in words that an object is not healthy; None if it is."""
+    """Return in words that an object is not healthy; None if it is."""
     if seen is None:
         return f"{oid.label()} is not there yet"
     if seen.verdict.health in (Health.Healthy, Health.Suspended):

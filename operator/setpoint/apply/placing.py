@@ -18,7 +18,7 @@ def place_of(places: Places, oid: ObjectId) -> Document | None:
 
 
 def needs_places(result: ApplyResult, chosen: Iterable[Desired]) -> bool:
-    """Tell whether anything is said of an object together with its place."""
+    """Return whether anything is said of an object together with its place."""
     texts = (*(p.message for p in result.failed.values()), *result.warnings)
     starts = tuple({f"{d.where}: " for d in chosen})
     return any(text.startswith(starts) for text in texts)

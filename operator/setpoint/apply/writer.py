@@ -1,4 +1,4 @@
-"""One object is written, and rid of what persons added (shell)."""
+"""One object is written, and rid of what people added (shell)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.apply.dry_run import Checked, Session, kind_of
+from setpoint.apply.dry_run import DryRun, Session, kind_of
 from setpoint.kube.errors import ApiError
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest
-from setpoint.objects.observed import stamp_of
+from setpoint.objects.observed import changed_by
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.diff import foreign_additions
@@ -23,13 +23,13 @@ class Writer:
     def __init__(self, session: Session) -> None:
         self._cluster, self._live, self._limit, self._who = (
             session.cluster,
-            session.live,
+            session.informers,
             session.limit,
             session.who,
         )
 
-    async def write(self, checked: Checked) -> Baseline:
-        """Write one object, and remove what persons added. Raises ApiError, and Problem if it is another's by now."""
+    async def write(self, checked: DryRun) -> Baseline:
+        """Write one object, and remove what people added. Raises ApiError, and Problem if it is another's by now."""
         async with self._limit:
             d, kind, who = checked.desired, kind_of(checked.desired), self._who
             if (owner := who.owner_of(d.id)) not in (None, who.key):
@@ -43,12 +43,12 @@ class Writer:
             self._live.store(kind, obj)
             return baseline(d, obj, who.people)
 
-    async def _keep_adopted(self, checked: Checked) -> None:
-        """Move what persons and former owners set to a manager that no rule removes: see `fields.adopted`."""
+    async def _keep_adopted(self, checked: DryRun) -> None:
+        """Move what people and former owners set to a manager that no rule removes: see `fields.adopted`."""
         live, predicted = checked.live or {}, checked.predicted or {}
-        own = fields.own_entry(predicted["metadata"].get("managedFields") or ()) or {}
+        own = managed_fields.own_entry(predicted["metadata"].get("managedFields") or ()) or {}
         managed = live["metadata"].get("managedFields") or []
-        rewritten = fields.adopted(managed, own.get("fieldsV1") or {}, self._who.takeover)
+        rewritten = managed_fields.adopted(managed, own.get("fieldsV1") or {}, self._who.takeover)
         if rewritten is None:
             return
         d = checked.desired
@@ -59,7 +59,7 @@ class Writer:
         await self._patch(d, operations)
 
     async def _without_additions(self, d: Desired, obj: Manifest) -> Manifest:
-        """Remove what persons added, in one JSON Patch; if the server refuses that, one by one.
+        """Remove what people added, in one JSON Patch; if the server refuses that, one by one.
 
         Raises Problem for what cannot be removed, so that it is shown and not tried for ever.
         """
@@ -68,12 +68,14 @@ class Writer:
         if not found:
             return obj
         try:
-            return await self._patch(d, [op for path, value in found for op in fields.removal(path, value)])
+            return await self._patch(
+                d, [op for path, value in found for op in managed_fields.removal(path, value)]
+            )
         except ApiError as error:
             if error.status != 422 or len(found) == 1:
                 raise
         for path, value in found:
-            obj = await self._patch(d, fields.removal(path, value))
+            obj = await self._patch(d, managed_fields.removal(path, value))
         return obj
 
     async def _patch(self, d: Desired, operations: list[dict[str, Any]]) -> Manifest:
@@ -83,7 +85,7 @@ class Writer:
 
 
 def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
-    """Give the manifest as it may be applied to the object that was looked at, and to no other that has its name.
+    """Return the manifest as it may be applied to the object that was looked at, and to no other that has its name.
 
     The server refuses it (409) if that object is gone, instead of making it anew: a write that comes late, whoever
     leads by then, brings nothing back.
@@ -93,15 +95,15 @@ def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
 
 
-def _last_first(item: tuple[fields.Path, Any]) -> tuple[int, ...]:
+def _last_first(item: tuple[managed_fields.Path, Any]) -> tuple[int, ...]:
     # Elements of one list go from the back, so that the indexes of those in front stay right.
     return tuple(-int(s.token) if s.token.isdigit() else 0 for s in item[0])
 
 
 def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Baseline:
-    """Give the baseline of an object from the server's answer to our write (not from the watch, which may be newer)."""
+    """Return the baseline of an object from the server's answer to our write (not from the watch, which may be newer)."""
     meta = obj["metadata"]
     annotations = meta.get("annotations") or {}
     return Baseline(
-        d.digest, fields.ownership(meta.get("managedFields") or (), people), stamp_of(annotations)
+        d.digest, managed_fields.ownership(meta.get("managedFields") or (), people), changed_by(annotations)
     )

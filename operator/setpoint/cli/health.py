@@ -31,7 +31,7 @@ def run(stdin: TextIO | bytes, stdout: TextIO, output: str, stderr: TextIO | Non
     """Print the verdict of each object on `stdin` (YAML or JSON, any number of documents, Lists expanded).
 
     `output` is `text` (aligned columns) or `json` (a list of apiVersion, kind, namespace, name, health, reason,
-    message). Gives the exit code: OK, UNFINISHED, DEGRADED or USAGE.
+    message). Returns the exit code: OK, UNFINISHED, DEGRADED or USAGE.
     """
     errors = stderr or sys.stderr
     if output not in ("text", "json"):
@@ -47,7 +47,7 @@ def run(stdin: TextIO | bytes, stdout: TextIO, output: str, stderr: TextIO | Non
 
 
 def exit_code(healths: Iterable[str]) -> int:
-    """Give the exit code for objects of these healths."""
+    """Return the exit code for objects of these healths."""
     found = set(healths)
     if verdict.Health.Degraded in found:
         return DEGRADED
@@ -55,7 +55,7 @@ def exit_code(healths: Iterable[str]) -> int:
 
 
 def objects(data: bytes) -> Iterator[Mapping[str, Any]]:
-    """Give the objects in `data`; they may lack a name, since live parts of objects are welcome too.
+    """Return the objects in `data`; they may lack a name, since live parts of objects are welcome too.
 
     Raises Problem that names the line: text that is neither YAML nor JSON, no object, or nothing at all
     (an upstream command that failed must not look healthy; an empty List is fine).

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    """Give the parser of the whole command line."""
+    """Return the parser of the whole command line."""
     root = Parser(
         prog="python -m setpoint",
         description="Setpoint holds a Kubernetes cluster to a Git commit.",

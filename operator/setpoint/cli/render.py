@@ -2,7 +2,7 @@
 
 In: a folder, and maybe a file with a Sync. With a Sync, the folder stands for the root of the repository, and
 `spec.path`, `exclude`, `kustomize` and `targetNamespace` count. Out: the manifests on stdout, notes and errors
-on stderr, and an exit code of `cli`. Nothing is asked of a cluster.
+on stderr, and an exit code of `cli.parser`. Nothing is asked of a cluster.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def run(
     stderr: TextIO | None = None,
     kustomize: str | None = None,
 ) -> int:
-    """Print the manifests of a folder as `output` (yaml or json); gives the exit code.
+    """Print the manifests of a folder as `output` (yaml or json); returns the exit code.
 
     `kustomize`: the program; else $SETPOINT_KUSTOMIZE, else `kustomize` on PATH, and only if it is needed.
     """
@@ -130,7 +130,7 @@ async def _render(folder: Path, spec: SyncSpec, kustomize: Path, *, places: bool
 
 
 def _placed(rendered: Rendered, spec: SyncSpec) -> tuple[list[documents.Document], list[str]]:
-    """Fill targetNamespace in where the kind is known to have one; gives the objects, and notes for people."""
+    """Fill targetNamespace in where the kind is known to have one; returns the objects, and notes for people."""
     count = "1 document" if rendered.skipped == 1 else f"{rendered.skipped} documents"
     verb = "was" if rendered.skipped == 1 else "were"
     notes = [f"{count} without apiVersion and kind {verb} skipped"] if rendered.skipped else []
@@ -152,7 +152,7 @@ def _placed(rendered: Rendered, spec: SyncSpec) -> tuple[list[documents.Document
 
 
 def _namespaced(group: str, kind: str) -> bool | None:
-    """Tell whether a built-in kind has a namespace; None for custom ones."""
+    """Return whether a built-in kind has a namespace; None for custom ones."""
     if group in _NAMESPACED:
         return True
     if group not in _CLUSTER:

@@ -259,7 +259,7 @@ GLOBAL = {"type": "object", "description": "Values that a parent chart shares; n
 
 
 def settings_schema() -> FreeForm:
-    """Give the JSON schema of the value `settings`."""
+    """Return the JSON schema of the value `settings`."""
     source = settings.Settings.model_json_schema()["properties"]
     properties = {
         to_camel(name): {key: value for key, value in source[name].items() if key not in ("title", "default")}
@@ -274,7 +274,7 @@ def settings_schema() -> FreeForm:
 
 
 def schema() -> FreeForm:
-    """Give the JSON schema of all values, in which nothing unknown may stand."""
+    """Return the JSON schema of all values, in which nothing unknown may stand."""
     full: FreeForm = _untitled(Root.model_json_schema())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -294,7 +294,7 @@ def _untitled(node: Any) -> Any:
 
 
 def values_yaml() -> str:
-    """Give values.yaml: every value with its default, under what it means."""
+    """Return values.yaml: every value with its default, under what it means."""
     settings_part = [
         "# More settings of the operator; docs/reference/settings.md explains each. The defaults are:",
         *(f"#   {to_camel(name)}: {_shown(name)}" for name in PASSED_ON),
@@ -318,7 +318,7 @@ def _group(values: Values, indent: str) -> list[str]:
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """Give (dotted name, default as YAML, description) of each value, for the docs."""
+    """Return (dotted name, default as YAML, description) of each value, for the docs."""
     return _rows(Root(), "")
 
 
@@ -334,5 +334,5 @@ def _rows(values: Values, prefix: str) -> list[tuple[str, str, str]]:
 
 
 def _shown(name: str) -> str:
-    """Give the default of a setting as YAML."""
+    """Return the default of a setting as YAML."""
     return settings.written(name) or ("[]" if name in settings.LISTS else '""')

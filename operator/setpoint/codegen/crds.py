@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions, made from the models of `api` (pure).
+"""CustomResourceDefinitions, made from the models of `api.resources` (pure).
 
 In: pydantic models. Out: CRD dicts whose schemas are structural (Kubernetes documentation, "Specifying a
 structural schema"): no `$ref`, no unions but int-or-string, a type and a description everywhere.
@@ -74,7 +74,7 @@ class Column:
     wide: bool = False
 
     def entry(self) -> Schema:
-        """Give the entry of `additionalPrinterColumns`."""
+        """Return the entry of `additionalPrinterColumns`."""
         entry = {
             "name": self.name,
             "type": self.kind,
@@ -142,7 +142,7 @@ KINDS = (
 
 
 def crd(kind: Kind) -> Schema:
-    """Give the CustomResourceDefinition of a kind."""
+    """Return the CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -175,7 +175,7 @@ def _version(kind: Kind) -> Schema:
 
 
 def schema(model: type[BaseModel]) -> Schema:
-    """Give the structural schema of a whole object: root, spec and status. Raises SchemaError."""
+    """Return the structural schema of a whole object: root, spec and status. Raises SchemaError."""
     source = model.model_json_schema()
     definitions = source.get("$defs", {})
     parts = {name: source["properties"][name] for name in ("spec", "status")}
@@ -192,7 +192,7 @@ def schema(model: type[BaseModel]) -> Schema:
 
 
 def structural(node: Schema, definitions: Mapping[str, Schema], path: str, *, with_defaults: bool) -> Schema:
-    """Give the structural form of one node of a JSON schema. `path` is for errors, which are SchemaError."""
+    """Return the structural form of one node of a JSON schema. `path` is for errors, which are SchemaError."""
     flat = _resolve(node, definitions, path)
     if unknown := sorted(set(flat) - {*KEPT, *DROPPED}):
         raise SchemaError(f"{path}: {', '.join(unknown)} cannot be said in a structural schema")
@@ -229,7 +229,7 @@ def _resolve(node: Schema, definitions: Mapping[str, Schema], path: str) -> Sche
 
 
 def _untyped(flat: Schema, path: str) -> Schema:
-    """Give what stands in place of a type: int-or-string, or any value, null included."""
+    """Return what stands in place of a type: int-or-string, or any value, null included."""
     if not flat.get("anyOf"):
         return {PRESERVE: True, "nullable": True}
     types = sorted(branch.get("type", "?") for branch in flat["anyOf"])
@@ -241,7 +241,7 @@ def _untyped(flat: Schema, path: str) -> Schema:
 def _nested(
     key: str, flat: Schema, definitions: Mapping[str, Schema], path: str, with_defaults: bool
 ) -> Schema:
-    """Give the parts of a node that hold schemas themselves."""
+    """Return the parts of a node that hold schemas themselves."""
     inner = flat[key]
     if key == "properties":
         fields = {
@@ -257,7 +257,7 @@ def _nested(
 
 
 def undescribed(node: Schema, path: str = "") -> list[str]:
-    """Give the paths of all fields without a description; metadata describes itself."""
+    """Return the paths of all fields without a description; metadata describes itself."""
     found = []
     for name, field in node.get("properties", {}).items():
         where = f"{path}.{name}"
@@ -271,17 +271,17 @@ class _Dumper(yaml.SafeDumper):
     """YAML without aliases: the same list may stand in many places."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Say that nothing is shared."""
+        """Return True: nothing is shared."""
         return True
 
 
 def dump(document: Schema) -> str:
-    """Give a document as YAML, in the order of its keys, one line to a text."""
+    """Return a document as YAML, in the order of its keys, one line to a text."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1_000_000, allow_unicode=True)
 
 
 def flow(value: Any) -> str:
-    """Give a value as YAML on one line."""
+    """Return a value as YAML on one line."""
     text = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, width=1_000_000, allow_unicode=True, default_flow_style=True
     )
@@ -289,5 +289,5 @@ def flow(value: Any) -> str:
 
 
 def to_yaml() -> str:
-    """Give all CRDs as one stream of YAML documents."""
+    """Return all CRDs as one stream of YAML documents."""
     return "---\n".join(dump(crd(kind)) for kind in KINDS)

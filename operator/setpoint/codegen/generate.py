@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from setpoint import __version__
-from setpoint.codegen import chart, crds, rbac, reference
-from setpoint.runtime import metrics as telemetry
+from setpoint.codegen import architecture, chart, crds, rbac, reference
+from setpoint.runtime import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = "charts/setpoint"
 NOTE = "# Made by `python -m setpoint.codegen.generate`; do not edit.\n"
-OPERATIONS, CONCEPTS = "docs/operations.md", "docs/concepts.md"
+OPERATIONS, CONCEPTS, ARCHITECTURE = "docs/operations.md", "docs/concepts.md", "docs/architecture.md"
 
 
-def files(operations: str, concepts: str) -> dict[str, str]:
+def files(operations: str, concepts: str, packages: str) -> dict[str, str]:
     """Return path (below the repository's root) -> content of every generated file.
 
-    `operations` and `concepts` are the present texts of the two pages of which one part is generated.
+    `operations`, `concepts` and `packages` (docs/architecture.md) are the present texts of the pages of which one part
+    is generated.
     """
     return {
         **{f"crds/{kind.plural}.yaml": NOTE + crds.dump(crds.crd(kind)) for kind in crds.KINDS},
@@ -36,17 +37,18 @@ def files(operations: str, concepts: str) -> dict[str, str]:
         "docs/reference/settings.md": reference.settings_page(),
         "docs/reference/reasons.md": reference.reasons_page(),
         "docs/reference/metrics.md": reference.metrics_page(
-            (m.name, m.type.__name__.lower(), m.labels, m.help) for m in telemetry.METRICS
+            (m.name, m.type.__name__.lower(), m.labels, m.help) for m in metrics.METRICS
         ),
         "docs/reference/cli.md": reference.cli_page(),
         "docs/reference/chart.md": reference.chart_page(),
         OPERATIONS: between(operations, reference.reasons_table(), "reasons"),
         CONCEPTS: between(concepts, reference.goals_table(), "goals"),
+        ARCHITECTURE: architecture.page(packages),
     }
 
 
 def crd_template(kind: crds.Kind) -> str:
-    """Give the chart's copy of a CRD: a template, since Helm never upgrades what is in crds/, that is kept."""
+    """Return the chart's copy of a CRD: a template, since Helm never upgrades what is in crds/, that is kept."""
     document = crds.crd(kind)
     kept = {"annotations": {"helm.sh/resource-policy": "keep"}}
     text = crds.dump({**document, "metadata": {**document["metadata"], **kept}})
@@ -56,7 +58,7 @@ def crd_template(kind: crds.Kind) -> str:
 
 
 def rules_template() -> str:
-    """Give the named templates of the operator's rights."""
+    """Return the named templates of the operator's rights."""
     note = (
         "{{/* " + NOTE.removeprefix("# ").strip() + " The table is operator/setpoint/codegen/rbac.py. */}}\n"
     )
@@ -64,7 +66,7 @@ def rules_template() -> str:
 
 
 def chart_yaml() -> str:
-    """Give Chart.yaml; chart and operator are released together, under one version."""
+    """Return Chart.yaml; chart and operator are released together, under one version."""
     return NOTE + crds.dump(
         {
             "apiVersion": "v2",
@@ -98,7 +100,7 @@ def between(text: str, table: str, part: str) -> str:
 
 def stale(root: Path) -> dict[str, str]:
     """Return path -> content of each file that is not as it should be."""
-    found = files(_read(root / OPERATIONS), _read(root / CONCEPTS))
+    found = files(*(_read(root / page) for page in (OPERATIONS, CONCEPTS, ARCHITECTURE)))
     return {path: text for path, text in found.items() if _read(root / path) != text}
 
 

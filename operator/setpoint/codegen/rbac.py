@@ -142,7 +142,7 @@ ROLES = (CLUSTER, OWN, WATCH, IMPERSONATE, RELEASE)
 
 
 def template(role: Role) -> str:
-    """Give the rules of a role as a named Helm template `setpoint.rules.<name>`, each with its reason."""
+    """Return the rules of a role as a named Helm template `setpoint.rules.<name>`, each with its reason."""
     rules = "".join(_rule(rule) for rule in role.rules)
     return f'{{{{- define "setpoint.rules.{role.name}" -}}}}\n{rules}{{{{- end }}}}\n'
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from setpoint import settings
-from setpoint.api import validation as rules
+from setpoint.api import validation
 from setpoint.api.reasons import Reason
 from setpoint.cli import parser as cli
 from setpoint.codegen import chart, crds, rbac
@@ -23,7 +23,7 @@ def _page(title: str, *parts: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Give a Markdown table; bars and line breaks in cells are escaped."""
+    """Return a Markdown table; bars and line breaks in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
 
@@ -37,7 +37,7 @@ def _code(text: str) -> str:
 
 
 def kind(which: crds.Kind) -> str:
-    """Give the page of a custom resource: its columns, its spec and its status."""
+    """Return the page of a custom resource: its columns, its spec and its status."""
     schema = crds.schema(which.model)
     columns = [
         (column.name.upper(), column.description, "with `-o wide`" if column.wide else "")
@@ -64,19 +64,19 @@ def kind(which: crds.Kind) -> str:
 
 
 def _rules(schema: dict[str, Any]) -> str:
-    """Give the rules of the spec as a whole, as a list."""
-    found = schema["properties"]["spec"].get(rules.KEY, [])
+    """Return the rules of the spec as a whole, as a list."""
+    found = schema["properties"]["spec"].get(validation.KEY, [])
     return "\n".join(f"- {rule['message']}" for rule in found)
 
 
 def fields(schema: dict[str, Any], path: str) -> list[tuple[str, str, str, str]]:
-    """Give (path, type, default, meaning) of every field below a schema, in its order."""
+    """Return (path, type, default, meaning) of every field below a schema, in its order."""
     required = schema.get("required", [])
     found = []
     for name, field in schema.get("properties", {}).items():
         where = f"{path}.{name}"
         default = crds.flow(field["default"]) if "default" in field else ""
-        checks = "".join(f" Rule: {rule['message']}." for rule in field.get(rules.KEY, []))
+        checks = "".join(f" Rule: {rule['message']}." for rule in field.get(validation.KEY, []))
         found.append(
             (
                 _code(where),
@@ -102,7 +102,7 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def settings_page() -> str:
-    """Give the page of the operator's settings."""
+    """Return the page of the operator's settings."""
     source = settings.Settings.model_json_schema()["properties"]
     rows = [
         (
@@ -132,7 +132,7 @@ def _setting_type(field: dict[str, Any]) -> str:
 
 
 def reasons_table() -> str:
-    """Give the table of all reasons."""
+    """Return the table of all reasons."""
     rows = [
         (_code(reason), reason.meaning, reason.action, "yes" if reason.transient else "") for reason in Reason
     ]
@@ -145,7 +145,7 @@ def goals_table() -> str:
 
 
 def reasons_page() -> str:
-    """Give the page of reasons."""
+    """Return the page of reasons."""
     return _page(
         "Reasons",
         "Conditions, Events and metrics use the same words. `Tried again`: the operator tries again by itself, from one "
@@ -155,7 +155,7 @@ def reasons_page() -> str:
 
 
 def metrics_page(metrics: Iterable[tuple[str, str, Sequence[str], str]]) -> str:
-    """Give the page of metrics, of which each is (name, type, labels, help)."""
+    """Return the page of metrics, of which each is (name, type, labels, help)."""
     rows = [(_code(name), kind, ", ".join(map(_code, labels)), text) for name, kind, labels, text in metrics]
     return _page(
         "Metrics",
@@ -165,7 +165,7 @@ def metrics_page(metrics: Iterable[tuple[str, str, Sequence[str], str]]) -> str:
 
 
 def chart_page() -> str:
-    """Give the page of the chart: its values, and the rights that it grants."""
+    """Return the page of the chart: its values, and the rights that it grants."""
     passed = [
         (_code(f"settings.{to_camel(name)}"), _code(settings.written(name)), field["description"])
         for name, field in zip(chart.PASSED_ON, chart.settings_schema()["properties"].values(), strict=True)
@@ -200,13 +200,13 @@ def chart_page() -> str:
 
 
 def _resource(group: str, resource: str) -> str:
-    """Give `syncs.setpoint.dev/status` for `syncs/status`, as kubectl writes it."""
+    """Return `syncs.setpoint.dev/status` for `syncs/status`, as kubectl writes it."""
     name, slash, sub = resource.partition("/")
     return f"{name}.{group}{slash}{sub}" if group else resource
 
 
 def cli_page() -> str:
-    """Give the page of the command line."""
+    """Return the page of the command line."""
     root = cli.parser()
     commands = next(a for a in root._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - argparse shows its actions in no other way
     return _page(

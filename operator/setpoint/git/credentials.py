@@ -49,21 +49,21 @@ class Credentials:
 
     @property
     def digest(self) -> str:
-        """Tell credentials apart; a cache hashes it with a key of its own before it names a folder so."""
+        """Return what distinguishes credentials; a cache hashes it with a key of its own before it names a folder so."""
         text = "\0".join(f"{len(value)}:{value}" for value in astuple(self))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def trust(self) -> str:
-        """Tell trust sets (CA and known hosts) apart; nothing of it is secret."""
+        """Return what distinguishes trust sets (CA and known hosts); nothing of it is secret."""
         return hashlib.sha256(f"{len(self.ca)}:{self.ca}{self.known_hosts}".encode()).hexdigest()
 
     def trust_only(self) -> Credentials:
-        """Give the same trust for another origin, which may not see who we are."""
+        """Return the same trust for another origin, which may not see who we are."""
         return Credentials(known_hosts=self.known_hosts, ca=self.ca)
 
     def authorization(self) -> str | None:
-        """Give the value of the HTTP header (RFC 7617, RFC 6750)."""
+        """Return the value of the HTTP header (RFC 7617, RFC 6750)."""
         if self.bearer:
             return f"Bearer {self.bearer}"
         if self.username or self.password:
@@ -147,7 +147,7 @@ def _ssh(remote: Addressed, texts: Mapping[str, str], ca: str) -> Credentials:
 
 
 def _is_encrypted(identity: str) -> bool:
-    """Tell by the PEM headers, or by the cipher's name in OpenSSH's own format (PROTOCOL.key)."""
+    """Return whether it is encrypted: by the PEM headers, or by the cipher's name in OpenSSH's own format (PROTOCOL.key)."""
     match = _OPENSSH.search(identity)
     if not match:
         return "ENCRYPTED" in identity

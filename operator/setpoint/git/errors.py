@@ -39,7 +39,7 @@ _UNREACHABLE: Sequence[tuple[str, str]] = (
 
 
 def translate(error: Exception, repository: Repository) -> Problem:
-    """Give the Problem of an exception that libgit2 or the disk ended an operation with."""
+    """Return the Problem of an exception that libgit2 or the disk ended an operation with."""
     remote = repository.remote
     if isinstance(error, Problem):
         return error
@@ -61,7 +61,7 @@ def translate(error: Exception, repository: Repository) -> Problem:
 
 
 def http_problem(status: int, remote: Remote, *, given: bool) -> Problem:
-    """Say what an HTTP status means; `given`: whether there were credentials."""
+    """Return what an HTTP status means; `given`: whether there were credentials."""
     if status in (401, 403):
         return unauthorized(remote, given=given)
     if status in (404, 410):
@@ -76,12 +76,12 @@ def http_problem(status: int, remote: Remote, *, given: bool) -> Problem:
 
 
 def untrusted(remote: Remote, why: str) -> Problem:
-    """Say that a TLS server could not prove who it is."""
+    """Return the problem that a TLS server could not prove who it is."""
     return Problem(Reason.CertificateInvalid, f"the certificate of {remote.place} is not valid: {why}")
 
 
 def unauthorized(remote: Remote, *, given: bool = True) -> Problem:
-    """Say that the server wants other credentials, or any."""
+    """Return the problem that the server wants other credentials, or any."""
     if given:
         return Problem(
             Reason.AuthenticationFailed,
@@ -95,7 +95,7 @@ def unauthorized(remote: Remote, *, given: bool = True) -> Problem:
 
 
 def redirected(remote: Remote, target: str) -> Problem:
-    """Say that the server sends us elsewhere."""
+    """Return the problem that the server sends us elsewhere."""
     return Problem(
         Reason.RedirectRefused,
         f"{remote.url} redirects to {target}, another scheme, host or port; if it moved, put the new URL into spec.url",
@@ -103,12 +103,12 @@ def redirected(remote: Remote, target: str) -> Problem:
 
 
 def unreachable(remote: Remote, why: str) -> Problem:
-    """Say that there is no connection."""
+    """Return the problem that there is no connection."""
     return Problem(Reason.HostUnreachable, f"{remote.place} cannot be reached: {why}")
 
 
 def not_found(remote: Remote) -> Problem:
-    """Say that the server knows no such repository, or does not want to show it."""
+    """Return the problem that the server knows no such repository, or does not want to show it."""
     return Problem(
         Reason.RepositoryNotFound,
         f"{remote.url} does not exist, or the credentials may not see it (many hosts answer the same to both)",

@@ -46,7 +46,7 @@ class Mirror:
         return self.path.name
 
     def current(self) -> Path | None:
-        """Give the generation to read, if there is one."""
+        """Return the generation to read, if there is one."""
         try:
             generation = self.path / (self.path / "current").readlink()
         except OSError:
@@ -54,7 +54,7 @@ class Mirror:
         return generation if generation.is_dir() else None
 
     def reads(self, generation: str) -> bool:
-        """Tell whether a generation, by its path, is the one to read: `current` in two system calls and no more."""
+        """Return whether a generation, by its path, is the one to read: `current` in two system calls and no more."""
         try:
             return generation.endswith("/" + os.readlink(f"{self.path}/current")) and os.path.isdir(
                 generation
@@ -83,7 +83,7 @@ class Mirror:
             os.utime(self.path / "lock")
 
     def used(self) -> float:
-        """Give when it was last used, in seconds since the epoch; 0 if never."""
+        """Return when it was last used, in seconds since the epoch; 0 if never."""
         try:
             return (self.path / "lock").stat().st_mtime
         except OSError:
@@ -148,7 +148,7 @@ class Mirror:
 
 
 def mirror_of(cache: Path, key: bytes, repository: Repository) -> Mirror:
-    """Give the mirror of a URL and credentials; its name gives neither away."""
+    """Return the mirror of a URL and credentials; its name gives neither away."""
     text = f"{repository.remote.url}\0{repository.credentials.digest}"
     return Mirror(cache / "mirrors" / hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:40])
 
@@ -201,7 +201,7 @@ def sweep(mirror: Mirror) -> None:
 
 
 def packs(generation: Path) -> list[int]:
-    """Give the sizes of the packs of a generation."""
+    """Return the sizes of the packs of a generation."""
     folder = generation / "objects" / "pack"
     try:
         return [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith(".pack")]
@@ -210,7 +210,7 @@ def packs(generation: Path) -> list[int]:
 
 
 def grown(generation: Path, limit: int) -> bool:
-    """Tell whether a generation should be made anew, in a cache of `limit` bytes."""
+    """Return whether a generation should be made anew, in a cache of `limit` bytes."""
     sizes = packs(generation)
     if len(sizes) < 2:
         return False
@@ -218,7 +218,7 @@ def grown(generation: Path, limit: int) -> bool:
 
 
 def size(folder: Path) -> int:
-    """Give the bytes below a folder; what vanishes meanwhile counts as nothing."""
+    """Return the bytes below a folder; what vanishes meanwhile counts as nothing."""
     total = 0
     for root, _, files in os.walk(folder):
         for name in files:
@@ -228,7 +228,7 @@ def size(folder: Path) -> int:
 
 
 def mirrors(cache: Path) -> list[Mirror]:
-    """Give all mirrors, the one that was used longest ago first."""
+    """Return all mirrors, the one that was used longest ago first."""
     folder = cache / "mirrors"
     found = [Mirror(each) for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
     return sorted(found, key=lambda each: each.used())
@@ -284,7 +284,7 @@ def _remove(path: Path) -> None:
 def session(cache: Path) -> tuple[Path, int]:
     """Make a private folder for this process's children, and remove those of processes that are gone.
 
-    Gives the folder and a descriptor whose flock says that we live. OSError.
+    Returns the folder and a descriptor whose flock says that we live. OSError.
     """
     root = cache / "run"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -322,7 +322,7 @@ def freed(repository: pygit2.Repository) -> Iterator[pygit2.Repository]:
 
 
 def readable(repository: pygit2.Repository, sha: str) -> bool:
-    """Tell whether a commit and its tree can be read."""
+    """Return whether a commit and its tree can be read."""
     try:
         commit = repository[sha]
         return isinstance(commit, pygit2.Commit) and bool(repository[commit.tree_id].id)

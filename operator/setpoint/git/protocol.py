@@ -20,7 +20,7 @@ def read(stream: BinaryIO) -> Message | None:
 
 
 def frame(message: Message) -> bytes:
-    """Give the bytes of one message."""
+    """Return the bytes of one message."""
     body = json.dumps(message).encode()
     return struct.pack(">I", len(body)) + body
 

@@ -94,7 +94,7 @@ class Reader:
             self._release()
 
     def holds(self, sha: str) -> bool:
-        """Tell whether a commit is here and can be read."""
+        """Return whether a commit is here and can be read."""
         with self._lock:
             if sha not in self._known and readable(self._repository, sha):
                 self._known.add(sha)
@@ -117,20 +117,20 @@ class Reader:
         return Commit(sha, _line(message), _line(author), at)
 
     def root(self, sha: str) -> str:
-        """Give the id of a commit's tree."""
+        """Return the id of a commit's tree."""
         found = self._object(sha, pygit2.Commit)
         with self._lock:
             return str(found.tree_id)
 
     def entries(self, oid: str, path: str) -> dict[str, Entry]:
-        """Give the entries of a tree object that lies at `path`, by name."""
+        """Return the entries of a tree object that lies at `path`, by name."""
         tree = self._object(oid, pygit2.Tree)
         with self._lock:
             made = [_entry(path, each) for each in tree]
         return {entry.name: entry for entry in made}
 
     def blob(self, oid: str) -> bytes:
-        """Give the bytes of a blob."""
+        """Return the bytes of a blob."""
         found = self._object(oid, pygit2.Blob)
         with self._lock:
             return found.data
@@ -152,7 +152,7 @@ class Reader:
 
 
 class MirrorTree:
-    """The files of one commit (`setpoint.tree.Tree`); a submodule that was fetched shows as a folder."""
+    """The files of one commit (`setpoint.tree.protocol.Tree`); a submodule that was fetched shows as a folder."""
 
     def __init__(self, reader: Reader, sha: str, submodules: Mapping[str, MirrorTree]) -> None:
         """`submodules`: trees by path."""
@@ -162,7 +162,7 @@ class MirrorTree:
         reader.trees.add(self)
 
     def entry(self, path: str) -> Entry | None:
-        """Give the entry at `path`, or None; a symlink on the way is not followed (None)."""
+        """Return the entry at `path`, or None; a symlink on the way is not followed (None)."""
         if path == "":
             return Entry("", EntryKind.TREE, self._root)
         folder, slash, name = path.rpartition("/")
@@ -171,12 +171,12 @@ class MirrorTree:
         return (self._entries(folder) or {}).get(name)
 
     def children(self, path: str) -> tuple[Entry, ...]:
-        """Give the entries of the folder at `path`, sorted by name; nothing if it is no folder."""
+        """Return the entries of the folder at `path`, sorted by name; nothing if it is no folder."""
         entries = self._entries(path) or {}
         return tuple(entries[name] for name in sorted(entries))
 
     def read(self, path: str) -> bytes:
-        """Give the bytes of the blob, or the target of the link, at `path`; Problem(PathNotFound)."""
+        """Return the bytes of the blob, or the target of the link, at `path`; Problem(PathNotFound)."""
         for stem, tree in self._submodules.items():
             if path.startswith(f"{stem}/"):
                 return tree.read(path.removeprefix(f"{stem}/"))
@@ -186,7 +186,7 @@ class MirrorTree:
         return self._reader.blob(entry.oid)
 
     def _entries(self, path: str) -> dict[str, Entry] | None:
-        """Give what a folder holds; walks down from the root, so that nothing beside the way is read."""
+        """Return what a folder holds; walks down from the root, so that nothing beside the way is read."""
         if path in self._folders:
             return self._folders[path]
         entries = self._folder("", self._root)
@@ -217,13 +217,13 @@ class MirrorTree:
 
 
 def _line(text: str) -> str:
-    """Give the first line, as a terminal may show it."""
+    """Return the first line, as a terminal may show it."""
     first = text.strip().partition("\n")[0].strip()
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in first[:MAX_LINE])
 
 
 def _stamp(seconds: int) -> str:
-    """Give a time as RFC 3339; one that no calendar knows (whoever commits can write any) is the epoch."""
+    """Return a time as RFC 3339; one that no calendar knows (whoever commits can write any) is the epoch."""
     try:
         at = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):

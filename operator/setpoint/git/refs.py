@@ -69,12 +69,12 @@ def at(full: str, short: str, sha: str) -> Selected:
 
 
 def moved(selected: Selected, sha: str) -> Selected:
-    """Give the same selection at another commit: the ref moved before it was fetched."""
+    """Return the same selection at another commit: the ref moved before it was fetched."""
     return at(selected.ref, selected.revision.rpartition("@")[0], sha)
 
 
 def _wanted(ref: RefSpec, listed: Mapping[str, str], head_target: str | None) -> tuple[str, str]:
-    """Give the full ref and the name people know it by."""
+    """Return the full ref and the name people know it by."""
     if ref.branch:
         return f"refs/heads/{_checked('branch', ref.branch)}", ref.branch
     if ref.tag:

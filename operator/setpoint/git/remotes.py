@@ -113,7 +113,7 @@ def submodule_remote(parent: Remote, url: str) -> Remote:
 
 
 def submodule_repository(parent: Repository, url: str) -> Repository:
-    """Give a submodule's repository: the parent's credentials on the same origin, else only its trust."""
+    """Return a submodule's repository: the parent's credentials on the same origin, else only its trust."""
     remote = submodule_remote(parent.remote, url)
     same = remote.origin == parent.remote.origin
     if not same:

@@ -1,7 +1,7 @@
 """Git: asks remotes for their refs, brings commits into mirrors, and reads them (async shell).
 
-The only door to `git_*`. What talks to a network runs in child processes (`git_children`, `git_worker`); what was
-fetched is read in this process from bare mirrors (`git_mirror`, `git_tree`). Every failure is a `Problem`.
+The only door to this package. What talks to a network runs in child processes (`workers`, `worker.main`); what was
+fetched is read in this process from bare mirrors (`mirror`, `reader`). Every failure is a `Problem`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Git:
         return got
 
     def has(self, repository: Repository, sha: str, *, submodules: bool = False) -> bool:
-        """Tell whether a commit (and its submodules) can be read; quick once it was read."""
+        """Return whether a commit (and its submodules) can be read; quick once it was read."""
         try:
             with self._lock:
                 reader = self._reader(repository)
@@ -115,7 +115,7 @@ class Git:
             return self._reading(repository, sha).commit(sha)
 
     def tree(self, repository: Repository, sha: str, *, submodules: bool = False) -> Tree:
-        """Give the files of a commit that `has` says is there, safe for threads; Problem(GitFailed)."""
+        """Return the files of a commit that `has` says is there, safe for threads; Problem(GitFailed)."""
         return self._tree(repository, sha, submodules=submodules)
 
     async def close(self) -> None:
@@ -179,7 +179,7 @@ class Git:
         return await self._children.call(repository, request)
 
     def _room(self) -> int:
-        """Give the bytes that one pack may take."""
+        """Return the bytes that one pack may take."""
         try:
             return min(self._limit, int(shutil.disk_usage(self._cache).free * HEADROOM))
         except OSError:
@@ -200,7 +200,7 @@ class Git:
         return known
 
     def _reader(self, repository: Repository) -> Reader | None:
-        """Give the open mirror, opened again if it was made anew or wiped."""
+        """Return the open mirror, opened again if it was made anew or wiped."""
         mirror = self._mirror(repository)
         reader = self._readers.get(mirror.id)
         if reader is not None and reader.fresh:
@@ -312,7 +312,7 @@ def _pinned_in(tree: MirrorTree, repository: Repository) -> Pinned:
 
 
 def _wire(repository: Repository) -> dict[str, Any]:
-    """Give what a child needs to know; it goes over a pipe and nowhere else."""
+    """Return what a child needs to know; it goes over a pipe and nowhere else."""
     return {"remote": asdict(repository.remote), "credentials": asdict(repository.credentials)}
 
 

@@ -40,7 +40,7 @@ class Version:
 
     @property
     def key(self) -> tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]:
-        """Give what orders versions: SemVer 2.0.0, section 11."""
+        """Return what orders versions: SemVer 2.0.0, section 11."""
         identifiers = tuple((not i.isdigit(), int(i) if i.isdigit() else 0, i) for i in self.prerelease)
         return self.major, self.minor, self.patch, not self.prerelease, identifiers
 
@@ -60,7 +60,7 @@ class Comparators:
     prereleases: bool
 
     def admit(self, version: Version) -> bool:
-        """Tell whether the version passes."""
+        """Return whether the version passes."""
         return (self.prereleases or not version.prerelease) and all(test(version) for test in self.tests)
 
 
@@ -71,7 +71,7 @@ class Range:
     alternatives: tuple[Comparators, ...]
 
     def admits(self, version: Version) -> bool:
-        """Tell whether the version lies in the range."""
+        """Return whether the version lies in the range."""
         return any(each.admit(version) for each in self.alternatives)
 
 
@@ -90,7 +90,7 @@ def parse_range(text: str) -> Range:
 
 
 def highest(text: str, tags: Iterable[str]) -> str | None:
-    """Give the tag of the highest version in the range `text`, or None; Problem(InvalidSpec) as `parse_range`.
+    """Return the tag of the highest version in the range `text`, or None; Problem(InvalidSpec) as `parse_range`.
 
     Of tags with the same precedence (`v1.0.0`, `1.0.0`, `1.0.0+a`) the last by name, so that the answer is stable.
     """
@@ -130,12 +130,12 @@ class _Partial:
 
     @property
     def low(self) -> Version:
-        """Give the lowest version that fits."""
+        """Return the lowest version that fits."""
         major, minor, patch = (*self.numbers, 0, 0, 0)[:3]
         return Version(major, minor, patch, self.prerelease)
 
     def after(self, index: int) -> Version:
-        """Give what comes after all versions that share the numbers up to and with `index`."""
+        """Return what comes after all versions that share the numbers up to and with `index`."""
         major, minor, patch = (*self.numbers[:index], self.numbers[index] + 1, 0, 0)[:3]
         return Version(major, minor, patch, _LOWEST)
 
@@ -154,7 +154,7 @@ def _partial(text: str) -> _Partial:
 
 
 def _between(op: str, text: str) -> Test:
-    """Give the test of one comparator; partial versions mean what they mean to npm."""
+    """Return the test of one comparator; partial versions mean what they mean to npm."""
     partial = _partial(text)
     if not partial.numbers:
         return _never if op in ("<", ">", "!=") else _always
@@ -175,7 +175,7 @@ def _between(op: str, text: str) -> Test:
 
 
 def _end(op: str, partial: _Partial) -> Version:
-    """Give the exclusive upper bound of what a caret, a tilde or a bare version admits."""
+    """Return the exclusive upper bound of what a caret, a tilde or a bare version admits."""
     numbers, low = partial.numbers, partial.low
     if op == "^":
         first = next((i for i, n in enumerate(numbers) if n), len(numbers) - 1)

@@ -23,7 +23,7 @@ _LINE = re.compile(r"[^\n]*")
 
 
 def submodule_urls(data: bytes) -> Mapping[str, str]:
-    """Give the URL of each submodule, by its path; entries without one of the two are left out."""
+    """Return the URL of each submodule, by its path; entries without one of the two are left out."""
     found: dict[str, dict[str, str]] = {}
     for name, key, value in _variables(data.decode("utf-8", "replace").replace("\r\n", "\n")):
         found.setdefault(name, {})[key] = value
@@ -33,7 +33,7 @@ def submodule_urls(data: bytes) -> Mapping[str, str]:
 
 
 def _variables(text: str) -> Iterator[tuple[str, str, str]]:
-    """Give submodule name, variable and value, one after the other; what cannot be read ends with its line."""
+    """Return submodule name, variable and value, one after the other; what cannot be read ends with its line."""
     name: str | None = None
     position = 0
     while (position := _end(_SKIPPED, text, position)) < len(text):

@@ -24,7 +24,7 @@ import setpoint
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import protocol
 from setpoint.git.remotes import Repository
-from setpoint.git.worker import main as git_worker
+from setpoint.git.worker import main
 from setpoint.runtime.disk import cache_problem
 
 Key = tuple[str, tuple[str, str, int]]
@@ -200,7 +200,7 @@ class Children:
         home = self._folder / str(self._count)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-s", "-m", git_worker.__name__, str(home),
+                sys.executable, "-P", "-s", "-m", main.__name__, str(home),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -213,7 +213,7 @@ class Children:
         return Child(process, home)
 
     def _environment(self, home: Path) -> dict[str, str]:
-        """Give the child's environment: nothing of ours but what it needs."""
+        """Return the child's environment: nothing of ours but what it needs."""
         passed = {name: value for name, value in self._environ.items() if name.upper() in PASSED and value}
         return passed | {
             "HOME": str(home),

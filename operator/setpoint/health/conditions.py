@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from setpoint.health import vocabulary as words
+from setpoint.health import vocabulary
 from setpoint.health.verdict import (
     Condition,
     Health,
@@ -52,7 +52,7 @@ _HOLDERS = (("ancestors", "ancestorRef"), ("parents", "parentRef"), ("listeners"
 
 
 def condition_hints(obj: Object) -> Iterator[Verdict]:
-    """Give one verdict per telling condition, of the object and of each parent that accepted it (Gateway API)."""
+    """Return one verdict per telling condition, of the object and of each parent that accepted it (Gateway API)."""
     generation = number(mapping(obj, "metadata"), "generation")
     status = mapping(obj, "status")
     yield from judge(conditions(status), generation)
@@ -66,7 +66,7 @@ def condition_hints(obj: Object) -> Iterator[Verdict]:
 
 
 def judge(found: tuple[Condition, ...], generation: int = 0) -> Iterator[Verdict]:
-    """Give one verdict per telling condition; `generation` is that of the object, 0 if unknown."""
+    """Return one verdict per telling condition; `generation` is that of the object, 0 if unknown."""
     holding = {c.type for c in found if c.type in _SUMMARIES and c.status.lower() == "true"}
     if -1 < max((c.observed for c in found if c.observed is not None), default=-1) < generation:
         yield progressing("NotObserved", "its conditions do not speak of the newest spec yet")
@@ -74,7 +74,7 @@ def judge(found: tuple[Condition, ...], generation: int = 0) -> Iterator[Verdict
         summary = condition.type in _SUMMARIES
         if "Ready" in holding and not summary and not _overrides(condition):
             continue
-        if holding and words.sense_of_type(condition.type) is Sense.NEUTRAL:
+        if holding and vocabulary.sense_of_type(condition.type) is Sense.NEUTRAL:
             continue
         if hint := _hint(condition):
             stale = summary and condition.observed is not None and condition.observed < generation
@@ -87,15 +87,15 @@ def judge(found: tuple[Condition, ...], generation: int = 0) -> Iterator[Verdict
 
 def _overrides(condition: Condition) -> bool:
     """Whether a condition counts although `Ready` is True: plain ones like `Degraded`, and activity."""
-    sense = words.sense_of_type(condition.type)
+    sense = vocabulary.sense_of_type(condition.type)
     return sense in (Sense.PAUSED, Sense.BUSY) or (
-        sense is Sense.BAD and " " not in words.split(condition.type)
+        sense is Sense.BAD and " " not in vocabulary.split(condition.type)
     )
 
 
 def _hint(condition: Condition) -> Verdict | None:
     status = condition.status.lower()
-    sense = words.sense_of_type(condition.type)
+    sense = vocabulary.sense_of_type(condition.type)
     if status == "true":
         return _when_true(condition, sense)
     if status == "false":
@@ -116,18 +116,18 @@ def _hint(condition: Condition) -> Verdict | None:
 def _when_true(condition: Condition, sense: Sense) -> Verdict | None:
     if sense is Sense.BAD:
         # `NotReady` is True also while the object is being made (Strimzi).
-        early = words.split(condition.type).startswith("not ") and _fault(condition) is Sense.BUSY
+        early = vocabulary.split(condition.type).startswith("not ") and _fault(condition) is Sense.BUSY
         return (progressing if early else degraded)(_reason(condition), condition.words)
     if sense is Sense.PAUSED:
         return suspended(_reason(condition), condition.words)
     if sense is Sense.BUSY:
-        activity = words.sense_of_activity(condition.reason, condition.message[:600])
+        activity = vocabulary.sense_of_activity(condition.reason, condition.message[:600])
         if activity is Sense.PAUSED:
             return suspended(_reason(condition), condition.words)
         return None if activity is Sense.GOOD else progressing(_reason(condition), condition.words)
     if condition.type == "Running" and condition.reason == "Running":
         return progressing("Running", condition.words)
-    if condition.type in ("Complete", "Completed", "Finished") and words.faulty(condition.reason):
+    if condition.type in ("Complete", "Completed", "Finished") and vocabulary.faulty(condition.reason):
         return degraded(condition.reason, condition.words)
     return healthy(_reason(condition), condition.words) if sense is Sense.GOOD else None
 
@@ -139,14 +139,14 @@ def _when_false(condition: Condition, sense: Sense) -> Verdict | None:
     if sense is Sense.BAD:
         return healthy(_reason(condition), condition.words)
     if sense is not Sense.GOOD or condition.type == "Running":
-        return degraded(condition.reason, condition.words) if words.faulty(condition.reason) else None
+        return degraded(condition.reason, condition.words) if vocabulary.faulty(condition.reason) else None
     make = {Sense.PAUSED: suspended, Sense.BAD: degraded}.get(fault, progressing)
     return make(condition.reason or f"Not{condition.type.rpartition('/')[2]}", condition.words)
 
 
 def _fault(condition: Condition) -> Sense:
     by_severity = {"Error": Sense.BAD, "Info": Sense.BUSY}.get(condition.severity)
-    return by_severity or words.sense_of_fault(condition.reason, condition.message[:600])
+    return by_severity or vocabulary.sense_of_fault(condition.reason, condition.message[:600])
 
 
 def _reason(condition: Condition) -> str:

@@ -2,7 +2,7 @@
 
 The order is that of kstatus: deletion, observedGeneration, Reconciling and Stalled, a table by kind, then generic
 rules for conditions, phases and counts; an object that says nothing is healthy, unless its kind is known to speak.
-Health rules that users write in CEL (`spec.health`) come before all of this, in `reconcile`.
+Health rules that users write in CEL (`spec.health`) come before all of this, in `syncs.reconciler`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from setpoint.health import expected_status as health_speakers
-from setpoint.health import generic as health_generic
-from setpoint.health import kinds as health_kinds
+from setpoint.health import expected_status, generic, kinds
 from setpoint.health.verdict import (
     Object,
     Verdict,
@@ -35,7 +33,7 @@ def evaluate(obj: Mapping[str, Any]) -> Verdict:
         return healthy("Exists")
     if early := _unobserved(obj) or _reconciling(obj):
         return early
-    if rule := health_kinds.rule(group, kind):
+    if rule := kinds.rule(group, kind):
         found = rule(obj)
         if found:
             return found
@@ -44,11 +42,11 @@ def evaluate(obj: Mapping[str, Any]) -> Verdict:
 
 def trivial(group: str, kind: str) -> bool:
     """Whether objects of this kind are healthy as soon as they exist, so that their metadata is enough."""
-    return health_kinds.trivial(group, kind)
+    return kinds.trivial(group, kind)
 
 
 def _generic(obj: Object, group: str, kind: str) -> Verdict:
-    if found := health_generic.generic(obj):
+    if found := generic.generic(obj):
         return found
     if _expected(obj, group, kind):
         return progressing("WaitingForStatus", "its controller has not reported a status yet")
@@ -69,7 +67,7 @@ def _expected(obj: Object, group: str, kind: str) -> bool:
         if isinstance(names, list | tuple)
         else False
     )
-    return own or "conditions" in status or health_speakers.speaks(group, kind)
+    return own or "conditions" in status or expected_status.speaks(group, kind)
 
 
 def _deleted(obj: Object) -> Verdict | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from setpoint.health import vocabulary as words
+from setpoint.health import vocabulary
 from setpoint.health.conditions import condition_hints
 from setpoint.health.verdict import (
     Health,
@@ -77,7 +77,7 @@ _RUNS_TO_COMPLETION = (
 
 
 def generic(obj: Object) -> Verdict | None:
-    """Give the verdict of what an object says of itself, or None if it says nothing."""
+    """Return the verdict of what an object says of itself, or None if it says nothing."""
     if paused := _paused(obj):
         return paused
     # The rest is weak: a controller that says `Ready` knows better how many replicas it needs, and how its parts are.
@@ -133,7 +133,7 @@ def _states(obj: Object, status: Object) -> Iterator[Verdict]:
 
 
 def _state(obj: Object, state: str, message: str) -> Iterator[Verdict]:
-    sense = words.sense_of_state(state[:600])
+    sense = vocabulary.sense_of_state(state[:600])
     if state.lower() == "running" and text(obj, "kind").endswith(_RUNS_TO_COMPLETION):
         sense = Sense.BUSY
     if health := _OF_SENSE.get(sense):
@@ -174,7 +174,7 @@ def _count(holder: Object, key: str, wanted: int) -> Iterator[Verdict]:
 
 
 def _parts(status: Object) -> Iterator[Object]:
-    """Give the mappings one level inside a status, in mappings and in lists: racks, shards, clusters."""
+    """Return the mappings one level inside a status, in mappings and in lists: racks, shards, clusters."""
     for value in status.values():
         if isinstance(value, dict):
             yield value

@@ -50,7 +50,7 @@ _GROUP_RULES: dict[str, Rule] = {
 
 
 def rule(group: str, kind: str) -> Rule | None:
-    """Give the rule of a kind, or None where the generic rules apply."""
+    """Return the rule of a kind, or None where the generic rules apply."""
     if found := _RULES.get((group, kind)):
         return found
     parts = group.split(".")

@@ -74,7 +74,7 @@ def pod(obj: Object) -> Verdict:
 
 
 def stuck(obj: Object) -> Verdict | None:
-    """Say what keeps a container of a Pod from running, in words that stay while nothing changes; None if nothing does.
+    """Return what keeps a container of a Pod from running, in words that stay while nothing changes; None if nothing does.
 
     Without the kubelet's waits, which grow, and without what one failure quotes of the next.
     """
@@ -88,7 +88,7 @@ def stuck(obj: Object) -> Verdict | None:
 
 
 def _waits(container: Object) -> tuple[str, str]:
-    """Give why a container waits, and in which words: those of the last try to pull, also until the next one."""
+    """Return why a container waits, and in which words: those of the last try to pull, also until the next one."""
     waiting = mapping(container, "state", "waiting")
     reason, message = text(waiting, "reason"), text(waiting, "message")
     tried = _BACK_OFF.fullmatch(message)
@@ -96,7 +96,7 @@ def _waits(container: Object) -> tuple[str, str]:
 
 
 def homeless(obj: Object) -> Verdict | None:
-    """Say why no node takes a Pod, in the scheduler's words; a node may come, so that is no failure. None if one has taken it."""
+    """Return why no node takes a Pod, in the scheduler's words; a node may come, so that is no failure. None if one has taken it."""
     scheduled = condition(mapping(obj, "status"), "PodScheduled")
     if scheduled is None or scheduled.status != "False" or scheduled.reason != "Unschedulable":
         return None
@@ -127,7 +127,7 @@ def _stuck(status: Object) -> Verdict | None:
 
 
 def _words(container: Object, waiting: Object) -> str:
-    """Give the kubelet's words for a waiting container, and how it ended the last time."""
+    """Return the kubelet's words for a waiting container, and how it ended the last time."""
     last = mapping(container, "lastState", "terminated")
     said = text(waiting, "message") or text(waiting, "reason")
     if not last:

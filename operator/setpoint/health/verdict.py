@@ -43,22 +43,22 @@ def verdict(health: Health, reason: str, message: str = "") -> Verdict:
 
 
 def healthy(reason: str, message: str = "") -> Verdict:
-    """Say that all is well."""
+    """Return that all is well."""
     return verdict(Health.Healthy, reason, message)
 
 
 def progressing(reason: str, message: str) -> Verdict:
-    """Say that the object is on its way."""
+    """Return that the object is on its way."""
     return verdict(Health.Progressing, reason, message)
 
 
 def degraded(reason: str, message: str) -> Verdict:
-    """Say that the object has failed, or fails again and again."""
+    """Return that the object has failed, or fails again and again."""
     return verdict(Health.Degraded, reason, message)
 
 
 def suspended(reason: str, message: str) -> Verdict:
-    """Say that somebody told the object to wait."""
+    """Return that somebody told the object to wait."""
     return verdict(Health.Suspended, reason, message)
 
 
@@ -88,25 +88,25 @@ def mapping(value: Any, *path: str) -> Object:
 
 
 def items(value: Any, key: str) -> Iterator[Object]:
-    """Give the mappings in the list at `key`, skipping anything else."""
+    """Return the mappings in the list at `key`, skipping anything else."""
     found = value.get(key) if isinstance(value, Mapping) else None
     return (item for item in (found if isinstance(found, list | tuple) else ()) if isinstance(item, Mapping))
 
 
 def text(value: Any, key: str) -> str:
-    """Give the string at `key`, or the empty string."""
+    """Return the string at `key`, or the empty string."""
     found = value.get(key) if isinstance(value, Mapping) else None
     return found if isinstance(found, str) else ""
 
 
 def number(value: Any, key: str, default: int = 0) -> int:
-    """Give the integer at `key`, or `default`: Kubernetes omits zeros."""
+    """Return the integer at `key`, or `default`: Kubernetes omits zeros."""
     found = value.get(key) if isinstance(value, Mapping) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 
 def group_kind(obj: Any) -> tuple[str, str]:
-    """Give API group ("" is core) and kind."""
+    """Return API group ("" is core) and kind."""
     return text(obj, "apiVersion").rpartition("/")[0], text(obj, "kind")
 
 
@@ -136,7 +136,7 @@ def conditions(holder: Any, key: str = "conditions") -> tuple[Condition, ...]:
 
 
 def condition(holder: Any, kind: str) -> Condition | None:
-    """Give the last condition of type `kind`, or None."""
+    """Return the last condition of type `kind`, or None."""
     found = [item for item in items(holder, "conditions") if item.get("type") == kind]
     return _condition(found[-1]) if found else None
 

@@ -78,13 +78,13 @@ _EXACT = {
 
 
 def split(text: str) -> str:
-    """Give the words of CamelCase, snake_case or prose in lower case, joined by single blanks."""
+    """Return the words of CamelCase, snake_case or prose in lower case, joined by single blanks."""
     return " ".join(word.lower() for word in _SPLIT.findall(text[:600]))
 
 
 @lru_cache(maxsize=1024)
 def sense_of_state(state: str) -> Sense:
-    """Tell what a phase or state means, a short name like `Provisioning` or a phrase like `Cluster in healthy state`."""
+    """Return what a phase or state means, a short name like `Provisioning` or a phrase like `Cluster in healthy state`."""
     words = split(state)
     exact = _EXACT.get(words, _EXACT.get(words.replace(" ", "")))
     if exact is not None:
@@ -110,7 +110,7 @@ def faulty(reason: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def sense_of_fault(reason: str, message: str) -> Sense:
-    """Tell why a condition that should hold does not: BAD, BUSY, PAUSED or NEUTRAL; the reason before the message."""
+    """Return why a condition that should hold does not: BAD, BUSY, PAUSED or NEUTRAL; the reason before the message."""
     for words in (split(reason), split(message)):
         plain = _NO_FAULT.sub("", words)
         for sense, pattern in ((Sense.PAUSED, _PAUSED), (Sense.BAD, _BAD), (Sense.BUSY, _BUSY)):
@@ -121,7 +121,7 @@ def sense_of_fault(reason: str, message: str) -> Sense:
 
 @lru_cache(maxsize=1024)
 def sense_of_activity(reason: str, message: str) -> Sense:
-    """Tell how a condition of activity (`Progressing` is True) stands: GOOD if its words say that it has ended."""
+    """Return how a condition of activity (`Progressing` is True) stands: GOOD if its words say that it has ended."""
     for words in (split(reason), split(message)):
         plain = _NO_FAULT.sub("", words)
         for sense, pattern in (
@@ -162,7 +162,7 @@ _TYPE_SAYS_LITTLE = re.compile(
 
 @lru_cache(maxsize=1024)
 def sense_of_type(kind: str) -> Sense:
-    """Tell what a condition type means while it is True; a domain before the type (`example.org/ready`) is dropped."""
+    """Return what a condition type means while it is True; a domain before the type (`example.org/ready`) is dropped."""
     words = split(kind.rpartition("/")[2])
     for sense, pattern in (
         (Sense.NEUTRAL, _TYPE_SAYS_LITTLE),

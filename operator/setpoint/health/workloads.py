@@ -147,7 +147,7 @@ def _short(status: Object, wanted: int, key: str, word: str = "ready") -> Verdic
 
 
 def _with_failure(status: Object, short: Verdict) -> Verdict:
-    """Say why pods cannot be created (quota, webhook), if the controller knows."""
+    """Return why pods cannot be created (quota, webhook), if the controller knows."""
     failure = condition(status, "ReplicaFailure")
     if failure and failure.status == "True":
         return progressing(failure.reason or "ReplicaFailure", f"{short.message}: {failure.words}")

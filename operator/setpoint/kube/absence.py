@@ -17,7 +17,7 @@ from setpoint.objects.kinds import Kind
 
 
 async def missing(cluster: Cluster, user: str, reasons: Iterable[object]) -> Problem | None:
-    """Give the problem that `user` does not exist, if one of the reasons is Forbidden.
+    """Return the problem that `user` does not exist, if one of the reasons is Forbidden.
 
     `user` is a ServiceAccount as it is impersonated. None if it exists, or may not be looked up.
     """
@@ -43,7 +43,7 @@ async def asked_anew(cluster: Cluster, objects: Iterable[ObjectId]) -> None:
 
 
 def kind_served(cluster: Cluster, oid: ObjectId) -> Kind | None:
-    """Give the kind of an object; None if there is no such kind, so that the object cannot be there.
+    """Return the kind of an object; None if there is no such kind, so that the object cannot be there.
 
     Raises ApiError 503 if the server of its API group does not answer: nobody knows what is there.
     """

@@ -1,6 +1,6 @@
 """The API server, as verbs on raw dicts.
 
-The official client gives configuration and TLS (`login`); the requests are our own, because its typed models drop
+The official client gives configuration and TLS (`kubeconfig`); the requests are our own, because its typed models drop
 unknown fields and its watch loses in-stream errors. An object's `last-applied-configuration` is dropped on
 receipt: it holds Secret values in plain text.
 """
@@ -22,7 +22,7 @@ from setpoint.kube.errors import ApiError, error_of_status, is_absence, warning_
 from setpoint.kube.kubeconfig import endpoint_of
 from setpoint.kube.requests import Request, Selection
 from setpoint.kube.transport import SILENCE_SECONDS, Fence, Response, Transport
-from setpoint.objects import kinds as discovery
+from setpoint.objects import kinds
 from setpoint.objects.kinds import Catalog, Kind
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ class Cluster:
         return cls(transport, fence=fence, field_validation=field_validation)
 
     def fenced(self, fence: Fence | None) -> Cluster:
-        """Give the same connection and the same kinds, with another fence around writes, or none."""
+        """Return the same connection and the same kinds, with another fence around writes, or none."""
         other = Cluster(self._transport, fence=fence, field_validation=self._field_validation)
         other._shared = self._shared
         return other
@@ -94,7 +94,7 @@ class Cluster:
         self._transport.reconnect()
 
     async def login(self) -> Json:
-        """Give how we are let in, in the words of `kopf.ConnectionInfo`, which is asked again when this expires."""
+        """Return how we are let in, in the words of `kopf.ConnectionInfo`, which is asked again when this expires."""
         return await self._transport.endpoint.login()
 
     async def close(self) -> None:
@@ -109,21 +109,19 @@ class Cluster:
     async def discover(self) -> bool:
         """Read what kinds the cluster has; True if anything changed."""
         core, groups = await asyncio.gather(*(self._discovered(path) for path in ("/api", "/apis")))
-        if discovery.is_aggregated(core) and discovery.is_aggregated(groups):
-            catalog = discovery.from_aggregated((core, groups))
+        if kinds.is_aggregated(core) and kinds.is_aggregated(groups):
+            catalog = kinds.from_aggregated((core, groups))
         else:
-            pairs = discovery.legacy_versions(core, groups)
+            pairs = kinds.legacy_versions(core, groups)
             answers = await asyncio.gather(*(self._legacy(*pair) for pair in pairs))
-            catalog = discovery.from_legacy(dict(zip(pairs, answers, strict=True)))
+            catalog = kinds.from_legacy(dict(zip(pairs, answers, strict=True)))
         catalog = catalog.after(self._shared.catalog)
         changed = catalog != self._shared.catalog
         self._shared.catalog = catalog
         return changed
 
     async def _discovered(self, path: str) -> Json:
-        return _parsed(
-            await self._transport.send(Request("discover", "GET", path, accept=discovery.AGGREGATED))
-        )
+        return _parsed(await self._transport.send(Request("discover", "GET", path, accept=kinds.AGGREGATED)))
 
     async def _legacy(self, group: str, version: str) -> Json | None:
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
@@ -140,20 +138,20 @@ class Cluster:
         return frozenset(group for group, _ in self._shared.catalog.broken)
 
     def kind(self, api_version: str, kind: str) -> Kind | None:
-        """Give a kind at exactly that version; None if the cluster does not serve it."""
+        """Return a kind at exactly that version; None if the cluster does not serve it."""
         return self._shared.catalog.kind(api_version, kind)
 
     def kind_of_group(self, group: str, kind: str) -> Kind | None:
-        """Give a kind at the version that the server prefers."""
+        """Return a kind at the version that the server prefers."""
         return self._shared.catalog.preferred(group, kind)
 
     def listable(self) -> tuple[Kind, ...]:
-        """Give all kinds, each once at the preferred version, that can be listed and deleted."""
+        """Return all kinds, each once at the preferred version, that can be listed and deleted."""
         first = {(k.group, k.kind): k for k in reversed(self._shared.catalog.kinds)}
         return tuple(k for k in first.values() if {"list", "delete"} <= k.verbs)
 
     async def version(self) -> str:
-        """Give the server's version, such as `v1.36.3`."""
+        """Return the server's version, such as `v1.36.3`."""
         answer = _parsed(await self._transport.send(Request("get", "GET", "/version")))
         return str(answer["gitVersion"])
 
@@ -298,7 +296,7 @@ class Cluster:
         metadata_only: bool = False,
         name: str | None = None,
     ) -> AsyncGenerator[tuple[str, Json], None]:
-        """Give (ADDED | MODIFIED | DELETED | BOOKMARK, object) after that version; close it with `aclosing`.
+        """Return (ADDED | MODIFIED | DELETED | BOOKMARK, object) after that version; close it with `aclosing`.
 
         It ends after some minutes, or when the connection dies: resume from the last version seen. An ERROR in
         the stream raises ApiError; 410 means that the version is too old: list again.
@@ -339,7 +337,7 @@ class _Shared:
 
 
 def _uid_conflict(error: ApiError) -> ApiError:
-    """Give a wrong uid of an object that exists as what it is; the server says that a uid is immutable."""
+    """Return a wrong uid of an object that exists as what it is; the server says that a uid is immutable."""
     if error.status == 422 and any(cause.field == "metadata.uid" for cause in error.causes):
         return ApiError(409, "Conflict", "another object has this name now")
     return error

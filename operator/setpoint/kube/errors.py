@@ -183,7 +183,7 @@ _TEST_FAILED = "the server rejected our request due to an error in our request"
 
 
 def classify(error: ApiError) -> Reason:
-    """Give the reason that an error stands for, whatever object it is about."""
+    """Return the reason that an error stands for, whatever object it is about."""
     text, status = error.message, error.status
     if status == 0:
         return Reason.ApiUnavailable
@@ -209,7 +209,7 @@ def classify(error: ApiError) -> Reason:
 
 
 def is_absence(error: ApiError) -> bool:
-    """Tell whether an answer says that an object does not exist: "no such kind" may be the word of a server that is behind."""
+    """Return whether an answer says that an object does not exist: "no such kind" may be the word of a server that is behind."""
     return error.status == 404 and classify(error) is not Reason.KindUnknown
 
 

@@ -20,7 +20,7 @@ from setpoint.api.reasons import Reason
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError, Fenced, classify
 from setpoint.objects.kinds import Kind
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class EventKey:
     """What was said: about which object (by uid), type, reason and message."""
 
     uid: str
@@ -43,7 +43,7 @@ class Said:
 
 
 @dataclass(slots=True)
-class Posted:
+class PostedEvent:
     """The Event that says it: where it is, how often it was said, when last (loop time)."""
 
     namespace: str
@@ -52,22 +52,22 @@ class Posted:
     last: float
 
 
-class Events:
+class EventRecorder:
     """Posts Events from a bounded queue."""
 
-    def __init__(self, cluster: Cluster, telemetry: Telemetry) -> None:
+    def __init__(self, cluster: Cluster, metrics: Metrics) -> None:
         """Start the task that posts; needs a running loop."""
-        self._cluster, self._telemetry = cluster, telemetry
-        self._queue: asyncio.Queue[tuple[Said, dict[str, Any]]] = asyncio.Queue(MOST_QUEUED)
-        self._known: OrderedDict[Said, Posted] = OrderedDict()
+        self._cluster, self._metrics = cluster, metrics
+        self._queue: asyncio.Queue[tuple[EventKey, dict[str, Any]]] = asyncio.Queue(MOST_QUEUED)
+        self._known: OrderedDict[EventKey, PostedEvent] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._task = asyncio.create_task(self._run())
 
     def record(self, obj: Mapping[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
-        """Say something about an object; returns at once and never fails."""
+        """Record an Event about an object; returns at once and never fails."""
         meta = obj["metadata"]
         text = _cut(message)
-        said = Said(meta["uid"], type, reason, text)
+        said = EventKey(meta["uid"], type, reason, text)
         about = {
             "apiVersion": obj["apiVersion"],
             "kind": obj["kind"],
@@ -80,7 +80,7 @@ class Events:
             text, extra={"reason": reason, "object": f"{obj['kind']}/{meta['namespace']}/{meta['name']}"}
         )
         if not self._may(meta["uid"]) or self._queue.full():
-            self._telemetry.event_dropped()
+            self._metrics.event_dropped()
             return
         self._queue.put_nowait((said, about))
 
@@ -99,15 +99,15 @@ class Events:
             try:
                 await self._post(said, about)
             except (ApiError, Fenced) as error:
-                self._telemetry.event_dropped()
+                self._metrics.event_dropped()
                 log.warning("an Event could not be posted", extra={"error": str(error)})
             except Exception:  # whatever is wrong with one Event, those of all others are posted
-                self._telemetry.event_dropped()
+                self._metrics.event_dropped()
                 log.exception("an Event could not be posted")
             finally:
                 self._queue.task_done()
 
-    async def _post(self, said: Said, about: dict[str, Any]) -> None:
+    async def _post(self, said: EventKey, about: dict[str, Any]) -> None:
         kind = self._cluster.kind("v1", "Event")
         if kind is None:
             return
@@ -129,7 +129,7 @@ class Events:
                 self._known[said] = known
                 return
         namespace, name = await self._create(kind, said, about, at)
-        self._known[said] = Posted(namespace, name, 1, loop.time())
+        self._known[said] = PostedEvent(namespace, name, 1, loop.time())
         self._forget(loop.time())
 
     def _forget(self, now: float) -> None:
@@ -140,8 +140,8 @@ class Events:
                 return
             del self._known[said]
 
-    async def _create(self, kind: Kind, said: Said, about: dict[str, Any], at: str) -> tuple[str, str]:
-        """Make a new Event; gives its namespace and name."""
+    async def _create(self, kind: Kind, said: EventKey, about: dict[str, Any], at: str) -> tuple[str, str]:
+        """Make a new Event; returns its namespace and name."""
         namespace, name = about["namespace"], f"{about['name'][:230]}.{secrets.token_hex(8)}"
         try:
             await self._cluster.create(kind, _event(said, about, (namespace, name), at))
@@ -171,7 +171,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _event(said: Said, about: dict[str, Any], place: tuple[str, str], at: str) -> dict[str, Any]:
+def _event(said: EventKey, about: dict[str, Any], place: tuple[str, str], at: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Event",

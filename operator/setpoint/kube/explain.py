@@ -21,7 +21,7 @@ from setpoint.kube.errors import (
 
 
 class Named(Protocol):
-    """An object's identity, as `objects.ObjectId` is."""
+    """An object's identity, as `objects.identity.ObjectId` is."""
 
     @property
     def kind(self) -> str:
@@ -41,7 +41,7 @@ _TERMINATING = re.compile(r"namespace (?P<namespace>\S+) .*?(?:is being|being) t
 def problem_of(
     error: ApiError, what: Named, verb: str, user: str | None = None, *, home: str = ""
 ) -> Problem:
-    """Say in one sentence why `verb` (apply, patch, delete, ...) failed on `what`.
+    """Return in one sentence why `verb` (apply, patch, delete, ...) failed on `what`.
 
     `user` is who was impersonated, `home` the namespace that need not be named. What the API server suffers
     from itself names no object: it is the same for all.
@@ -110,7 +110,7 @@ _BASE64 = re.compile(r"^.*illegal base64 data at input byte (\d+)$")
 
 
 def _plain_value(found: re.Match[str]) -> str:
-    """Give a Go value as a person would write it; lists and maps by name alone."""
+    """Return a Go value as a person would write it; lists and maps by name alone."""
     names_of_types = (("[]", "a list"), ("map[", "a map"), ("interface {}(nil)", "null"))
     return next((name for start, name in names_of_types if found[1].startswith(start)), found[1])
 

@@ -35,7 +35,7 @@ Spec = dict[str, Any]
 
 
 def uptime() -> float:
-    """Give seconds on a clock that also counts while the machine sleeps, if it has one."""
+    """Return seconds on a clock that also counts while the machine sleeps, if it has one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -52,7 +52,7 @@ class LeaseFence:
             raise Fenced("the lease is not held any more; nothing was sent")
 
     def remaining(self) -> float:
-        """Give the seconds for which writes are safe, unless renewed; never more than a lease, 0 or less if none."""
+        """Return the seconds for which writes are safe, unless renewed; never more than a lease, 0 or less if none."""
         return self.deadline - self._clock()
 
 
@@ -69,7 +69,7 @@ class Record:
         return self.spec.get("holderIdentity") or ""
 
 
-class Lease:
+class LeaderElection:
     """One Lease, held by at most one process at a time.
 
     `acquire` waits for it and renews it in the background; `lost` is set when that failed; `release` gives it up.
@@ -95,7 +95,7 @@ class Lease:
         self._began = self._answered = -math.inf
 
     def reachable(self) -> bool:
-        """Tell whether the API server told of the lease lately: who waits could take over.
+        """Return whether the API server told of the lease lately: who waits could take over.
 
         Who waits watches the record, and asks for it when a lease went by without news.
         """
@@ -164,7 +164,7 @@ class Lease:
         return False
 
     def _left(self) -> float:
-        """Give the seconds after which the record, unless it changes, counts as free; a bit more than that."""
+        """Return the seconds after which the record, unless it changes, counts as free; a bit more than that."""
         lasts = self._lasts(self._record) if self._record else self.duration
         return max(0.0, self._since + lasts - self._clock()) + CLOCK_STEP
 
@@ -242,7 +242,7 @@ class Lease:
         return (known is None or self._free(Record("", known.spec))) and await self._created(cluster)
 
     def _free(self, found: Record) -> bool:
-        """Tell whether the record is ours, nobody's, or unchanged for a full lease by our own clock."""
+        """Return whether the record is ours, nobody's, or unchanged for a full lease by our own clock."""
         now = self._clock()
         if self._record is None or self._record.version != found.version:
             self._record, self._since = found, now
@@ -337,5 +337,5 @@ def _kind(cluster: Cluster) -> Kind:
 
 
 def _now() -> str:
-    """Give the time as `MicroTime` of the API: for people, nobody decides by it."""
+    """Return the time as `MicroTime` of the API: for people, nobody decides by it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

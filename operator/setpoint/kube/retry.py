@@ -19,7 +19,7 @@ LONGEST_PAUSE = 10.0
 FORBIDDEN = 403
 
 
-async def persisted(work: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event) -> T | None:
+async def until_stopped(work: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event) -> T | None:
     """Do it until it succeeds, or until `stop` (then None); ApiError if trying again cannot help.
 
     Whoever ended instead would be started again with ever longer pauses, and miss the server's return. An API server

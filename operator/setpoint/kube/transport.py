@@ -50,7 +50,7 @@ class Fence(Protocol):
         """Raise `Fenced` when the leadership is over."""
 
     def remaining(self) -> float:
-        """Give the seconds that the leadership lasts at least, unless renewed."""
+        """Return the seconds that the leadership lasts at least, unless renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Authorization:
         self._due = time.monotonic() + TOKEN_SECONDS
 
     async def __call__(self, renew: bool) -> str | None:
-        """Give the header's value; None if we are let in by other means."""
+        """Return the header's value; None if we are let in by other means."""
         if self._value is None:
             return None
         if renew or time.monotonic() >= self._due:
@@ -184,7 +184,7 @@ class Transport:
 
     @asynccontextmanager
     async def _connections(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Give the connections to use; those that were given up are closed when nobody uses them any more."""
+        """Return the connections to use; those that were given up are closed when nobody uses them any more."""
         session = self._session
         self._users[session] += 1
         try:
@@ -253,7 +253,7 @@ class Transport:
                 return Response(response.status, body, tuple(response.headers.getall("Warning", ())))
 
     async def stream(self, request: Request, *, seconds: float) -> AsyncGenerator[bytes, None]:
-        """Give the lines of a long answer; it ends when the server ends it, or when it was silent for too long."""
+        """Return the lines of a long answer; it ends when the server ends it, or when it was silent for too long."""
         limits = aiohttp.ClientTimeout(
             total=seconds + self._silence, sock_connect=CONNECT_SECONDS, sock_read=self._silence
         )
@@ -318,12 +318,12 @@ class Transport:
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
-    """Give a body in the form that aiohttp sends piecewise if it is large."""
+    """Return a body in the form that aiohttp sends piecewise if it is large."""
     return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
 
 
 def _pause(error: ApiError, request: Request, attempt: int) -> float | None:
-    """Give the seconds to wait before sending again, or None: the caller must decide."""
+    """Return the seconds to wait before sending again, or None: the caller must decide."""
     if attempt >= ATTEMPTS:
         return None
     if error.status == 401 and attempt == 1:  # the token was rotated a moment ago
@@ -345,7 +345,7 @@ def _error(response: aiohttp.ClientResponse, body: bytes, request: Request) -> A
 
 
 def _unanswered(error: BaseException, server: str) -> ApiError:
-    """Tell apart what never arrived (`NotSent`), what broke on the way (`Dropped`), and what took too long."""
+    """Distinguish what never arrived (`NotSent`), what broke on the way (`Dropped`), and what took too long."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return ApiError(0, "Untrusted", f"the TLS certificate of the API server at {server} is not accepted")
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -9,13 +9,13 @@ from typing import Any
 
 from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
-from setpoint.kube.event_recorder import Events
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.wakeups import Wakeups
 from setpoint.objects.identity import SyncKey
 from setpoint.render.renderer import Renderer
-from setpoint.runtime.malloc import Returns
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.malloc import TrimTimer
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
 from setpoint.sources.reconciler import Sources
@@ -24,11 +24,11 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.resync import Resync
 from setpoint.store.status_writer import StatusWriter
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.reconciler import Syncs
 from setpoint.syncs.services import Parts
-from setpoint.watch.informers import Live
-from setpoint.watch.pods import PodWatch
+from setpoint.watch.informers import Informers
+from setpoint.watch.pods import PodInformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,19 @@ class Queues:
 class Shared:
     """What holds connections, processes or tasks, and is closed at the end."""
 
-    returns: Returns
-    live: Live
-    pods: PodWatch
-    events: Events
+    returns: TrimTimer
+    informers: Informers
+    pods: PodInformers
+    recorder: EventRecorder
     renderer: Renderer
     git: Git
 
     async def close(self) -> None:
         """Close all; what is written last are Events."""
         self.returns.close()
-        await self.live.close()
+        await self.informers.close()
         await self.pods.close()
-        await self.events.close()
+        await self.recorder.close()
         self.renderer.close()
         await self.git.close()
 
@@ -69,17 +69,17 @@ class Controllers:
         queues: Queues,
         store: Store,
         resync: Resync,
-        fleet: Fleet,
+        dispatcher: Dispatcher,
         work: tuple[Controller[Any], ...],
         shared: Shared,
     ) -> None:
         self.queues, self.store, self.resync = queues, store, resync
-        self._fleet, self._work, self._shared = fleet, work, shared
+        self._dispatcher, self._work, self._shared = dispatcher, work, shared
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Work on what the queues hold, until `close`."""
-        self._fleet.started(asyncio.get_running_loop().time())
+        self._dispatcher.started(asyncio.get_running_loop().time())
         self._tasks = [asyncio.create_task(controller.run()) for controller in self._work]
 
     async def close(self) -> None:
@@ -90,20 +90,18 @@ class Controllers:
         await self._shared.close()
 
 
-def build(
-    settings: Settings, cluster: Cluster, identity: ClusterIdentity, telemetry: Telemetry
-) -> Controllers:
+def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metrics: Metrics) -> Controllers:
     """Make all parts; nothing works yet."""
     queues = Queues(WorkQueue(), WorkQueue(), WorkQueue())
     store, claims = Store(), Claims()
-    fleet = Fleet(store, claims, identity.cluster_id, queues.syncs)
-    shared = _shared(settings, cluster, telemetry, fleet, queues.syncs)
+    fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)
+    shared = _shared(settings, cluster, metrics, fleet, queues.syncs)
     writer = StatusWriter(cluster, store)
     sources = Sources(
         cluster,
         shared.git,
         store,
-        SourceReporter(writer, shared.events, telemetry),
+        SourceReporter(writer, shared.recorder, metrics),
         fleet,
         queues.sources,
         queues.syncs,
@@ -113,15 +111,15 @@ def build(
         Parts(
             settings,
             cluster,
-            shared.live,
+            shared.informers,
             shared.pods,
             store,
             claims,
             sources,
             shared.renderer,
             writer,
-            shared.events,
-            telemetry,
+            shared.recorder,
+            metrics,
             identity.secret_key,
             queues.sources,
         ),
@@ -130,6 +128,13 @@ def build(
     store.subscribe(Wakeups(store, fleet, sources, queues.sources, queues.syncs).changed)
     resync = Resync(cluster, store, queues.looks, settings.watch_namespaces)
 
+    work = _work(settings, queues, sources, syncs, resync, shared)
+    return Controllers(queues, store, resync, fleet, work, shared)
+
+
+def _work(
+    settings: Settings, queues: Queues, sources: Sources, syncs: Syncs, resync: Resync, shared: Shared
+) -> tuple[Controller[Any], ...]:
     async def reconcile(key: SyncKey) -> Result:
         shared.returns.worked()
         try:
@@ -137,23 +142,22 @@ def build(
         finally:
             sources.ran(key)
 
-    work = (
+    return (
         Controller(queues.sources, sources.reconcile, workers=settings.fetch_concurrency),
         Controller(queues.syncs, reconcile, workers=settings.workers),
         Controller(queues.looks, resync.look, workers=1),
     )
-    return Controllers(queues, store, resync, fleet, work, shared)
 
 
 def _shared(
-    settings: Settings, cluster: Cluster, telemetry: Telemetry, fleet: Fleet, syncs: WorkQueue[SyncKey]
+    settings: Settings, cluster: Cluster, metrics: Metrics, dispatcher: Dispatcher, syncs: WorkQueue[SyncKey]
 ) -> Shared:
     cache, people = Path(settings.cache_dir), frozenset(settings.people_managers)
     return Shared(
-        returns=Returns(),
-        live=Live(cluster, people, fleet.live_changed, settings.watch_namespaces),
-        pods=PodWatch(cluster, syncs),
-        events=Events(cluster, telemetry),
+        returns=TrimTimer(),
+        informers=Informers(cluster, people, dispatcher.live_changed, settings.watch_namespaces),
+        pods=PodInformers(cluster, syncs),
+        recorder=EventRecorder(cluster, metrics),
         renderer=Renderer(
             Path(settings.kustomize),
             cache / "render",

@@ -19,7 +19,7 @@ import kopf
 from kopf._cogs.structs.references import Insights
 
 from setpoint.api import names
-from setpoint.kube.retry import persisted
+from setpoint.kube.retry import until_stopped
 from setpoint.manager.operator import Operator
 from setpoint.runtime.logs import configure
 from setpoint.runtime.malloc import separate_large_blocks
@@ -39,7 +39,7 @@ class _NoDiffBase(kopf.AnnotationsDiffBaseStorage):
     """No essence of a body: kopf makes one for changes that no handler asks for, with five deep copies an event."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
-        """Give nothing: only `on.event` is used, so there is nothing to compare."""
+        """Return nothing: only `on.event` is used, so there is nothing to compare."""
 
     def fetch(self, *, body: kopf.Body) -> Any:
         """Find nothing: nothing was ever stored."""
@@ -116,7 +116,7 @@ async def _kopf(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], st
 
 
 async def _complete(insights: Insights, stop: threading.Event) -> bool:
-    """Tell whether kopf watches all that it is for, and else end it: it looks once for what is served, and never again.
+    """Return whether kopf watches all that it is for, and else end it: it looks once for what is served, and never again.
 
     Discovery may be behind: a CRD that was just made, an API server of several that has not heard of it.
     """
@@ -144,7 +144,7 @@ async def watch(operator: Operator, resync: Resync, stop: asyncio.Event) -> None
         if not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
-            await persisted(resync.relist, "the list of Sources and Syncs", stop)
+            await until_stopped(resync.relist, "the list of Sources and Syncs", stop)
 
 
 async def _watched(operator: Operator, resync: Resync, stop: asyncio.Event) -> bool:
@@ -199,7 +199,7 @@ def _spare_the_collector() -> None:
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Give what runs a coroutine in an event loop of its own."""
+    """Return what runs a coroutine in an event loop of its own."""
     try:
         import uvloop  # noqa: PLC0415 - optional on platforms without it
     except ImportError:

@@ -14,11 +14,11 @@ from typing import Self
 
 from setpoint import __version__
 from setpoint.kube.client import Cluster
-from setpoint.kube.leader_election import Lease
-from setpoint.kube.retry import persisted
+from setpoint.kube.leader_election import LeaderElection
+from setpoint.kube.retry import until_stopped
 from setpoint.manager.cluster_identity import ClusterIdentity, read_identity
 from setpoint.manager.controllers import Controllers, build
-from setpoint.runtime.metrics import Telemetry, served
+from setpoint.runtime.metrics import Metrics, served
 from setpoint.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ class Operator:
         settings: Settings,
         connection: Cluster,
         cluster: Cluster,
-        telemetry: Telemetry,
-        lease: Lease | None,
+        metrics: Metrics,
+        lease: LeaderElection | None,
     ) -> None:
         """Use `running`, which also ends what it starts. `cluster` is the fenced view of `connection`."""
-        self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, telemetry, lease
+        self.settings, self.cluster, self.telemetry, self.lease = settings, cluster, metrics, lease
         self._connection = connection
         self._works = self._waits = False
         self._losing: asyncio.Task[None] | None = None
@@ -47,10 +47,10 @@ class Operator:
         cls, settings: Settings, kubeconfig: str | None, stop: asyncio.Event
     ) -> AsyncIterator[Self]:
         """Connect, and close everything at the end, also after a failure."""
-        telemetry = Telemetry()
+        telemetry = Metrics()
         holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         lease = (
-            Lease(settings.namespace, settings.lease_name, holder, settings.lease_duration)
+            LeaderElection(settings.namespace, settings.lease_name, holder, settings.lease_duration)
             if settings.leader_election
             else None
         )
@@ -68,7 +68,7 @@ class Operator:
             async with served(
                 telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready
             ):
-                await persisted(connection.discover, "what the API server serves", stop)
+                await until_stopped(connection.discover, "what the API server serves", stop)
                 yield operator
         finally:
             await operator.close()
@@ -109,14 +109,14 @@ class Operator:
     async def identify(self, stop: asyncio.Event) -> ClusterIdentity | None:
         """Read what must be known before the first reconcile; None if it is to stop."""
         read = partial(read_identity, self.settings, self.cluster)
-        return await persisted(read, "what must be known at the start", stop)
+        return await until_stopped(read, "what must be known at the start", stop)
 
     @contextlib.asynccontextmanager
     async def working(self, identity: ClusterIdentity, stop: asyncio.Event) -> AsyncIterator[Controllers]:
         """Read all Sources and Syncs, then have the controllers work, until the end of the block."""
         controllers = build(self.settings, self.cluster, identity, self.telemetry)
         try:
-            await persisted(controllers.resync.relist, "the list of Sources and Syncs", stop)
+            await until_stopped(controllers.resync.relist, "the list of Sources and Syncs", stop)
             self._measure(controllers)
             if not stop.is_set():  # else claims may be incomplete
                 controllers.start()

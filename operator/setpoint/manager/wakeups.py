@@ -8,7 +8,7 @@ from typing import Protocol
 from setpoint.objects.bodies import Body, dependency_keys, key_of
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import WorkQueue
-from setpoint.sources import status as source_status
+from setpoint.sources import status
 from setpoint.store.index import Store
 
 
@@ -40,7 +40,7 @@ class Wakeups:
         sources: WorkQueue[SyncKey],
         syncs: WorkQueue[SyncKey],
     ) -> None:
-        self._store, self._fleet, self._checks = store, fleet, checks
+        self._store, self._dispatcher, self._checks = store, fleet, checks
         self._sources, self._syncs = sources, syncs
 
     def changed(self, old: Body | None, new: Body | None, *, ours: bool = False) -> None:
@@ -53,10 +53,10 @@ class Wakeups:
             (self._source if body["kind"] == "Source" else self._sync)(key_of(body), old, new, ours=ours)
 
     def _source(self, key: SyncKey, old: Body | None, new: Body | None, *, ours: bool) -> None:
-        if old is None or new is None or source_status.replaced(old, new):
+        if old is None or new is None or status.replaced(old, new):
             self._wake(self._store.users(key))
-        elif source_status.retold(old, new):
-            self._wake(self._fleet.unsettled(key))
+        elif status.retold(old, new):
+            self._wake(self._dispatcher.unsettled(key))
         if not ours:
             self._checks.give_up(key)
             self._sources.add(key)
@@ -65,7 +65,7 @@ class Wakeups:
         if ours:
             return
         if new is not None:
-            self._fleet.seen(new)
+            self._dispatcher.seen(new)
         elif old is not None:
             # Whatever took its finalizer away: what it depends on may wait for its end.
             self._wake(dependency_keys(old))

@@ -15,17 +15,17 @@ Body = dict[str, Any]
 
 
 def key_of(body: Mapping[str, Any]) -> SyncKey:
-    """Give the key of a custom resource."""
+    """Return the key of a custom resource."""
     return SyncKey(body["metadata"]["namespace"], body["metadata"]["name"])
 
 
 def version_of(body: Mapping[str, Any]) -> int:
-    """Give the resourceVersion as a number: comparable within one resource type (KEP-5504)."""
+    """Return the resourceVersion as a number: comparable within one resource type (KEP-5504)."""
     return int(body["metadata"].get("resourceVersion") or 0)
 
 
 def explained(error: ValidationError) -> Problem:
-    """Say what is wrong with a spec, field by field, without the input's values (they may be secret)."""
+    """Return what is wrong with a spec, field by field, without the input's values (they may be secret)."""
     parts = [
         f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
         for e in error.errors(include_input=False, include_url=False)
@@ -50,13 +50,13 @@ def source_model(body: Body) -> Source:
 
 
 def source_key(body: Mapping[str, Any]) -> SyncKey:
-    """Give the Source that a Sync's body refers to."""
+    """Return the Source that a Sync's body refers to."""
     ref = body.get("spec", {}).get("source") or {}
     return SyncKey(ref.get("namespace") or body["metadata"]["namespace"], ref.get("name", ""))
 
 
 def dependency_keys(body: Mapping[str, Any]) -> tuple[SyncKey, ...]:
-    """Give the Syncs that a Sync's body depends on."""
+    """Return the Syncs that a Sync's body depends on."""
     home = body["metadata"]["namespace"]
     return tuple(
         SyncKey(d.get("namespace") or home, d["name"]) for d in body.get("spec", {}).get("dependsOn") or []

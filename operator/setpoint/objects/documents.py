@@ -1,6 +1,6 @@
 """Files of manifests as Kubernetes objects (pure): YAML or JSON text in, one `Document` for each object out.
 
-Types are those that kubectl gives (`scalars`). Lists are expanded. What kubectl or the API server would
+Types are those that kubectl gives (`objects.scalars`). Lists are expanded. What kubectl or the API server would
 silently take for something else (a duplicate key, a name that is a number) is an error with file and line.
 """
 
@@ -48,12 +48,12 @@ class Loaded:
 
 
 def load(data: bytes, file: str) -> list[Document]:
-    """Give the objects of a file; `read` also tells how many documents were skipped."""
+    """Return the objects of a file; `read` also tells how many documents were skipped."""
     return list(read(data, file).documents)
 
 
 def read(data: bytes, file: str) -> Loaded:
-    """Give the objects of a file of YAML or JSON documents; `file` is its path for messages.
+    """Return the objects of a file of YAML or JSON documents; `file` is its path for messages.
 
     Empty documents are nothing; those with neither apiVersion nor kind are counted as skipped.
     Raises Problem: RenderFailed or TooLarge, with file, line and what to do.
@@ -74,7 +74,7 @@ def read(data: bytes, file: str) -> Loaded:
 
 
 def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
-    """Give the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
+    """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
         text.decode()
@@ -89,7 +89,7 @@ def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
 
 
 def too_large(manifest: dict[str, Any]) -> int:
-    """Give the size of the object in bytes if it is more than the API server takes, else 0."""
+    """Return the size of the object in bytes if it is more than the API server takes, else 0."""
     size = len(orjson.dumps(manifest))
     return size if size > MAX_OBJECT_BYTES else 0
 
@@ -118,7 +118,7 @@ def _objects(value: dict[str, Any], place: _Place, lines: dict[int, int], depth:
 
 
 def _is_list(value: dict[str, Any]) -> bool:
-    """Tell a List or a `*List` of objects from an object whose kind merely ends so (it has a name)."""
+    """Distinguish a List or a `*List` of objects from an object whose kind merely ends so (it has a name)."""
     kind: str = value["kind"]
     named = isinstance(meta := value.get("metadata"), dict) and meta.get("name")
     return kind.endswith("List") and not named and ("items" in value or kind == "List")
@@ -186,7 +186,7 @@ def _what(value: Any) -> str:
 
 
 def _json(text: str, file: str) -> list[yamlstream.Parsed] | None:
-    """Give the values of concatenated JSON, or None if it is none: YAML can begin with a brace as well."""
+    """Return the values of concatenated JSON, or None if it is none: YAML can begin with a brace as well."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_pairs, parse_float=_json_float, parse_int=_json_int, parse_constant=_refuse
     )

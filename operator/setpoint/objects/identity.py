@@ -48,12 +48,12 @@ class SyncKey(NamedTuple):
 
 
 def group_of(api_version: str) -> str:
-    """Give the group of an apiVersion: `apps/v1` -> `apps`, `v1` -> ""."""
+    """Return the group of an apiVersion: `apps/v1` -> `apps`, `v1` -> ""."""
     return api_version.rpartition("/")[0]
 
 
 def identity(manifest: Mapping[str, Any]) -> ObjectId:
-    """Give the identity of a manifest that has apiVersion, kind and metadata.name."""
+    """Return the identity of a manifest that has apiVersion, kind and metadata.name."""
     meta = manifest["metadata"]
     return ObjectId(
         group_of(manifest["apiVersion"]), manifest["kind"], meta.get("namespace") or "", meta["name"]
@@ -61,17 +61,17 @@ def identity(manifest: Mapping[str, Any]) -> ObjectId:
 
 
 def sync_label(cluster_id: str, key: SyncKey) -> str:
-    """Give the value of label `setpoint.dev/sync` (design, Identity): 16 hex digits."""
+    """Return the value of label `setpoint.dev/sync` (design, Identity): 16 hex digits."""
     return hashlib.sha256(f"{cluster_id}/{key}".encode()).hexdigest()[:16]
 
 
 def owner_annotation(key: SyncKey, oid: ObjectId) -> str:
-    """Give annotation `setpoint.dev/owner`: it names the object itself, so that a copy is not taken for ours."""
+    """Return annotation `setpoint.dev/owner`: it names the object itself, so that a copy is not taken for ours."""
     return f"{key} {oid.group or 'core'}/{oid.kind}/{oid.namespace or '-'}/{oid.name}"
 
 
 def owner_of(annotations: Mapping[str, str], oid: ObjectId) -> SyncKey | None:
-    """Give the Sync that the owner annotation names, or None if there is none or it names another object."""
+    """Return the Sync that the owner annotation names, or None if there is none or it names another object."""
     owner, _, itself = annotations.get(names.ANNOTATION_OWNER, "").partition(" ")
     namespace, _, name = owner.partition("/")
     key = SyncKey(namespace, name)
@@ -79,7 +79,7 @@ def owner_of(annotations: Mapping[str, str], oid: ObjectId) -> SyncKey | None:
 
 
 def digest(value: Any) -> str:
-    """Give a short digest of a JSON value, the same for equal values whatever the order of keys."""
+    """Return a short digest of a JSON value, the same for equal values whatever the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -12,12 +12,12 @@ ABSENT = object()
 
 
 def tokens_of(path: str) -> list[str]:
-    """Give the tokens of a pointer, unescaped."""
+    """Return the tokens of a pointer, unescaped."""
     return [t.replace("~1", "/").replace("~0", "~") for t in path.split("/")[1:]]
 
 
 def child(node: Any, token: str) -> Any:
-    """Give what a token leads to in an object or a list; ABSENT if nothing."""
+    """Return what a token leads to in an object or a list; ABSENT if nothing."""
     if isinstance(node, dict):
         return node.get(token, ABSENT)
     if isinstance(node, list) and token.isdigit() and int(token) < len(node):
@@ -26,12 +26,12 @@ def child(node: Any, token: str) -> Any:
 
 
 def overlap(left: str, right: str) -> bool:
-    """Tell whether one pointer is the other, or leads into what it points at."""
+    """Return whether one pointer is the other, or leads into what it points at."""
     return left == right or left.startswith(right + "/") or right.startswith(left + "/")
 
 
 def value_at(obj: Any, path: str) -> str | int | float | bool | None:
-    """Give the scalar at a JSON Pointer; None if there is none."""
+    """Return the scalar at a JSON Pointer; None if there is none."""
     for token in tokens_of(path):
         obj = child(obj, token)
     return obj if isinstance(obj, str | int | float | bool) else None

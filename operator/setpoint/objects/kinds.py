@@ -40,7 +40,7 @@ class Kind:
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
     ) -> str:
-        """Give the URL path of the collection or of one object; no namespace means all of them."""
+        """Return the URL path of the collection or of one object; no namespace means all of them."""
         parts = ["apis" if self.group else "api", self.api_version]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]
@@ -66,11 +66,11 @@ class Catalog:
         object.__setattr__(self, "_preferred", {(k.group, k.kind): k for k in reversed(self.kinds)})
 
     def kind(self, api_version: str, kind: str) -> Kind | None:
-        """Give the kind at exactly that version."""
+        """Return the kind at exactly that version."""
         return self._exact.get((api_version, kind))
 
     def preferred(self, group: str, kind: str) -> Kind | None:
-        """Give the kind at the version that the server prefers."""
+        """Return the kind at the version that the server prefers."""
         return self._preferred.get((group, kind))
 
     def after(self, known: Catalog) -> Catalog:
@@ -82,7 +82,7 @@ class Catalog:
 
 
 def is_aggregated(document: Mapping[str, Any]) -> bool:
-    """Tell whether the server answered in the aggregated form."""
+    """Return whether the server answered in the aggregated form."""
     return document.get("kind") == "APIGroupDiscoveryList"
 
 
@@ -119,7 +119,7 @@ def _aggregated_kinds(group: str, version: Mapping[str, Any]) -> Iterator[Kind]:
 
 
 def legacy_versions(core: Mapping[str, Any], groups: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give the (group, version) pairs of the legacy indexes of `/api` and `/apis`, preferred versions first."""
+    """Return the (group, version) pairs of the legacy indexes of `/api` and `/apis`, preferred versions first."""
     pairs = [("", version) for version in core.get("versions") or ()]
     for group in groups.get("groups") or ():
         first = (group.get("preferredVersion") or {}).get("version")

@@ -2,7 +2,7 @@
 
 The format is fieldsV1 of structured-merge-diff (KEP-555): a trie whose keys are `f:<name>` (a field),
 `k:<json>` (a list element by its keys), `v:<json>` (a set element), `i:<n>` (an index) and `.` (the
-node itself). Persons write through `kubectl`, which names a manager per verb.
+node itself). People write through `kubectl`, which names a manager per verb.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Our own entry (digest of its fields, and time) and those of persons; equal means that nobody touched our fields."""
+    """Our own entry (digest of its fields, and time) and those of people; equal means that nobody touched our fields."""
 
     ours: str
     time: str
@@ -38,12 +38,12 @@ class Ownership:
 
 
 def is_person(manager: str, extra: frozenset[str] = frozenset()) -> bool:
-    """Tell whether a field manager is a person's: kubectl in all its verbs, and those named in a setting."""
+    """Return whether a field manager is a person's: kubectl in all its verbs, and those named in a setting."""
     return manager == "kubectl" or manager.startswith("kubectl-") or manager in extra
 
 
 def own_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Give our own server-side apply entry of a managedFields list."""
+    """Return our own server-side apply entry of a managedFields list."""
     return next(
         (
             e
@@ -59,7 +59,7 @@ def own_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def person_entries(
     managed: Iterable[Mapping[str, Any]], extra: frozenset[str] = frozenset()
 ) -> list[Mapping[str, Any]]:
-    """Give the entries of persons, but not of what they wrote to `status`, which is no configuration."""
+    """Return the entries of people, but not of what they wrote to `status`, which is no configuration."""
     return [e for e in managed if is_person(e.get("manager", ""), extra) and e.get("subresource") != "status"]
 
 
@@ -83,7 +83,7 @@ def _digest(trie: Any) -> str:
 
 
 def subtract(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Give the leaves of `left` that are not in `right`; emptied branches go too."""
+    """Return the leaves of `left` that are not in `right`; emptied branches go too."""
     result: FieldSet = {}
     for key, child in left.items():
         if key not in right:
@@ -94,7 +94,7 @@ def subtract(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
-    """Give what is in either."""
+    """Return what is in either."""
     result = dict(left)
     for key, child in right.items():
         result[key] = union(result[key], child) if key in result else child
@@ -113,7 +113,7 @@ Path = tuple[Step, ...]
 
 
 def pointer(path: Iterable[Step]) -> str:
-    """Give the JSON Pointer (RFC 6901) of a resolved path."""
+    """Return the JSON Pointer (RFC 6901) of a resolved path."""
     return "".join("/" + s.token.replace("~", "~0").replace("/", "~1") for s in path)
 
 
@@ -181,7 +181,7 @@ KEPT_ANNOTATIONS = frozenset(
 
 
 def is_kept(path: Path) -> bool:
-    """Tell whether an addition by a person stays: bookkeeping, operations, and what is theirs to ask of us.
+    """Return whether an addition by a person stays: bookkeeping, operations, and what is theirs to ask of us.
 
     `deployment.kubernetes.io/revision` and the like are not here: controllers' fields are never looked at.
     """
@@ -196,7 +196,7 @@ def is_kept(path: Path) -> bool:
 
 
 def removal(path: Path, value: Any) -> list[dict[str, Any]]:
-    """Give the JSON Patch that removes one addition, guarded by tests of the value and of list elements' keys."""
+    """Return the JSON Patch that removes one addition, guarded by tests of the value and of list elements' keys."""
     tests: list[dict[str, Any]] = []
     for depth, step in enumerate(path):
         for key, wanted in (step.guard or {}).items():
@@ -209,7 +209,7 @@ def removal(path: Path, value: Any) -> list[dict[str, Any]]:
 def adopted(
     managed: Sequence[Mapping[str, Any]], ours: FieldSet, takeover: frozenset[str]
 ) -> list[dict[str, Any]] | None:
-    """Rewrite managedFields for an adoption: what persons and former owners set is kept, and never mistaken for drift.
+    """Rewrite managedFields for an adoption: what people and former owners set is kept, and never mistaken for drift.
 
     What Git sets too is taken out of their entries (else it would stay after Git drops it); the rest moves to
     manager `setpoint-adopted`, which no rule ever removes. None if there is nothing to rewrite.
@@ -240,7 +240,7 @@ def adopted(
 
 
 def pointers(obj: Mapping[str, Any], trie: FieldSet) -> set[str]:
-    """Give the JSON Pointers of all leaves that `trie` owns in `obj`."""
+    """Return the JSON Pointers of all leaves that `trie` owns in `obj`."""
     return set(_pointers(obj, trie, ()))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from setpoint.api import names
 from setpoint.health import evaluate as health
 from setpoint.health import verdict
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, owner_of
 
 
@@ -17,7 +17,7 @@ from setpoint.objects.identity import ObjectId, SyncKey, owner_of
 class Observed:
     """What is remembered of a live object: never its content, so no Secret value stays in the process.
 
-    `ours` is the digest of our managedFields entry (fields and time), `people` those of persons' managers:
+    `ours` is the digest of our managedFields entry (fields and time), `people` those of people' managers:
     the two tell whether anybody touched what Git sets, whatever else moved (`notes/apply.md`).
     """
 
@@ -26,7 +26,7 @@ class Observed:
     resource_version: int
     sync_label: str
     owner: SyncKey | None
-    ownership: fields.Ownership
+    ownership: managed_fields.Ownership
     changed_by: str | None
     deleting: bool
     finalizers: tuple[str, ...]
@@ -34,8 +34,8 @@ class Observed:
     verdict: verdict.Verdict = field(compare=False)
 
 
-def stamp_of(annotations: Mapping[str, str]) -> str | None:
-    """Give the attribution stamp as one value, user and old version by line: it differs for each stamped write."""
+def changed_by(annotations: Mapping[str, str]) -> str | None:
+    """Return the attribution stamp as one value, user and old version by line: it differs for each stamped write."""
     user = annotations.get(names.ANNOTATION_CHANGED_BY)
     return f"{user}\n{annotations.get(names.ANNOTATION_CHANGED_FROM, '')}" if user else None
 
@@ -53,8 +53,8 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         resource_version=int(meta.get("resourceVersion") or 0),
         sync_label=(meta.get("labels") or {}).get(names.LABEL_SYNC, ""),
         owner=owner_of(annotations, oid),
-        ownership=fields.ownership(meta.get("managedFields") or (), people),
-        changed_by=stamp_of(annotations),
+        ownership=managed_fields.ownership(meta.get("managedFields") or (), people),
+        changed_by=changed_by(annotations),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations={k: v for k, v in annotations.items() if k.startswith(f"{names.GROUP}/")},

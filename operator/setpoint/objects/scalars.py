@@ -43,12 +43,12 @@ class ScalarError(ValueError):
 
 @lru_cache(maxsize=8192)
 def plain(text: str) -> Scalar:
-    """Give the value of an unquoted scalar without a tag."""
+    """Return the value of an unquoted scalar without a tag."""
     return number(value) if isinstance(value := _resolve(text), float) else value
 
 
 def tagged(tag: str, text: str) -> Scalar:
-    """Give the value of a scalar with a tag (long form); unknown tags leave the text as it is.
+    """Return the value of a scalar with a tag (long form); unknown tags leave the text as it is.
 
     Raises ScalarError where the text does not fit the tag.
     """
@@ -70,7 +70,7 @@ def tagged(tag: str, text: str) -> Scalar:
 
 
 def number(value: float) -> int | float:
-    """Give a float as its JSON form is read again: integral ones that fit 64 bits are integers."""
+    """Return a float as its JSON form is read again: integral ones that fit 64 bits are integers."""
     if not math.isfinite(value):
         raise ScalarError("infinity and NaN have no JSON form; put the value in quotes")
     if value.is_integer() and abs(value) < 1e21:
@@ -81,7 +81,7 @@ def number(value: float) -> int | float:
 
 
 def key(value: Scalar) -> str:
-    """Give the JSON name that a mapping key becomes."""
+    """Return the JSON name that a mapping key becomes."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -92,7 +92,7 @@ def key(value: Scalar) -> str:
 
 
 def plain_key(text: str) -> str:
-    """Give the JSON name that an unquoted key without a tag becomes."""
+    """Return the JSON name that an unquoted key without a tag becomes."""
     value = _resolve(text)
     if isinstance(value, float):
         return _go_float32(value)

@@ -51,7 +51,7 @@ class _Frame:
 
 
 def parse(data: bytes, file: str) -> Iterator[Parsed]:
-    """Give the documents of a YAML stream in UTF-8; empty ones have the value None.
+    """Return the documents of a YAML stream in UTF-8; empty ones have the value None.
 
     Raises Problem(RenderFailed) that names `file` and line.
     """

@@ -10,7 +10,7 @@ from setpoint.objects import scalars
 
 
 def dump(value: Any) -> str:
-    """Give a value as YAML that kubectl reads as the same value."""
+    """Return a value as YAML that kubectl reads as the same value."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
 
 

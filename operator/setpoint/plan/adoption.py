@@ -63,5 +63,5 @@ def may_take(live: Mapping[str, Any], d: Desired, me: SyncKey, claimed: SyncKey 
 
 
 def is_ours(live: Mapping[str, Any], oid: ObjectId, me: SyncKey) -> bool:
-    """Tell whether a live object is this Sync's, by its self-naming annotation."""
+    """Return whether a live object is this Sync's, by its self-naming annotation."""
     return owner_of(live["metadata"].get("annotations") or {}, oid) == me

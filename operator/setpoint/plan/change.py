@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from setpoint.api.reasons import Reason
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.json_patch import Operation
 
@@ -31,7 +31,7 @@ class Change:
     reason: Reason = Reason.Succeeded
     message: str = ""
     patch: tuple[Operation, ...] = ()
-    additions: tuple[tuple[fields.Path, Any], ...] = ()
+    additions: tuple[tuple[managed_fields.Path, Any], ...] = ()
     manager: str | None = None
     was: Any = None
     """The live value at the path of the first operation, where that is a scalar."""

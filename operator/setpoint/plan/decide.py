@@ -11,7 +11,7 @@ from typing import Any
 
 from setpoint.api.reasons import Reason
 from setpoint.api.sync import IgnoreRule
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import SyncKey
 from setpoint.objects.json_patch import value_at
 from setpoint.plan.adoption import is_ours
@@ -20,7 +20,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.diff import culprit, describe, difference, foreign_additions, written_by_us
 
 
-def judge(
+def decide(
     d: Desired,
     live: Mapping[str, Any] | None,
     predicted: Mapping[str, Any],
@@ -30,9 +30,9 @@ def judge(
     *,
     handed: bool = False,
 ) -> Change:
-    """Say what one object needs, from its live state (None: absent) and the server's prediction.
+    """Return what one object needs, from its live state (None: absent) and the server's prediction.
 
-    `handed`: another Sync hands it over, so that what persons added to it is drift, and not theirs to keep.
+    `handed`: another Sync hands it over, so that what people added to it is drift, and not theirs to keep.
     """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
@@ -40,9 +40,9 @@ def judge(
     if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
     additions = foreign_additions(predicted, rules, d.id, people)
-    if not patch and not additions and fields.own_entry(live["metadata"].get("managedFields") or ()):
+    if not patch and not additions and managed_fields.own_entry(live["metadata"].get("managedFields") or ()):
         return Change(d.id, Action.KEEP)
-    shown = (*patch, *({"op": "remove", "path": fields.pointer(p)} for p, _ in additions))
+    shown = (*patch, *({"op": "remove", "path": managed_fields.pointer(p)} for p, _ in additions))
     return Change(
         d.id,
         Action.PATCH,

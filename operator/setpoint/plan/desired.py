@@ -65,27 +65,27 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class OwnershipMarks:
     """What marks an object as a Sync's: the Sync and the value of its label."""
 
     key: SyncKey
     label: str
 
 
-def stamped(manifest: Manifest, oid: ObjectId, stamp: Stamp) -> Manifest:
-    """Give a copy with our label and owner annotation; `metadata` and its two maps are copied, the rest is shared."""
+def stamped(manifest: Manifest, oid: ObjectId, marks: OwnershipMarks) -> Manifest:
+    """Return a copy with our label and owner annotation; `metadata` and its two maps are copied, the rest is shared."""
     meta = dict(manifest["metadata"])
-    meta["labels"] = {**(meta.get("labels") or {}), names.LABEL_SYNC: stamp.label}
+    meta["labels"] = {**(meta.get("labels") or {}), names.LABEL_SYNC: marks.label}
     wanted = meta.get("annotations") or {}
     meta["annotations"] = {
         **{k: v for k, v in wanted.items() if k != names.ANNOTATION_DROPPED_BY},  # ours, never Git's
-        names.ANNOTATION_OWNER: owner_annotation(stamp.key, oid),
+        names.ANNOTATION_OWNER: owner_annotation(marks.key, oid),
     }
     return {**manifest, "metadata": meta}
 
 
 def as_stored(manifest: Manifest) -> Manifest:
-    """Give a Secret with its write-only `stringData` as the `data` that the server makes of it.
+    """Return a Secret with its write-only `stringData` as the `data` that the server makes of it.
 
     The server keeps no owner of what came by `stringData`: a key that leaves Git would stay, and one that somebody
     edited would look like an addition of theirs. What is no map of texts is left for the server to refuse.
@@ -105,7 +105,7 @@ def _is_of_texts(value: object) -> TypeGuard[dict[str, str]]:
 
 
 def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
-    """Give (group, kind) -> namespaced for the CRDs among the documents."""
+    """Return (group, kind) -> namespaced for the CRDs among the documents."""
     scopes: dict[tuple[str, str], bool] = {}
     for d in documents:
         if d.manifest["kind"] == "CustomResourceDefinition":
@@ -120,7 +120,7 @@ def complete(
     documents: Iterable[Rendered],
     find: FindKind,
     target_namespace: str | None,
-    stamp: Stamp,
+    marks: OwnershipMarks,
     broken: Collection[str] = (),
 ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
     """Turn documents into desired objects; what cannot be placed comes back as (identity, problem).
@@ -143,7 +143,7 @@ def complete(
         if problem is not None:
             bad.append((oid, problem))
             continue
-        manifest = stamped(_with_namespace(as_stored(d.manifest), oid.namespace), oid, stamp)
+        manifest = stamped(_with_namespace(as_stored(d.manifest), oid.namespace), oid, marks)
         good.append(Desired(oid, manifest, digest(manifest), d.where, kind))
     return good, bad
 

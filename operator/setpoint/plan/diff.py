@@ -12,7 +12,7 @@ import jsonpatch
 
 from setpoint.api import names
 from setpoint.api.sync import IgnoreRule
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.json_patch import Operation, overlap, tokens_of
 from setpoint.plan.ignore import is_ignored, matches
@@ -32,7 +32,7 @@ STAMPS = frozenset({names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM})
 
 
 def comparable(obj: Mapping[str, Any]) -> Manifest:
-    """Give an object without the server's bookkeeping, status and stamps: what a person would compare."""
+    """Return an object without the server's bookkeeping, status and stamps: what a person would compare."""
     meta = {k: v for k, v in obj["metadata"].items() if k not in BOOKKEEPING}
     if annotations := meta.get("annotations"):
         rest = {k: v for k, v in annotations.items() if k not in STAMPS}
@@ -43,7 +43,7 @@ def comparable(obj: Mapping[str, Any]) -> Manifest:
 
 
 def difference(live: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[Operation, ...]:
-    """Give the JSON Patch from live to predicted; empty if they are equal.
+    """Return the JSON Patch from live to predicted; empty if they are equal.
 
     `==` first (a make_patch of equal objects costs 100 times more), and no `move`s between unrelated paths.
     """
@@ -55,58 +55,58 @@ def difference(live: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[O
 
 def foreign_additions(
     live: Mapping[str, Any], rules: Sequence[IgnoreRule], oid: ObjectId, people: frozenset[str]
-) -> tuple[tuple[fields.Path, Any], ...]:
-    """Find what persons added to an object of ours: (path, value), ignored paths and operations left out."""
+) -> tuple[tuple[managed_fields.Path, Any], ...]:
+    """Find what people added to an object of ours: (path, value), ignored paths and operations left out."""
     managed = live["metadata"].get("managedFields") or []
-    persons = fields.person_entries(managed, people)
+    persons = managed_fields.person_entries(managed, people)
     if not persons:
         return ()
-    others: fields.FieldSet = {}
-    theirs: fields.FieldSet = {}
+    others: managed_fields.FieldSet = {}
+    theirs: managed_fields.FieldSet = {}
     for entry in managed:
         trie = entry.get("fieldsV1") or {}
         if entry in persons:
-            theirs = fields.union(theirs, trie)
+            theirs = managed_fields.union(theirs, trie)
         else:
-            others = fields.union(others, trie)
+            others = managed_fields.union(others, trie)
     ignored = [tokens_of(p) for r in rules if matches(r, oid) for p in r.paths]
-    found = fields.additions(live, theirs, others)
-    return tuple((p, v) for p, v in found if not fields.is_kept(p) and not is_ignored(p, ignored))
+    found = managed_fields.additions(live, theirs, others)
+    return tuple((p, v) for p, v in found if not managed_fields.is_kept(p) and not is_ignored(p, ignored))
 
 
 def culprit(
-    live: Mapping[str, Any], patch: Iterable[Operation], additions: Iterable[tuple[fields.Path, Any]]
+    live: Mapping[str, Any], patch: Iterable[Operation], additions: Iterable[tuple[managed_fields.Path, Any]]
 ) -> str | None:
     """Name the field manager that last wrote any of the differing paths; None if no trace is left.
 
     A removed field leaves no trace in managedFields, so there is nobody to name then.
     """
-    paths = [op["path"] for op in patch] + [fields.pointer(p) for p, _ in additions]
+    paths = [op["path"] for op in patch] + [managed_fields.pointer(p) for p, _ in additions]
     best: tuple[str, str] | None = None
     for entry in live["metadata"].get("managedFields") or []:
         if entry.get("manager") in (names.FIELD_MANAGER, names.ADOPTED_MANAGER):
             continue
-        owned = fields.pointers(live, entry.get("fieldsV1") or {})
+        owned = managed_fields.pointers(live, entry.get("fieldsV1") or {})
         if any(overlap(p, o) for p in paths for o in owned):
             best = max(best or ("", ""), (entry.get("time", ""), entry.get("manager", "")))
     return best[1] if best else None
 
 
 def written_by_us(live: Mapping[str, Any], patch: Sequence[Operation]) -> bool:
-    """Tell whether we own every differing field that is there: whoever else had written one would own it now.
+    """Return whether we own every differing field that is there: whoever else had written one would own it now.
 
     A field that is missing leaves no trace, so a patch that only adds is not taken for our own work.
     """
-    entry = fields.own_entry(live["metadata"].get("managedFields") or ())
+    entry = managed_fields.own_entry(live["metadata"].get("managedFields") or ())
     there = [op["path"] for op in patch if op["op"] != "add"]
     if entry is None or not there:
         return False
-    owned = fields.pointers(live, entry.get("fieldsV1") or {})
+    owned = managed_fields.pointers(live, entry.get("fieldsV1") or {})
     return all(any(overlap(p, o) for o in owned) for p in there) and culprit(live, patch, ()) is None
 
 
 def describe(patch: Sequence[Operation]) -> str:
-    """Say in a few words what a patch touches."""
+    """Return in a few words what a patch touches."""
     paths = [op["path"] for op in patch]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return f"differs at {', '.join(paths[:3])}{more}" if paths else ""

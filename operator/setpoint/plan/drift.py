@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from setpoint.api.reasons import Problem
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, digest
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Ref
@@ -21,8 +21,8 @@ class Baseline:
     """What we wrote, and who owned what afterwards: as long as both hold, nobody touched our fields."""
 
     digest: str
-    ownership: fields.Ownership
-    stamp: str | None
+    ownership: managed_fields.Ownership
+    changed_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Failure:
     problem: Problem
 
 
-Look = Callable[[ObjectId], Observed | None]
+Lookup = Callable[[ObjectId], Observed | None]
 
 
 class Remembered(Protocol):
@@ -53,27 +53,27 @@ class Remembered(Protocol):
         """What was seen with `drift: Report`."""
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
-        """Give the seconds to back off from an object, or None."""
+        """Return the seconds to back off from an object, or None."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DriftView:
     """What a choice is made from: whose objects, their label, what is live, and what is remembered."""
 
     key: SyncKey
     label: str
-    look: Look
+    look: Lookup
     memory: Remembered
 
     def needs(self, ref: Ref) -> bool:
-        """Tell whether an object must be looked at: missing, changed in Git, or touched by somebody."""
+        """Return whether an object must be looked at: missing, changed in Git, or touched by somebody."""
         seen, base = self.look(ref.id), self.memory.baselines.get(ref.id)
         if seen is None or base is None or base.digest != ref.digest:
             return True
         return seen.ownership != base.ownership or seen.owner != self.key or seen.sync_label != self.label
 
     def held(self, ref: Ref) -> bool:
-        """Tell whether this very state was written before, so that any difference is drift."""
+        """Return whether this very state was written before, so that any difference is drift."""
         base = self.memory.baselines.get(ref.id)
         return base is not None and base.digest == ref.digest
 
@@ -89,7 +89,7 @@ class Choice:
 
 
 def choose(
-    view: View, refs: Sequence[Ref], contested: Iterable[ObjectId], now: float, *, due: bool, abort: bool
+    view: DriftView, refs: Sequence[Ref], contested: Iterable[ObjectId], now: float, *, due: bool, abort: bool
 ) -> Choice:
     """Choose among the objects of a target.
 
@@ -113,7 +113,7 @@ def choose(
 
 
 def drifted(
-    view: View,
+    view: DriftView,
     refs: Iterable[Ref],
     others: Container[ObjectId],
     newer: Container[ObjectId] | None,
@@ -135,8 +135,8 @@ def drifted(
     return found
 
 
-def _stuck(view: View, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
-    """Give what failed in this very state for a reason that only a person can change."""
+def _stuck(view: DriftView, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
+    """Return what failed in this very state for a reason that only a person can change."""
     found = [(r, f) for r in refs if (f := view.memory.failed.get(r.id)) and not f.problem.transient]
     return {
         r.id: f.problem for r, f in found if (f.digest, f.state) == (r.digest, written_of(view.look(r.id)))
@@ -144,11 +144,11 @@ def _stuck(view: View, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
 
 
 def written_of(seen: Observed | None) -> object:
-    """Give what tells that a writer of its fields touched an object, or that it went or was made anew."""
+    """Return what tells that a writer of its fields touched an object, or that it went or was made anew."""
     return (seen.uid, seen.ownership) if seen else None
 
 
-def unreported(memory: Remembered, todo: Sequence[Ref], look: Look) -> tuple[Ref, ...]:
+def unreported(memory: Remembered, todo: Sequence[Ref], look: Lookup) -> tuple[Ref, ...]:
     """With `drift: Report`, give what was not reported yet or has moved since; forgets what drifts no more."""
     needed = {r.id for r in todo}
     for oid in [o for o in memory.reported if o not in needed]:
@@ -159,11 +159,11 @@ def unreported(memory: Remembered, todo: Sequence[Ref], look: Look) -> tuple[Ref
 
 
 def state_of(seen: Observed | None) -> tuple[Any, ...] | None:
-    """Give what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
+    """Return what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
     return (seen.ownership, seen.changed_by) if seen else None
 
 
-def restored(refs: Sequence[Ref], look: Look, ownership: str) -> dict[ObjectId, Baseline]:
+def restore_baselines(refs: Sequence[Ref], look: Lookup, ownership: str) -> dict[ObjectId, Baseline]:
     """After a restart: give the live objects as baselines if their digest is the stored one, else nothing."""
     seen = {r.id: o for r in refs if (o := look(r.id)) is not None}
     if len(seen) != len(refs) or ownership_digest(seen.values()) != ownership:
@@ -171,7 +171,7 @@ def restored(refs: Sequence[Ref], look: Look, ownership: str) -> dict[ObjectId, 
     return {r.id: Baseline(r.digest, seen[r.id].ownership, seen[r.id].changed_by) for r in refs}
 
 
-def unlike(inventory: Iterable[ObjectId], look: Look, ownership: str, home: str) -> str:
+def changed_since_applied(inventory: Iterable[ObjectId], look: Lookup, ownership: str, home: str) -> str:
     """After a restart, while manifests cannot be had: say what is not as it was when all was well; "" if nothing.
 
     `ownership` is the stored digest, `home` the Sync's namespace.
@@ -185,7 +185,7 @@ def unlike(inventory: Iterable[ObjectId], look: Look, ownership: str, home: str)
 
 
 def ownership_digest(seen: Iterable[Observed]) -> str:
-    """Give one digest over who owns what of all objects: the same after a restart unless somebody wrote."""
+    """Return one digest over who owns what of all objects: the same after a restart unless somebody wrote."""
     rows = sorted([*_row(o.id), o.ownership.ours, o.ownership.time, _people(o)] for o in seen)
     return digest(rows)
 

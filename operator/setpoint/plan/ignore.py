@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from setpoint.api.sync import IgnoreRule
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.json_patch import ABSENT, child, tokens_of
 
 
 def matches(rule: IgnoreRule, oid: ObjectId) -> bool:
-    """Tell whether an ignore rule is for this object."""
+    """Return whether an ignore rule is for this object."""
     t = rule.target
     wanted = ((t.group, oid.group), (t.kind, oid.kind), (t.name, oid.name), (t.namespace, oid.namespace))
     return all(w is None or w == actual for w, actual in wanted)
@@ -21,7 +21,7 @@ def matches(rule: IgnoreRule, oid: ObjectId) -> bool:
 def with_ignored(
     manifest: Manifest, live: Mapping[str, Any] | None, rules: Sequence[IgnoreRule], oid: ObjectId
 ) -> Manifest:
-    """Give the manifest to send: ignored paths carry the live value (Git's where there is no live object).
+    """Return the manifest to send: ignored paths carry the live value (Git's where there is no live object).
 
     Leaving the path out instead would give the field up, and the server would reset it (`notes/apply.md`).
     """
@@ -54,7 +54,7 @@ def _carry(node: Any, live: Any, tokens: list[str]) -> Any:
     return {**node, head: theirs}
 
 
-def is_ignored(path: fields.Path, ignored: list[list[str]]) -> bool:
-    """Tell whether a path lies at or under one of the ignored ones (each as its tokens)."""
+def is_ignored(path: managed_fields.Path, ignored: list[list[str]]) -> bool:
+    """Return whether a path lies at or under one of the ignored ones (each as its tokens)."""
     tokens = [s.token for s in path]
     return any(tokens[: len(i)] == i for i in ignored)

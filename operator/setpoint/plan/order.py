@@ -61,24 +61,24 @@ class Stage:
 
 
 def is_crd(oid: ObjectId) -> bool:
-    """Tell whether the object is a CustomResourceDefinition."""
+    """Return whether the object is a CustomResourceDefinition."""
     return oid.kind == "CustomResourceDefinition" and oid.group == "apiextensions.k8s.io"
 
 
 def is_namespace(oid: ObjectId) -> bool:
-    """Tell whether the object is a Namespace."""
+    """Return whether the object is a Namespace."""
     return oid.kind == "Namespace" and not oid.group
 
 
 def is_blocking(oid: ObjectId) -> bool:
-    """Tell whether the object can block other writes or break discovery while nothing serves it."""
+    """Return whether the object can block other writes or break discovery while nothing serves it."""
     return (oid.group == "admissionregistration.k8s.io" and oid.kind in WEBHOOKS) or (
         oid.group == "apiregistration.k8s.io" and oid.kind == "APIService"
     )
 
 
 def wave_of(manifest: Mapping[str, Any]) -> int:
-    """Give the wave of a manifest (annotation `setpoint.dev/wave`); 0 where it is not a number."""
+    """Return the wave of a manifest (annotation `setpoint.dev/wave`); 0 where it is not a number."""
     text = (manifest["metadata"].get("annotations") or {}).get(names.ANNOTATION_WAVE, "0")
     try:
         return int(text)
@@ -87,7 +87,7 @@ def wave_of(manifest: Mapping[str, Any]) -> int:
 
 
 def stage_key(oid: ObjectId, wave: int) -> StageKey:
-    """Give where an object stands in the order of writing; deletion goes through it backwards."""
+    """Return where an object stands in the order of writing; deletion goes through it backwards."""
     if is_namespace(oid):
         return (Phase.NAMESPACES, 0, 0)
     if is_crd(oid):
@@ -135,7 +135,7 @@ BUILT_IN = frozenset(
 
 
 def deletion_key(oid: ObjectId) -> int:
-    """Give the step in which a deleted Sync's object goes: smaller first, and each step is gone before the next.
+    """Return the step in which a deleted Sync's object goes: smaller first, and each step is gone before the next.
 
     Webhooks and Syncs first, then custom resources (their controllers still run), the rest, CRDs, access
     objects, and Namespaces last.
@@ -157,7 +157,7 @@ def deletion_steps(inventory: Iterable[ObjectId]) -> list[list[ObjectId]]:
 
 
 def servers_of(manifest: Manifest, desired: Sequence[Desired]) -> tuple[ObjectId, ...]:
-    """Give the workloads of this commit that serve a webhook configuration or an APIService.
+    """Return the workloads of this commit that serve a webhook configuration or an APIService.
 
     Through the Services that it names (`clientConfig.service`, `spec.service`) and their selectors. Empty where
     the Service is not of this commit: then there is nothing to wait for.

@@ -49,7 +49,7 @@ class Prune:
 
 
 def limit_of(limit: int | str, total: int) -> int:
-    """Give the most objects that may go: the number itself, or the share of `total` but at least 5."""
+    """Return the most objects that may go: the number itself, or the share of `total` but at least 5."""
     if isinstance(limit, int):
         return limit
     return max(LEAST_LIMIT, total * int(limit.rstrip("%")) // 100)

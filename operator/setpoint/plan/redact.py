@@ -17,7 +17,7 @@ LONGEST_VALUE = 512
 
 
 def masked(value: Any, key: bytes) -> Any:
-    """Give what stands for a secret value: the same value gives the same text under one key, and tells nothing else."""
+    """Return what stands for a secret value: the same value gives the same text under one key, and tells nothing else."""
     if isinstance(value, dict):
         return {k: masked(v, key) for k, v in value.items()}
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -25,18 +25,18 @@ def masked(value: Any, key: bytes) -> Any:
 
 
 def shown(operations: Sequence[Operation], oid: ObjectId, key: bytes) -> tuple[Operation, ...]:
-    """Give the patch as it may be shown: Secret values masked, long values cut, at most 20 operations."""
+    """Return the patch as it may be shown: Secret values masked, long values cut, at most 20 operations."""
     secret = oid.kind == "Secret" and not oid.group
     return tuple(_operation(op, key if secret else None) for op in operations[:MOST_OPERATIONS])
 
 
 def shown_patch(change: Change, key: bytes) -> tuple[Operation, ...]:
-    """Give a change's patch as it may be shown."""
+    """Return a change's patch as it may be shown."""
     return shown(change.patch, change.id, key)
 
 
 def shown_value(value: Any, change: Change, key: bytes) -> Any:
-    """Give a value of an object as it may be shown: that of a Secret only as a hash."""
+    """Return a value of an object as it may be shown: that of a Secret only as a hash."""
     if value is None or not change.patch:
         return None
     operation = {"op": "replace", "path": change.patch[0]["path"], "value": value}

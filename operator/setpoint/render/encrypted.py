@@ -28,7 +28,7 @@ _CIPHERTEXT: Final = re.compile(r"ENC\[AES256_GCM,data:[^\]\s]*\]")
 
 
 def is_lfs_pointer(data: bytes) -> bool:
-    """Tell whether a file is a Git LFS pointer, by its first line."""
+    """Return whether a file is a Git LFS pointer, by its first line."""
     return data.startswith(_POINTER) and data.split(b"\n", 1)[0].rstrip() == _POINTER
 
 
@@ -57,7 +57,7 @@ def traces(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_core(manifest: Mapping[str, Any]) -> bool:
-    """Tell whether a kind is one that cannot carry SOPS's metadata, so that ciphertext in it is a mistake.
+    """Return whether a kind is one that cannot carry SOPS's metadata, so that ciphertext in it is a mistake.
 
     Those are Kubernetes' own (a group without a dot, which no CRD may have, or one that ends in `.k8s.io`) and
     Setpoint's. Of other custom resources only their own controllers know.
@@ -67,7 +67,7 @@ def is_core(manifest: Mapping[str, Any]) -> bool:
 
 
 def is_kept(manifest: Mapping[str, Any]) -> bool:
-    """Tell whether Git says by annotation that an object is meant to hold ciphertext."""
+    """Return whether Git says by annotation that an object is meant to hold ciphertext."""
     return (manifest["metadata"].get("annotations") or {}).get(names.ANNOTATION_ENCRYPTED) == KEEP
 
 

@@ -75,7 +75,7 @@ def gather(tree: Tree, spec: SyncSpec) -> Inputs:
 
 
 def find_folder(tree: Tree, path: str) -> str:
-    """Give the real path of spec.path; Problem(PathNotFound) if it is no folder of the commit."""
+    """Return the real path of spec.path; Problem(PathNotFound) if it is no folder of the commit."""
     try:
         found = resolve(tree, "", path)
     except Outside as error:
@@ -126,7 +126,7 @@ def _inputs(
 
 
 def _lines(manifests: Iterable[Manifest], entries: Iterable[Entry]) -> Iterator[str]:
-    """Give one line for each input, without line breaks inside, in a stable order."""
+    """Return one line for each input, without line breaks inside, in a stable order."""
     yield from (f"{m.shown!a} {m.entry.path!a} {m.entry.oid}" for m in manifests)
     ordered = sorted(entries, key=lambda entry: entry.path)
     yield from (f"{e.path!a} {e.kind} {e.oid} {e.executable}" for e in ordered)

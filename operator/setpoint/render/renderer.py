@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,23 +22,21 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
 from setpoint.objects import documents
 from setpoint.objects.documents import Document, Places
-from setpoint.objects.identity import ObjectId, identity
-from setpoint.render import workspace as export
+from setpoint.objects.identity import identity
+from setpoint.render import workspace
 from setpoint.render.contents import Contents
 from setpoint.render.inputs import Flavour, Inputs
-from setpoint.render.kustomize import errors as kustomize_errors
-from setpoint.render.kustomize import overlay
+from setpoint.render.kustomize import errors, overlay
 from setpoint.render.kustomize.build import Build, Copy, find_kustomization
 from setpoint.render.kustomize.keys import text_of
 from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.render.unique import TwiceError, checked
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import EntryKind, Tree
 
 MIB: Final = 2**20
-FEW: Final = 10
-"""Objects that are gone through faster than a thread takes over."""
 _MAX_PLACES: Final = 20_000
 """Objects whose places are remembered."""
 _REPOSITORY: Final = "repository"
@@ -52,10 +50,6 @@ class Rendered:
 
     objects: tuple[Document, ...]
     skipped: int = 0
-
-
-class _TwiceError(Exception):
-    """Two objects have one identity; the text says which, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +95,14 @@ class Renderer:
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
         self._places: Lru[str, Places] = Lru(_MAX_PLACES)
         self._sandbox = Sandbox()
-        export.remove_stale(work_dir)
+        workspace.remove_stale(work_dir)
 
     def close(self) -> None:
         """End the processes that run."""
         self._sandbox.close()
 
     def knows(self, inputs: Inputs) -> bool:
-        """Tell whether the result for these inputs is at hand, so that `render` needs no tree."""
+        """Return whether the result for these inputs is at hand, so that `render` needs no tree."""
         return self._cache.get(inputs.digest) is not None
 
     def drop(self, digest: str) -> None:
@@ -116,7 +110,7 @@ class Renderer:
         self._cache.drop(digest)
 
     async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
-        """Give the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
+        """Return the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
 
         Raises Problem: RenderFailed, Encrypted or TooLarge, with file and what to do; CacheFull.
         """
@@ -138,8 +132,8 @@ class Renderer:
         """Return the objects, of which no two have one identity, and their size as text."""
         try:
             rendered = await self._render(tree, spec, inputs, noted=False)
-            return rendered, await _checked(rendered.objects)
-        except _TwiceError:
+            return rendered, await checked(rendered.objects)
+        except TwiceError:
             await self._tell_twice(tree, spec, inputs)
 
     async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Places:
@@ -154,7 +148,7 @@ class Renderer:
             return {}
         try:
             noted = await self._render(tree, spec, inputs, noted=True)
-        except (Problem, OSError, _TwiceError):
+        except (Problem, OSError, TwiceError):
             return {}
         found = {identity(each.manifest): each for each in noted.objects}
         return self._places.put(inputs.digest, found, len(found) + 1)
@@ -170,8 +164,8 @@ class Renderer:
         """Raise the Problem of two objects with one identity, with both places."""
         for noted in (True, False):
             try:
-                await _checked((await self._render(tree, spec, inputs, noted=noted)).objects)
-            except _TwiceError as error:
+                await checked((await self._render(tree, spec, inputs, noted=noted)).objects)
+            except TwiceError as error:
                 raise Problem(Reason.RenderFailed, str(error)) from None
             except OSError as error:
                 raise cache_problem(error, Reason.RenderFailed) from None
@@ -181,7 +175,7 @@ class Renderer:
         raise Problem(Reason.RenderFailed, "two objects have one identity; remove one of them")
 
     async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, noted: bool) -> Rendered:
-        """Build; `noted`: with a note on each object where it comes from. _TwiceError if an overlay finds two alike."""
+        """Build; `noted`: with a note on each object where it comes from. TwiceError if an overlay finds two alike."""
         if inputs.flavour is Flavour.KUSTOMIZE:
             build = inputs.builds[0]
             job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
@@ -194,18 +188,18 @@ class Renderer:
         ]
         objects = (*plain.objects, *(each for group in built for each in group))
         if overlay.wanted(spec, None) and objects:
-            await _checked(objects)
+            await checked(objects)
             over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
             objects = await self._build(partial(over, noted=noted))
         return Rendered(objects, plain.skipped)
 
     async def _build(self, prepare: Callable[[Path], _Job]) -> tuple[Document, ...]:
         async with self._slots:
-            work = await asyncio.to_thread(export.workspace, self._work_dir)
+            work = await asyncio.to_thread(workspace.workspace, self._work_dir)
             try:
                 return await self._run(await asyncio.to_thread(prepare, work))
             finally:
-                await asyncio.to_thread(export.remove, work)
+                await asyncio.to_thread(workspace.remove, work)
 
     async def _run(self, job: _Job) -> tuple[Document, ...]:
         argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
@@ -265,7 +259,7 @@ def _prepare(
     """Export a build, with the overlay beside it."""
     repository = work / _REPOSITORY
     repository.mkdir()
-    export.build(tree, build, repository)
+    workspace.build(tree, build, repository)
     content = orjson.loads(build.top)
     target = join(_REPOSITORY, build.folder)
     if overlay.wanted(spec, namespace):
@@ -293,7 +287,7 @@ def _prepare_overlay(
     repository, target = work / _REPOSITORY, work / _OVERLAY
     repository.mkdir()
     if inputs.components:
-        export.build(tree, inputs.components, repository)
+        workspace.build(tree, inputs.components, repository)
     # A component may be beside the path only, which kustomize still goes through.
     (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
     names = {f"{number:06}.json": each for number, each in enumerate(objects)}
@@ -319,7 +313,7 @@ def _holds_secret(tree: Tree, build: Build) -> bool:
 
 
 def _environment(work: Path, limits: Limits) -> dict[str, str]:
-    """Give all that the process knows of its surroundings; an empty PATH, so that it finds no git.
+    """Return all that the process knows of its surroundings; an empty PATH, so that it finds no git.
 
     Builds are short: without garbage collection below the soft limit they take a third less time.
     """
@@ -360,7 +354,7 @@ def _true_path(path: str, job: _Job) -> str:
         return path
     place = normpath(f"{_OVERLAY}/{path}")
     if not below(place, _REPOSITORY):
-        return kustomize_errors.OVERLAY
+        return errors.OVERLAY
     return relpath(place, join(_REPOSITORY, job.folder))
 
 
@@ -369,13 +363,13 @@ def _moved(document: Document, place: Document | None) -> Document:
 
 
 def _explain(stderr: bytes, job: _Job) -> str:
-    said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), kustomize_errors.OVERLAY)
-    folder = kustomize_errors.OVERLAY if job.target == _OVERLAY else job.folder
+    said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), errors.OVERLAY)
+    folder = errors.OVERLAY if job.target == _OVERLAY else job.folder
     repository = str(job.work / _REPOSITORY)
     for copy in job.copies:
         said = said.replace(f"{repository}/{copy.path}", f"{repository}/{copy.entry.path}")
         said = said.replace(copy.place, copy.text)
-    return kustomize_errors.explain(said, repository, folder, secret=job.secret)
+    return errors.explain(said, repository, folder, secret=job.secret)
 
 
 def _syntax(stderr: bytes, job: _Job) -> str | None:
@@ -392,27 +386,3 @@ def _syntax(stderr: bytes, job: _Job) -> str | None:
                 except Problem as problem:
                     return problem.message
     return None
-
-
-async def _checked(objects: Sequence[Document]) -> int:
-    """Return the size of the objects as text. Raises _TwiceError if two have one identity."""
-    if len(objects) <= FEW:
-        return _unique_and_size(objects)
-    return await asyncio.to_thread(_unique_and_size, objects)
-
-
-def _unique_and_size(objects: Iterable[Document]) -> int:
-    seen: dict[ObjectId, Document] = {}
-    size = 0
-    for each in objects:
-        oid = identity(each.manifest)
-        if (other := seen.setdefault(oid, each)) is not each:
-            raise _TwiceError(
-                f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them"
-            )
-        size += len(orjson.dumps(each.manifest))
-    return size
-
-
-def _place(document: Document) -> str:
-    return f"{document.where} (document {document.index})" if document.line else document.where

@@ -110,7 +110,7 @@ class _Connection:
         loop.add_reader(self._socket, self._read)
 
     def usable(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether it runs, and belongs to this event loop."""
+        """Return whether it runs, and belongs to this event loop."""
         return self._loop is loop and self._socket.fileno() >= 0 and self._process.poll() is None
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class _Connection:
     async def run(
         self, request: Mapping[str, Any], files: tuple[int, int], limits: Limits
     ) -> tuple[int, Stopped | None]:
-        """Start a process and watch it until it ended; gives its status and why it was stopped."""
+        """Start a process and watch it until it ended; returns its status and why it was stopped."""
         number = next(self._numbers)
         started, ended = self._loop.create_future(), self._loop.create_future()
         self._waiting[number] = started, ended
@@ -207,7 +207,7 @@ def _content(descriptor: int) -> bytes:
 
 
 def _resident(pid: int) -> int:
-    """Give the resident memory of a process in bytes, 0 if it is gone (statm counts pages, proc(5))."""
+    """Return the resident memory of a process in bytes, 0 if it is gone (statm counts pages, proc(5))."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError):

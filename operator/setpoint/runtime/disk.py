@@ -15,7 +15,7 @@ _FULL = frozenset(
 
 
 def cache_problem(error: OSError, otherwise: Reason = Reason.GitFailed) -> Problem:
-    """Say why the cache cannot be used; `otherwise`: the reason if it is neither full nor read-only."""
+    """Return why the cache cannot be used; `otherwise`: the reason if it is neither full nor read-only."""
     why = (error.strerror or "unknown error").lower()
     if error.errno in _FULL:
         return Problem(Reason.CacheFull, f"the cache volume cannot be written: {why}")

@@ -20,7 +20,7 @@ _LOUD = ("aiohttp.access", "kopf", "asyncio", "kubernetes")
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:
-    """Give a record as the fields of a line: ts, level, logger, msg, then its extra fields, then the exception."""
+    """Return a record as the fields of a line: ts, level, logger, msg, then its extra fields, then the exception."""
     extra = {k: v for k, v in vars(record).items() if k not in _OWN and not k.startswith("_")}
     line: dict[str, object] = {
         "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -35,7 +35,7 @@ def fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def where(error: BaseException, depth: int = 6) -> str:
-    """Give the innermost frames in which an exception arose, innermost first."""
+    """Return the innermost frames in which an exception arose, innermost first."""
     frames = traceback.extract_tb(error.__traceback__)[-depth:]
     return " < ".join(f"{f.name} ({f.filename.rpartition('/')[2]}:{f.lineno})" for f in reversed(frames))
 
@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         return orjson.dumps(fields(record), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -52,7 +52,7 @@ class TextFormatter(logging.Formatter):
     """Time, level, message, then `field=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         line = fields(record)
         head = f"{str(line.pop('ts'))[11:23]} {line.pop('level')!s:7} {line.pop('msg')}"
         line.pop("logger")

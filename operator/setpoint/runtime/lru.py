@@ -20,7 +20,7 @@ class Lru(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Give the value, or None if it is not kept (any more)."""
+        """Return the value, or None if it is not kept (any more)."""
         with self._lock:
             found = self._kept.get(key)
             if found is None:
@@ -29,7 +29,7 @@ class Lru(Generic[K, V]):
             return found[0]
 
     def put(self, key: K, value: V, weight: int = 1) -> V:
-        """Keep a value, if it is not heavier than everything together may be; gives it back."""
+        """Keep a value, if it is not heavier than everything together may be; returns it back."""
         with self._lock:
             self._used -= self._kept.pop(key, (value, 0))[1]
             if weight <= self._limit:

@@ -1,4 +1,4 @@
-"""Gives memory that was freed back to the system (shell).
+"""Returns memory that was freed back to the system (shell).
 
 The GNU C library keeps what is freed below what is still used, in pieces that grow in number: in half an hour of commits and
 cut connections, a third of the memory. See mallopt(3) and malloc_trim(3); elsewhere nothing is done.
@@ -39,7 +39,7 @@ def trim() -> None:
         malloc_trim(0)
 
 
-class Returns:
+class TrimTimer:
     """Has memory given back a while after work, and never where nothing happens."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Metrics and probes over HTTP (shell).
 
-The names and labels are in one table, which docs are made from. Reasons in labels are those of `reasons`, so
+The names and labels are in one table, which docs are made from. Reasons in labels are those of `api.reasons`, so
 their number is bounded; only `setpoint_ready` and `setpoint_objects` have one series per object, removed with it.
 """
 
@@ -78,7 +78,7 @@ METRICS = (
 )
 
 
-class Telemetry:
+class Metrics:
     """The metrics of one operator, in a registry of its own. Each method is one thing that happened."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class Telemetry:
 
 @contextlib.asynccontextmanager
 async def served(
-    telemetry: Telemetry,
+    metrics: Metrics,
     metrics_port: int,
     probe_port: int,
     healthy: Callable[[], bool],
@@ -161,7 +161,7 @@ async def served(
     """
     async with contextlib.AsyncExitStack() as stack:
         for setting, port, routes in (
-            ("SETPOINT_METRICS_PORT", metrics_port, _metrics(telemetry)),
+            ("SETPOINT_METRICS_PORT", metrics_port, _metrics(metrics)),
             ("SETPOINT_PROBE_PORT", probe_port, _probes(healthy, ready)),
         ):
             if port:
@@ -179,7 +179,7 @@ async def served(
         yield
 
 
-def _metrics(telemetry: Telemetry) -> list[web.RouteDef]:
+def _metrics(telemetry: Metrics) -> list[web.RouteDef]:
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(telemetry.registry), headers={"Content-Type": content_type})

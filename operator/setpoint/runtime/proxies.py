@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str | None:
-    """Give the proxy URL for a server URL, or None for a direct connection."""
+    """Return the proxy URL for a server URL, or None for a direct connection."""
     parts = urlsplit(url)
     name = f"{parts.scheme}_proxy"
     proxy = environ.get(name.upper()) or environ.get(name)

@@ -68,7 +68,7 @@ class WorkQueue(Generic[K]):
         return len(self._healthy) + len(self._failing) + len(self._again)
 
     def busy(self, key: K) -> bool:
-        """Tell whether a key is being worked on or waits for a worker; a delayed one does not."""
+        """Return whether a key is being worked on or waits for a worker; a delayed one does not."""
         return key in self._working or key in self._healthy or key in self._failing
 
     @property

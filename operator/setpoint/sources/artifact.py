@@ -8,7 +8,7 @@ from setpoint.git.remotes import Repository
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class Artifact:
     """The last good commit of a Source in this process."""
 
     repository: Repository

@@ -12,7 +12,7 @@ from typing import Any
 
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import SyncKey
-from setpoint.sources import status as source_status
+from setpoint.sources import status
 from setpoint.sources.check import Answer
 from setpoint.store.index import Store
 
@@ -42,5 +42,5 @@ class Asking:
         """Cancel the check of a Source that the store does not have any more as it was asked about."""
         body, task = self._tasks.get(key, (None, None))
         now = self._store.sources.get(key)
-        if body is not None and task is not None and (now is None or source_status.replaced(body, now)):
+        if body is not None and task is not None and (now is None or status.replaced(body, now)):
             task.cancel()

@@ -21,7 +21,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What came of one check of a Source. `fetched` is None where nothing new is known.
 
     `held`: whether the last good commit is in the cache, so that what drifts can be put back. `note`: what is said
@@ -73,10 +73,10 @@ def limit_note(timeout: str) -> str:
 
 
 def outage_of(problem: Problem | None) -> Problem | None:
-    """Give a problem if it is one of all commits."""
+    """Return a problem if it is one of all commits."""
     return problem if problem is not None and problem.reason in OUTAGES else None
 
 
 def final(problem: Problem, own: Problem | None) -> bool:
-    """Tell whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
+    """Return whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
     return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from setpoint.api.reasons import Problem
 from setpoint.git.credentials import Credentials
 from setpoint.objects.identity import SyncKey
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 
 
 @dataclass(slots=True)
@@ -16,8 +16,8 @@ class SourceMemory:
 
     uid: str | None = None
     """Whose memory it is; None as long as only Syncs have spoken of it."""
-    current: Current | None = None
-    told: Current | None = None
+    current: Artifact | None = None
+    told: Artifact | None = None
     """The last good commit that the Syncs were told of."""
     credentials: Credentials | None = None
     generation: int = -1
@@ -36,7 +36,7 @@ class SourceMemory:
     refused: set[str] = field(default_factory=set)
 
     def of(self, uid: str) -> SourceMemory:
-        """Give the memory for a Source: this one, or if it is another's that had the same name, a new one.
+        """Return the memory for a Source: this one, or if it is another's that had the same name, a new one.
 
         Of the former nothing but those who wait is kept.
         """
@@ -47,11 +47,11 @@ class SourceMemory:
         return SourceMemory(uid, asked=self.asked, done=self.done, waiting=waiting)
 
     def asks(self) -> frozenset[tuple[SyncKey, str] | str]:
-        """Give what is asked for now: checks, by the Sync and its request, and older commits."""
+        """Return what is asked for now: checks, by the Sync and its request, and older commits."""
         return frozenset(self.asked.items()) | frozenset(self.older)
 
     def answer(self, asks: frozenset[tuple[SyncKey, str] | str]) -> set[SyncKey]:
-        """Note that a check is done that began when this was asked for; gives the Syncs that asked for it."""
+        """Note that a check is done that began when this was asked for; returns the Syncs that asked for it."""
         answered = {sync: request for sync, request in self.asked.items() if (sync, request) in asks}
         self.asked = {sync: request for sync, request in self.asked.items() if sync not in answered}
         self.done |= answered

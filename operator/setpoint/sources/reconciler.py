@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 import random
-from typing import Any, Protocol
+from typing import Any
 
 from setpoint.api import names
 from setpoint.api.formats import seconds
@@ -24,26 +24,20 @@ from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body, source_model
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import Result, WorkQueue
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.sources.asking import Asking
-from setpoint.sources.check import Answer, Checked, Fetched, final, limit_note, limit_of, outage_of
+from setpoint.sources.check import Answer, CheckResult, Fetched, final, limit_note, limit_of, outage_of
 from setpoint.sources.memory import SourceMemory
 from setpoint.sources.reporter import SourceReporter
+from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
-from setpoint.store.status_writer import SETBACKS, Gone, retried
-from setpoint.tree.changes import EVERYTHING, NOTHING, Changes, compare
+from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
+from setpoint.tree.changes import EVERYTHING, NOTHING, TreeDiff, compare
 from setpoint.tree.protocol import Tree
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
-
-
-class Subscriber(Protocol):
-    """Who is told of the commits of Sources."""
-
-    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
-        """Take a step of a Source from one commit to another (empty: none), or a check that somebody asked for."""
 
 
 class Sources:
@@ -72,13 +66,13 @@ class Sources:
         self._wanting: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
         """The same of the runs that go on."""
 
-    def current(self, key: SyncKey) -> Current | None:
-        """Give the last good commit that this process had; whether the cache still holds it, `tree` tells."""
+    def current(self, key: SyncKey) -> Artifact | None:
+        """Return the last good commit that this process had; whether the cache still holds it, `tree` tells."""
         memory = self._known(key)
         return memory.current if memory else None
 
     def trouble(self, key: SyncKey) -> Problem | None:
-        """Tell why the last check of a Source failed; None if it did not, or if there was none yet."""
+        """Return why the last check of a Source failed; None if it did not, or if there was none yet."""
         memory = self._known(key)
         return memory.trouble if memory else None
 
@@ -88,19 +82,19 @@ class Sources:
         return bool(memory and body and memory.generation == body["metadata"].get("generation", 0))
 
     def _known(self, key: SyncKey) -> SourceMemory | None:
-        """Give what is remembered of the Source that the store has, and nothing of a former one of its name."""
+        """Return what is remembered of the Source that the store has, and nothing of a former one of its name."""
         memory, body = self._memory.get(key), self._store.sources.get(key)
         return memory if memory and body and memory.uid == body["metadata"]["uid"] else None
 
     def _holds(self, memory: SourceMemory) -> bool:
         return memory.current is not None and self.holds(memory.current, memory.current.sha)
 
-    def holds(self, current: Current, sha: str) -> bool:
-        """Tell whether a commit is in the mirror (still)."""
+    def holds(self, current: Artifact, sha: str) -> bool:
+        """Return whether a commit is in the mirror (still)."""
         return self._git.has(current.repository, sha, submodules=current.submodules)
 
-    def tree(self, current: Current, sha: str) -> Tree | None:
-        """Give the tree of a commit, or None if it is not in the mirror (any more)."""
+    def tree(self, current: Artifact, sha: str) -> Tree | None:
+        """Return the tree of a commit, or None if it is not in the mirror (any more)."""
         if not self.holds(current, sha):
             return None
         try:
@@ -132,12 +126,12 @@ class Sources:
             return self._forget(key)
         try:
             return await self._reconcile(key, body)
-        except Gone:
+        except Deleted:
             # The watch need not say so: it may have gone while nobody watched.
             self._store.drop_source(key, body["metadata"]["uid"])
             return Result(after=0.0)
-        except SETBACKS as error:
-            return retried("Source", key, error)
+        except RETRYABLE as error:
+            return retry_later("Source", key, error)
 
     def _forget(self, key: SyncKey) -> Result:
         self._memory.pop(key, None)
@@ -180,7 +174,9 @@ class Sources:
             new = memory.current if answer.own is None and not suspended else None
             shown = self._shown(new) if new else None
             held = self._holds(memory)
-            checked = Checked(generation, requested, shown, problem, suspended, held=held, note=answer.note)
+            checked = CheckResult(
+                generation, requested, shown, problem, suspended, held=held, note=answer.note
+            )
             await self._reporter.report(key, body, checked)
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
@@ -199,7 +195,7 @@ class Sources:
             return Result(after=0.0)
         return Result() if suspended else Result(after=interval)
 
-    def _tell(self, key: SyncKey, before: Current | None, memory: SourceMemory, changes: Changes) -> None:
+    def _tell(self, key: SyncKey, before: Artifact | None, memory: SourceMemory, changes: TreeDiff) -> None:
         after = memory.told = memory.current
         old, new = before.sha if before else "", after.sha if after else ""
         self._subscriber.commit_changed(key, old, new, changes)
@@ -219,7 +215,7 @@ class Sources:
         for user in woken:
             self._syncs.add(user)
 
-    async def _compared(self, before: Current | None, after: Current | None) -> Changes:
+    async def _compared(self, before: Artifact | None, after: Artifact | None) -> TreeDiff:
         """Find what differs between two commits; everything does where one cannot be read or is of elsewhere."""
         if before == after:
             return NOTHING
@@ -258,7 +254,7 @@ class Sources:
         """Find commits that are applied somewhere, first that of the Source itself: in the cache, else at the remote.
 
         A server need not give a commit that no ref points to: then what was applied cannot be enforced, and
-        that commit is not asked for again. `own` is the problem of the check itself. Gives the first problem that
+        that commit is not asked for again. `own` is the problem of the check itself. Returns the first problem that
         another attempt may solve; it keeps no other commit back, unless it is an outage.
         """
         outage, first = outage_of(own), None
@@ -290,7 +286,7 @@ class Sources:
         sha: str,
         revision: str,
         outage: Problem | None,
-    ) -> Current:
+    ) -> Artifact:
         remote = parse_url(source.spec.url, allow_file=self._allow_file)
         credentials = memory.credentials or await self._credentials(key, source, remote)
         repository, submodules = Repository(remote, credentials), source.spec.submodules
@@ -302,7 +298,7 @@ class Sources:
             await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
             if not self._git.has(repository, sha, submodules=submodules):
                 raise Problem(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
-        return Current(repository, sha, revision, submodules)
+        return Artifact(repository, sha, revision, submodules)
 
     def want(self, key: SyncKey, sync: SyncKey, sha: str) -> bool:
         """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then, as by `lost`.
@@ -336,11 +332,11 @@ class Sources:
         memory.due = 0.0
 
     def was_checked(self, key: SyncKey, sync: SyncKey, requested: str) -> bool:
-        """Tell whether the check that a Sync asked for has finished, well or badly."""
+        """Return whether the check that a Sync asked for has finished, well or badly."""
         memory = self._memory.get(key)
         return memory is None or memory.done.get(sync) == requested
 
-    async def _fetched(self, key: SyncKey, source: Source, memory: SourceMemory, generation: int) -> Current:
+    async def _fetched(self, key: SyncKey, source: Source, memory: SourceMemory, generation: int) -> Artifact:
         spec = source.spec
         remote = parse_url(spec.url, allow_file=self._allow_file)
         ref = RefSpec(spec.ref.branch, spec.ref.tag, spec.ref.semver, spec.ref.name, spec.ref.commit)
@@ -363,12 +359,12 @@ class Sources:
 
     async def _at(
         self, repository: Repository, ref: RefSpec, limit: float, memory: SourceMemory, *, submodules: bool
-    ) -> Current:
+    ) -> Artifact:
         selected = await self._git.resolve(repository, ref, limit)
         if not self._git.has(repository, selected.sha, submodules=submodules):
             selected = await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
         memory.credentials = repository.credentials
-        return Current(repository, selected.sha, selected.revision, submodules)
+        return Artifact(repository, selected.sha, selected.revision, submodules)
 
     async def _credentials(self, key: SyncKey, source: Source, remote: Any) -> Credentials:
         ref = source.spec.secret_ref
@@ -395,6 +391,6 @@ class Sources:
 
     # --- what people see
 
-    def _shown(self, current: Current) -> Fetched:
+    def _shown(self, current: Artifact) -> Fetched:
         commit = self._git.commit(current.repository, current.sha)
         return Fetched(current.revision, commit.sha, commit.subject, commit.author, commit.time)

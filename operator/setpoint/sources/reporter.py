@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.api import names
-from setpoint.api.formats import stamp
+from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem
-from setpoint.kube.event_recorder import Events
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.sources import status as source_status
-from setpoint.sources.check import Checked
+from setpoint.sources.check import CheckResult
 from setpoint.status.conditions import condition_of
 from setpoint.store.status_writer import StatusWriter
 
@@ -22,23 +22,23 @@ from setpoint.store.status_writer import StatusWriter
 class SourceReporter:
     """Tells of one check after another."""
 
-    def __init__(self, writer: StatusWriter, events: Events, telemetry: Telemetry) -> None:
-        self._writer, self._events, self._telemetry = writer, events, telemetry
+    def __init__(self, writer: StatusWriter, recorder: EventRecorder, metrics: Metrics) -> None:
+        self._writer, self._recorder, self._metrics = writer, recorder, metrics
 
     def fetched(self, problem: Problem | None) -> None:
         """Count a check by what came of it."""
-        self._telemetry.fetched("success" if problem is None else str(problem.reason))
+        self._metrics.fetched("success" if problem is None else str(problem.reason))
 
-    async def report(self, key: SyncKey, body: Body, checked: Checked) -> None:
+    async def report(self, key: SyncKey, body: Body, checked: CheckResult) -> None:
         """Write what came of a check, if it differs from what is stored. Raises Gone, Moved and Problem."""
         previous: Mapping[str, Any] = body.get("status") or {}
-        status = source_status.build(previous, checked, stamp(datetime.now(UTC)))
+        status = source_status.build(previous, checked, rfc3339(datetime.now(UTC)))
         if news := source_status.news(previous, status):
-            self._events.record(body, news.type, news.reason, news.message)
+            self._recorder.record(body, news.type, news.reason, news.message)
         ready = condition_of(status, "Ready") or {}
-        self._telemetry.ready("Source", key.namespace, key.name, ready=ready.get("status") == "True")
+        self._metrics.ready("Source", key.namespace, key.name, ready=ready.get("status") == "True")
         await self._writer.write(ObjectId(names.GROUP, "Source", key.namespace, key.name), body, status)
 
     def forget(self, key: SyncKey) -> None:
         """Measure nothing any more of a Source that is gone."""
-        self._telemetry.forget("Source", key.namespace, key.name)
+        self._metrics.forget("Source", key.namespace, key.name)

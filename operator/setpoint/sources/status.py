@@ -8,7 +8,7 @@ from typing import Any
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Reason
-from setpoint.sources.check import Checked, Fetched
+from setpoint.sources.check import CheckResult, Fetched
 from setpoint.status.conditions import condition, condition_of
 
 KEPT = ("revision", "short", "commit", "lastFetched")
@@ -23,8 +23,8 @@ class News:
     message: str
 
 
-def build(previous: Mapping[str, Any], checked: Checked, at: str) -> dict[str, Any]:
-    """Give the next status of a Source from the stored one; `at` is the time now, in RFC 3339."""
+def build(previous: Mapping[str, Any], checked: CheckResult, at: str) -> dict[str, Any]:
+    """Return the next status of a Source from the stored one; `at` is the time now, in RFC 3339."""
     status: dict[str, Any] = {k: previous[k] for k in KEPT if k in previous}
     new = checked.fetched
     if new is not None and (previous.get("revision") != new.revision or "commit" not in previous):
@@ -46,12 +46,12 @@ def build(previous: Mapping[str, Any], checked: Checked, at: str) -> dict[str, A
 
 
 def replaced(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-    """Tell whether a Source is another than it was, from its bodies: new, made anew, of another spec, or ending."""
+    """Return whether a Source is another than it was, from its bodies: new, made anew, of another spec, or ending."""
     return old is None or _identity(old["metadata"]) != _identity(new["metadata"])
 
 
 def retold(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Tell whether a Source's status says anything else to a Sync that has no commit of it."""
+    """Return whether a Source's status says anything else to a Sync that has no commit of it."""
     return _told(old.get("status") or {}) != _told(new.get("status") or {})
 
 
@@ -75,13 +75,13 @@ def _commit(new: Fetched) -> dict[str, Any]:
     }
 
 
-def words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
-    """Give Ready, its reason and its message."""
+def words(checked: CheckResult, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
+    """Return Ready, its reason and its message."""
     ready, reason, message = _words(checked, status)
     return ready, reason, f"{message}; {checked.note}" if checked.note else message
 
 
-def _words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
+def _words(checked: CheckResult, status: Mapping[str, Any]) -> tuple[bool, Reason, str]:
     if checked.suspended:
         return False, Reason.Suspended, "suspended: the remote is not asked"
     problem = checked.problem
@@ -98,7 +98,7 @@ def _words(checked: Checked, status: Mapping[str, Any]) -> tuple[bool, Reason, s
 
 
 def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> News | None:
-    """Give what a person should hear of: a new commit, a failure that is new, a recovery."""
+    """Return what a person should hear of: a new commit, a failure that is new, a recovery."""
     was, now = condition_of(previous, "Ready"), condition_of(status, "Ready") or {}
     reason, message = str(now.get("reason")), str(now.get("message"))
     if now.get("status") != "True":

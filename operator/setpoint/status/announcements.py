@@ -39,7 +39,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Deeds:
+class RunSummary:
     """What a run did: `revision` is the short one, `total` the objects of the Sync, `took` seconds."""
 
     home: str
@@ -53,9 +53,9 @@ class Deeds:
 
 
 def announcements(
-    deeds: Deeds, before: Mapping[str, Any] | None, now: Mapping[str, Any]
+    deeds: RunSummary, before: Mapping[str, Any] | None, now: Mapping[str, Any]
 ) -> Iterable[Announcement]:
-    """Give the Events of a run; `before` and `now` are the Ready conditions."""
+    """Return the Events of a run; `before` and `now` are the Ready conditions."""
     for c in deeds.corrections:
         yield Announcement("Warning", str(Reason.Drift), drift_words(c, deeds.home))
     corrected = {c.id for c in deeds.corrections}
@@ -92,7 +92,7 @@ def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[
 
 
 def drift_words(c: Correction, home: str) -> str:
-    """Say who changed what, and what became of it."""
+    """Return who changed what, and what became of it."""
     who = f" by {c.user}" if c.user else ""
     tool = f" with {c.manager}" if c.manager else ""
     if not c.patch:
@@ -110,8 +110,8 @@ def _patch_words(c: Correction) -> str:
     return f"{first['path']} was removed{more}"
 
 
-def applied_words(deeds: Deeds, written: Sequence[Change]) -> str:
-    """Say what a revision changed."""
+def applied_words(deeds: RunSummary, written: Sequence[Change]) -> str:
+    """Return what a revision changed."""
     words = {Action.CREATE: "created", Action.PATCH: "patched", Action.ADOPT: "adopted"}
     parts = []
     for action, word in words.items():

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from setpoint.api.formats import short, stamp
+from setpoint.api.formats import rfc3339, short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.identity import Json
 from setpoint.objects.inventory import grouped
 from setpoint.status.conditions import condition, progresses
 from setpoint.status.differences import differences_of, drift_entry, is_healthy
 from setpoint.status.history import history_of
-from setpoint.status.messages import Phrase, phrase_of
+from setpoint.status.messages import StatusText, status_text
 from setpoint.status.outcome import ObjectState, Outcome, Revision, SyncState
 
 MOST_DIFFERENCES = 50
@@ -25,8 +25,8 @@ MOST_DRIFT = 20
 
 
 def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
-    """Give the next status. `previous` is the status as stored (may be empty); `now` is aware UTC."""
-    at = stamp(now)
+    """Return the next status. `previous` is the status as stored (may be empty); `now` is aware UTC."""
+    at = rfc3339(now)
     status: Json = {"observedGeneration": o.generation}
     if o.requested is not None:
         status["requested"] = o.requested
@@ -39,7 +39,7 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
         previous.get("summary") or {}, counted, sum(c.corrected is not None for c in o.corrections)
     )
     waited = o.waited if applied and applied["at"] == (previous.get("applied") or {}).get("at") else 0.0
-    phrase = phrase_of(o, counted, applied, waited)
+    phrase = status_text(o, counted, applied, waited)
     healthy = previous.get("healthy")
     if phrase.healthy and o.complete and o.desired is not None:
         healthy = _revision(healthy, o.desired, at)
@@ -66,8 +66,8 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
 
 
 def broken(previous: Mapping[str, Any], generation: int, problem: Problem, now: datetime) -> Json:
-    """Give the status after a run that came to no result: what was told of objects stays, Ready and Synced say why."""
-    at, old = stamp(now), previous.get("conditions") or []
+    """Return the status after a run that came to no result: what was told of objects stays, Ready and Synced say why."""
+    at, old = rfc3339(now), previous.get("conditions") or []
     rows = [
         condition(
             old, generation, kind=kind, true=False, reason=str(problem.reason), message=problem.message, at=at
@@ -79,7 +79,7 @@ def broken(previous: Mapping[str, Any], generation: int, problem: Problem, now: 
 
 
 def passing(stored: Mapping[str, Any], new: Mapping[str, Any], *, fresh: bool) -> bool:
-    """Tell whether a status says nothing that must be known at once: how far something is that was just written.
+    """Return whether a status says nothing that must be known at once: how far something is that was just written.
 
     `fresh`: the run wrote something. A rollout that began by itself is told at once, and so is whatever somebody
     else goes by: the ledger of drift, the inventory, the answer to a request.
@@ -116,7 +116,7 @@ def _summary(previous: Json, states: Sequence[ObjectState], corrected: int) -> J
     }
 
 
-def _conditions(previous: Sequence[Json], o: Outcome, p: Phrase, at: str) -> list[Json]:
+def _conditions(previous: Sequence[Json], o: Outcome, p: StatusText, at: str) -> list[Json]:
     rows = [
         ("Ready", p.ready, p.reason, p.message),
         ("Synced", p.synced, p.sync_reason, p.sync_message),

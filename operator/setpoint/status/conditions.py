@@ -10,12 +10,12 @@ from setpoint.objects.identity import Json
 
 
 def progresses(status: Mapping[str, Any]) -> bool:
-    """Tell whether a status says that a rollout is on its way."""
+    """Return whether a status says that a rollout is on its way."""
     return (condition_of(status, "Ready") or {}).get("reason") == str(Reason.Progressing)
 
 
 def condition_of(status: Mapping[str, Any], kind: str) -> Json | None:
-    """Give the condition of that type in a status; None if it has none."""
+    """Return the condition of that type in a status; None if it has none."""
     return next((c for c in status.get("conditions") or [] if c.get("type") == kind), None)
 
 
@@ -29,7 +29,7 @@ def condition(
     message: str,
     at: str,
 ) -> Json:
-    """Give one condition; `lastTransitionTime` moves only when `status` does (API conventions)."""
+    """Return one condition; `lastTransitionTime` moves only when `status` does (API conventions)."""
     value = "True" if true else "False"
     old = next((c for c in previous if c.get("type") == kind), None)
     moved = old is None or old.get("status") != value

@@ -17,7 +17,7 @@ def _reference(oid: ObjectId, api_version: str) -> Json:
 
 
 def differences_of(previous: Sequence[Json], o: Outcome, at: str) -> list[Json]:
-    """Give what differs, worst first; `since` stays as it was for what differed alike in `previous`."""
+    """Return what differs, worst first; `since` stays as it was for what differed alike in `previous`."""
     since = {_difference_key(d): d["since"] for d in previous}
     worst = sorted((s for s in o.states if _differs(s)), key=lambda s: (_rank(s), s.id))
     result = []
@@ -41,7 +41,7 @@ def _difference_key(d: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def is_healthy(v: Verdict) -> bool:
-    """Tell whether a verdict is as good as it gets: a suspended object is not waited for."""
+    """Return whether a verdict is as good as it gets: a suspended object is not waited for."""
     return v.health in (Health.Healthy, Health.Suspended)
 
 
@@ -65,7 +65,7 @@ def _rank(s: ObjectState) -> int:
 
 
 def drift_entry(c: Correction) -> Json:
-    """Give the entry of a correction in `driftLog`."""
+    """Return the entry of a correction in `driftLog`."""
     entry = {
         **_reference(c.id, c.api_version),
         "manager": c.manager,

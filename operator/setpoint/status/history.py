@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from setpoint.api.reasons import Reason
 from setpoint.objects.identity import Json
-from setpoint.status.messages import Phrase
+from setpoint.status.messages import StatusText
 from setpoint.status.outcome import Outcome
 
 MOST_HISTORY = 10
 
 
-def history_of(previous: Sequence[Json], o: Outcome, p: Phrase, at: str) -> list[Json]:
-    """Give the next history, newest first: a new entry for a new revision, or the latest one with its new result."""
+def history_of(previous: Sequence[Json], o: Outcome, p: StatusText, at: str) -> list[Json]:
+    """Return the next history, newest first: a new entry for a new revision, or the latest one with its new result."""
     result = _result(o, p)
     if o.desired is None:
         return _attempts(previous, o, at)
@@ -39,7 +39,7 @@ def _attempts(previous: Sequence[Json], o: Outcome, at: str) -> list[Json]:
     return [{**entry, "trigger": "Commit"}, *previous][:MOST_HISTORY]
 
 
-def _result(o: Outcome, p: Phrase) -> str | None:
+def _result(o: Outcome, p: StatusText) -> str | None:
     if o.problem is not None:
         return str(o.problem.reason)
     if not p.synced:

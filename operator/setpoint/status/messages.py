@@ -17,7 +17,7 @@ RECONCILING_AFTER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
+class StatusText:
     """What READY and STATUS say: `ready`, `synced`, `healthy`, and for each the reason and the words."""
 
     ready: bool
@@ -45,13 +45,13 @@ WORDS = {
 
 
 def worded(p: Problem) -> str:
-    """Give a problem as STATUS shows it: a word for the reason where it helps, and the message."""
+    """Return a problem as STATUS shows it: a word for the reason where it helps, and the message."""
     word = WORDS.get(p.reason)
     return f"{word}: {p.message}" if word else p.message
 
 
-def phrase_of(o: Outcome, states: Sequence[ObjectState], applied: Json | None, waited: float) -> Phrase:
-    """Give the words. `states` are those that count, `applied` the status of that name, `waited` seconds since then."""
+def status_text(o: Outcome, states: Sequence[ObjectState], applied: Json | None, waited: float) -> StatusText:
+    """Return the words. `states` are those that count, `applied` the status of that name, `waited` seconds since then."""
     total = len(states)
     sync_reason, sync_message = _sync_words(o, states, total, applied)
     health = _health_words(o, states, total, waited)
@@ -66,7 +66,7 @@ def phrase_of(o: Outcome, states: Sequence[ObjectState], applied: Json | None, w
     else:
         ready, reason, message = True, Reason.Succeeded, f"{total}/{total} healthy"
     revision = short(o.desired.revision) if o.desired else ""
-    return Phrase(
+    return StatusText(
         ready,
         reason,
         cut(message),
@@ -163,6 +163,6 @@ def _verdict_words(s: ObjectState, home: str) -> str:
 
 
 def cut(text: str) -> str:
-    """Give a text on one line, at most 1024 characters long."""
+    """Return a text on one line, at most 1024 characters long."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

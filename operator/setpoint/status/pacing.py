@@ -12,13 +12,13 @@ SHORTEST: Final = 1.0
 
 
 def rollout(waited: float, timeout: float, *, complete: bool) -> float | None:
-    """Give when a rollout runs out of time. It is told by a run whose writes are complete; for others it has passed."""
+    """Return when a rollout runs out of time. It is told by a run whose writes are complete; for others it has passed."""
     left = timeout - waited
     return max(SHORTEST, left) if complete or left > 0 else None
 
 
 def safety_net(due: float, now: float, interval: float) -> float:
-    """Give when all is compared again. A check that is due and could not be done has to wait one more interval.
+    """Return when all is compared again. A check that is due and could not be done has to wait one more interval.
 
     It stays due: whatever lifts the hindrance (a commit, a dependency, the spec) wakes the Sync, and has it done.
     """

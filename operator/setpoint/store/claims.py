@@ -22,7 +22,6 @@ class Claims:
     """The table of owners, of those who wait, and of those who lent what they owned."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._owner: dict[ObjectId, SyncKey] = {}
         self._owned: dict[SyncKey, frozenset[ObjectId]] = {}
         self._heirs: dict[ObjectId, set[SyncKey]] = {}
@@ -36,7 +35,7 @@ class Claims:
     ) -> set[SyncKey]:
         """Record what a Sync owns, and what of its stored inventory it has `lent`: that is free for others.
 
-        Gives the Syncs to wake: those who wait for what it let go of, who have it now, and who lent it.
+        Returns the Syncs to wake: those who wait for what it let go of, who have it now, and who lent it.
         """
         given = frozenset(lent)
         new = frozenset(objects) - given
@@ -53,7 +52,7 @@ class Claims:
         return wake - {key}
 
     def _let_go(self, key: SyncKey, oid: ObjectId) -> set[SyncKey]:
-        """Take an object from a Sync, and give it to an heir; gives the Syncs to wake."""
+        """Take an object from a Sync, and give it to an heir; returns the Syncs to wake."""
         if self._owner.get(oid) != key:
             _note(self._heirs, key, frozenset([oid]), NOTHING)
             return set()
@@ -66,23 +65,23 @@ class Claims:
         return wake
 
     def owner(self, oid: ObjectId) -> SyncKey | None:
-        """Give the Sync that owns an object."""
+        """Return the Sync that owns an object."""
         return self._owner.get(oid)
 
     def lent(self, key: SyncKey) -> frozenset[ObjectId]:
-        """Give what a Sync has in its stored inventory and left to others."""
+        """Return what a Sync has in its stored inventory and left to others."""
         return self._lent.get(key, frozenset())
 
     def is_lent(self, oid: ObjectId) -> bool:
-        """Tell whether some Sync has an object in its stored inventory and left it to others."""
+        """Return whether some Sync has an object in its stored inventory and left it to others."""
         return oid in self._lenders
 
     def contested(self, key: SyncKey, desired: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
-        """Give what a Sync desires and another owns."""
+        """Return what a Sync desires and another owns."""
         return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}
 
     def offered(self, key: SyncKey, desired: Iterable[ObjectId]) -> set[ObjectId]:
-        """Give what a Sync desires, another lent, and no third one owns: it is to be wanted until it is lent no more.
+        """Return what a Sync desires, another lent, and no third one owns: it is to be wanted until it is lent no more.
 
         Also what it claimed itself: that may not be stored, and is taken back then.
         """
@@ -92,7 +91,7 @@ class Claims:
     def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
         """Record what a Sync waits for, and what it is about to take.
 
-        Gives the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
+        Returns the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
         """
         new = frozenset(objects)
         old = self._wanted.get(key, frozenset())
@@ -107,7 +106,7 @@ class Claims:
         return wake - {key}
 
     def wanted_of(self, key: SyncKey, objects: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
-        """Give what of these objects another Sync owns, or waits for, with that Sync."""
+        """Return what of these objects another Sync owns, or waits for, with that Sync."""
         found: dict[ObjectId, SyncKey] = {}
         for oid in objects:
             owner = self._owner.get(oid)
@@ -118,7 +117,7 @@ class Claims:
         return found
 
     def awaited(self, key: SyncKey, objects: Collection[ObjectId]) -> dict[ObjectId, SyncKey]:
-        """Give what of these objects other Syncs wait for, with one of them; where nobody waits, none is looked at."""
+        """Return what of these objects other Syncs wait for, with one of them; where nobody waits, none is looked at."""
         found: dict[ObjectId, SyncKey] = {}
         both: tuple[Collection[ObjectId], ...] = (self._waiting, objects)
         few, many = sorted(both, key=len)
@@ -128,7 +127,7 @@ class Claims:
         return found
 
     def drop(self, key: SyncKey) -> set[SyncKey]:
-        """Forget a Sync that is gone; gives the Syncs to wake."""
+        """Forget a Sync that is gone; returns the Syncs to wake."""
         wake = self.record(key, ()) | self.want(key, ())
         for table in (self._owned, self._wanted, self._lent):
             table.pop(key, None)

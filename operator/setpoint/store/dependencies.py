@@ -12,7 +12,7 @@ Seen = Callable[[SyncKey, Body], bool]
 
 
 def waits_for(key: SyncKey, bodies: Mapping[SyncKey, Body], seen: Seen) -> str | None:
-    """Say in words which Sync `key` waits for; None if all it depends on are Ready.
+    """Return in words which Sync `key` waits for; None if all it depends on are Ready.
 
     `seen` tells whether a Sync was evaluated at its newest generation and at the commit that matters.
     """
@@ -31,7 +31,7 @@ def waits_for(key: SyncKey, bodies: Mapping[SyncKey, Body], seen: Seen) -> str |
 
 
 def upstream(key: SyncKey, bodies: Mapping[SyncKey, Body]) -> set[SyncKey]:
-    """Give all that a Sync depends on, directly or through others."""
+    """Return all that a Sync depends on, directly or through others."""
     found: set[SyncKey] = set()
     todo = [key]
     while todo:

@@ -81,7 +81,7 @@ class Store:
             self._tell(old, new, ours=ours)
 
     def has(self, body: Body) -> bool:
-        """Tell whether this very object is known, in whatever version; not another that has its name."""
+        """Return whether this very object is known, in whatever version; not another that has its name."""
         known = (self.sources if body["kind"] == "Source" else self.syncs).get(key_of(body))
         return known is not None and known["metadata"].get("uid") == body["metadata"].get("uid")
 
@@ -120,9 +120,9 @@ class Store:
                 index.pop(other, None)
 
     def users(self, source: SyncKey) -> Iterable[SyncKey]:
-        """Give the Syncs of a Source."""
+        """Return the Syncs of a Source."""
         return tuple(self._by_source.get(source, ()))
 
     def dependents(self, sync: SyncKey) -> Iterable[SyncKey]:
-        """Give the Syncs that depend on a Sync."""
+        """Return the Syncs that depend on a Sync."""
         return tuple(self._by_dependency.get(sync, ()))

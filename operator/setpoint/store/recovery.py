@@ -13,7 +13,7 @@ from setpoint.plan.adoption import is_ours
 
 
 async def owned(cluster: Cluster, key: SyncKey, label: str) -> dict[ObjectId, str]:
-    """Give what names this Sync as its owner: identity -> apiVersion. Raises ApiError.
+    """Return what names this Sync as its owner: identity -> apiVersion. Raises ApiError.
 
     Kinds that the operator may not list are left out: `rbac.watch` names those it may see.
     """

@@ -22,7 +22,7 @@ from setpoint.store.index import Store
 
 
 def operations(body: Mapping[str, Any], status: Mapping[str, Any]) -> list[Operation]:
-    """Give the JSON Patch from the stored status to the new one; empty if nothing differs. Keys move as a whole."""
+    """Return the JSON Patch from the stored status to the new one; empty if nothing differs. Keys move as a whole."""
     old = body.get("status")
     if old is None:
         changes: list[Operation] = [{"op": "add", "path": "/status", "value": dict(status)}]
@@ -46,7 +46,7 @@ class StatusWriter:
         self._cluster, self._store = cluster, store
 
     async def write(self, oid: ObjectId, body: Mapping[str, Any], status: Mapping[str, Any]) -> Body:
-        """Write a status if it differs; gives the newest body. Problem(ApplyFailed) if the object moved meanwhile.
+        """Write a status if it differs; returns the newest body. Problem(ApplyFailed) if the object moved meanwhile.
 
         That one is transient: the watch brings the newer object, and the next reconcile starts from there.
         """
@@ -76,34 +76,34 @@ class StatusWriter:
             answer = await self._cluster.patch(kind, oid.namespace, oid.name, patch, subresource=subresource)
         except ApiError as error:
             if is_absence(error):
-                raise Gone from None
+                raise Deleted from None
             # Any other 422 is about what we write, and would be met for ever without a word.
             if error.status == 409 or classify(error) is Reason.ApplyFailed:
-                raise Moved(error) from None
+                raise Conflict(error) from None
             text = f"the status cannot be written now: {error}"
             raise Problem(Reason.ApiUnavailable, text, retry=True) from error
         self._store.answered(answer)
         return answer
 
 
-class Gone(Exception):
+class Deleted(Exception):
     """The custom resource does not exist any more."""
 
 
-class Moved(Exception):
+class Conflict(Exception):
     """The custom resource changed meanwhile: start again from its newest state."""
 
 
 log = logging.getLogger(__name__)
 
-SETBACKS: Final = (Moved, Fenced, ApiError, Problem)
+RETRYABLE: Final = (Conflict, Fenced, ApiError, Problem)
 
 
-def retried(kind: str, key: SyncKey, error: Exception) -> Result:
-    """Say by log why a run of a Sync or Source ended, and ask for another; nothing is said of what is no trouble."""
+def retry_later(kind: str, key: SyncKey, error: Exception) -> Result:
+    """Log why a run of a Sync or Source ended, and ask for another; what is no trouble is not logged."""
     about = {"object": f"{kind}/{key}", "error": str(error)}
     if isinstance(error, Fenced):
         log.info("a run of a %s was given up: another process may lead by now", kind, extra=about)
-    elif not isinstance(error, Moved):
+    elif not isinstance(error, Conflict):
         log.warning("what came of a %s cannot be told now", kind, extra=about)
     return Result(retry=True)

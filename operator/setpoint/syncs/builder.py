@@ -17,20 +17,20 @@ from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
 from setpoint.objects.bodies import source_model
 from setpoint.objects.identity import ObjectId, SyncKey, digest, oid_of
-from setpoint.plan.desired import Desired, Ref, Rendered, Stamp, complete
+from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
 from setpoint.plan.order import stage_key, wave_of
 from setpoint.render import inputs as inputs_of
 from setpoint.render.inputs import Inputs
 from setpoint.render.renderer import Renderer
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation
 from setpoint.syncs.target import Target
-from setpoint.tree.changes import Noting
+from setpoint.tree.changes import RecordingTree
 from setpoint.tree.protocol import Tree
 
 REDISCOVER_SECONDS = 0.5
@@ -63,15 +63,15 @@ class Loaded:
     desired: tuple[Desired, ...]
 
 
-class Targets:
+class TargetBuilder:
     """Makes targets; keeps no state but the time of the last discovery."""
 
     def __init__(self, cluster: Cluster, store: Store, sources: Sources, renderer: Renderer) -> None:
         self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
         self._discovered = -REDISCOVER_SECONDS
 
-    def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Current]:
-        """Give the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
+    def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Artifact]:
+        """Return the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
         where = _where(sync, key)
         body = self._store.sources.get(where)
         if body is None:
@@ -94,10 +94,10 @@ class Targets:
 
     async def evaluate(self, ctx: Context, memory: Memory) -> Evaluation:
         """Find out what the Source's commit asks for, with the manifests where they had to be made anyway."""
-        current: Current | None = None
+        current: Artifact | None = None
         try:
             _, current = self.source(ctx.key, ctx.sync)
-            target, full = await self.at(ctx.sync, memory, current, current.sha, ctx.stamp, ctx.previous)
+            target, full = await self.at(ctx.sync, memory, current, current.sha, ctx.marks, ctx.previous)
         except Problem as problem:
             return Evaluation(Commit.BROKEN, current, problem=problem)
         except NotYet:
@@ -119,26 +119,26 @@ class Targets:
         self,
         sync: Sync,
         memory: Memory,
-        current: Current,
+        current: Artifact,
         sha: str,
-        stamp: Stamp,
+        marks: OwnershipMarks,
         previous: Mapping[str, Any],
     ) -> tuple[Target, Loaded | None]:
-        """Give the target of a commit, with its manifests where they had to be made anyway.
+        """Return the target of a commit, with its manifests where they had to be made anyway.
 
         Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
         that does not touch the inputs. A cache that is lost while it is read counts as one that was lost before.
         """
         try:
-            found = await self._found(sync, memory, current, sha, stamp, previous)
+            found = await self._found(sync, memory, current, sha, marks, previous)
         except Problem:
             if self._sources.holds(current, sha):
                 raise
-            found = memory.footprint = None  # it lacks what could not be read any more
-        return found or (self._kept(sync, memory, current, sha, stamp.key), None)
+            found = memory.read_set = None  # it lacks what could not be read any more
+        return found or (self._kept(sync, memory, current, sha, marks.key), None)
 
-    def _kept(self, sync: Sync, memory: Memory, current: Current, sha: str, key: SyncKey) -> Target:
-        """Give the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
+    def _kept(self, sync: Sync, memory: Memory, current: Artifact, sha: str, key: SyncKey) -> Target:
+        """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
         if sha == current.sha:
             self._sources.lost(_where(sync, key), key)
         old = memory.target
@@ -150,12 +150,12 @@ class Targets:
         self,
         sync: Sync,
         memory: Memory,
-        current: Current,
+        current: Artifact,
         sha: str,
-        stamp: Stamp,
+        marks: OwnershipMarks,
         previous: Mapping[str, Any],
     ) -> tuple[Target, Loaded | None] | None:
-        """Give the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
+        """Return the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
         tree, old = self._sources.tree(current, sha), memory.target
         if tree is None:
             return None
@@ -176,23 +176,23 @@ class Targets:
             (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
         )
         revision = known["revision"] if known else current.revision
-        return await self._load(sync, inputs, state, tree, sha, revision, stamp)
+        return await self._load(sync, inputs, state, tree, sha, revision, marks)
 
     @staticmethod
     async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting, memory.footprint, memory.looked = Noting(tree), None, None
+        noting, memory.read_set, memory.looked = RecordingTree(tree), None, None
         try:
             return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
         finally:
-            memory.footprint = noting.footprint()
+            memory.read_set = noting.read_set()
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
         """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
         for digest_ in memory.superseded(ends=ends):
             self._renderer.drop(digest_)
 
-    async def manifests(self, sync: Sync, current: Current, target: Target, stamp: Stamp) -> Loaded:
-        """Give the manifests of a target that is known: from the renderer's cache, else rendered again.
+    async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:
+        """Return the manifests of a target that is known: from the renderer's cache, else rendered again.
 
         NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken. Problem if
         the server does not give it (any more) either.
@@ -201,15 +201,15 @@ class Targets:
         tree = self._sources.tree(current, sha)
         try:
             if tree is not None or self._renderer.knows(inputs):
-                made = await self._load(sync, inputs, target.digest, tree, sha, target.revision, stamp)
+                made = await self._load(sync, inputs, target.digest, tree, sha, target.revision, marks)
                 return made[1]
         except Problem:
             if tree is None or self._sources.holds(current, sha):
                 raise
-        where = _where(sync, stamp.key)
+        where = _where(sync, marks.key)
         if sha == current.sha:
-            self._sources.lost(where, stamp.key)
-        elif not self._sources.want(where, stamp.key, sha):
+            self._sources.lost(where, marks.key)
+        elif not self._sources.want(where, marks.key, sha):
             text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
@@ -217,7 +217,7 @@ class Targets:
     async def with_places(
         self,
         sync: Sync,
-        current: Current,
+        current: Artifact,
         target: Target,
         result: ApplyResult,
         chosen: Sequence[Desired],
@@ -230,19 +230,19 @@ class Targets:
         return with_places(result, chosen, places) if places else result
 
     async def _load(
-        self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, stamp: Stamp
+        self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, marks: OwnershipMarks
     ) -> tuple[Target, Loaded]:
         rendered = await self._renderer.render(tree, sync.spec, inputs)
         documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
-        good, bad = self._completed(documents, sync, stamp)
+        good, bad = self._completed(documents, sync, marks)
         if bad or any(d.kind is None for d in good):
             await self.discover()
-            good, bad = self._completed(documents, sync, stamp)
+            good, bad = self._completed(documents, sync, marks)
         if bad:
             # Now it is said where they stand, which costs another build.
             rendered = await self._renderer.placed(tree, sync.spec, inputs)
             documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
-            good, bad = self._completed(documents, sync, stamp)
+            good, bad = self._completed(documents, sync, marks)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:
             raise fatal
@@ -254,19 +254,19 @@ class Targets:
         return target, Loaded(target, tuple(good))
 
     def _completed(
-        self, documents: Sequence[Rendered], sync: Sync, stamp: Stamp
+        self, documents: Sequence[Rendered], sync: Sync, marks: OwnershipMarks
     ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
         cluster = self._cluster
         return complete(
-            documents, cluster.kind, sync.spec.target_namespace, stamp, broken=cluster.broken_groups
+            documents, cluster.kind, sync.spec.target_namespace, marks, broken=cluster.broken_groups
         )
 
     def resolved(self, target: Target) -> bool:
-        """Tell whether discovery knows the kinds of all objects."""
+        """Return whether discovery knows the kinds of all objects."""
         return not target.unplaced and all(self._cluster.kind(*each) for each in target.kinds)
 
     def unresolved(self, target: Target) -> Sequence[ObjectId]:
-        """Give the objects whose kinds discovery does not know yet."""
+        """Return the objects whose kinds discovery does not know yet."""
         return [r.id for r in target.refs if self._cluster.kind(r.api_version, r.id.kind) is None]
 
     async def discover(self) -> None:
@@ -288,7 +288,7 @@ def _spec(sync: Sync) -> Mapping[str, Any]:
 
 
 def _same(target: Target, spec: Mapping[str, Any]) -> bool:
-    """Tell whether a target was made with these parts of a spec."""
+    """Return whether a target was made with these parts of a spec."""
     return target.digest == digest([target.inputs.digest, spec])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from setpoint.api.formats import precise
+from setpoint.api.formats import rfc3339_millis
 from setpoint.objects.bodies import Body, key_of, source_key
 from setpoint.objects.identity import ObjectId, SyncKey, sync_label
 from setpoint.objects.inventory import ungrouped
@@ -17,7 +17,7 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.prune_barrier import Barrier
 from setpoint.syncs.memory import Memory
-from setpoint.tree.changes import Changes
+from setpoint.tree.changes import TreeDiff
 from setpoint.watch.observations import LiveChange, passing
 
 SMALL = 200
@@ -48,7 +48,7 @@ class Blocker:
         return f"before anything is deleted, Sync {self.key} must have {self.why}"
 
 
-class Fleet:
+class Dispatcher:
     """The memory of each Sync, and who waits for whom. All of it is a cache."""
 
     def __init__(
@@ -67,11 +67,11 @@ class Fleet:
         self._grace_until: float | None = None
 
     def memory(self, key: SyncKey) -> Memory:
-        """Give the memory of a Sync; a new one where there is none."""
+        """Return the memory of a Sync; a new one where there is none."""
         return self._memory.setdefault(key, Memory())
 
     def label(self, key: SyncKey) -> str:
-        """Give the value of our label on a Sync's objects."""
+        """Return the value of our label on a Sync's objects."""
         return sync_label(self._cluster_id, key)
 
     def wake(self, keys: Iterable[SyncKey]) -> None:
@@ -161,7 +161,7 @@ class Fleet:
                 self._queue.add_after(key, self._pace(key) if passing(before, after) else 0.0)
 
     def _pace(self, key: SyncKey) -> float:
-        """Give for how long news of health gather: a Sync of thousands of objects would run for each of them."""
+        """Return for how long news of health gather: a Sync of thousands of objects would run for each of them."""
         memory = self._memory.get(key)
         count = len(memory.target.refs) if memory and memory.target else 0
         return min(LONGEST_PACE, PACE * count) if count > SMALL else 0.0
@@ -172,7 +172,7 @@ class Fleet:
         if memory is None or base is None:
             return
         if after is None or base.ownership != after.ownership or after.owner != key:
-            memory.detected.setdefault(oid, precise(datetime.now(UTC)))
+            memory.detected.setdefault(oid, rfc3339_millis(datetime.now(UTC)))
 
     # --- commits
 
@@ -194,7 +194,7 @@ class Fleet:
             memory.told = True
             self.wake(self._store.dependents(key))
 
-    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
         """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
@@ -215,7 +215,7 @@ class Fleet:
         self.wake(self._barrier.released())
 
     def unsettled(self, source: SyncKey) -> list[SyncKey]:
-        """Give the Syncs of a Source that are not where they are meant to be."""
+        """Return the Syncs of a Source that are not where they are meant to be."""
         users = self._store.users(source)
         return [key for key in users if not ((memory := self._memory.get(key)) and memory.rests)]
 
@@ -223,7 +223,7 @@ class Fleet:
         return int(self._store.syncs[key]["metadata"].get("generation", 0))
 
     def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
-        """Tell whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
+        """Return whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
         memory = self._memory.get(key)
         state = memory.evaluated if memory and memory.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)

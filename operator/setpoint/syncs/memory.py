@@ -19,7 +19,7 @@ from setpoint.plan.drift import Baseline, Failure
 from setpoint.status import build as status
 from setpoint.status.conditions import progresses
 from setpoint.syncs.target import Target
-from setpoint.tree.changes import Changes, Footprint
+from setpoint.tree.changes import ReadSet, TreeDiff
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Elapsed:
     _begun: float = 0.0
 
     def since(self, at: str, now: datetime, clock: float) -> float:
-        """Give the seconds since `at` (RFC 3339), never less than 0; `clock`: seconds that only go forward."""
+        """Return the seconds since `at` (RFC 3339), never less than 0; `clock`: seconds that only go forward."""
         if at != self.at:
             age = (now - datetime.fromisoformat(at)).total_seconds()
             self.at, self._begun = at, clock - max(0.0, age)
@@ -57,7 +57,7 @@ class Memory:
     held: Mapping[str, Any] | None = None
     """A status that is not written, because a better one may follow or the write failed: `previous` of the next run."""
     held_until: float = 0.0
-    footprint: Footprint | None = None
+    read_set: ReadSet | None = None
     """What the last look at a commit depended on, whether it led to a target or not."""
     looked: tuple[str, bool, str] | None = None
     """(commit, with submodules, digest of the target) of that look; None if it led to no target."""
@@ -112,7 +112,7 @@ class Memory:
             self.started, self.trigger = "", "Commit"
 
     def superseded(self, *, ends: bool = False) -> set[str]:
-        """Give the digests of inputs that neither the target nor what is enforced has any more; all where the Sync `ends`."""
+        """Return the digests of inputs that neither the target nor what is enforced has any more; all where the Sync `ends`."""
         used = {t.inputs.digest for t in (self.target, self.good) if t is not None and not ends}
         gone, self.rendered = (self.rendered | used) - used, used
         return gone
@@ -123,19 +123,19 @@ class Memory:
         return self.settled and not self.failing
 
     def stands_at(self, generation: int) -> str | None:
-        """Give the commit that this generation of the spec was evaluated at, unless anything is left to do there."""
+        """Return the commit that this generation of the spec was evaluated at, unless anything is left to do there."""
         if not self.settled or self.evaluated is None or self.evaluated[1] != generation:
             return None
         return self.evaluated[0]
 
     def stands(self, sha: str, *, submodules: bool) -> bool:
-        """Tell whether the last look was one at this commit, and found the target: another would find the same."""
+        """Return whether the last look was one at this commit, and found the target: another would find the same."""
         target = self.target
         return target is not None and target.sha == sha and self.looked == (sha, submodules, target.digest)
 
-    def skips(self, changes: Changes) -> bool:
-        """Tell whether a look at a commit with these changes would find what the last look found."""
-        return self.footprint is not None and not changes.touch(self.footprint)
+    def skips(self, changes: TreeDiff) -> bool:
+        """Return whether a look at a commit with these changes would find what the last look found."""
+        return self.read_set is not None and not changes.touch(self.read_set)
 
     def move(self, sha: str) -> None:
         """Note a commit where everything is as before, as the run would that has nothing else to do."""
@@ -152,7 +152,7 @@ class Memory:
         self.evaluated = (sha, generation)
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
-        """Give the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
+        """Return the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
         times = self.corrections.get(oid)
         if not times:
             return None
@@ -167,6 +167,6 @@ class Memory:
             self.opponents[oid] = by
 
     def fight_words(self, oid: ObjectId) -> str:
-        """Say who undoes the corrections of an object."""
+        """Return who undoes the corrections of an object."""
         who = self.opponents.get(oid, "another writer")
         return f"{who} undoes every correction of {oid.label()}; Setpoint backs off for a minute"

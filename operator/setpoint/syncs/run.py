@@ -14,9 +14,9 @@ from setpoint.api.resources import Sync
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.inventory import ungrouped
-from setpoint.plan.desired import Desired, Ref, Stamp
+from setpoint.plan.desired import Desired, OwnershipMarks, Ref
 from setpoint.plan.goal import Commit
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.status.outcome import Correction, ObjectState
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.target import Target
@@ -29,7 +29,7 @@ class Context:
     key: SyncKey
     body: Mapping[str, Any]
     sync: Sync
-    stamp: Stamp
+    marks: OwnershipMarks
     user: str
     previous: Mapping[str, Any]
     """The status as of the run before: as stored, unless it is held back."""
@@ -46,7 +46,7 @@ class Context:
         key: SyncKey,
         body: Mapping[str, Any],
         sync: Sync,
-        stamp: Stamp,
+        marks: OwnershipMarks,
         user: str,
         *,
         held: Mapping[str, Any] | None = None,
@@ -55,7 +55,7 @@ class Context:
         """Return the start of a run; `held` is a status that is held back."""
         previous = held if held is not None else body.get("status") or {}
         inventory = ungrouped(previous.get("inventory") or [])
-        return cls(key, body, sync, stamp, user, previous, inventory, began=began)
+        return cls(key, body, sync, marks, user, previous, inventory, began=began)
 
     @property
     def generation(self) -> int:
@@ -80,7 +80,7 @@ class Evaluation:
     """What the commit asks for: the target, or the problem that it has; `manifests` where they are at hand."""
 
     commit: Commit = Commit.KNOWN
-    current: Current | None = None
+    current: Artifact | None = None
     target: Target | None = None
     problem: Problem | None = None
     manifests: tuple[Desired, ...] | None = None

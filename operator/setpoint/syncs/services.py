@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from setpoint.kube.client import Cluster
-from setpoint.kube.event_recorder import Events
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.identity import SyncKey
 from setpoint.render.renderer import Renderer
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import WorkQueue
 from setpoint.settings import Settings
 from setpoint.sources.reconciler import Sources
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.watch.informers import Live
-from setpoint.watch.pods import PodWatch
+from setpoint.watch.informers import Informers
+from setpoint.watch.pods import PodInformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Parts:
 
     settings: Settings
     cluster: Cluster
-    live: Live
-    pods: PodWatch
+    informers: Informers
+    pods: PodInformers
     store: Store
     claims: Claims
     sources: Sources
     renderer: Renderer
     writer: StatusWriter
-    events: Events
-    telemetry: Telemetry
+    recorder: EventRecorder
+    metrics: Metrics
     secret_key: bytes
     source_queue: WorkQueue[SyncKey]

@@ -14,7 +14,7 @@ SUBMODULES = ".gitmodules"
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class ReadSet:
     """What was looked at: `paths` (found or not, with all folders above them), and `folders` that count as a whole."""
 
     paths: frozenset[str]
@@ -22,7 +22,7 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class TreeDiff:
     """What differs between two commits.
 
     `paths`: entries that came, went, or are of other content or kind; a folder that stays one is none of them.
@@ -32,17 +32,17 @@ class Changes:
     paths: frozenset[str] = frozenset()
     above: frozenset[str] = frozenset()
 
-    def touch(self, footprint: Footprint) -> bool:
-        """Tell whether a look with this footprint could find anything else now."""
-        looked = not self.paths.isdisjoint(footprint.paths)
-        return looked or not self.above.isdisjoint(footprint.folders)
+    def touch(self, read_set: ReadSet) -> bool:
+        """Return whether a look with this footprint could find anything else now."""
+        looked = not self.paths.isdisjoint(read_set.paths)
+        return looked or not self.above.isdisjoint(read_set.folders)
 
 
-NOTHING = Changes()
-EVERYTHING = Changes(frozenset({""}), frozenset({""}))
+NOTHING = TreeDiff()
+EVERYTHING = TreeDiff(frozenset({""}), frozenset({""}))
 
 
-def compare(old: Tree, new: Tree) -> Changes:
+def compare(old: Tree, new: Tree) -> TreeDiff:
     """Find what differs; everything does where a list of submodules changed, which no folder's id tells."""
     paths: set[str] = set()
     if old.entry("") != new.entry(""):
@@ -56,7 +56,7 @@ def compare(old: Tree, new: Tree) -> Changes:
                     paths.add(entry.path)
     if any(path.rpartition("/")[2] == SUBMODULES for path in paths):
         return EVERYTHING
-    return Changes(frozenset(paths), _with_folders(paths))
+    return TreeDiff(frozenset(paths), _with_folders(paths))
 
 
 def _differing(old: Tree, new: Tree, folder: str) -> Iterator[tuple[Entry | None, Entry | None]]:
@@ -68,7 +68,7 @@ def _differing(old: Tree, new: Tree, folder: str) -> Iterator[tuple[Entry | None
             yield pair
 
 
-class Noting:
+class RecordingTree:
     """A tree that notes what is looked up in another one; a folder that is listed counts with all below it."""
 
     def __init__(self, tree: Tree) -> None:
@@ -77,25 +77,25 @@ class Noting:
         self._folders: set[str] = set()
 
     def entry(self, path: str) -> Entry | None:
-        """Give the entry at `path`, and note the path."""
+        """Return the entry at `path`, and note the path."""
         self._paths.add(path)
         return self._tree.entry(path)
 
     def children(self, path: str) -> tuple[Entry, ...]:
-        """Give the entries of a folder, and note it as a whole."""
+        """Return the entries of a folder, and note it as a whole."""
         self._folders.add(path)
         return self._tree.children(path)
 
     def read(self, path: str) -> bytes:
-        """Give the bytes of a file, and note its path."""
+        """Return the bytes of a file, and note its path."""
         self._paths.add(path)
         return self._tree.read(path)
 
-    def footprint(self) -> Footprint:
-        """Give what was noted."""
+    def read_set(self) -> ReadSet:
+        """Return what was noted."""
         whole = frozenset(f for f in self._folders if self._folders.isdisjoint(_folders_of(f)))
         single = {p for p in self._paths if p not in whole and whole.isdisjoint(_folders_of(p))}
-        return Footprint(_with_folders(single | whole), whole)
+        return ReadSet(_with_folders(single | whole), whole)
 
 
 def _with_folders(paths: Iterable[str]) -> frozenset[str]:
@@ -108,7 +108,7 @@ def _with_folders(paths: Iterable[str]) -> frozenset[str]:
 
 
 def _folders_of(path: str) -> Iterator[str]:
-    """Give the folders above a path, the root included; nothing for the root itself."""
+    """Return the folders above a path, the root included; nothing for the root itself."""
     while path:
         path = path.rpartition("/")[0]
         yield path

@@ -58,7 +58,7 @@ class GitIgnore:
         self._root = _Folder(self._anywhere | self._closed(compiled.anchored))
 
     def ignores(self, path: str) -> bool:
-        """Tell whether a file is left out, by itself or with a folder above it."""
+        """Return whether a file is left out, by itself or with a folder above it."""
         if not self._root.states:
             return False  # there are no lines
         *folders, name = path.encode("utf-8", "surrogateescape").split(b"/")
@@ -79,7 +79,7 @@ class GitIgnore:
         return entered
 
     def _says(self, states: int, ends: int) -> bool:
-        """Tell whether the last line that is at its end leaves out; it is the one with the highest bit."""
+        """Return whether the last line that is at its end leaves out; it is the one with the highest bit."""
         last = (states & ends).bit_length()
         return bool(last) and not self._negated >> (last - 1) & 1
 

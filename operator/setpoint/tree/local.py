@@ -26,7 +26,7 @@ class LocalTree:
         self._entries: dict[str, Entry | None] = {}
 
     def entry(self, path: str) -> Entry | None:
-        """Give the entry at `path`, or None; a symlink on the way is not followed (None)."""
+        """Return the entry at `path`, or None; a symlink on the way is not followed (None)."""
         if path not in self._entries:
             folder, _, name = path.rpartition("/")
             above = self.entry(folder) if path else None
@@ -35,7 +35,7 @@ class LocalTree:
         return self._entries[path]
 
     def children(self, path: str) -> tuple[Entry, ...]:
-        """Give the entries of the folder at `path`, sorted by name; nothing if it is no folder."""
+        """Return the entries of the folder at `path`, sorted by name; nothing if it is no folder."""
         found = self.entry(path)
         if found is None or found.kind is not EntryKind.TREE:
             return ()
@@ -48,7 +48,7 @@ class LocalTree:
         return tuple(entry for entry in entries if entry is not None)
 
     def read(self, path: str) -> bytes:
-        """Give the bytes of the file, or the target of the link, at `path`; Problem(PathNotFound)."""
+        """Return the bytes of the file, or the target of the link, at `path`; Problem(PathNotFound)."""
         found = self.entry(path)
         if found is None or found.kind is EntryKind.TREE:
             raise Problem(Reason.PathNotFound, f"{path} is no file")
@@ -93,5 +93,5 @@ def _blob(content: bytes) -> str:
 
 
 def _sha1(content: bytes) -> str:
-    """Give SHA-1, which is what git names objects by; it protects nothing here."""
+    """Return SHA-1, which is what git names objects by; it protects nothing here."""
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()

@@ -30,12 +30,12 @@ class Found:
 
 
 def join(folder: str, name: str) -> str:
-    """Give the path of something in a folder; the root is the empty string, on either side."""
+    """Return the path of something in a folder; the root is the empty string, on either side."""
     return f"{folder}/{name}" if folder and name else folder or name
 
 
 def below(path: str, folder: str) -> bool:
-    """Tell whether a path is a folder itself or lies below it."""
+    """Return whether a path is a folder itself or lies below it."""
     return not folder or path == folder or path.startswith(f"{folder}/")
 
 

@@ -38,10 +38,10 @@ class Tree(Protocol):
     """A commit's files. Paths are normalised: no leading slash, no `.` or `..`; the root is the empty string."""
 
     def entry(self, path: str) -> Entry | None:
-        """Give the entry at `path`, or None; a symlink on the way is not followed (None)."""
+        """Return the entry at `path`, or None; a symlink on the way is not followed (None)."""
 
     def children(self, path: str) -> tuple[Entry, ...]:
-        """Give the entries of the folder at `path`, sorted by name."""
+        """Return the entries of the folder at `path`, sorted by name."""
 
     def read(self, path: str) -> bytes:
-        """Give the bytes of the blob (or the target of the link) at `path`."""
+        """Return the bytes of the blob (or the target of the link) at `path`."""

@@ -1,7 +1,7 @@
 """What the cluster holds of ours, kept up to date by one list and watch for each kind that a Sync manages (shell).
 
 Kept is only what `objects.observe` reduces an object to. Kinds of trivial health are watched as metadata, so
-no value of a Secret enters the process. `Observations` keeps them, `Stream` feeds it, `Live` is the way in.
+no value of a Secret enters the process. `Observations` keeps them, `Stream` feeds it, `Informers` is the way in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
 from setpoint.watch.observations import LiveChange, Observations, identity
-from setpoint.watch.stream import FORBIDDEN, Stream, log
+from setpoint.watch.stream import FORBIDDEN, Informer, log
 
 # Rights change rarely, but an API server that has just started knows none yet: a kind that may not be watched is asked
 # for again soon, and then ever later.
@@ -32,7 +32,7 @@ class Refusal:
     pause: float
 
 
-class Live:
+class Informers:
     """The live objects that carry our label. `on_change` is called for each change that matters, on the event loop."""
 
     def __init__(
@@ -42,10 +42,10 @@ class Live:
         on_change: Callable[[LiveChange], None],
         namespaces: tuple[str, ...] = (),
     ) -> None:
-        """Watch all namespaces, or only those named; `people` are managers that count as persons besides kubectl."""
+        """Watch all namespaces, or only those named; `people` are managers that count as people besides kubectl."""
         self._cluster, self._namespaces = cluster, namespaces
         self._observations = Observations(people, on_change)
-        self._streams: dict[tuple[str, str], tuple[Stream, ...]] = {}
+        self._streams: dict[tuple[str, str], tuple[Informer, ...]] = {}
         self._forbidden: dict[tuple[str, str], Refusal] = {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:
@@ -67,21 +67,21 @@ class Live:
                 raise error
 
     def unwatched(self, oid: ObjectId) -> bool:
-        """Tell whether an object's kind may not be watched: then nobody tells us when it changes."""
+        """Return whether an object's kind may not be watched: then nobody tells us when it changes."""
         return (oid.group, oid.kind) in self._forbidden
 
     def _rests(self, kind: Kind, now: float) -> bool:
-        """Tell whether a kind was refused so lately that it is not asked for again."""
+        """Return whether a kind was refused so lately that it is not asked for again."""
         refused = self._forbidden.get((kind.group, kind.kind))
         return refused is not None and now - refused.at < refused.pause
 
     def again(self, kinds: Iterable[Kind]) -> float | None:
-        """Give the seconds after which to `require` kinds again that were refused lately, as long as that may be a passing thing."""
+        """Return the seconds after which to `require` kinds again that were refused lately, as long as that may be a passing thing."""
         found = [r for k in kinds if (r := self._forbidden.get((k.group, k.kind)))]
         now = asyncio.get_running_loop().time()
         return min((r.at + r.pause - now for r in found if r.pause < FORBIDDEN_PAUSE), default=None)
 
-    def _note_forbidden(self, wanted: Mapping[tuple[str, str], tuple[Stream, ...]], now: float) -> None:
+    def _note_forbidden(self, wanted: Mapping[tuple[str, str], tuple[Informer, ...]], now: float) -> None:
         for key, streams in wanted.items():
             if not any(stream.forbidden for stream in streams):
                 self._forbidden.pop(key, None)
@@ -94,11 +94,11 @@ class Live:
             self._forbidden[key] = Refusal(now, pause)
 
     def get(self, oid: ObjectId) -> Observed | None:
-        """Give what is known of an object; None if it does not exist, has not our label, or its kind is not required."""
+        """Return what is known of an object; None if it does not exist, has not our label, or its kind is not required."""
         return self._observations.get(oid)
 
     def store(self, kind: Kind, obj: Mapping[str, Any]) -> Observed:
-        """Take the answer to a write of our own; gives what is known now, which the watch may have made newer."""
+        """Take the answer to a write of our own; returns what is known now, which the watch may have made newer."""
         oid = identity(kind.group, kind.kind, obj["metadata"])
         stream = self._stream_of(oid)
         seen_to = stream.seen if stream else 0 if self.unwatched(oid) else None
@@ -109,17 +109,19 @@ class Live:
         for key in list(self._streams):
             await self._end(key)
 
-    def _started(self, kind: Kind) -> tuple[Stream, ...]:
+    def _started(self, kind: Kind) -> tuple[Informer, ...]:
         key = (kind.group, kind.kind)
         if (streams := self._streams.get(key)) is not None:
             for stream in streams:
                 stream.wake(kind)
             return streams
         scopes = self._namespaces if kind.namespaced and self._namespaces else (None,)
-        self._streams[key] = tuple(Stream(self._cluster, self._observations, kind, scope) for scope in scopes)
+        self._streams[key] = tuple(
+            Informer(self._cluster, self._observations, kind, scope) for scope in scopes
+        )
         return self._streams[key]
 
-    def _stream_of(self, oid: ObjectId) -> Stream | None:
+    def _stream_of(self, oid: ObjectId) -> Informer | None:
         streams = self._streams.get((oid.group, oid.kind), ())
         return next((s for s in streams if s.namespace in (None, oid.namespace)), None)
 

@@ -29,7 +29,7 @@ class LiveChange:
 
 
 def matters(before: Observed | None, after: Observed | None) -> bool:
-    """Tell whether anything but the resourceVersion differs: health, ownership, our own annotations, finalizers."""
+    """Return whether anything but the resourceVersion differs: health, ownership, our own annotations, finalizers."""
     if before is None or after is None:
         return before is not after
     return (
@@ -40,7 +40,7 @@ def matters(before: Observed | None, after: Observed | None) -> bool:
 
 
 def passing(before: Observed | None, after: Observed | None) -> bool:
-    """Tell whether a change is one of health alone: who owns what, and what it says of itself, is as before."""
+    """Return whether a change is one of health alone: who owns what, and what it says of itself, is as before."""
     if before is None or after is None or before.annotations != after.annotations:
         return False
     return replace(before, resource_version=after.resource_version) == after
@@ -50,7 +50,7 @@ class Observations:
     """All that is known of the live objects with our label."""
 
     def __init__(self, people: frozenset[str], on_change: Callable[[LiveChange], None]) -> None:
-        """`people`: managers that count as persons besides kubectl."""
+        """`people`: managers that count as people besides kubectl."""
         self._people, self._on_change = people, on_change
         self._kinds: dict[GroupKind, dict[ObjectId, Observed]] = {}
         self._owners: dict[SyncKey, SyncKey] = {}
@@ -60,7 +60,7 @@ class Observations:
         return sum(map(len, self._kinds.values()))
 
     def get(self, oid: ObjectId) -> Observed | None:
-        """Give what is known of an object."""
+        """Return what is known of an object."""
         found = self._kinds.get((oid.group, oid.kind))
         return found.get(oid) if found else None
 
@@ -78,7 +78,7 @@ class Observations:
         self._put(oid, before, self.reduced(oid, obj), quiet=False)
 
     def written(self, oid: ObjectId, obj: Mapping[str, Any], seen_to: int | None) -> Observed:
-        """Take the answer to a write of ours; gives the newest that is known.
+        """Take the answer to a write of ours; returns the newest that is known.
 
         `seen_to` is the version up to which the watch has told everything (None: the kind is not watched): an
         object that is not newer and yet unknown was deleted meanwhile. Only who loses or gains the object is told.
@@ -130,5 +130,5 @@ class Observations:
 
 
 def identity(group: str, kind: str, meta: Mapping[str, Any]) -> ObjectId:
-    """Give an object's identity by its kind and metadata."""
+    """Return an object's identity by its kind and metadata."""
     return ObjectId(group, kind, intern(meta.get("namespace") or ""), meta["name"])

@@ -38,7 +38,7 @@ class PodState:
 
 
 def workload_of(pod: Object) -> ObjectId | None:
-    """Give the workload that a pod belongs to; of a ReplicaSet that a Deployment made, the Deployment."""
+    """Return the workload that a pod belongs to; of a ReplicaSet that a Deployment made, the Deployment."""
     meta = mapping(pod, "metadata")
     owner = next((o for o in items(meta, "ownerReferences") if o.get("controller") is True), None)
     if owner is None:
@@ -52,7 +52,7 @@ def workload_of(pod: Object) -> ObjectId | None:
 
 
 def state_of(pod: Object, before: PodState | None) -> PodState | None:
-    """Give what to remember of a pod, after what was before; None for one that is going away.
+    """Return what to remember of a pod, after what was before; None for one that is going away.
 
     A pod that fails goes to and fro between the try and the wait for the next one. That is one failure, until the pod is ready.
     """
@@ -79,7 +79,7 @@ def _steady(before: PodState | None, now: Verdict | None) -> Verdict | None:
 
 
 def verdict_of(states: Iterable[PodState]) -> Verdict | None:
-    """Give what keeps the pods of the newest revision of a workload from running, in the words of one of them, or None."""
+    """Return what keeps the pods of the newest revision of a workload from running, in the words of one of them, or None."""
     known = list(states)
     since: dict[str, str] = {}
     for state in known:
@@ -98,5 +98,5 @@ def in_question(oid: ObjectId, verdict: Verdict) -> bool:
 
 
 def refined(oid: ObjectId, verdict: Verdict, pods: Verdict | None) -> Verdict:
-    """Give the verdict of a workload, in the words of its pods if they say why it does not get on."""
+    """Return the verdict of a workload, in the words of its pods if they say why it does not get on."""
     return pods if pods is not None and in_question(oid, verdict) else verdict

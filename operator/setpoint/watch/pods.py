@@ -20,7 +20,7 @@ from setpoint.kube.errors import ApiError
 from setpoint.kube.requests import Selection
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.runtime.workqueue import WorkQueue
-from setpoint.watch import pod_states as stuck
+from setpoint.watch import pod_states
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +31,20 @@ FORBIDDEN = 403
 # Rights change rarely, as with any kind that may not be watched.
 FORBIDDEN_PAUSE = 300.0
 GONE = 410
-Pods = dict[str, stuck.PodState]
+Pods = dict[str, pod_states.PodState]
 
 
-class PodWatch:
+class PodInformers:
     """Says what keeps the pods of workloads from running; wakes the Syncs that asked when that changes."""
 
     def __init__(self, cluster: Cluster, queue: WorkQueue[SyncKey]) -> None:
         """`queue` is that of the Syncs."""
         self._cluster, self._queue = cluster, queue
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, PodInformer] = {}
 
     async def want(self, key: SyncKey, workloads: Iterable[ObjectId], *, known: bool) -> None:
-        """Say whose pods a Sync asks about from now on.
+        """Set whose pods a Sync asks about from now on.
 
         `known`: it was told before that they are stuck; so nothing else is told after a restart before they were read.
         """
@@ -54,18 +54,18 @@ class PodWatch:
         listed = [self._followers[n].listed() for n in {oid.namespace for oid in new}] if known else []
         await asyncio.gather(*(f.close() for f in ended), *listed)
 
-    def _note(self, key: SyncKey, new: frozenset[ObjectId]) -> list[Follower]:
-        """Note what a Sync asks about, begin to follow what nobody asked about before; gives the followers to end."""
+    def _note(self, key: SyncKey, new: frozenset[ObjectId]) -> list[PodInformer]:
+        """Note what a Sync asks about, begin to follow what nobody asked about before; returns the followers to end."""
         self._wanted.pop(key, None)
         if new:
             self._wanted[key] = new
         wanted = {oid.namespace for oids in self._wanted.values() for oid in oids}
         for namespace in wanted - set(self._followers):
-            self._followers[namespace] = Follower(self._cluster, namespace, self._changed)
+            self._followers[namespace] = PodInformer(self._cluster, namespace, self._changed)
         return [self._followers.pop(n) for n in set(self._followers) - wanted]
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
-        """Give what keeps the pods of a workload from running, as far as it is known."""
+        """Return what keeps the pods of a workload from running, as far as it is known."""
         follower = self._followers.get(oid.namespace)
         return follower.verdict(oid) if follower else None
 
@@ -81,7 +81,7 @@ class PodWatch:
                 self._queue.add(key)
 
 
-class Follower:
+class PodInformer:
     """One list and watch of the pods of a namespace, tried for ever."""
 
     def __init__(self, cluster: Cluster, namespace: str, changed: Callable[[ObjectId], None]) -> None:
@@ -92,8 +92,8 @@ class Follower:
         self._task = asyncio.create_task(self._run())
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
-        """Give what keeps the pods of a workload from running."""
-        return stuck.verdict_of(self._workloads.get(oid, {}).values())
+        """Return what keeps the pods of a workload from running."""
+        return pod_states.verdict_of(self._workloads.get(oid, {}).values())
 
     async def listed(self) -> None:
         """Begin at once, and wait for the end of the first list, or of the try."""
@@ -143,7 +143,7 @@ class Follower:
                     _take(after, pod, before)
         self._workloads, self._version = after, version
         for oid in before.keys() | after.keys():
-            if stuck.verdict_of(before.get(oid, {}).values()) != self.verdict(oid):
+            if pod_states.verdict_of(before.get(oid, {}).values()) != self.verdict(oid):
                 self._changed(oid)
         self._first.set()
 
@@ -156,7 +156,7 @@ class Follower:
                 self._version = pod["metadata"]["resourceVersion"]
 
     def _event(self, event: str, pod: Mapping[str, Any]) -> None:
-        oid = stuck.workload_of(pod)
+        oid = pod_states.workload_of(pod)
         if oid is None or event == "BOOKMARK":
             return
         before = self.verdict(oid)
@@ -170,10 +170,10 @@ class Follower:
 
 def _take(workloads: dict[ObjectId, Pods], pod: Mapping[str, Any], known: Mapping[ObjectId, Pods]) -> None:
     """Note the state of a pod, after what was known of it."""
-    oid, uid = stuck.workload_of(pod), pod["metadata"]["uid"]
+    oid, uid = pod_states.workload_of(pod), pod["metadata"]["uid"]
     if oid is None:
         return
-    state = stuck.state_of(pod, known.get(oid, {}).get(uid))
+    state = pod_states.state_of(pod, known.get(oid, {}).get(uid))
     pods = workloads.setdefault(oid, {})
     pods.pop(uid, None)
     if state is not None:

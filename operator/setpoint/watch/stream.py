@@ -29,7 +29,7 @@ FAILURES_TO_TELL = 3
 FORBIDDEN = 403
 
 
-class Stream:
+class Informer:
     """One list and watch: of one kind, in one namespace or in all.
 
     It ends by itself only if the very first list fails; after that it tries for ever.
@@ -54,7 +54,7 @@ class Stream:
         return self._task.done()
 
     async def listed(self) -> ApiError | None:
-        """Wait until the kind was listed; gives the error if it could not be."""
+        """Wait until the kind was listed; returns the error if it could not be."""
         return await asyncio.shield(self._listed)
 
     def wake(self, kind: Kind) -> None:

@@ -61,7 +61,7 @@ class NodeSpace:
 
     def __init__(self, folder: Path, network: Network) -> None:
         self.folder, self.network = folder, network
-        self._holder: Child | None = None
+        self._converger: Child | None = None
         self._init = 0
 
     def start(self) -> None:
@@ -69,18 +69,18 @@ class NodeSpace:
         (self.folder / "log").mkdir(parents=True)
         spaces = ("--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc")
         command = ["unshare", *spaces, "sh", "-c", INIT, "init", str(self.folder)]
-        self._holder = Child("namespaces", command, self.folder / "namespaces.log")
-        until((self.folder / "ready").exists, "namespaces of the node", SECONDS, (self._holder,))
-        pid = self._holder.pid
+        self._converger = Child("namespaces", command, self.folder / "namespaces.log")
+        until((self.folder / "ready").exists, "namespaces of the node", SECONDS, (self._converger,))
+        pid = self._converger.pid
         self._init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
         self._connect()
 
     def stop(self) -> None:
         """End everything that runs inside, and wait for the end of it."""
-        if self._holder is not None:
-            self._holder.kill()
+        if self._converger is not None:
+            self._converger.kill()
             until(lambda: not lives(self._init), "end of the node's processes", SECONDS)
-            self._holder = None
+            self._converger = None
 
     @property
     def init(self) -> int:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from setpoint.cli import health as cli_health
+from setpoint.cli import health
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop}\n"
 WAITING = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: shop}\nstatus: {phase: Pending}\n"
@@ -19,7 +19,7 @@ PAUSED = (
 
 def run(data: str | bytes, output: str = "json") -> tuple[int, str, str]:
     out, errors = io.StringIO(), io.StringIO()
-    code = cli_health.run(data.encode() if isinstance(data, str) else data, out, output, errors)
+    code = health.run(data.encode() if isinstance(data, str) else data, out, output, errors)
     return code, out.getvalue(), errors.getvalue()
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_format_is_a_usage_error() -> None:
 def test_a_text_stream_is_read_by_its_bytes() -> None:
     stream = io.TextIOWrapper(io.BytesIO(CONFIG.replace("settings", "größe").encode()), encoding="ascii")
     out = io.StringIO()
-    assert cli_health.run(stream, out, "json") == 0
+    assert health.run(stream, out, "json") == 0
     assert json.loads(out.getvalue())[0]["name"] == "größe"
     in_memory = io.StringIO(CONFIG)
-    assert cli_health.run(in_memory, io.StringIO(), "text") == 0
+    assert health.run(in_memory, io.StringIO(), "text") == 0

@@ -211,7 +211,7 @@ def test_the_page_of_the_command_line_has_every_command_argument_and_exit_code()
 
 
 def test_no_page_names_a_path_of_this_machine() -> None:
-    for path, text in generate.files("", "").items():
+    for path, text in generate.files("", "", "").items():
         assert str(ROOT) not in text, path
         assert "/root/" not in text, path
 

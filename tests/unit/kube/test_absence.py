@@ -12,7 +12,7 @@ from tests.kit.samples import Woken, baseline, context, target
 from setpoint.api import names
 from setpoint.api.reasons import Reason
 from setpoint.api.resources import Sync
-from setpoint.apply.deleter import Remover
+from setpoint.apply.deleter import Deleter
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
@@ -20,7 +20,7 @@ from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.steps.deletion import Deletion, Ending, Others
@@ -72,8 +72,8 @@ class World:
         self.there = False
         return True
 
-    def remover(self) -> Remover:
-        return Remover(
+    def remover(self) -> Deleter:
+        return Deleter(
             cast("Cluster", self), asyncio.Semaphore(4), KEY, "system:serviceaccount:team:deployer"
         )
 
@@ -85,8 +85,8 @@ class World:
     async def dropped(self, now: Context, memory: Memory, *, complete: bool) -> PruneResult:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
-        fleet = Fleet(Store(), claims, "c", Woken())
-        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, live={}, store=Store())
+        fleet = Dispatcher(Store(), claims, "c", Woken())
+        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, informers={}, store=Store())
         pruner = Pruner(cast("Any", parts), fleet)
         if complete:
             begun = pruner.begin(now, target(), {})

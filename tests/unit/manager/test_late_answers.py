@@ -13,7 +13,7 @@ from tests.kit.samples import work
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.controllers import Controllers, build
 from setpoint.objects.bodies import Body, key_of
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.settings import Settings
 
 
@@ -27,7 +27,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Controllers]:
     """Controllers that do not work yet."""
     cluster: Any = SimpleNamespace()
     settings = Settings(namespace="sys", cache_dir=str(tmp_path))
-    made = build(settings, cluster, ClusterIdentity("c", b"k"), Telemetry())
+    made = build(settings, cluster, ClusterIdentity("c", b"k"), Metrics())
     yield made
     await made.close()
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.api import names
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 
 DEPLOYMENT: dict[str, Any] = {
     "metadata": {
@@ -34,7 +34,7 @@ DEPLOYMENT: dict[str, Any] = {
         },
     },
 }
-OURS: fields.FieldSet = {
+OURS: managed_fields.FieldSet = {
     "f:metadata": {"f:labels": {"f:app": {}}},
     "f:spec": {
         "f:template": {
@@ -51,7 +51,7 @@ OURS: fields.FieldSet = {
         }
     },
 }
-THEIRS: fields.FieldSet = {
+THEIRS: managed_fields.FieldSet = {
     "f:metadata": {"f:labels": {"f:x": {}}, "f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}},
     "f:spec": {
         "f:replicas": {},
@@ -68,7 +68,7 @@ THEIRS: fields.FieldSet = {
 
 
 def test_additions_are_the_highest_nodes_that_nobody_else_owns() -> None:
-    found = {fields.pointer(p) for p, _ in fields.additions(DEPLOYMENT, THEIRS, OURS)}
+    found = {managed_fields.pointer(p) for p, _ in managed_fields.additions(DEPLOYMENT, THEIRS, OURS)}
     assert found == {
         "/metadata/labels/x",
         "/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
@@ -79,15 +79,21 @@ def test_additions_are_the_highest_nodes_that_nobody_else_owns() -> None:
 
 
 def test_an_operation_is_not_configuration() -> None:
-    kept = [fields.pointer(p) for p, _ in fields.additions(DEPLOYMENT, THEIRS, OURS) if fields.is_kept(p)]
+    kept = [
+        managed_fields.pointer(p)
+        for p, _ in managed_fields.additions(DEPLOYMENT, THEIRS, OURS)
+        if managed_fields.is_kept(p)
+    ]
     assert kept == ["/metadata/annotations/kubectl.kubernetes.io~1restartedAt"]
 
 
 def test_removals_are_guarded_by_key_and_value() -> None:
     (path, value) = next(
-        (p, v) for p, v in fields.additions(DEPLOYMENT, THEIRS, OURS) if fields.pointer(p).endswith("/env/1")
+        (p, v)
+        for p, v in managed_fields.additions(DEPLOYMENT, THEIRS, OURS)
+        if managed_fields.pointer(p).endswith("/env/1")
     )
-    patch = fields.removal(path, value)
+    patch = managed_fields.removal(path, value)
     after = jsonpatch.apply_patch(DEPLOYMENT, patch)
     assert after["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
     moved = copy.deepcopy(DEPLOYMENT)
@@ -108,14 +114,18 @@ def test_a_persons_entry_and_time_show_in_ownership_and_a_controllers_do_not() -
         "time": "t2",
     }
     person = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": THEIRS, "time": "t3"}
-    base = fields.ownership([own])
-    assert fields.ownership([own, controller]) == base
-    assert fields.ownership([own, person]) != base
+    base = managed_fields.ownership([own])
+    assert managed_fields.ownership([own, controller]) == base
+    assert managed_fields.ownership([own, person]) != base
     assert (
-        fields.ownership([{**own, "fieldsV1": {k: v for k, v in OURS.items() if k != "f:metadata"}}]) != base
+        managed_fields.ownership([{**own, "fieldsV1": {k: v for k, v in OURS.items() if k != "f:metadata"}}])
+        != base
     )
-    assert fields.ownership([own, {**person, "subresource": "status"}]) == base
-    assert fields.ownership([own, {**person, "manager": "deploy-bot"}], frozenset({"deploy-bot"})) != base
+    assert managed_fields.ownership([own, {**person, "subresource": "status"}]) == base
+    assert (
+        managed_fields.ownership([own, {**person, "manager": "deploy-bot"}], frozenset({"deploy-bot"}))
+        != base
+    )
 
 
 def test_adoption_keeps_what_people_had_and_gives_git_its_fields() -> None:
@@ -125,7 +135,7 @@ def test_adoption_keeps_what_people_had_and_gives_git_its_fields() -> None:
             "operation": "Update",
             "apiVersion": "v1",
             "time": "t",
-            "fieldsV1": fields.union(OURS, THEIRS),
+            "fieldsV1": managed_fields.union(OURS, THEIRS),
         },
         {
             "manager": "kube-controller-manager",
@@ -134,17 +144,17 @@ def test_adoption_keeps_what_people_had_and_gives_git_its_fields() -> None:
             "fieldsV1": {"f:status": {}},
         },
     ]
-    after = fields.adopted(managed, OURS, frozenset())
+    after = managed_fields.adopted(managed, OURS, frozenset())
     assert after is not None
     assert [e["manager"] for e in after] == ["kube-controller-manager", "setpoint-adopted"]
-    kept = fields.pointers(DEPLOYMENT, after[1]["fieldsV1"])
+    kept = managed_fields.pointers(DEPLOYMENT, after[1]["fieldsV1"])
     assert "/spec/replicas" in kept
     assert "/metadata/labels/app" not in kept
-    assert fields.ownership(after).people == ()
-    assert fields.adopted(after, OURS, frozenset()) is None
+    assert managed_fields.ownership(after).people == ()
+    assert managed_fields.adopted(after, OURS, frozenset()) is None
 
 
-tries: st.SearchStrategy[fields.FieldSet] = st.recursive(
+tries: st.SearchStrategy[managed_fields.FieldSet] = st.recursive(
     st.just({}),
     lambda inner: st.dictionaries(st.sampled_from(["f:a", "f:b", "f:c", "."]), inner, max_size=3),
     max_leaves=8,
@@ -153,63 +163,63 @@ tries: st.SearchStrategy[fields.FieldSet] = st.recursive(
 
 @given(tries, tries)
 def test_union_holds_both_and_subtracting_leaves_nothing_of_the_right(
-    left: fields.FieldSet, right: fields.FieldSet
+    left: managed_fields.FieldSet, right: managed_fields.FieldSet
 ) -> None:
-    both = fields.union(left, right)
-    assert fields.subtract(left, both) == {}
-    assert fields.subtract(right, both) == {}
-    assert fields.subtract(left, {}) == left
+    both = managed_fields.union(left, right)
+    assert managed_fields.subtract(left, both) == {}
+    assert managed_fields.subtract(right, both) == {}
+    assert managed_fields.subtract(left, {}) == left
 
 
 def test_sets_and_indexes_resolve_and_what_is_gone_is_passed_over() -> None:
     obj = {"finalizers": ["a", "b"], "atomic": [1, 2], "map": {"x": 1}}
-    trie: fields.FieldSet = {
+    trie: managed_fields.FieldSet = {
         "f:finalizers": {'v:"b"': {}, 'v:"gone"': {}},
         "f:atomic": {"i:1": {}, "i:9": {}},
         "f:map": {".": {}, "f:x": {}},
         "f:gone": {},
         "f:x": {"k:{}": {}},
     }
-    assert fields.pointers(obj, trie) == {"/finalizers/1", "/atomic/1", "/map/x"}
-    assert fields.pointers({"list": [{"a": 1}]}, {"f:list": {'k:{"a":2}': {}}, "i:0": {}}) == set()
+    assert managed_fields.pointers(obj, trie) == {"/finalizers/1", "/atomic/1", "/map/x"}
+    assert managed_fields.pointers({"list": [{"a": 1}]}, {"f:list": {'k:{"a":2}': {}}, "i:0": {}}) == set()
 
 
 def test_metadata_that_the_system_needs_is_kept() -> None:
     for tokens in ("metadata/finalizers/0", "metadata/ownerReferences", "status/x"):
-        assert fields.is_kept(tuple(fields.Step(t) for t in tokens.split("/")))
-    assert not fields.is_kept((fields.Step("metadata"), fields.Step("annotations")))
-    assert not fields.is_kept((fields.Step("spec"), fields.Step("replicas")))
+        assert managed_fields.is_kept(tuple(managed_fields.Step(t) for t in tokens.split("/")))
+    assert not managed_fields.is_kept((managed_fields.Step("metadata"), managed_fields.Step("annotations")))
+    assert not managed_fields.is_kept((managed_fields.Step("spec"), managed_fields.Step("replicas")))
 
 
 def test_annotations_are_looked_at_one_by_one_so_that_an_operation_survives_an_addition() -> None:
     key = "kubectl.kubernetes.io/restartedAt"
     obj = {"metadata": {"annotations": {key: "now", "x": "1"}}}
-    theirs: fields.FieldSet = {"f:metadata": {"f:annotations": {".": {}, f"f:{key}": {}, "f:x": {}}}}
-    found = [p for p, _ in fields.additions(obj, theirs, {}) if not fields.is_kept(p)]
-    assert [fields.pointer(p) for p in found] == ["/metadata/annotations/x"]
+    theirs: managed_fields.FieldSet = {"f:metadata": {"f:annotations": {".": {}, f"f:{key}": {}, "f:x": {}}}}
+    found = [p for p, _ in managed_fields.additions(obj, theirs, {}) if not managed_fields.is_kept(p)]
+    assert [managed_fields.pointer(p) for p in found] == ["/metadata/annotations/x"]
 
 
-def step_by_step(*tokens: str) -> fields.Path:
-    return tuple(fields.Step(token) for token in tokens)
+def step_by_step(*tokens: str) -> managed_fields.Path:
+    return tuple(managed_fields.Step(token) for token in tokens)
 
 
 @pytest.mark.parametrize("name", ["requested", "prune", "adopt"])
 def test_an_annotation_of_people_stays_on_the_object_itself_and_nowhere_else(name: str) -> None:
     key = f"setpoint.dev/{name}"
     assert key in names.PEOPLES_ANNOTATIONS
-    assert fields.is_kept(step_by_step("metadata", "annotations", key))
+    assert managed_fields.is_kept(step_by_step("metadata", "annotations", key))
     for place in (
         ("spec", "template", "metadata", "annotations", key),
         ("spec", "annotations", key),
         ("metadata", "labels", key),
         ("data", key),
     ):
-        assert not fields.is_kept(step_by_step(*place))
+        assert not managed_fields.is_kept(step_by_step(*place))
 
 
 @pytest.mark.parametrize("name", ["owner", "dropped-by", "wave", "hook", "encrypted", "sync", "anything"])
 def test_an_annotation_that_is_ours_or_gits_is_never_peoples(name: str) -> None:
-    assert not fields.is_kept(step_by_step("metadata", "annotations", f"setpoint.dev/{name}"))
+    assert not managed_fields.is_kept(step_by_step("metadata", "annotations", f"setpoint.dev/{name}"))
 
 
 def test_every_annotation_of_the_group_is_peoples_gits_or_ours() -> None:

@@ -14,19 +14,19 @@ from setpoint.api import names
 from setpoint.api.reasons import Reason
 from setpoint.api.sync import IgnoreRule
 from setpoint.health.verdict import Health, Verdict
-from setpoint.objects import managed_fields as fields
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, digest, identity, owner_annotation
 from setpoint.objects.observed import Observed, observe
 from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
-from setpoint.plan.desired import Desired, Stamp, stamped
+from setpoint.plan.desired import Desired, OwnershipMarks, stamped
 from setpoint.plan.diff import comparable, difference, written_by_us
 from setpoint.plan.ignore import with_ignored
 from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
 
 ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
-STAMP = Stamp(ME, "0123456789abcdef")
+STAMP = OwnershipMarks(ME, "0123456789abcdef")
 
 
 def config(name: str = "a", data: dict[str, str] | None = None) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def live_of(d: Desired, **meta: Any) -> dict[str, Any]:
 
 
 def judge(d: Desired, live: dict[str, Any] | None, predicted: dict[str, Any]) -> Change:
-    return plan.judge(d, live, predicted, ME, (), frozenset())
+    return plan.decide(d, live, predicted, ME, (), frozenset())
 
 
 def test_absent_is_created_equal_is_kept_different_is_patched() -> None:
@@ -87,11 +87,11 @@ def test_what_persons_added_is_theirs_when_it_is_adopted_and_drift_when_it_is_ha
     predicted = copy.deepcopy(live)
     predicted["metadata"]["annotations"] = d.manifest["metadata"]["annotations"]
     people = frozenset({"kubectl-edit"})
-    adopted = plan.judge(d, live, predicted, ME, (), people)
+    adopted = plan.decide(d, live, predicted, ME, (), people)
     assert (adopted.action, adopted.additions) == (Action.ADOPT, ())
-    handed = plan.judge(d, live, predicted, ME, (), people, handed=True)
+    handed = plan.decide(d, live, predicted, ME, (), people, handed=True)
     assert handed.action is Action.PATCH
-    assert [fields.pointer(path) for path, _ in handed.additions] == ["/data/extra"]
+    assert [managed_fields.pointer(path) for path, _ in handed.additions] == ["/data/extra"]
 
 
 def test_the_attribution_stamp_is_never_a_difference() -> None:

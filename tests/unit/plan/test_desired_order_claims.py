@@ -23,11 +23,11 @@ from setpoint.objects.identity import (
 )
 from setpoint.objects.kinds import Kind
 from setpoint.plan import order
-from setpoint.plan.desired import Desired, Rendered, Stamp, as_stored, complete
+from setpoint.plan.desired import Desired, OwnershipMarks, Rendered, as_stored, complete
 from setpoint.plan.redact import shown
 from setpoint.store.claims import Claims
 
-STAMP = Stamp(SyncKey("team", "web"), "0123456789abcdef")
+STAMP = OwnershipMarks(SyncKey("team", "web"), "0123456789abcdef")
 KINDS = {
     ("v1", "ConfigMap"): Kind("", "v1", "ConfigMap", "configmaps", True, frozenset()),
     ("v1", "Namespace"): Kind("", "v1", "Namespace", "namespaces", False, frozenset()),

@@ -12,14 +12,14 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.change import Action, Change
 from setpoint.plan.drift import (
+    DriftView,
     Failure,
-    View,
+    changed_since_applied,
     choose,
     drifted,
     ownership_digest,
-    restored,
+    restore_baselines,
     state_of,
-    unlike,
     unreported,
 )
 from setpoint.syncs.memory import Memory
@@ -28,9 +28,9 @@ INVALID = Problem(Reason.Invalid, "a.yaml:1: bad")
 LATER = Problem(Reason.ApiUnavailable, "away")
 
 
-def view(memory: Memory, *live: Observed) -> View:
+def view(memory: Memory, *live: Observed) -> DriftView:
     known = {o.id: o for o in live}
-    return View(KEY, LABEL, known.get, memory)
+    return DriftView(KEY, LABEL, known.get, memory)
 
 
 def chosen(memory: Memory, *live: Observed, refs: Any = None, **more: Any) -> list[str]:
@@ -135,10 +135,10 @@ def test_after_a_restart_the_lists_are_the_baseline_if_nobody_wrote() -> None:
     live = {o.id: o for o in (observed("a"), observed("b"))}
     stored = ownership_digest(reversed(live.values()))
     refs = (ref("a"), ref("b"))
-    assert restored(refs, live.get, stored) == {oid("a"): baseline(), oid("b"): baseline()}
+    assert restore_baselines(refs, live.get, stored) == {oid("a"): baseline(), oid("b"): baseline()}
     live[oid("a")] = observed("a", ownership=ownership("o2"))
-    assert restored(refs, live.get, stored) == {}
-    assert restored((*refs, ref("c")), live.get, stored) == {}
+    assert restore_baselines(refs, live.get, stored) == {}
+    assert restore_baselines((*refs, ref("c")), live.get, stored) == {}
 
 
 def test_an_older_state_is_held_but_what_the_newer_one_lacks_is_not_made_again() -> None:
@@ -166,7 +166,7 @@ def test_what_was_not_applied_completely_is_no_drift() -> None:
 def test_what_is_unlike_is_seen_without_manifests() -> None:
     both = {o.id: o for o in (observed("a"), observed("b"))}
     stored = ownership_digest(both.values())
-    assert unlike(both, both.get, stored, "team") == ""
-    assert unlike([*both, oid("c")], both.get, stored, "shop") == "ConfigMap/c is missing"
+    assert changed_since_applied(both, both.get, stored, "team") == ""
+    assert changed_since_applied([*both, oid("c")], both.get, stored, "shop") == "ConfigMap/c is missing"
     touched = {**both, oid("b"): observed("b", ownership=ownership("o2"))}
-    assert unlike(both, touched.get, stored, "team") == "one of 2 objects was changed"
+    assert changed_since_applied(both, touched.get, stored, "team") == "one of 2 objects was changed"

@@ -11,7 +11,7 @@ import pytest
 from tests.kit.samples import LABEL, Woken, observed
 
 from setpoint.api import names
-from setpoint.apply.deleter import Removed, Remover
+from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body
@@ -19,7 +19,7 @@ from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
 from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
-from setpoint.plan.desired import Stamp, stamped
+from setpoint.plan.desired import OwnershipMarks, stamped
 from setpoint.plan.marks import is_dropped, marking, unowned
 from setpoint.plan.nested import Nested, is_sync, nested_of
 from setpoint.plan.order import is_namespace
@@ -27,7 +27,7 @@ from setpoint.plan.prune import PROTECTED, Prune, PrunePolicy, left_behind, prun
 from setpoint.status.announcements import kept_words
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 
 ROOT, MID, LEAF, NEW = (SyncKey("team", n) for n in ("root", "mid", "leaf", "new"))
 SPEC: Mapping[str, Any] = {"source": {"name": "src"}, "serviceAccountName": "d"}
@@ -266,7 +266,7 @@ def test_git_cannot_mark_a_sync() -> None:
         "kind": "Sync",
         "metadata": {"name": "mid", "annotations": {names.ANNOTATION_DROPPED_BY: "x", "a": "b"}},
     }
-    made = stamped(manifest, sync(MID), Stamp(ROOT, LABEL))
+    made = stamped(manifest, sync(MID), OwnershipMarks(ROOT, LABEL))
     assert set(made["metadata"]["annotations"]) == {"a", names.ANNOTATION_OWNER}
 
 
@@ -280,9 +280,9 @@ def test_every_object_that_is_kept_is_named() -> None:
     assert all(len(text) < 1000 for text in said)
 
 
-def fleet() -> tuple[Fleet, list[SyncKey]]:
+def fleet() -> tuple[Dispatcher, list[SyncKey]]:
     woken = Woken()
-    return Fleet(Store(), Claims(), "c", woken), woken.keys
+    return Dispatcher(Store(), Claims(), "c", woken), woken.keys
 
 
 def test_who_is_dropped_and_who_is_not_any_more_is_woken_once() -> None:
@@ -351,9 +351,9 @@ class One:
         self.meta = None
         return True
 
-    async def remove(self, *, by_commit: bool, version: str = "7") -> Removed:
+    async def remove(self, *, by_commit: bool, version: str = "7") -> DeleteResult:
         limit = asyncio.Semaphore(4)
-        remover = Remover(cast("Cluster", self), limit, ROOT, "u", by_commit=by_commit)
+        remover = Deleter(cast("Cluster", self), limit, ROOT, "u", by_commit=by_commit)
         return await remover.remove([sync(MID)], {sync(MID): Nested(1, empty=False, version=version)})
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests.kit import virtualtime
 
-from setpoint.runtime import malloc as allocator
+from setpoint.runtime import malloc
 
 FRAGMENTS = """
 from setpoint.runtime import malloc as allocator
@@ -27,7 +27,7 @@ print(before - resident())
 """
 
 
-@pytest.mark.skipif(allocator._function("malloc_trim") is None, reason="needs the GNU C library")
+@pytest.mark.skipif(malloc._function("malloc_trim") is None, reason="needs the GNU C library")
 def test_what_was_freed_below_what_is_used_goes_back() -> None:
     done = subprocess.run([sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 40_000 * 2048
@@ -38,9 +38,9 @@ def test_it_goes_back_once_for_much_work_and_never_without(monkeypatch: pytest.M
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        monkeypatch.setattr(allocator, "trim", lambda: trims.append(loop.time()))
+        monkeypatch.setattr(malloc, "trim", lambda: trims.append(loop.time()))
         monkeypatch.setattr(loop, "run_in_executor", lambda _, work: work())
-        returns = allocator.Returns()
+        returns = malloc.TrimTimer()
         await asyncio.sleep(1000)
         for _ in range(5):
             returns.worked()
@@ -51,4 +51,4 @@ def test_it_goes_back_once_for_much_work_and_never_without(monkeypatch: pytest.M
         await asyncio.sleep(1000)
 
     virtualtime.run(story())
-    assert trims == [1000 + allocator.PAUSE]
+    assert trims == [1000 + malloc.PAUSE]

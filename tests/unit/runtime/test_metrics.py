@@ -14,32 +14,32 @@ from tests.kit.cluster.workspace import Workspace
 from tests.kit.servers.closed import closed_port
 
 from setpoint.api.reasons import Problem
-from setpoint.runtime.metrics import METRICS, Telemetry, served
+from setpoint.runtime.metrics import METRICS, Metrics, served
 
 
-def text(telemetry: Telemetry) -> str:
-    return generate_latest(telemetry.registry).decode()
+def text(metrics: Metrics) -> str:
+    return generate_latest(metrics.registry).decode()
 
 
-def everything(telemetry: Telemetry) -> None:
+def everything(metrics: Metrics) -> None:
     """Have everything happen once."""
-    telemetry.reconciled("Sync", "Succeeded", 0.2)
-    telemetry.fetched("success")
-    telemetry.written(3)
-    telemetry.corrected("Deployment")
-    telemetry.api_request("apply", 200)
-    telemetry.event_dropped()
-    telemetry.objects("team", "shop", 12)
-    telemetry.ready("Sync", "team", "shop", ready=True)
-    telemetry.depth("sync", lambda: 4)
-    telemetry.leader(lambda: True)
+    metrics.reconciled("Sync", "Succeeded", 0.2)
+    metrics.fetched("success")
+    metrics.written(3)
+    metrics.corrected("Deployment")
+    metrics.api_request("apply", 200)
+    metrics.event_dropped()
+    metrics.objects("team", "shop", 12)
+    metrics.ready("Sync", "team", "shop", ready=True)
+    metrics.depth("sync", lambda: 4)
+    metrics.leader(lambda: True)
     loop = asyncio.new_event_loop()
     loop.close()
-    telemetry.tasks("operator", loop)
+    metrics.tasks("operator", loop)
 
 
 def test_every_metric_of_the_table_can_happen_and_no_other() -> None:
-    telemetry = Telemetry()
+    telemetry = Metrics()
     everything(telemetry)
     shown = text(telemetry)
     assert {m.name for m in METRICS} == {
@@ -63,7 +63,7 @@ def test_every_metric_of_the_table_can_happen_and_no_other() -> None:
 
 
 def test_what_is_gone_leaves_no_series() -> None:
-    telemetry = Telemetry()
+    telemetry = Metrics()
     everything(telemetry)
     telemetry.forget("Sync", "team", "shop")
     telemetry.forget("Sync", "team", "never-seen")
@@ -72,13 +72,13 @@ def test_what_is_gone_leaves_no_series() -> None:
 
 
 def test_two_operators_in_one_process_do_not_share() -> None:
-    first, second = Telemetry(), Telemetry()
+    first, second = Metrics(), Metrics()
     first.written(3)
     assert "setpoint_writes_total 0.0" in text(second)
 
 
 @asynccontextmanager
-async def serving(telemetry: Telemetry, state: dict[str, bool]) -> AsyncIterator[tuple[str, str]]:
+async def serving(telemetry: Metrics, state: dict[str, bool]) -> AsyncIterator[tuple[str, str]]:
     with closing(Workspace()) as workspace:
         metrics, probes = workspace.port(), workspace.port()
         healthy, ready = (lambda: state["healthy"]), (lambda: state["ready"])
@@ -87,7 +87,7 @@ async def serving(telemetry: Telemetry, state: dict[str, bool]) -> AsyncIterator
 
 
 async def test_over_http() -> None:
-    telemetry, state = Telemetry(), {"healthy": True, "ready": False}
+    telemetry, state = Metrics(), {"healthy": True, "ready": False}
     everything(telemetry)
     async with serving(telemetry, state) as (metrics, probes), aiohttp.ClientSession() as session:
 
@@ -114,5 +114,5 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
         closed_port() as port,
         pytest.raises(Problem, match=r"SETPOINT_PROBE_PORT: .*already in use; choose"),
     ):
-        async with served(Telemetry(), 0, port, lambda: True, lambda: True, host="127.0.0.1"):
+        async with served(Metrics(), 0, port, lambda: True, lambda: True, host="127.0.0.1"):
             pytest.fail("it went on without probes")

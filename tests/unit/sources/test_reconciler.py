@@ -20,14 +20,14 @@ from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import SyncKey
 from setpoint.objects.kinds import Kind
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, WorkQueue
 from setpoint.sources.reconciler import Sources
 from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.tree.changes import EVERYTHING, Changes
+from setpoint.tree.changes import EVERYTHING, TreeDiff
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
 A, B, C, D = "a" * 40, "b" * 40, "c" * 40, "d" * 40
@@ -135,7 +135,7 @@ class World:
         syncs = Woken()
         self.woken = syncs.keys
         self.moves: list[tuple[str, str]] = []
-        self.changes: list[Changes] = []
+        self.changes: list[TreeDiff] = []
         self.cluster = Cluster(self.store)
         cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
@@ -143,7 +143,7 @@ class World:
             cluster,
             cast("Any", self.git),
             self.store,
-            SourceReporter(StatusWriter(cluster, self.store), events, Telemetry()),
+            SourceReporter(StatusWriter(cluster, self.store), events, Metrics()),
             self,
             self.queue,
             syncs,
@@ -151,7 +151,7 @@ class World:
         )
         self.controller = Controller(self.queue, self.sources.reconcile, workers=4)
 
-    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: Changes) -> None:
+    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
         self.changes.append(changes)
         self.moves.append((before, after))
 

@@ -10,14 +10,14 @@ from tests.kit.samples import SHA, fetched
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.source import SourceStatus
-from setpoint.sources.check import Checked
+from setpoint.sources.check import CheckResult
 from setpoint.sources.status import News, build, news, replaced, retold
 
 AT, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
-GOOD = Checked(3, None, fetched(), None, False)
-DOWN = Checked(3, None, None, Problem(Reason.HostUnreachable, "git.example.org does not answer"), False)
-WRONG = Checked(3, None, None, Problem(Reason.RedirectRefused, "redirects elsewhere", False), False)
-RESTS = Checked(3, None, None, None, True)
+GOOD = CheckResult(3, None, fetched(), None, False)
+DOWN = CheckResult(3, None, None, Problem(Reason.HostUnreachable, "git.example.org does not answer"), False)
+WRONG = CheckResult(3, None, None, Problem(Reason.RedirectRefused, "redirects elsewhere", False), False)
+RESTS = CheckResult(3, None, None, None, True)
 
 
 def ready(status: dict[str, Any]) -> tuple[str, str, str]:
@@ -61,7 +61,7 @@ def test_a_commit_that_the_cache_lost_is_not_said_to_be_enforced() -> None:
 @pytest.mark.parametrize(
     ("checked", "stalled"), [(DOWN, False), (WRONG, True), (GOOD, False), (RESTS, False)]
 )
-def test_only_what_waits_for_a_person_is_stalled(checked: Checked, stalled: bool) -> None:
+def test_only_what_waits_for_a_person_is_stalled(checked: CheckResult, stalled: bool) -> None:
     types = [c["type"] for c in build(build({}, GOOD, AT), checked, LATER)["conditions"]]
     assert ("Stalled" in types) is stalled
 
@@ -106,7 +106,7 @@ def test_a_source_is_another_when_its_spec_or_the_object_is_but_not_for_its_stat
     ],
 )
 def test_a_sync_without_a_commit_hears_only_why(
-    before: Checked | None, after: Checked, news_to_them: bool
+    before: CheckResult | None, after: CheckResult, news_to_them: bool
 ) -> None:
     first = build({}, before, AT) if before else {}
     assert retold({"status": first}, {"status": build(first, after, LATER)}) is news_to_them

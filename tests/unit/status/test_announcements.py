@@ -6,7 +6,7 @@ from typing import Any
 
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action, Change
-from setpoint.status.announcements import Announcement, Deeds, announcements
+from setpoint.status.announcements import Announcement, RunSummary, announcements
 from setpoint.status.outcome import Correction
 
 DEPLOYMENT = ObjectId("apps", "Deployment", "shop", "ads")
@@ -17,7 +17,7 @@ def ready(status: str, reason: str, message: str = "words") -> dict[str, Any]:
 
 
 def said(before: dict[str, Any] | None, now: dict[str, Any], **deeds: Any) -> list[Announcement]:
-    return list(announcements(Deeds("shop", "main@1a2b3c4", 4, 0.21, **deeds), before, now))
+    return list(announcements(RunSummary("shop", "main@1a2b3c4", 4, 0.21, **deeds), before, now))
 
 
 def correction(*patch: dict[str, Any], was: Any = None) -> Correction:

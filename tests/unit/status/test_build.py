@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from setpoint.api.formats import stamp
+from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync_status import SyncStatus
 from setpoint.health.verdict import Health, Verdict
@@ -127,9 +127,9 @@ def test_transition_times_move_only_with_the_status() -> None:
     later = NOW + timedelta(seconds=1)
     second = status.build(first, outcome(state("a", BAD)), later)
     times = {c["type"]: c["lastTransitionTime"] for c in second["conditions"]}
-    assert times["Ready"] == stamp(NOW)
+    assert times["Ready"] == rfc3339(NOW)
     third = status.build(second, outcome(state("a")), later)
-    assert {c["type"]: c["lastTransitionTime"] for c in third["conditions"]}["Ready"] == stamp(later)
+    assert {c["type"]: c["lastTransitionTime"] for c in third["conditions"]}["Ready"] == rfc3339(later)
 
 
 def test_what_stays_enforced_is_said() -> None:

@@ -10,7 +10,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.errors import ApiError, Fenced
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import Result
-from setpoint.store.status_writer import SETBACKS, Moved, retried
+from setpoint.store.status_writer import RETRYABLE, Conflict, retry_later
 
 KEY = SyncKey("team", "shop")
 
@@ -18,7 +18,7 @@ KEY = SyncKey("team", "shop")
 @pytest.mark.parametrize(
     ("error", "level"),
     [
-        (Moved(), None),
+        (Conflict(), None),
         (Fenced("nothing was sent"), logging.INFO),
         (ApiError(503, "ServiceUnavailable", "etcd is away"), logging.WARNING),
         (Problem(Reason.Invalid, "no such field"), logging.WARNING),
@@ -27,8 +27,8 @@ KEY = SyncKey("team", "shop")
 def test_it_is_tried_again_and_said_as_loudly_as_it_matters(
     error: Exception, level: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert isinstance(error, SETBACKS)
+    assert isinstance(error, RETRYABLE)
     with caplog.at_level(logging.DEBUG):
-        assert retried("Sync", KEY, error) == Result(retry=True)
+        assert retry_later("Sync", KEY, error) == Result(retry=True)
     said = [(record.levelno, record.object, record.error) for record in caplog.records]  # type: ignore[attr-defined]
     assert said == ([(level, "Sync/team/shop", str(error))] if level else [])

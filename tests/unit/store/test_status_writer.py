@@ -12,7 +12,7 @@ from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.store.index import Store
-from setpoint.store.status_writer import Gone, Moved, StatusWriter
+from setpoint.store.status_writer import Conflict, Deleted, StatusWriter
 
 SOURCE = ObjectId("setpoint.dev", "Source", "team", "src")
 BODY: dict[str, Any] = {"metadata": {"namespace": "team", "name": "src", "resourceVersion": "7"}}
@@ -36,7 +36,7 @@ async def refused(error: ApiError) -> None:
 
 
 async def test_an_object_that_is_not_found_is_gone() -> None:
-    with pytest.raises(Gone):
+    with pytest.raises(Deleted):
         await refused(ApiError(404, "NotFound", 'sources.setpoint.dev "src" not found'))
 
 
@@ -56,7 +56,7 @@ async def test_a_kind_that_is_not_found_says_nothing_about_the_object(text: str)
     ],
 )
 async def test_an_object_that_changed_meanwhile_is_no_trouble(error: ApiError) -> None:
-    with pytest.raises(Moved):
+    with pytest.raises(Conflict):
         await refused(error)
 
 

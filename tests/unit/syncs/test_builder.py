@@ -11,10 +11,10 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.objects.bodies import sync_model
 from setpoint.objects.identity import SyncKey
-from setpoint.plan.desired import Stamp
-from setpoint.sources.artifact import Current
+from setpoint.plan.desired import OwnershipMarks
+from setpoint.sources.artifact import Artifact
 from setpoint.store.index import Store
-from setpoint.syncs.builder import NotYet, Targets
+from setpoint.syncs.builder import NotYet, TargetBuilder
 
 OLD, NEW = "1" * 40, "2" * 40
 META = {"namespace": "team", "name": "app"}
@@ -27,10 +27,12 @@ async def lost(*, served: bool) -> None:
     renderer: Any = SimpleNamespace(knows=lambda _: False)
     target: Any = SimpleNamespace(sha=OLD, inputs=None, revision=f"main@sha1:{OLD}")
     cluster: Any = None
-    current = Current(Repository(parse_url("https://git.example.org/app")), NEW, f"main@sha1:{NEW}", False)
+    current = Artifact(Repository(parse_url("https://git.example.org/app")), NEW, f"main@sha1:{NEW}", False)
     head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": META, "spec": SPEC}
-    stamp = Stamp(SyncKey("team", "app"), "label")
-    await Targets(cluster, Store(), sources, renderer).manifests(sync_model(head), current, target, stamp)
+    stamp = OwnershipMarks(SyncKey("team", "app"), "label")
+    await TargetBuilder(cluster, Store(), sources, renderer).manifests(
+        sync_model(head), current, target, stamp
+    )
 
 
 async def test_a_commit_that_the_server_may_give_is_awaited() -> None:

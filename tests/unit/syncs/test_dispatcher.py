@@ -17,13 +17,13 @@ from setpoint.health.verdict import Health, Verdict
 from setpoint.objects.identity import SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import View, choose
+from setpoint.plan.drift import DriftView, choose
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import GRACE_SECONDS, Blocker, Fleet
+from setpoint.syncs.dispatcher import GRACE_SECONDS, Blocker, Dispatcher
 from setpoint.syncs.memory import Memory
-from setpoint.syncs.steps.drift_log import Ledger
-from setpoint.tree.changes import EVERYTHING, NOTHING, Changes, Footprint
+from setpoint.syncs.steps.drift_log import DriftLog
+from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, TreeDiff
 
 SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
 IMMUTABLE = Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP")
@@ -45,10 +45,10 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
 ) -> None:
     """Whether the run that met the failure has `noted` it before or after the news: it may have more to do."""
     woken = Woken()
-    fleet = Fleet(Store(), Claims(), "cluster", woken)
+    fleet = Dispatcher(Store(), Claims(), "cluster", woken)
     before, memory = observed("a", sync_label=fleet.label(KEY)), fleet.memory(KEY)
     live = {before.id: before}
-    ledger = Ledger(cast("Any", SimpleNamespace(live=live, secret_key=b"", telemetry=None)))
+    ledger = DriftLog(cast("Any", SimpleNamespace(informers=live, secret_key=b"", metrics=None)))
     desired = Desired(before.id, {}, "d1", "a.yaml:1", None)
     fleet.seen({"metadata": {"namespace": KEY.namespace, "name": KEY.name}})
 
@@ -67,7 +67,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     asyncio.run(absorb())
     if noted == "before":
         change()
-    view = View(KEY, fleet.label(KEY), live.get, memory)
+    view = DriftView(KEY, fleet.label(KEY), live.get, memory)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
     assert (choice.todo, choice.stuck) == (((ref("a"),), {}) if again else ((), {before.id: IMMUTABLE}))
     assert woken.later == [(KEY, 0.0)]
@@ -77,8 +77,8 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
 
 SOURCE, NEXT = SyncKey("team", "src"), "b" * 40
 ONCE = "been evaluated once since the operator started"
-ELSEWHERE = Changes(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
-HERE = Changes(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
+ELSEWHERE = TreeDiff(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
+HERE = TreeDiff(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Stand:
     def __post_init__(self) -> None:
         self.woken, self.busy, self.later = self.queue.keys, self.queue.at_work, self.queue.later
         self.claims = Claims()
-        self.fleet = Fleet(self.store, self.claims, "cluster", self.queue)
+        self.fleet = Dispatcher(self.store, self.claims, "cluster", self.queue)
 
     def sync(self, name: str, folder: str = "app", **spec: Any) -> SyncKey:
         """A Sync that has nothing left to do at SHA."""
@@ -99,7 +99,7 @@ class Stand:
         self.put(key, {"source": {"name": "src"}, **spec})
         memory = self.fleet.memory(key)
         memory.target = memory.good = target(ref(name))
-        memory.footprint = Footprint(frozenset({folder, ""}), frozenset({folder}))
+        memory.read_set = ReadSet(frozenset({folder, ""}), frozenset({folder}))
         memory.settled = True
         self.fleet.evaluated(key, SHA, 1)
         self.fleet.told(key)
@@ -114,7 +114,7 @@ class Stand:
     def blocker(self, key: SyncKey) -> Blocker | None:
         return self.fleet.barrier(key, SOURCE, NEXT)
 
-    def moved(self, changes: Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
+    def moved(self, changes: TreeDiff, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
         """The Syncs that a commit wakes."""
         self.woken.clear()
         self.fleet.commit_changed(SOURCE, before, after, changes)
@@ -194,7 +194,7 @@ def _behind(stand: Stand, key: SyncKey) -> None:
 
 
 def _without_footprint(stand: Stand, key: SyncKey) -> None:
-    stand.fleet.memory(key).footprint = None
+    stand.fleet.memory(key).read_set = None
 
 
 def _forgotten(stand: Stand, key: SyncKey) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.api.formats import stamp
+from setpoint.api.formats import rfc3339
 from setpoint.syncs.memory import Elapsed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-AT = stamp(NOW)
+AT = rfc3339(NOW)
 HOUR = timedelta(hours=1)
 
 
@@ -39,7 +39,7 @@ def test_a_time_in_the_future_is_now() -> None:
 def test_another_rollout_begins_anew() -> None:
     rollout = Elapsed()
     rollout.since(AT, NOW, 0.0)
-    later = stamp(NOW - HOUR + timedelta(seconds=50))
+    later = rfc3339(NOW - HOUR + timedelta(seconds=50))
     assert rollout.since(later, NOW - HOUR + timedelta(seconds=50), 50.0) == 0.0
 
 

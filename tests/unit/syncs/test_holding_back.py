@@ -13,10 +13,10 @@ from setpoint.apply.result import ApplyResult
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.goal import Commit
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import HOLD_SECONDS, Memory
 from setpoint.syncs.run import Evaluation, PruneResult
 
@@ -32,7 +32,7 @@ def said(reason: str, **more: Any) -> dict[str, Any]:
     }
 
 
-CURRENT = Current(Repository(parse_url("https://git.example.org/team/app")), SHA, f"main@sha1:{SHA}", False)
+CURRENT = Artifact(Repository(parse_url("https://git.example.org/team/app")), SHA, f"main@sha1:{SHA}", False)
 SLOW, DONE = said("Progressing"), said("Succeeded")
 CLAIMED = {"inventory": INVENTORY}
 
@@ -83,7 +83,7 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     for key, spec in ((KEY, {}), (dependent, {"dependsOn": [{"name": KEY.name}]})):
         meta = {"namespace": key.namespace, "name": key.name, "uid": key.name, "resourceVersion": "1"}
         store.put_sync({"metadata": meta, "spec": {"source": {"name": "src"}, **spec}})
-    fleet = Fleet(store, Claims(), "cluster", queue)
+    fleet = Dispatcher(store, Claims(), "cluster", queue)
     fleet.evaluated(KEY, SHA, 1)
     assert not fleet.has_seen(KEY, SHA, 1)
     fleet.memory(KEY).held = SLOW

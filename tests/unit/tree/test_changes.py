@@ -12,7 +12,7 @@ from tests.kit.memorytree import File, Link, MemoryTree
 from setpoint.api.reasons import Problem
 from setpoint.api.sync import SyncSpec
 from setpoint.render.inputs import Inputs, gather
-from setpoint.tree.changes import EVERYTHING, NOTHING, Changes, Footprint, Noting, compare
+from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, RecordingTree, TreeDiff, compare
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 FOLDERS = ("a", "a/b", "base", "c")
@@ -61,16 +61,16 @@ def tree_of(files: Mapping[str, File]) -> MemoryTree:
     return MemoryTree({p: f for p, f in files.items() if not any(p.startswith(f"{o}/") for o in files)})
 
 
-def look(tree: MemoryTree, spec: SyncSpec) -> tuple[Inputs | str, Footprint]:
+def look(tree: MemoryTree, spec: SyncSpec) -> tuple[Inputs | str, ReadSet]:
     """The inputs, or the words of the problem, and what that depended on."""
-    noting = Noting(tree)
+    noting = RecordingTree(tree)
     try:
-        return gather(noting, spec), noting.footprint()
+        return gather(noting, spec), noting.read_set()
     except Problem as problem:
-        return problem.message, noting.footprint()
+        return problem.message, noting.read_set()
 
 
-def footprint(tree: MemoryTree, path: str) -> Footprint:
+def read_set(tree: MemoryTree, path: str) -> ReadSet:
     return look(tree, SyncSpec.model_validate({"source": {"name": "s"}, "path": path}))[1]
 
 
@@ -85,8 +85,8 @@ def test_a_commit_that_touches_nothing_of_what_was_looked_at_gives_the_same_inpu
     new = tree_of({p: f for p, f in {**files, **edits}.items() if p not in gone})
     changes = compare(old, new)
     for spec in SPECS:
-        before, footprint = look(old, spec)
-        assert changes.touch(footprint) or look(new, spec)[0] == before, spec.path
+        before, read_set = look(old, spec)
+        assert changes.touch(read_set) or look(new, spec)[0] == before, spec.path
 
 
 @settings(max_examples=100, deadline=None)
@@ -135,7 +135,7 @@ APPS: dict[str, File] = {
 def test_only_those_are_touched_that_looked_there(edit: dict[str, File], touched: set[str]) -> None:
     old = MemoryTree(APPS)
     changes = compare(old, MemoryTree({**APPS, **edit}))
-    prints = {path: footprint(old, path) for path in ("apps/one", "apps/two")}
+    prints = {path: read_set(old, path) for path in ("apps/one", "apps/two")}
     assert {path for path, each in prints.items() if changes.touch(each)} == touched
 
 
@@ -153,12 +153,12 @@ def test_the_first_commit_after_a_chain_of_links_was_shortened_knows_the_new_cha
 def test_equal_trees_are_not_read() -> None:
     old, new = MemoryTree(APPS), MemoryTree({**APPS, "apps/one/x.yaml": "{}"})
     assert compare(old, MemoryTree(APPS)) == NOTHING
-    assert compare(old, new) == Changes(
+    assert compare(old, new) == TreeDiff(
         frozenset({"apps/one/x.yaml"}), frozenset({"apps/one/x.yaml", "apps/one", "apps", ""})
     )
     assert new.read_folders == ["", "apps", "apps/one"]
 
 
 def test_everything_touches_everyone() -> None:
-    assert EVERYTHING.touch(footprint(MemoryTree(APPS), "apps/one"))
-    assert not NOTHING.touch(Footprint(frozenset({""}), frozenset({""})))
+    assert EVERYTHING.touch(read_set(MemoryTree(APPS), "apps/one"))
+    assert not NOTHING.touch(ReadSet(frozenset({""}), frozenset({""})))

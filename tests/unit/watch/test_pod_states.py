@@ -8,7 +8,7 @@ import pytest
 
 from setpoint.health.verdict import Health, Verdict, degraded, healthy, progressing
 from setpoint.objects.identity import ObjectId
-from setpoint.watch import pod_states as stuck
+from setpoint.watch import pod_states
 from setpoint.watch.pod_states import PodState, in_question, refined, state_of, verdict_of, workload_of
 
 Obj = dict[str, Any]
@@ -217,7 +217,7 @@ def test_only_the_newest_revision_counts(states: list[PodState], found: Verdict 
     [
         (WEB, ROLLING, True),
         (WEB, healthy("Available"), False),
-        (WEB, degraded(stuck.DEADLINE, "has timed out"), True),
+        (WEB, degraded(pod_states.DEADLINE, "has timed out"), True),
         (WEB, degraded("Other", "for another reason"), False),
         (ObjectId("", "Service", "shop", "web"), progressing("Waiting", "for an address"), False),
     ],

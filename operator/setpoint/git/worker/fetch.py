@@ -39,7 +39,7 @@ class Fetch:
 
 
 def fetch(mirror: Mirror, wanted: Fetch) -> str:
-    """Give the sha that was fetched: the pinned commit, or where the ref is now."""
+    """Return the sha that was fetched: the pinned commit, or where the ref is now."""
     with mirror.writing():
         generation = mirror.current()
         if generation and holds(generation, wanted.selected.sha):
@@ -61,7 +61,7 @@ def create(path: Path) -> pygit2.Repository:
 
 
 def holds(generation: Path, sha: str) -> bool:
-    """Tell whether a generation has a commit and its tree."""
+    """Return whether a generation has a commit and its tree."""
     try:
         with freed(pygit2.Repository(str(generation))) as local:
             return readable(local, sha)
@@ -210,7 +210,7 @@ def _carry(old: Path, made: Path, budget: int) -> None:
 def _pack(
     source: pygit2.Repository, target: pygit2.Repository, old: Path, made: Path, budget: int
 ) -> list[str]:
-    """Write what the target lacks into a pack of it; gives the commits in it."""
+    """Write what the target lacks into a pack of it; returns the commits in it."""
     objects: set[pygit2.Oid] = set()
     carried: list[str] = []
     for sha in [each.name for each in _by_use(old / KEPT) if each.name not in target]:
@@ -231,7 +231,7 @@ def _pack(
 def _missing(
     source: pygit2.Repository, target: pygit2.Repository, sha: str, known: set[pygit2.Oid]
 ) -> set[pygit2.Oid]:
-    """Give the objects of a commit (not of its parents) that are in neither `target` nor `known`."""
+    """Return the objects of a commit (not of its parents) that are in neither `target` nor `known`."""
     commit = source[sha]
     assert isinstance(commit, pygit2.Commit)  # noqa: S101 - only commits are kept
     found, folders = {commit.id}, [commit.tree_id]
@@ -255,7 +255,7 @@ def _blob_size(found: pygit2.Object) -> int:
 
 
 def _by_use(folder: Path) -> list[Path]:
-    """Give what is in a folder, the one touched last first."""
+    """Return what is in a folder, the one touched last first."""
     return sorted(folder.iterdir(), key=lambda each: each.stat().st_mtime_ns, reverse=True)
 
 

@@ -74,7 +74,7 @@ class Origin:
         return connection
 
     def problem(self, error: Exception) -> Problem:
-        """Say why the server could not be asked."""
+        """Return the problem that the server could not be asked."""
         through = self._through if self.proxy else ""
         match error:
             case ssl.SSLCertVerificationError():
@@ -95,7 +95,7 @@ class Origin:
         return unreachable(self.remote, why)
 
     def refusal(self, status: int) -> Problem:
-        """Say what a status means that is neither success nor redirect."""
+        """Return what a status means that is neither success nor redirect."""
         if status == 407 and self.proxy:
             return unreachable(self.remote, f"{self._through}407 proxy authentication required")
         return http_problem(status, self.remote, given=self.authorization is not None)
@@ -172,7 +172,7 @@ def shut(each: socket.socket) -> None:
 
 
 def _followed(remote: Remote, asked: str, location: str, suffix: str) -> str:
-    """Give the new base URL; Problem(RedirectRefused) if it is on another origin."""
+    """Return the new base URL; Problem(RedirectRefused) if it is on another origin."""
     # Headers arrive as Latin-1; only ASCII goes out again (RFC 3986, 2.5).
     target = urljoin(asked, quote(location.encode("latin-1"), safe=URL_SAFE))
     try:

@@ -1,7 +1,7 @@
 """The child process that talks to one Git server: `python -m setpoint.git.worker.main HOME`.
 
 libgit2's trust settings belong to the whole process and pile up, so each set of trust and origin has a process of
-its own (`git_children`). It reads requests from standard input and writes answers to standard output, each a
+its own (`git.workers`). It reads requests from standard input and writes answers to standard output, each a
 4-byte big-endian length and JSON; several run at once. It ends when its standard input does, so it never outlives
 its parent. Credentials come with the request and stay in memory.
 

@@ -2,7 +2,7 @@
 
 libgit2 by itself sends credentials after a redirect to another *port* of the same host, whatever
 `http.followRedirects` says; behind a CONNECT proxy it hangs for ever on a certificate it rejects; and its trust
-belongs to the whole process. So it is given `http://127.0.0.1:<port>/<secret>`, and `git_origin` does what
+belongs to the whole process. So it is given `http://127.0.0.1:<port>/<secret>`, and `https` does what
 matters with the standard library. libgit2 never sees a credential.
 
 The secret path keeps other local processes out; the relay lives as long as one operation.
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._relay(FETCH, self._body())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: there is no log here."""
+        """Log nothing."""
 
     def _relay(self, suffix: str, body: bytes) -> None:
         self.close_connection = True  # unless all goes well

@@ -1,7 +1,7 @@
 """One operation on one remote, with our rules about trust and credentials (shell, in the child process).
 
 In: a `Repository` and what to do with the connected pygit2 remote. Out: its result, or a Problem.
-HTTP goes through `git_relay`, SSH and files are libgit2's own.
+HTTP goes through `relay`, SSH and files are libgit2's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Callbacks(pygit2.RemoteCallbacks):
-    """Gives an SSH key once, trusts no one who is not proven, and stops what would not fit into the cache."""
+    """Returns an SSH key once, trusts no one who is not proven, and stops what would not fit into the cache."""
 
     def __init__(self, repository: Repository, max_bytes: int) -> None:
         """`max_bytes`: the largest pack that may arrive."""
@@ -39,7 +39,7 @@ class Callbacks(pygit2.RemoteCallbacks):
     def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType
     ) -> pygit2.Username | pygit2.Keypair:
-        """Give the SSH key; to be asked again means that it was refused."""
+        """Return the SSH key; to be asked again means that it was refused."""
         if self._remote.scheme != "ssh":
             raise unauthorized(self._remote, given=False)
         if allowed_types == CredentialType.USERNAME:

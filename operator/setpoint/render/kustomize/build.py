@@ -75,7 +75,7 @@ class Build:
 
 
 def find_kustomization(tree: Tree, folder: str) -> str | None:
-    """Give the path of the kustomization file of a folder, or None; Problem if there are several."""
+    """Return the path of the kustomization file of a folder, or None; Problem if there are several."""
     found = [path for name in kustomization.NAMES if tree.entry(path := join(folder, name))]
     if len(found) > 1:
         raise Problem(
@@ -140,7 +140,7 @@ class Closure:
         self._follow(folder, "spec.kustomize", Reference(Kind.FOLDER, "components", text))
 
     def _follow(self, folder: str, file: str, reference: Reference) -> str | None:
-        """Take in what a reference leads to; gives the path to put in its place, if it is another."""
+        """Take in what a reference leads to; returns the path to put in its place, if it is another."""
         found = self._resolve(folder, file, reference)
         if found is None:
             return None
@@ -190,7 +190,7 @@ class Closure:
         _fail(file, reference, "does not exist in the repository")
 
     def _take(self, found: Found, folder: str, text: str) -> str | None:
-        """Take in a file that is read from `folder`; gives where it is found, if it is another place."""
+        """Take in a file that is read from `folder`; returns where it is found, if it is another place."""
         self._count(found)
         name = posixpath.basename(posixpath.normpath(text))
         if below(found.path, folder) and not found.links and name not in NAMES:

@@ -68,7 +68,7 @@ _CAUSES: Final = tuple(
 
 
 def explain(stderr: str, repository: str, folder: str, *, secret: bool) -> str:
-    """Give `file: cause` for the standard error of a failed build.
+    """Return `file: cause` for the standard error of a failed build.
 
     `repository`: where the files lay, a path that no person must see. `folder`: what was built, in the
     repository. `secret`: whether the build holds a Secret, so that unknown words are withheld.
@@ -86,7 +86,7 @@ def explain(stderr: str, repository: str, folder: str, *, secret: bool) -> str:
 
 
 def _unwrap(text: str, folder: str) -> tuple[str, str]:
-    """Peel the wrappers off; gives the file that they lead to, and the cause."""
+    """Peel the wrappers off; returns the file that they lead to, and the cause."""
     file = ""
     while found := next((match for wrapper in _WRAPPERS if (match := wrapper.match(text))), None):
         groups = found.groupdict()

@@ -111,22 +111,22 @@ def parse(data: bytes, file: str) -> Kustomization:
 
 
 def remote(text: str) -> bool:
-    """Tell whether a path that is not in the repository means something on the network."""
+    """Return whether a path that is not in the repository means something on the network."""
     return bool(_REMOTE.search(text))
 
 
 def is_url(text: str) -> bool:
-    """Tell whether kustomize fetches a path from a web server, whatever the repository has."""
+    """Return whether kustomize fetches a path from a web server, whatever the repository has."""
     return text.lower().startswith(("http:", "https:"))
 
 
 def shown(text: str) -> str:
-    """Give a reference for a message: without credentials and query, one line."""
+    """Return a reference for a message: without credentials and query, one line."""
     return re.sub(r"//[^/@\s]*@", "//", text).split("?")[0].split("\n")[0][:200]
 
 
 def inline(text: str) -> list[dict[str, Any]]:
-    """Give the objects that a text is, where a path could stand; nothing if it is none."""
+    """Return the objects that a text is, where a path could stand; nothing if it is none."""
     try:
         values = [parsed.value for parsed in documents.parse(text.encode("utf-8", "replace"), "")]
     except Problem:

@@ -18,7 +18,7 @@ _PATH: Final = re.compile(r"^([- ]*(?:path|configuredIn): )(.+)$", re.MULTILINE)
 
 
 def wanted(spec: SyncSpec, namespace: str | None) -> bool:
-    """Tell whether anything is laid over what the path holds."""
+    """Return whether anything is laid over what the path holds."""
     return bool(namespace) or bool(spec.kustomize and spec.kustomize.model_dump(exclude_defaults=True))
 
 
@@ -29,7 +29,7 @@ def kustomization(
     base: str,
     below: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Give the overlay over `resources` (paths from where it lies).
+    """Return the overlay over `resources` (paths from where it lies).
 
     `base`: the path of spec.path from there, which components are relative to. `below`: the kustomization that
     it is laid over, whose build options only the topmost kustomization can set.
@@ -57,17 +57,17 @@ def kustomization(
 
 
 def with_origins(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a kustomization that notes on every object where it comes from."""
+    """Return a kustomization that notes on every object where it comes from."""
     return {**content, "buildMetadata": sorted({_ORIGINS, *(content.get("buildMetadata") or ())})}
 
 
 def notes_wanted(content: Mapping[str, Any] | None) -> bool:
-    """Tell whether a kustomization asks for the notes itself, so that they stay."""
+    """Return whether a kustomization asks for the notes itself, so that they stay."""
     return _ORIGINS in ((content or {}).get("buildMetadata") or ())
 
 
 def split_origin(manifest: dict[str, Any], folder: str, *, keep: bool) -> tuple[dict[str, Any], str | None]:
-    """Take the note off a manifest; gives the manifest, and the path in the note resolved from `folder`."""
+    """Take the note off a manifest; returns the manifest, and the path in the note resolved from `folder`."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
     note = annotations.get(_ORIGIN)

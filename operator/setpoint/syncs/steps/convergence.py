@@ -8,28 +8,28 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from setpoint.api.formats import seconds, stamp
+from setpoint.api.formats import rfc3339, seconds
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
 from setpoint.apply.applier import Applier
-from setpoint.apply.deleter import Remover
-from setpoint.apply.dry_run import Checked, Identity, Session
+from setpoint.apply.deleter import Deleter
+from setpoint.apply.dry_run import Actor, DryRun, Session
 from setpoint.apply.result import ApplyResult
-from setpoint.kube import absence as accounts
+from setpoint.kube import absence
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, oid_of
 from setpoint.objects.inventory import grouped
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import Choice, View, choose, drifted, unreported
+from setpoint.plan.drift import Choice, DriftView, choose, drifted, unreported
 from setpoint.plan.goal import Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.plan.marks import is_dropped
-from setpoint.syncs.builder import Targets
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.builder import TargetBuilder
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Given, Reached
 from setpoint.syncs.services import Parts
-from setpoint.syncs.steps.drift_log import Ledger
+from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
@@ -37,22 +37,22 @@ from setpoint.syncs.target import Target
 Step = Callable[[Reached], Awaitable[Reached]]
 
 
-class Holder:
+class Converger:
     """Acts for one Sync after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets, pruner: Pruner) -> None:
-        self._p, self._fleet, self._targets = parts, fleet, targets
+    def __init__(self, parts: Parts, dispatcher: Dispatcher, builder: TargetBuilder, pruner: Pruner) -> None:
+        self._p, self._dispatcher, self._builder = parts, dispatcher, builder
         self._limit = asyncio.Semaphore(parts.settings.apply_concurrency)
         people = frozenset(parts.settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
         self._pruner = pruner
-        self._gatherer = Gatherer(parts, fleet, targets, pruner)
-        self._ledger = Ledger(parts)
+        self._gatherer = Gatherer(parts, dispatcher, builder, pruner)
+        self._drift_log = DriftLog(parts)
 
-    def remover(self, ctx: Context) -> Remover:
+    def deleter(self, ctx: Context) -> Deleter:
         """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
         by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
-        return Remover(self._p.cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
+        return Deleter(self._p.cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
 
     async def reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
         """Go for what the situation asks for, and return how far that went.
@@ -74,7 +74,7 @@ class Holder:
             return reached
         reasons = {p.reason for p in reached.applied.failed.values()}
         told = {s.reason for s in reached.pruned.states}
-        missing = await accounts.missing(self._p.cluster, ctx.user, reasons | told)
+        missing = await absence.missing(self._p.cluster, ctx.user, reasons | told)
         return replace(reached, problem=reached.problem or missing)
 
     def _steps(self, situation: Situation, given: Given) -> tuple[Step, ...]:
@@ -107,7 +107,7 @@ class Holder:
         if then.prune:
             return partial(self._complete, given), partial(self._prune, given)
         # What a dropped Sync fails at is no commit for it any more.
-        anew = then.lend or self._fleet.dropped(reached.ctx.key)
+        anew = then.lend or self._dispatcher.dropped(reached.ctx.key)
         hand_over = partial(self._hand_over, given, anew=anew)
         return (partial(self._enforce, given), hand_over) if then.enforce else (hand_over,)
 
@@ -117,7 +117,7 @@ class Holder:
             try:
                 reached = await step(reached)
             except ApiError as error:
-                return reached.met(await self._targets.unreadable(reached.ctx.key, error), retry=True)
+                return reached.met(await self._builder.unreadable(reached.ctx.key, error), retry=True)
             except Problem as problem:
                 return reached.met(problem)
         return reached
@@ -147,10 +147,10 @@ class Holder:
         if reached.changed or ctx.sync.spec.drift is Drift.CORRECT:
             memory.reported.clear()
             return replace(reached, todo=choice.todo)
-        return replace(reached, todo=unreported(memory, choice.todo, self._p.live.get))
+        return replace(reached, todo=unreported(memory, choice.todo, self._p.informers.get))
 
-    def _view(self, ctx: Context, memory: Memory) -> View:
-        return View(ctx.key, ctx.stamp.label, self._p.live.get, memory)
+    def _view(self, ctx: Context, memory: Memory) -> DriftView:
+        return DriftView(ctx.key, ctx.marks.label, self._p.informers.get, memory)
 
     # --- act
 
@@ -170,7 +170,7 @@ class Holder:
         if not chosen:
             return reached
         memory.trigger = _trigger(memory, reached, target)
-        memory.started = memory.started or stamp(datetime.now(UTC))
+        memory.started = memory.started or rfc3339(datetime.now(UTC))
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         applier = self._applier(ctx, abort=abort)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
@@ -181,11 +181,11 @@ class Holder:
             nonlocal claimed
             claimed = await self._claim(reached, target, memory)
 
-        before = self._ledger.before(chosen)
+        before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
         result = await self._with_places(ctx, given, target, result, chosen)
-        reached = self._ledger.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
-        self._p.telemetry.written(len(result.written))
+        reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
+        self._p.metrics.written(len(result.written))
         return await self._look_for_kinds(reached, target, result)
 
     async def _with_places(
@@ -200,14 +200,14 @@ class Holder:
         current = given.evaluation.current
         if current is None:
             return result
-        return await self._targets.with_places(ctx.sync, current, target, result, chosen)
+        return await self._builder.with_places(ctx.sync, current, target, result, chosen)
 
     async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""
-        if not self._targets.unresolved(target) or result.failed:
+        if not self._builder.unresolved(target) or result.failed:
             return reached
-        await self._targets.discover()
-        return reached.sooner(0.3 if not self._targets.unresolved(target) else 1.0)
+        await self._builder.discover()
+        return reached.sooner(0.3 if not self._builder.unresolved(target) else 1.0)
 
     async def _enforce(self, given: Given, reached: Reached) -> Reached:
         """Correct drift against what was applied last; nothing new is written and nothing is pruned."""
@@ -231,17 +231,17 @@ class Holder:
             return reached
         memory.trigger = "Drift"
         applier = self._applier(ctx, abort=False, keep_ours=True)
-        before = self._ledger.before(chosen)
+        before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
         result = await self._with_places(ctx, given, last, result, chosen)
         by_id = {d.id: d for d in chosen}
-        return self._ledger.absorb(reached, memory, result, by_id, before, enforced=True)
+        return self._drift_log.absorb(reached, memory, result, by_id, before, enforced=True)
 
     def _applier(self, ctx: Context, *, abort: bool, keep_ours: bool = False) -> Applier:
         spec = ctx.sync.spec
-        who = Identity(
+        who = Actor(
             key=ctx.key,
-            label=ctx.stamp.label,
+            label=ctx.marks.label,
             user=ctx.user,
             rules=spec.ignore,
             people=self._people,
@@ -252,14 +252,14 @@ class Holder:
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             keep_ours=keep_ours,
         )
-        return Applier(Session(self._p.cluster, self._p.live, self._limit, who))
+        return Applier(Session(self._p.cluster, self._p.informers, self._limit, who))
 
     async def _report_only(
         self, given: Given, reached: Reached, applier: Applier, chosen: Sequence[Desired]
     ) -> Reached:
         found = await applier.check(chosen)
-        reported = [self._ledger.report(given.memory, item) for item in found if isinstance(item, Checked)]
-        failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, Checked)})
+        reported = [self._drift_log.report(given.memory, item) for item in found if isinstance(item, DryRun)]
+        failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, DryRun)})
         failed = await self._with_places(reached.ctx, given, given.target, failed, chosen)
         corrections = (*reached.corrections, *(c for c in reported if c is not None))
         return replace(reached, applied=reached.applied | failed, corrections=corrections)
@@ -272,7 +272,7 @@ class Holder:
         # What it takes over stays wanted: the claim is taken back if it cannot be written.
         wants = self._gatherer.want(ctx, target, contested)
         new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
-        self._fleet.record(ctx.key, new, reached.pruned.lent)
+        self._dispatcher.record(ctx.key, new, reached.pruned.lent)
         if new == ctx.inventory:
             return replace(reached, contested=contested, wants=wants)
         status = {**ctx.previous, "inventory": grouped((v, o) for o, v in new.items())}
@@ -299,7 +299,7 @@ class Holder:
     async def _prune(self, given: Given, reached: Reached) -> Reached:
         ctx = reached.ctx
         pruned = await self._pruner.prune(
-            ctx, given.evaluation, reached.pruned, given.memory, self.remover(ctx)
+            ctx, given.evaluation, reached.pruned, given.memory, self.deleter(ctx)
         )
         return replace(reached, pruned=pruned).sooner(pruned.again)
 

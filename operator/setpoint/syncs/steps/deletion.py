@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.api import names
-from setpoint.api.formats import stamp
+from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
-from setpoint.apply.deleter import Removed, Remover
-from setpoint.kube import absence as accounts
+from setpoint.apply.deleter import Deleter, DeleteResult
+from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError, classify
 from setpoint.kube.explain import problem_of
@@ -29,12 +29,12 @@ from setpoint.runtime.workqueue import Result
 from setpoint.status.announcements import kept_words
 from setpoint.status.conditions import condition
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context
 from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.pruner import Pruner
-from setpoint.syncs.steps.reporter import Teller
+from setpoint.syncs.steps.reporter import Reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,10 @@ class Deletion:
     """Decides and carries out what the end of a Sync means for its objects."""
 
     def __init__(self, cluster: Cluster, store: Store) -> None:
-        """All parts are shared."""
         self._cluster, self._store = cluster, store
 
     async def run(
-        self, key: SyncKey, sync: Sync, inventory: Mapping[ObjectId, str], remover: Remover, others: Others
+        self, key: SyncKey, sync: Sync, inventory: Mapping[ObjectId, str], deleter: Deleter, others: Others
     ) -> Ending:
         """Delete or orphan the inventory, as far as it goes now."""
         if not inventory:
@@ -89,24 +88,26 @@ class Deletion:
             return Ending(False, Reason.Deleting, others.barrier, frozenset(inventory))
         free = [o for o in inventory if o not in others.take]
         kept: tuple[ObjectId, ...] = ()
-        if remover.by_commit:
-            left = await remover.leave(free, others.take, others.nested)
+        if deleter.by_commit:
+            left = await deleter.leave(free, others.take, others.nested)
             kept = tuple(left.gone)
             free = [o for o in free if o not in left.gone]
             if left.failed:
                 left.pending |= {o: "waits" for o in (*free, *others.take) if o not in left.failed}
-                return replace(await self._told(key, inventory, left, remover.user), kept=kept)
-        removed = await remover.remove(free, others.nested if remover.by_commit else NO_SYNCS)
+                return replace(await self._told(key, inventory, left, deleter.user), kept=kept)
+        removed = await deleter.remove(free, others.nested if deleter.by_commit else NO_SYNCS)
         removed.pending |= others.take
         rest = [o for o in inventory if o not in kept]
-        return replace(await self._told(key, rest, removed, remover.user), kept=kept)
+        return replace(await self._told(key, rest, removed, deleter.user), kept=kept)
 
-    async def _told(self, key: SyncKey, rest: Collection[ObjectId], removed: Removed, user: str) -> Ending:
+    async def _told(
+        self, key: SyncKey, rest: Collection[ObjectId], removed: DeleteResult, user: str
+    ) -> Ending:
         """Return how a deletion stands after what was done; the `rest` of the inventory was to go."""
         if removed.failed and await self._without_identity(key, removed):
             return _orphaned(rest, "its identity is gone with the namespace")
         reasons = {p.reason for p in removed.failed.values()}
-        if problem := await accounts.missing(self._cluster, user, reasons):
+        if problem := await absence.missing(self._cluster, user, reasons):
             return _failed(problem, removed)
         return _ending(removed, len(rest), key.namespace)
 
@@ -119,15 +120,15 @@ class Deletion:
         return crd is None or "deletionTimestamp" in crd["metadata"]
 
     def _dependents(self, key: SyncKey) -> SyncKey | None:
-        """Give a Sync that depends on this one and is being deleted too: it goes first."""
+        """Return a Sync that depends on this one and is being deleted too: it goes first."""
         for other in sorted(self._store.dependents(key)):
             body: Mapping[str, Any] = self._store.syncs.get(other) or {}
             if other != key and "deletionTimestamp" in body.get("metadata", {}):
                 return other
         return None
 
-    async def _without_identity(self, key: SyncKey, removed: Removed) -> bool:
-        """Tell whether the rights went with the namespace: a terminating one loses its ServiceAccount first."""
+    async def _without_identity(self, key: SyncKey, removed: DeleteResult) -> bool:
+        """Return whether the rights went with the namespace: a terminating one loses its ServiceAccount first."""
         if not all(p.reason is Reason.Forbidden for p in removed.failed.values()):
             return False
         kind = self._cluster.kind("v1", "Namespace")
@@ -144,7 +145,7 @@ def _orphaned(inventory: Collection[ObjectId], why: str) -> Ending:
     return Ending(True, Reason.Orphaned, f"{len(inventory)} objects stay in the cluster, as {why}")
 
 
-def _ending(removed: Removed, total: int, home: str) -> Ending:
+def _ending(removed: DeleteResult, total: int, home: str) -> Ending:
     if removed.failed:
         oid = min(removed.failed)
         return _failed(removed.failed[oid], removed)
@@ -155,7 +156,7 @@ def _ending(removed: Removed, total: int, home: str) -> Ending:
     return Ending(True, Reason.Pruned, f"{total} objects deleted")
 
 
-def _failed(problem: Problem, removed: Removed) -> Ending:
+def _failed(problem: Problem, removed: DeleteResult) -> Ending:
     return Ending(False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True)
 
 
@@ -166,40 +167,40 @@ MOVED_AGAIN = 1.0
 """Seconds until something is looked at again that was not as it had been decided about."""
 
 
-class Ender:
+class Finalizer:
     """Ends one Sync after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, teller: Teller, pruner: Pruner) -> None:
-        self._p, self._fleet, self._teller, self._pruner = parts, fleet, teller, pruner
+    def __init__(self, parts: Parts, dispatcher: Dispatcher, reporter: Reporter, pruner: Pruner) -> None:
+        self._p, self._dispatcher, self._reporter, self._pruner = parts, dispatcher, reporter, pruner
         self._deletion = Deletion(parts.cluster, parts.store)
 
-    async def end(self, ctx: Context, memory: Memory, remover: Remover) -> Result:
+    async def end(self, ctx: Context, memory: Memory, deleter: Deleter) -> Result:
         """Delete or orphan what a Sync owns, as far as it goes now; the finalizer goes last."""
         if names.FINALIZER not in (ctx.body["metadata"].get("finalizers") or []):
             return Result()
         inventory, cluster = ctx.inventory, self._p.cluster
-        self._fleet.wake(self._p.claims.want(ctx.key, ()))  # nobody keeps anything for it
+        self._dispatcher.wake(self._p.claims.want(ctx.key, ()))  # nobody keeps anything for it
         current = self._p.sources.current(source_key(ctx.body))
         kinds = {cluster.kind_of_group(o.group, o.kind) for o in inventory}
         lent: Mapping[ObjectId, str] = {}
         try:
-            await self._p.live.require(k for k in kinds if k is not None)
+            await self._p.informers.require(k for k in kinds if k is not None)
             blocker = self._pruner.barrier(ctx, current)
             handed, take = await self._pruner.give_away(ctx, memory, blocker)
             lent = handed.lent
             blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
             nested = nested_of(inventory, self._p.store.syncs, self._p.claims.wanted_of)
             others = Others(blocked, take, nested)
-            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, remover, others)
+            ending = await self._deletion.run(ctx.key, ctx.sync, inventory, deleter, others)
         except ApiError as error:
             problem = await self._unreadable(ctx, error)
             await self._say(ctx, problem.reason, problem.message, inventory, lent)
             return Result(retry=True)
         for words in kept_words(ending.kept, ctx.key.namespace):
-            self._p.events.record(ctx.body, "Warning", str(Reason.Orphaned), words)
+            self._p.recorder.record(ctx.body, "Warning", str(Reason.Orphaned), words)
         if ending.done:
             kind = "Warning" if ending.reason is Reason.Orphaned else "Normal"
-            self._p.events.record(ctx.body, kind, str(ending.reason), ending.message)
+            self._p.recorder.record(ctx.body, kind, str(ending.reason), ending.message)
             await self._release(ctx.key, ctx.body)
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
@@ -217,7 +218,7 @@ class Ender:
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
         """Let go of a Sync that has no identity to delete with."""
         text = f"objects stay in the cluster: {problem.message}"
-        self._p.events.record(body, "Warning", str(Reason.Orphaned), text)
+        self._p.recorder.record(body, "Warning", str(Reason.Orphaned), text)
         await self._release(key, body)
 
     async def _say(
@@ -237,18 +238,18 @@ class Ender:
             true=False,
             reason=str(reason),
             message=message,
-            at=stamp(datetime.now(UTC)),
+            at=rfc3339(datetime.now(UTC)),
         )
         rows = [ready, *(c for c in old if c["type"] in ("Synced", "Healthy"))]
         entries = grouped((v, o) for o, v in left.items())
-        await self._teller.write(
+        await self._reporter.write(
             ctx.key, ctx.body, {**ctx.previous, "inventory": entries, "conditions": rows}
         )
-        self._fleet.record(ctx.key, left, lent)
+        self._dispatcher.record(ctx.key, left, lent)
 
     async def _release(self, key: SyncKey, body: Mapping[str, Any]) -> None:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]
         await self._p.writer.finalizers(oid_of(key), body, rest)
         if not rest:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
-            self._fleet.forget(key)
+            self._dispatcher.forget(key)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from setpoint.api.formats import precise
-from setpoint.apply.dry_run import Checked
+from setpoint.api.formats import rfc3339_millis
+from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action, Change
@@ -21,11 +21,11 @@ from setpoint.syncs.run import Reached
 from setpoint.syncs.services import Parts
 
 
-class Ledger:
+class DriftLog:
     """Keeps account of writes and of drift."""
 
     def __init__(self, parts: Parts) -> None:
-        self._live, self._key, self._telemetry = parts.live, parts.secret_key, parts.telemetry
+        self._live, self._key, self._metrics = parts.informers, parts.secret_key, parts.metrics
 
     def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
         """Note how the live objects are, before they are checked: whoever changes one later may mend what fails."""
@@ -64,7 +64,7 @@ class Ledger:
             waiting=reached.waiting or result.waiting,
         )
 
-    def report(self, memory: Memory, item: Checked) -> Correction | None:
+    def report(self, memory: Memory, item: DryRun) -> Correction | None:
         """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over."""
         oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
         if change.action is Action.KEEP and item.live is not None:
@@ -85,23 +85,23 @@ class Ledger:
             d = chosen.get(change.id)
             if d is None or not _was_drift(memory, d, old=old):
                 continue
-            correction = self._correction(memory, change, d, corrected=precise(datetime.now(UTC)))
+            correction = self._correction(memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
             corrections.append(correction)
             memory.corrected(change.id, now, correction.manager or correction.user or "")
-            self._telemetry.corrected(change.id.kind)
+            self._metrics.corrected(change.id.kind)
         return tuple(corrections)
 
     def _correction(self, memory: Memory, change: Change, d: Desired, *, corrected: str | None) -> Correction:
         seen = self._live.get(change.id)
         base = memory.baselines.get(change.id)
         stamped = seen.changed_by if seen else None
-        believed = stamped is not None and base is not None and stamped != base.stamp
+        believed = stamped is not None and base is not None and stamped != base.changed_by
         return Correction(
             change.id,
             d.manifest["apiVersion"],
             change.manager,
             stamped.partition("\n")[0] if believed and stamped else None,
-            memory.detected.get(change.id, precise(datetime.now(UTC))),
+            memory.detected.get(change.id, rfc3339_millis(datetime.now(UTC))),
             corrected,
             shown_patch(change, self._key),
             shown_value(change.was, change, self._key),

@@ -10,12 +10,12 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.bodies import Body, source_key
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import restored, unlike
+from setpoint.plan.drift import changed_since_applied, restore_baselines
 from setpoint.plan.goal import Commit, Situation
 from setpoint.status.conditions import condition_of
 from setpoint.store.dependencies import waits_for
-from setpoint.syncs.builder import NotYet, Targets
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.builder import NotYet, TargetBuilder
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Given, PruneResult, Reached
 from setpoint.syncs.services import Parts
@@ -27,9 +27,9 @@ from setpoint.syncs.target import Target
 class Gatherer:
     """Finds out for one Sync after another what is live, what is new, and what others want."""
 
-    def __init__(self, parts: Parts, fleet: Fleet, targets: Targets, pruner: Pruner) -> None:
-        self._p, self._fleet, self._targets, self._pruner = parts, fleet, targets, pruner
-        self.observer = Observer(parts.cluster, parts.live)
+    def __init__(self, parts: Parts, dispatcher: Dispatcher, builder: TargetBuilder, pruner: Pruner) -> None:
+        self._p, self._dispatcher, self._builder, self._pruner = parts, dispatcher, builder, pruner
+        self.observer = Observer(parts.cluster, parts.informers)
 
     def begin(self, ctx: Context, evaluation: Evaluation) -> Reached:
         """Return how far a run is before its first step."""
@@ -44,7 +44,7 @@ class Gatherer:
             return reached
         last = given.memory.good or await self._recovered(ctx, given)
         if given.evaluation.target is None:
-            if not self._fleet.dropped(ctx.key):
+            if not self._dispatcher.dropped(ctx.key):
                 return replace(reached, last=last)
             handed, _ = await self._pruner.give_away(ctx, given.memory, None)
             return replace(reached, last=last, pruned=handed)
@@ -64,7 +64,7 @@ class Gatherer:
         """Note what a Sync waits for, and what it is about to take; returns it."""
         claims, desired = self._p.claims, [r.id for r in target.refs]
         wanted = contested.keys() | claims.offered(ctx.key, desired)
-        self._fleet.wake(claims.want(ctx.key, wanted))
+        self._dispatcher.wake(claims.want(ctx.key, wanted))
         return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
     async def watch(self, ctx: Context, target: Target, memory: Memory) -> float | None:
@@ -72,7 +72,7 @@ class Gatherer:
         again = await self.observer.watch(ctx, target)
         applied = ctx.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
-            memory.baselines = restored(target.refs, self._p.live.get, applied["ownership"])
+            memory.baselines = restore_baselines(target.refs, self._p.informers.get, applied["ownership"])
         return again
 
     async def _recovered(self, ctx: Context, given: Given) -> Target | None:
@@ -84,8 +84,8 @@ class Gatherer:
             return evaluation.target
         sha = applied["revision"].rpartition("sha1:")[2]
         try:
-            target, _ = await self._targets.at(
-                ctx.sync, Memory(), evaluation.current, sha, ctx.stamp, ctx.previous
+            target, _ = await self._builder.at(
+                ctx.sync, Memory(), evaluation.current, sha, ctx.marks, ctx.previous
             )
         except NotYet:
             self._p.sources.want(source_key(ctx.body), ctx.key, sha)
@@ -114,7 +114,7 @@ class Gatherer:
 
         def seen(other: SyncKey, body: Body) -> bool:
             sha = current.sha if current and source_key(body) == mine else None
-            return self._fleet.has_seen(other, sha, body["metadata"].get("generation", 0))
+            return self._dispatcher.has_seen(other, sha, body["metadata"].get("generation", 0))
 
         return waits_for(ctx.key, self._p.store.syncs, seen)
 
@@ -123,13 +123,13 @@ class Gatherer:
 
         Raises NotYet if nothing is to be said; ApiError.
         """
-        ctx, live = reached.ctx, self._p.live
+        ctx, live = reached.ctx, self._p.informers
         trouble, applied = self._trouble(ctx), ctx.previous.get("applied") or {}
         ready = condition_of(ctx.previous, "Ready") or {}
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
             raise NotYet
         await live.require(self.observer.kinds_had(ctx.inventory))
-        what = unlike(ctx.inventory, live.get, applied["ownership"], ctx.key.namespace)
+        what = changed_since_applied(ctx.inventory, live.get, applied["ownership"], ctx.key.namespace)
         if not what or any(live.unwatched(oid) for oid in ctx.inventory):
             raise NotYet
         return replace(reached, waiting=_unfetched(what, applied["revision"], trouble))
@@ -142,7 +142,7 @@ class Gatherer:
         if current is None:
             raise NotYet
         try:
-            return (await self._targets.manifests(ctx.sync, current, target, ctx.stamp)).desired
+            return (await self._builder.manifests(ctx.sync, current, target, ctx.marks)).desired
         except NotYet:
             trouble = self._trouble(ctx)
             if trouble is None:

@@ -11,14 +11,14 @@ from setpoint.objects.json_patch import Operation
 from setpoint.objects.observed import Observed
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Ref
-from setpoint.plan.drift import Baseline, Look
+from setpoint.plan.drift import Baseline, Lookup
 from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.syncs.run import Evaluation, Reached
 from setpoint.syncs.target import Target
 
 
 def states_of(
-    evaluation: Evaluation, reached: Reached, memory: Remembered, look: Look
+    evaluation: Evaluation, reached: Reached, memory: Remembered, look: Lookup
 ) -> tuple[ObjectState, ...]:
     """Return the state of each object: those of the target, else of what is enforced, else of the inventory."""
     target = evaluation.target or memory.good

@@ -11,7 +11,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.syncs.run import Context
 from setpoint.syncs.target import Target
-from setpoint.watch.informers import Live
+from setpoint.watch.informers import Informers
 
 # How often an object is read that is not healthy yet and may not be watched.
 UNWATCHED_SECONDS = 15.0
@@ -20,8 +20,8 @@ UNWATCHED_SECONDS = 15.0
 class Observer:
     """Looks at objects on behalf of one Sync after another; each look returns after how many seconds another is due."""
 
-    def __init__(self, cluster: Cluster, live: Live) -> None:
-        self._cluster, self._live = cluster, live
+    def __init__(self, cluster: Cluster, informers: Informers) -> None:
+        self._cluster, self._informers = cluster, informers
 
     def kinds_had(self, inventory: Iterable[ObjectId]) -> list[Kind]:
         """Return the kinds of the objects that a Sync has, as far as they are served."""
@@ -30,8 +30,8 @@ class Observer:
 
     async def require(self, kinds: Collection[Kind]) -> float | None:
         """Have kinds watched, and wait until they were listed. Raises ApiError."""
-        await self._live.require(kinds)
-        again = self._live.again(kinds)
+        await self._informers.require(kinds)
+        again = self._informers.again(kinds)
         return None if again is None else max(1.0, again)
 
     async def watch(self, ctx: Context, target: Target) -> float | None:
@@ -49,7 +49,7 @@ class Observer:
         again = await self.require(self.kinds_had(ctx.inventory))
         failed: ApiError | None = None
         for oid, version in ctx.inventory.items():
-            if not self._live.unwatched(oid) or self._live.get(oid) is not None:
+            if not self._informers.unwatched(oid) or self._informers.get(oid) is not None:
                 continue
             if (kind := self._cluster.kind(version, oid.kind)) is not None:
                 try:
@@ -64,9 +64,9 @@ class Observer:
         """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
         again = None
         for ref in target.refs:
-            if not self._live.unwatched(ref.id):
+            if not self._informers.unwatched(ref.id):
                 continue
-            seen = self._live.get(ref.id)
+            seen = self._informers.get(ref.id)
             kind = self._cluster.kind(ref.api_version, ref.id.kind)
             if seen is None or kind is None:
                 continue
@@ -78,7 +78,7 @@ class Observer:
     async def _read(self, ctx: Context, kind: Kind, oid: ObjectId) -> None:
         obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
         if obj is not None:
-            self._live.store(kind, obj)
+            self._informers.store(kind, obj)
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.apply.deleter import Removed, Remover
+from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.apply.rights import writable
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.objects.bodies import source_key, sync_model, version_of
@@ -16,11 +16,11 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed, observe
 from setpoint.plan.nested import is_sync, key_in, nested_of
 from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
-from setpoint.sources.artifact import Current
+from setpoint.sources.artifact import Artifact
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.syncs.acting import user_of
-from setpoint.syncs.dispatcher import Blocker, Fleet
+from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.services import Parts
@@ -35,8 +35,8 @@ MOVED_AGAIN = 1.0
 class Pruner:
     """Prunes for one Sync after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet) -> None:
-        self._p, self._fleet = parts, fleet
+    def __init__(self, parts: Parts, dispatcher: Dispatcher) -> None:
+        self._p, self._dispatcher = parts, dispatcher
         self._people = frozenset(parts.settings.people_managers)
 
     def begin(self, ctx: Context, target: Target, lent: Mapping[ObjectId, str]) -> PruneResult:
@@ -53,7 +53,7 @@ class Pruner:
         evaluation: Evaluation,
         begun: PruneResult,
         memory: Memory,
-        remover: Remover,
+        deleter: Deleter,
     ) -> PruneResult:
         """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
         leftover = begun.kept
@@ -71,7 +71,7 @@ class Pruner:
             again = MOVED_AGAIN if late else None
             return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
         doubted = await self._doubted(ctx, blocker, leftover)
-        result = await self._go(ctx, evaluation, begun, memory, remover, live, doubted)
+        result = await self._go(ctx, evaluation, begun, memory, deleter, live, doubted)
         if doubted.keys() & result.lent.keys():
             waiting = result.waiting or Problem(Reason.PruneWaiting, words)
             return replace(result, waiting=waiting)
@@ -83,7 +83,7 @@ class Pruner:
         evaluation: Evaluation,
         begun: PruneResult,
         memory: Memory,
-        remover: Remover,
+        deleter: Deleter,
         live: Mapping[ObjectId, Observed],
         doubted: Mapping[ObjectId, SyncKey],
     ) -> PruneResult:
@@ -101,7 +101,7 @@ class Pruner:
         lent = self._lend(ctx, decision)
         self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
         going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
-        removed = await remover.remove(going, nested)
+        removed = await deleter.remove(going, nested)
         self._let_go(ctx, memory, {**decision.release, **removed.gone})
         result = _result(ctx, begun, live, decision, removed, lent)
         moved = removed.moved or any(n.objects is None for n in nested.values())
@@ -118,7 +118,7 @@ class Pruner:
         """
         desired = {r.id for r in target.refs}
         leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
-        self._drop(ctx, [o for o in leftover if is_sync(o) and self._fleet.dropped(key_in(o))])
+        self._drop(ctx, [o for o in leftover if is_sync(o) and self._dispatcher.dropped(key_in(o))])
         if not leftover:
             return PruneResult()
         return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
@@ -129,7 +129,7 @@ class Pruner:
         So it hands over what a Sync took its place for, and ends up empty if that is all it has.
         """
         target = evaluation.target
-        if target is None or not self._fleet.dropped(ctx.key):
+        if target is None or not self._dispatcher.dropped(ctx.key):
             return evaluation
         every = ctx.inventory.keys() | {r.id for r in target.refs}
         yielded = frozenset(self._p.claims.wanted_of(ctx.key, every))
@@ -138,8 +138,8 @@ class Pruner:
 
     def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
         """Note which nested Syncs a commit dropped; those of a Sync that was dropped itself are, too."""
-        every = ctx.inventory if self._fleet.dropped(ctx.key) else left
-        self._fleet.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
+        every = ctx.inventory if self._dispatcher.dropped(ctx.key) else left
+        self._dispatcher.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
 
     def _unseen(self, evaluation: Evaluation, leftover: Iterable[ObjectId]) -> str:
         """Return which nested Sync of this commit was not evaluated yet as it is written; empty if none or no matter.
@@ -157,10 +157,10 @@ class Pruner:
         return ""
 
     def _is_evaluated(self, oid: ObjectId) -> bool:
-        body, seen = self._p.store.syncs.get(key_in(oid)), self._p.live.get(oid)
+        body, seen = self._p.store.syncs.get(key_in(oid)), self._p.informers.get(oid)
         if body is None or (seen is not None and version_of(body) < seen.resource_version):
             return False
-        return self._fleet.rests(body) or self._fleet.evaluated_at(
+        return self._dispatcher.rests(body) or self._dispatcher.evaluated_at(
             key_in(oid), body["metadata"].get("generation", 0)
         )
 
@@ -171,7 +171,7 @@ class Pruner:
 
         Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
         """
-        if self._fleet.dropped(ctx.key):
+        if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
         doubted = await self._doubted(ctx, blocker, ctx.inventory)
         wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
@@ -203,7 +203,7 @@ class Pruner:
     def _lend(self, ctx: Context, decision: Prune) -> Mapping[ObjectId, str]:
         """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
         lent = {o: ctx.inventory[o] for o in decision.lend}
-        self._fleet.record(ctx.key, ctx.inventory, lent)
+        self._dispatcher.record(ctx.key, ctx.inventory, lent)
         return lent
 
     def _let_go(self, ctx: Context, memory: Memory, gone: Mapping[ObjectId, str]) -> None:
@@ -215,11 +215,11 @@ class Pruner:
             )
             if why.startswith("is handed over"):
                 text = f"{oid.label(ctx.key.namespace)} {why}"
-                self._p.events.record(ctx.body, "Normal", str(Reason.HandedOver), text)
+                self._p.recorder.record(ctx.body, "Normal", str(Reason.HandedOver), text)
 
-    def barrier(self, ctx: Context, current: Current | None) -> Blocker | None:
+    def barrier(self, ctx: Context, current: Artifact | None) -> Blocker | None:
         """Return which Sync must have been seen before anything is deleted, as it may want it; None if all have."""
-        return self._fleet.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
+        return self._dispatcher.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
 
     def words(self, ctx: Context, blocker: Blocker) -> str:
         """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
@@ -232,7 +232,7 @@ class Pruner:
         text = f"{blocker.words}: {why}"
         if text not in (condition_of(ctx.previous, "Ready") or {}).get("message", ""):
             told = f"Sync {ctx.key} deletes nothing that this Sync may want before it is evaluated: {why}"
-            self._p.events.record(body, "Normal", str(Reason.PruneWaiting), told)
+            self._p.recorder.record(body, "Normal", str(Reason.PruneWaiting), told)
         return text
 
     async def _doubted(
@@ -240,7 +240,7 @@ class Pruner:
     ) -> Mapping[ObjectId, SyncKey]:
         """Return what Syncs that cannot be evaluated may want, as far as they may write it."""
         found: dict[ObjectId, SyncKey] = {}
-        for other in self._fleet.doubtful(ctx.key) if blocker and blocker.doubtful else ():
+        for other in self._dispatcher.doubtful(ctx.key) if blocker and blocker.doubtful else ():
             if (user := self._user(other)) is not None:
                 may = await writable(self._p.cluster, user, (o for o in objects if o not in found))
                 found |= dict.fromkeys(may, other)
@@ -262,7 +262,7 @@ class Pruner:
         return {oid: seen for oid, seen in found.items() if seen is not None}
 
     async def _one(self, ctx: Context, oid: ObjectId) -> Observed | None:
-        seen = self._p.live.get(oid)
+        seen = self._p.informers.get(oid)
         if seen is not None or (kind := kind_served(self._p.cluster, oid)) is None:
             return seen
         obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
@@ -274,7 +274,7 @@ def _result(
     begun: PruneResult,
     live: Mapping[ObjectId, Observed],
     decision: Prune,
-    removed: Removed,
+    removed: DeleteResult,
     lent: Mapping[ObjectId, str],
 ) -> PruneResult:
     """Return what came of a decision and of the deletions that followed."""

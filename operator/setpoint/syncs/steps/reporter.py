@@ -17,26 +17,26 @@ from setpoint.plan.goal import Commit
 from setpoint.runtime.workqueue import Result
 from setpoint.status import build as status
 from setpoint.status import pacing
-from setpoint.status.announcements import Deeds, announcements
+from setpoint.status.announcements import RunSummary, announcements
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import Outcome, Revision
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.object_states import states_of
 from setpoint.syncs.target import Target
-from setpoint.watch import pod_states as stuck
+from setpoint.watch import pod_states
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
 BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
 
 
-class Teller:
+class Reporter:
     """Tells of one run after another."""
 
-    def __init__(self, parts: Parts, fleet: Fleet) -> None:
-        self._p, self._fleet = parts, fleet
+    def __init__(self, parts: Parts, dispatcher: Dispatcher) -> None:
+        self._p, self._dispatcher = parts, dispatcher
 
     async def publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
         """Write what came of a run, if it differs from what is stored; returns when to run again."""
@@ -51,12 +51,12 @@ class Teller:
         if until is None:
             memory.held = new  # a write that fails must not take along what this run has to tell
             await self.write(ctx.key, ctx.body, new)
-        self._fleet.record(ctx.key, inventory, reached.pruned.lent)
-        if self._fleet.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
-            self._fleet.shrunk(ctx.key)
+        self._dispatcher.record(ctx.key, inventory, reached.pruned.lent)
+        if self._dispatcher.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
+            self._dispatcher.shrunk(ctx.key)
         memory.ended(settled=reached.settled(evaluation), failing=reached.retries, complete=reached.complete)
         took = asyncio.get_running_loop().time() - ctx.began
-        self._p.telemetry.reconciled("Sync", _ready(new)["reason"], took)
+        self._p.metrics.reconciled("Sync", _ready(new)["reason"], took)
         if reached.retries:
             return Result(retry=True)
         return Result(after=reached.sooner(until).again)
@@ -72,12 +72,12 @@ class Teller:
     async def write(self, key: SyncKey, body: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Write a status if it differs; those who depend on this Sync are woken when they may care."""
         ready = _ready(new)
-        self._p.telemetry.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
+        self._p.metrics.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
         before = condition_of(body.get("status") or {}, "Ready")
         await self._p.writer.write(oid_of(key), body, new)
-        self._fleet.told(key)
+        self._dispatcher.told(key)
         if before is None or before["status"] != ready["status"]:
-            self._fleet.wake(self._p.store.dependents(key))
+            self._dispatcher.wake(self._p.store.dependents(key))
 
     def _outcome(
         self,
@@ -114,22 +114,22 @@ class Teller:
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
         """Have the pods of workloads watched that do not get on, as long as they do not."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.good
-        seen = [o for r in (target.refs if target else ()) if (o := self._p.live.get(r.id)) is not None]
+        seen = [o for r in (target.refs if target else ()) if (o := self._p.informers.get(r.id)) is not None]
         healthy = condition_of(ctx.previous, "Healthy")
         known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
-        workloads = (o.id for o in seen if stuck.in_question(o.id, o.verdict))
+        workloads = (o.id for o in seen if pod_states.in_question(o.id, o.verdict))
         await self._p.pods.want(ctx.key, workloads, known=known)
 
     def _look(self, oid: ObjectId) -> Observed | None:
-        """Give what is known of an object, in the words of its pods where those tell more."""
-        seen = self._p.live.get(oid)
+        """Return what is known of an object, in the words of its pods where those tell more."""
+        seen = self._p.informers.get(oid)
         if seen is None:
             return None
-        verdict = stuck.refined(oid, seen.verdict, self._p.pods.verdict(oid))
+        verdict = pod_states.refined(oid, seen.verdict, self._p.pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
     def _ownership(self, target: Target) -> str:
-        found = [o for r in target.refs if (o := self._p.live.get(r.id)) is not None]
+        found = [o for r in target.refs if (o := self._p.informers.get(r.id)) is not None]
         return ownership_digest(found) if len(found) == len(target.refs) else ""
 
     @staticmethod
@@ -148,7 +148,7 @@ class Teller:
     def _announce(self, evaluation: Evaluation, reached: Reached, new: Mapping[str, Any]) -> None:
         """Post Events about what is new."""
         ctx, target = reached.ctx, evaluation.target
-        deeds = Deeds(
+        deeds = RunSummary(
             home=ctx.key.namespace,
             revision=short(target.revision) if target else "",
             total=len(target.refs) if target else 0,
@@ -159,7 +159,7 @@ class Teller:
             warnings=reached.applied.warnings,
         )
         for a in announcements(deeds, condition_of(ctx.previous, "Ready"), _ready(new)):
-            self._p.events.record(ctx.body, a.type, a.reason, a.message)
+            self._p.recorder.record(ctx.body, a.type, a.reason, a.message)
 
 
 def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:

@@ -14,7 +14,7 @@ from tests.kit.samples import KEY, Woken, context, work
 from tests.unit.kube.test_absence import NO_KIND, WIDGET, WITH, WITHOUT, World
 
 from setpoint.api import names
-from setpoint.apply.deleter import Remover
+from setpoint.apply.deleter import Deleter
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.manager.cluster_identity import ClusterIdentity
@@ -23,15 +23,15 @@ from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
-from setpoint.runtime.metrics import Telemetry
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.dispatcher import Fleet
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import PruneResult
-from setpoint.syncs.steps.deletion import LOOK_AGAIN, Ender
+from setpoint.syncs.steps.deletion import LOOK_AGAIN, Finalizer
 
 BASE, TOP = SyncKey("team", "base"), SyncKey("team", "top")
 
@@ -56,16 +56,16 @@ class Deleted:
         store, claims = Store(), Claims()
         parts = SimpleNamespace(
             cluster=world,
-            live=self,
+            informers=self,
             store=store,
             claims=claims,
             sources=SimpleNamespace(current=lambda _key: None),
-            events=SimpleNamespace(record=lambda *_: None),
+            recorder=SimpleNamespace(record=lambda *_: None),
             writer=self,
         )
-        fleet = Fleet(store, claims, "c", Woken())
+        fleet = Dispatcher(store, claims, "c", Woken())
         pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none)
-        self._ender = Ender(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
+        self._finalizer = Finalizer(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
 
     async def _none(self, *_: Any) -> tuple[PruneResult, dict[ObjectId, str]]:
         return PruneResult(), {}
@@ -88,8 +88,8 @@ class Deleted:
         now = context(self._status)
         meta = {**now.body["metadata"], "finalizers": [names.FINALIZER], "uid": "u"}
         now = replace(now, body={**now.body, "metadata": meta})
-        remover = Remover(cast("Cluster", self._world), asyncio.Semaphore(4), KEY, now.user)
-        return await self._ender.end(now, Memory(), remover)
+        remover = Deleter(cast("Cluster", self._world), asyncio.Semaphore(4), KEY, now.user)
+        return await self._finalizer.end(now, Memory(), remover)
 
     @property
     def ready(self) -> tuple[str, str]:
@@ -150,7 +150,7 @@ def dependent(key: SyncKey, *on: SyncKey) -> Body:
 
 async def test_who_waits_for_the_end_of_a_sync_is_woken_when_the_watch_tells_of_it(tmp_path: Path) -> None:
     settings = Settings(namespace="sys", cache_dir=str(tmp_path))
-    made = build(settings, cast("Any", SimpleNamespace()), ClusterIdentity("c", b"k"), Telemetry())
+    made = build(settings, cast("Any", SimpleNamespace()), ClusterIdentity("c", b"k"), Metrics())
     for body in (dependent(BASE), dependent(TOP, BASE)):
         made.store.put_sync(body)
     work(made.queues.syncs)

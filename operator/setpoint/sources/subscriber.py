@@ -1,0 +1,15 @@
+"""Who is told of the commits of Sources (a protocol)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from setpoint.objects.identity import SyncKey
+from setpoint.tree.changes import TreeDiff
+
+
+class Subscriber(Protocol):
+    """Who is told of the commits of Sources."""
+
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
+        """Take a step of a Source from one commit to another (empty: none), or a check that somebody asked for."""
