@@ -155,3 +155,23 @@ async def test_a_key_in_other_letters_is_its_field(repo: GitFolder, render: Rend
     repo.put({"k/kustomization.yaml": "Resources: [a.yaml]\nNamePrefix: x-\n", "k/a.yaml": config("a")})
     made = await render(repo.commit(), path="k")
     assert made.objects[0].manifest["metadata"]["name"] == "x-a"
+
+
+async def test_aliases_that_stand_for_gigabytes_are_refused_before_they_are_written(
+    repo: GitFolder, render: Render
+) -> None:
+    many = ",".join(["*a"] * 5000)
+    text = f"commonAnnotations:\n  a: &a {'x' * 100_000}\nconfigMapGenerator:\n- {{name: g, literals: [{many}]}}\n"
+    repo.put({"k/kustomization.yaml": text})
+    with pytest.raises(Problem, match="larger than 1 MiB once its aliases are resolved"):
+        await render(repo.commit(), path="k")
+
+
+@pytest.mark.parametrize("value", ["5", "[1, {a: b}]", "{a: b}", "originAnnotations"])
+async def test_build_metadata_of_another_type_is_refused_by_kustomize(
+    repo: GitFolder, render: Render, value: str
+) -> None:
+    repo.put(
+        {"k/kustomization.yaml": f"buildMetadata: {value}\nresources: [a.yaml]\n", "k/a.yaml": config("a")}
+    )
+    await nothing_of_it(repo, render, "k")

@@ -19,8 +19,8 @@ from setpoint.runtime.lru import Lru
 from setpoint.tree.paths import Found, Outside, below, join, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
-_PARSED: Final[Lru[str, Kustomization]] = Lru(4096)
-"""Kustomization files by blob id: a function of the content, whatever repository it is from."""
+_PARSED: Final[Lru[str, Kustomization]] = Lru(32 * 2**20)
+"""Kustomization files by blob id: a function of the content, whatever repository it is from. It counts bytes."""
 _HIDDEN: Final = ".setpoint"
 """The folder for copies; with a number behind it where the repository has one of that name."""
 _NEUTRAL: Final = "copy.yaml"
@@ -95,7 +95,8 @@ def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
         raise Problem(Reason.RenderFailed, f"{file} is no file")
     parsed = _PARSED.get(found.entry.oid)
     if parsed is None:
-        parsed = _PARSED.put(found.entry.oid, kustomization.parse(tree.read(found.path), file))
+        made = kustomization.parse(tree.read(found.path), file)
+        parsed = _PARSED.put(found.entry.oid, made, 1000 + 4 * len(made.text))
     return parsed, found
 
 

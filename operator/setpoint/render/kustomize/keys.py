@@ -17,6 +17,9 @@ import yaml
 
 from setpoint.render.kustomize.types import KUSTOMIZATION, Many, Shape, Struct
 
+MOST_TEXT: Final = 2**20
+"""Characters of one kustomization; real ones have some thousand."""
+
 Place = tuple[str | int, ...]
 """Keys and positions that lead to a value, as they were written."""
 
@@ -54,9 +57,16 @@ def text_of(content: Mapping[str, Any]) -> bytes:
     """Return the content as JSON that every reader of YAML takes for the same values.
 
     Some characters are line breaks in YAML, or forbidden, and not in JSON: all beyond ASCII are written as escapes,
-    but for those beyond 16 bits, whose JSON form YAML has not.
+    but for those beyond 16 bits, whose JSON form YAML has not. Raises KeyProblem for what is too large.
     """
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    size, parts = 0, []
+    for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(content):
+        # A few aliases can stand for gigabytes, so it is counted while it is written.
+        size += len(part)
+        if size > MOST_TEXT:
+            raise KeyProblem((), f"it is larger than {MOST_TEXT >> 20} MiB once its aliases are resolved")
+        parts.append(part)
+    text = "".join(parts)
     return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 

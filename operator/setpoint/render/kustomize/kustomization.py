@@ -94,6 +94,7 @@ def parse(data: bytes, file: str) -> Kustomization:
         raise Problem(Reason.RenderFailed, f"{file}: the kustomization is empty or not a mapping")
     try:
         given: dict[str, Any] = canonical(value)
+        text = text_of(given)
     except KeyProblem as problem:
         raise Problem(Reason.RenderFailed, f"{file}:{line_of(data, problem.place)}: {problem}") from None
     for name in _CHARTS:
@@ -104,7 +105,7 @@ def parse(data: bytes, file: str) -> Kustomization:
             )
     return Kustomization(
         given,
-        text_of(given),
+        text,
         tuple(ref for name, value in given.items() for ref in _references(name, value, file)),
         any(given.get(name) for name in _PLUGINS),
     )

@@ -39,7 +39,7 @@ def kustomization(
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": list(resources),
-        **({"buildMetadata": list(under["buildMetadata"])} if under.get("buildMetadata") else {}),
+        **({"buildMetadata": metadata} if (metadata := _metadata(under)) else {}),
         **({"namespace": namespace} if namespace else {}),
         **({"sortOptions": under["sortOptions"]} if under.get("sortOptions") else {}),
     }
@@ -58,12 +58,18 @@ def kustomization(
 
 def with_origins(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a kustomization that notes on every object where it comes from."""
-    return {**content, "buildMetadata": sorted({_ORIGINS, *(content.get("buildMetadata") or ())})}
+    return {**content, "buildMetadata": sorted({_ORIGINS, *_metadata(content)})}
 
 
 def notes_wanted(content: Mapping[str, Any] | None) -> bool:
     """Return whether a kustomization asks for the notes itself, so that they stay."""
-    return _ORIGINS in ((content or {}).get("buildMetadata") or ())
+    return _ORIGINS in _metadata(content or {})
+
+
+def _metadata(content: Mapping[str, Any]) -> list[str]:
+    """Return what a kustomization has noted on what it builds; what is no list of texts kustomize refuses itself."""
+    given = content.get("buildMetadata")
+    return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
 
 
 def split_origin(manifest: dict[str, Any], folder: str, *, keep: bool) -> tuple[dict[str, Any], str | None]:
