@@ -112,7 +112,8 @@ class Claims:
             owner = self._owner.get(oid)
             if owner is not None and owner != key:
                 found[oid] = owner
-            elif others := self._waiting.get(oid, NOBODY) - {key}:
+            # An heir has it in its stored inventory, and need not be known to wait for it.
+            elif others := (self._heirs.get(oid, NOBODY) or self._waiting.get(oid, NOBODY)) - {key}:
                 found[oid] = min(others)
         return found
 

@@ -24,6 +24,7 @@ class Barrier:
         # Dictionaries, for their order: the Sync that is named stays the same while it blocks.
         self._unseen: dict[SyncKey, None] = {}
         self._doubtful: dict[SyncKey, None] = {}
+        self._excused: dict[SyncKey, SyncKey] = {}
         self._place: dict[SyncKey, Place] = {}
         self._at: dict[SyncKey, dict[str, dict[SyncKey, None]]] = {}
         self._waits: dict[SyncKey, Place] = {}
@@ -31,24 +32,28 @@ class Barrier:
 
     def expect(self, key: SyncKey, source: SyncKey) -> None:
         """Note a Sync that is not seen yet, unless it was, and for this very Source."""
-        if self._place.get(key, (None,))[0] != source:
+        if self._place.get(key, (None,))[0] != source and self._excused.get(key) != source:
             self._leave(key)
+            self._excused.pop(key, None)
             self._doubtful.pop(key, None)
             self._unseen[key] = None
 
     def seen(self, key: SyncKey, source: SyncKey, sha: str) -> None:
         """Note the commit that a Sync was evaluated at."""
-        self._unseen.pop(key, None)
-        self._doubtful.pop(key, None)
+        self._forget(key)
         if self._place.get(key) != (source, sha):
             self._leave(key)
             self._place[key] = source, sha
             self._at.setdefault(source, {}).setdefault(sha, {})[key] = None
 
     def excuse(self, key: SyncKey, source: SyncKey) -> None:
-        """Note a Sync that cannot be evaluated and counts as seen; one that was seen stays where it was."""
-        if key in self._unseen or key in self._doubtful:
-            self.seen(key, source, "")
+        """Note a Sync that cannot be evaluated and counts as seen; one that was seen stays where it was.
+
+        Not for Syncs of its own Source that are at a commit: the Source works then, so it will see that commit, too.
+        """
+        if self.is_unseen(key):
+            self._forget(key)
+            self._excused[key] = source
 
     def doubt(self, key: SyncKey) -> bool:
         """Note a Sync that cannot be evaluated and may want what is not known; returns whether that is news."""
@@ -72,8 +77,7 @@ class Barrier:
 
     def drop(self, key: SyncKey) -> None:
         """Note that nobody waits for a Sync: it is suspended, on its way out, or gone."""
-        self._unseen.pop(key, None)
-        self._doubtful.pop(key, None)
+        self._forget(key)
         self._leave(key)
 
     def blocker(self, key: SyncKey, source: SyncKey, sha: str | None) -> SyncKey | None:
@@ -108,7 +112,13 @@ class Barrier:
         for other, keys in self._at.get(source, {}).items() if sha else ():
             if other not in ("", sha) and (found := _other(keys, key)) is not None:
                 return found
-        return _other(self._doubtful, key)
+        siblings = (other for other, at in self._excused.items() if sha and at == source)
+        return _other(siblings, key) or _other(self._doubtful, key)
+
+    def _forget(self, key: SyncKey) -> None:
+        self._unseen.pop(key, None)
+        self._doubtful.pop(key, None)
+        self._excused.pop(key, None)
 
     def _leave(self, key: SyncKey) -> None:
         place = self._place.pop(key, None)

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.api.formats import rfc3339_millis
+from setpoint.api.reasons import Reason
 from setpoint.objects.bodies import Body, key_of, source_key
 from setpoint.objects.identity import ObjectId, SyncKey, sync_label
 from setpoint.objects.inventory import ungrouped
 from setpoint.objects.observed import Observed
 from setpoint.runtime.workqueue import WorkQueue
+from setpoint.status.conditions import condition_of
+from setpoint.status.outcome import SyncState
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.prune_barrier import Barrier
@@ -92,7 +95,7 @@ class Dispatcher:
             state = body.get("status") or {}
             self.record(key, ungrouped(state.get("inventory") or []))
             if not _rests(body) and is_current(body):
-                self.wake(self._claims.want(key, ungrouped(state.get("wants") or [])))
+                self.wake(self._claims.want(key, wanted_in(state)))
 
     def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
         """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
@@ -269,8 +272,19 @@ class Dispatcher:
 
 def is_current(body: Mapping[str, Any]) -> bool:
     """Return whether a Sync's status is of the present generation of its spec."""
-    observed = (body.get("status") or {}).get("observedGeneration")
-    return bool(observed == body["metadata"].get("generation", 0))
+    state = body.get("status") or {}
+    # A bug ended that run: nobody knows what it would have found.
+    broken = (condition_of(state, "Ready") or {}).get("reason") == str(Reason.InternalError)
+    return bool(state.get("observedGeneration") == body["metadata"].get("generation", 0)) and not broken
+
+
+def wanted_in(state: Mapping[str, Any]) -> frozenset[ObjectId]:
+    """Return what a status says that a Sync waits for; one of an older version says it in its differences."""
+    if "wants" in state:
+        return frozenset(ungrouped(state["wants"]))
+    contested = [d for d in state.get("differences") or [] if d.get("sync") == str(SyncState.CONTESTED)]
+    named = ({**d, "names": [d["name"]]} for d in contested)
+    return frozenset(ungrouped(named))
 
 
 def _rests(body: Body) -> bool:

@@ -209,6 +209,20 @@ def test_an_object_in_two_stored_inventories_is_owned_by_one_after_the_other() -
     assert (claims.owner(x), claims.wanted_of(a, [x])) == (b, {x: b})
 
 
+def test_an_heir_that_cannot_be_evaluated_is_lent_what_it_has() -> None:
+    """After a crash while x moved from a to b, and with b's Git server away: nobody hears b wish for it."""
+    claims = Claims()
+    a, b, c = (SyncKey("n", name) for name in "abc")
+    x = ObjectId("", "ConfigMap", "n", "x")
+    claims.record(a, [x])
+    claims.record(b, [x])
+    assert claims.wanted_of(a, [x]) == {x: b}
+    claims.want(c, [x])
+    assert claims.wanted_of(a, [x]) == {x: b}
+    claims.record(b, [])
+    assert claims.wanted_of(a, [x]) == {x: c}
+
+
 def test_what_two_inventories_hold_goes_to_the_other_before_a_third_that_waits() -> None:
     claims = Claims()
     a, b, c = (SyncKey("n", name) for name in "abc")

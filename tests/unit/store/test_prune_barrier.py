@@ -12,6 +12,7 @@ from setpoint.store.prune_barrier import Barrier
 SYNCS = [SyncKey("n", each) for each in "abcd"]
 SOURCES = [SyncKey("n", each) for each in ("one", "two")]
 SHAS = ["", "1", "2"]
+EXCUSED = "cannot be evaluated"
 KEYS, SOURCE, SHA = st.sampled_from(SYNCS), st.sampled_from(SOURCES), st.sampled_from(SHAS)
 
 
@@ -44,7 +45,7 @@ class Model(RuleBasedStateMachine):
     def excuse(self, key: SyncKey, source: SyncKey) -> None:
         self.barrier.excuse(key, source)
         if key in self.place and self.place[key][1] is None:
-            self.place[key] = source, ""
+            self.place[key] = source, EXCUSED
 
     @rule(key=KEYS)
     def doubt(self, key: SyncKey) -> None:
@@ -105,10 +106,10 @@ def test_the_one_that_is_behind_is_named_and_its_coming_releases_all_waiters_onc
 
 
 def test_one_in_doubt_is_named_only_if_nobody_else_is_waited_for() -> None:
-    barrier, source = Barrier(), SOURCES[0]
+    barrier, (source, other) = Barrier(), SOURCES
     a, b, c, _ = SYNCS
-    for key in (a, b, c):
-        barrier.expect(key, source)
+    for key, at in ((a, source), (b, other), (c, source)):
+        barrier.expect(key, at)
     barrier.seen(a, source, "1")
     assert barrier.doubt(b)
     assert not barrier.doubt(b)
@@ -116,6 +117,24 @@ def test_one_in_doubt_is_named_only_if_nobody_else_is_waited_for() -> None:
     barrier.seen(c, source, "1")
     assert barrier.blocker(a, source, "1") == b
     assert (barrier.doubtful(a), barrier.doubtful(b), barrier.waiters()) == ((b,), (), (a,))
-    barrier.excuse(b, source)
+    barrier.excuse(b, other)
     assert barrier.released() == {a}
     assert barrier.blocker(a, source, "1") is None
+
+
+def test_who_is_excused_holds_up_siblings_at_a_commit_and_nobody_else() -> None:
+    """The Source works again: what moved from one Sync of it to the other must not go before that saw the commit."""
+    barrier, (source, other) = Barrier(), SOURCES
+    a, b, c, _ = SYNCS
+    barrier.expect(b, source)
+    barrier.excuse(b, source)
+    barrier.seen(a, source, "2")
+    barrier.seen(c, other, "7")
+    assert barrier.blocker(a, source, "2") == b
+    assert barrier.blocker(c, other, "7") is None
+    assert barrier.blocker(a, source, None) is None
+    assert barrier.blocker(a, source, "2") == b
+    barrier.expect(b, source)  # its body comes again
+    assert not barrier.is_unseen(b)
+    barrier.seen(b, source, "2")
+    assert barrier.released() == {a}

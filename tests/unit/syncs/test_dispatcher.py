@@ -397,10 +397,21 @@ def test_who_was_evaluated_stays_where_it_was() -> None:
     assert stand.blocker(key) == Blocker(other, "seen this commit")
 
 
+DIFFERS = {**WANTED[0], "name": "a", "sync": "Contested"}
+BROKEN = [{"type": "Ready", "status": "False", "reason": "InternalError"}]
+
+
 @pytest.mark.parametrize(
     ("status", "kept"),
-    [({"wants": WANTED}, True), ({"wants": WANTED, "observedGeneration": 0}, False), ({}, False)],
-    ids=["wanted", "of another spec", "nothing"],
+    [
+        ({"wants": WANTED}, True),
+        ({"differences": [{k: v for k, v in DIFFERS.items() if k != "names"}]}, True),
+        ({"differences": [{**DIFFERS, "sync": "OutOfSync"}]}, False),
+        ({"wants": WANTED, "observedGeneration": 0}, False),
+        ({"wants": WANTED, "conditions": BROKEN}, False),
+        ({}, False),
+    ],
+    ids=["wanted", "by an older version", "no wish", "of another spec", "ended by a bug", "nothing"],
 )
 def test_what_a_sync_waits_for_is_known_from_its_status(status: dict[str, Any], kept: bool) -> None:
     stand = Stand()

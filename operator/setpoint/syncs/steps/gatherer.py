@@ -49,8 +49,10 @@ class Gatherer:
             handed, _ = await self._pruner.give_away(ctx, given.memory, None)
             return replace(reached, last=last, pruned=handed)
         target = given.target
-        reached = reached.sooner(await self.watch(ctx, target, given.memory))
         desired = {r.id for r in target.refs}
+        # Before anything is awaited, which may fail: from the end of this run on nobody waits to hear what it wants.
+        self.want(ctx, target, claims.contested(ctx.key, desired))
+        reached = reached.sooner(await self.watch(ctx, target, given.memory))
         contested = claims.contested(ctx.key, desired)
         wants = self.want(ctx, target, contested)
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
