@@ -17,8 +17,8 @@ LARGEST = 250 * 10**6
 IMPORT_ALL = """
 import importlib, pkgutil
 import setpoint, uvloop
-for module in pkgutil.iter_modules(setpoint.__path__):
-    importlib.import_module("setpoint." + module.name)
+for module in pkgutil.walk_packages(setpoint.__path__, "setpoint."):
+    importlib.import_module(module.name)
 print(setpoint.__file__)
 """
 
@@ -66,7 +66,7 @@ def test_nothing_is_compiled_at_the_start(root: Path, packages: Path) -> None:
     verbose = python.run(root, "-v", "-c", "import setpoint.manager.kopf_watch", path=[packages])
     assert verbose.returncode == 0
     loaded = [line for line in verbose.stderr.splitlines() if line.startswith("# code object from")]
-    assert [line for line in loaded if "/setpoint/__pycache__/handlers." in line]
+    assert [line for line in loaded if "/manager/__pycache__/kopf_watch." in line]
     assert [line for line in loaded if line.endswith(".py'")] == []
 
 

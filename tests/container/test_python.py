@@ -13,9 +13,9 @@ from image import python
 LOADED = """
 import importlib, json, pkgutil, sys
 import setpoint, uvloop
-for module in pkgutil.iter_modules(setpoint.__path__):
-    if module.name != "__main__":
-        importlib.import_module("setpoint." + module.name)
+for module in pkgutil.walk_packages(setpoint.__path__, "setpoint."):
+    if module.name != "setpoint.__main__":
+        importlib.import_module(module.name)
 files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
 print(json.dumps([file.partition("/site-packages/")[2] for file in files if "/site-packages/" in file]))
 """
