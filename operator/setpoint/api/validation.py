@@ -106,9 +106,10 @@ NO_CREDENTIALS = Rule(
 )
 
 # A segment that a server may take for . or .., in the text itself or percent-encoded any number of times. After a
-# semicolon come parameters, which some servers cut off; before a colon comes the host of user@host:path.
+# semicolon come parameters, which some servers cut off; before the first colon comes the host of user@host:path.
 _SLASH = r"([/\\]|%(25)*(2[fF]|5[cC]))"
-_DOTS = rf"(^[^/]*:|{_SLASH})(\.|%(25)*2[eE]){{1,2}}({_SLASH}|[;?#]|%(25)*(23|3[bBfF])|$)"
+_HOST = r"^[^/:\[]*(\[[^\]/]*\])?:"
+_DOTS = rf"({_HOST}|{_SLASH})(\.|%(25)*2[eE]){{1,2}}({_SLASH}|[;?#]|%(25)*(23|3[bBfF])|$)"
 NO_DOTS = Rule(
     f"!self.url.matches(r'{_DOTS}')",
     "url must not hold the segment . or .. in its path, percent-encoded or not: write the path that it leads to",

@@ -171,8 +171,8 @@ def _check(parts: SplitResult, field: str) -> None:
 def _file(parts: SplitResult, field: str, *, allowed: bool) -> Remote:
     if not allowed:
         raise _invalid(field, "file:// is not allowed; start the operator with --allow-file-urls to allow it")
-    if parts.netloc or not parts.path.strip("/"):
-        raise _invalid(field, "write a file URL as file:///absolute/path")
+    if parts.netloc or parts.query or parts.fragment or not parts.path.strip("/"):
+        raise _invalid(field, "write a file URL as file:///absolute/path, without a query or fragment")
     return Remote("file", "", 0, parts.path, f"file://{parts.path}")
 
 
