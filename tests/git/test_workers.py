@@ -18,6 +18,9 @@ from setpoint.api.reasons import Problem, Reason
 
 pytestmark = pytest.mark.asyncio
 
+PATIENCE = 180.0
+"""Seconds for what comes at once: a machine under load is slow, and a test that waits for ever says nothing."""
+
 
 async def gone(pid: int) -> None:
     """Wait for the end of a child of ours."""
@@ -54,7 +57,7 @@ async def test_a_hung_server_costs_no_other_anything(
     arrived = stall(git_https, "slow")
     stall(git_https, "hung")
     slow = asyncio.create_task(world.fails(trusting(git_https.url("slow"), authority), timeout=600.0))
-    await asyncio.to_thread(arrived.wait)
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
     await world.check(trusting(other.url("app"), authority))
     await world.check(trusting(git_https.url("app"), authority))
     assert not slow.done()
@@ -77,7 +80,7 @@ async def test_a_child_that_is_killed_in_the_middle_of_a_fetch(
     selected = await world.git.resolve(repository, MAIN, TIMEOUT)
     arrived = stall(git_https, "app")
     fetching = asyncio.create_task(world.git.fetch(repository, MAIN, selected, TIMEOUT, submodules=False))
-    await asyncio.to_thread(arrived.wait)
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
     (pid,) = world.pids()
     git_https._rules.clear()
     os.kill(pid, signal.SIGKILL)
@@ -93,7 +96,7 @@ async def test_a_child_that_always_dies_is_a_problem(
     arrived = stall(git_https, "app")
     failing = asyncio.create_task(world.fails(trusting(git_https.url("app"), authority)))
     for _ in range(2):
-        await asyncio.to_thread(arrived.wait)
+        assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
         arrived.clear()
         for pid in world.pids():
             os.kill(pid, signal.SIGKILL)
@@ -144,7 +147,7 @@ async def test_closing_ends_children_at_work(world: World, git_https: GitHttp, a
     git_https.repo("app").commit({"a": "1"})
     arrived = stall(git_https, "app")
     failing = asyncio.create_task(world.fails(trusting(git_https.url("app"), authority)))
-    await asyncio.to_thread(arrived.wait)
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
     pids = world.pids()
     await world.git.close()
     assert "stopping" in (await failing).message
@@ -178,7 +181,7 @@ async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, git_htt
     ) as parent:
         assert parent.stdout
         pid = int(parent.stdout.readline())
-        await asyncio.to_thread(arrived.wait)
+        assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
         parent.kill()
     await gone(pid)
 
@@ -226,7 +229,7 @@ async def test_a_cancelled_operation_leaves_others_alone(
     git_https.repo("hung").commit({"a": "1"})
     arrived = stall(git_https, "hung")
     hung = asyncio.create_task(world.fails(trusting(git_https.url("hung"), authority)))
-    await asyncio.to_thread(arrived.wait)
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
     hung.cancel()
     await asyncio.wait([hung])
     await world.check(trusting(git_https.url("app"), authority))
