@@ -121,7 +121,6 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
             shared.recorder,
             metrics,
             identity.secret_key,
-            queues.sources,
         ),
         fleet,
     )
@@ -137,10 +136,7 @@ def _work(
 ) -> tuple[Controller[Any], ...]:
     async def reconcile(key: SyncKey) -> Result:
         shared.returns.worked()
-        try:
-            return await syncs.reconcile(key)
-        finally:
-            sources.ran(key)
+        return await syncs.reconcile(key)
 
     return (
         Controller(queues.sources, sources.reconcile, workers=settings.fetch_concurrency),

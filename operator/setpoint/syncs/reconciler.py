@@ -20,6 +20,7 @@ from setpoint.plan.desired import OwnershipMarks
 from setpoint.plan.goal import Commit
 from setpoint.plan.marks import is_dropped, marking
 from setpoint.runtime.workqueue import Result
+from setpoint.sources.demands import Demand, joined
 from setpoint.status import build as status
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import Outcome
@@ -64,8 +65,6 @@ class Syncs:
             self._p.store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
             return Result()
-        except NotYet:
-            return Result()
         except RETRYABLE as error:
             return retry_later("Sync", key, error)
         except Exception:
@@ -80,6 +79,7 @@ class Syncs:
 
     async def _forget(self, key: SyncKey) -> None:
         await self._p.pods.want(key, (), known=False)
+        self._p.sources.forget(key)
         self._p.metrics.forget("Sync", key.namespace, key.name)
         self._dispatcher.forget(key)
 
@@ -88,17 +88,30 @@ class Syncs:
         try:
             ctx = self._context(key, body, memory)
         except Problem as problem:
+            self._p.sources.demand(key, None)
             return await self._rejected(key, body, problem)
         if "deletionTimestamp" in body["metadata"]:
             self._builder.release(memory, ends=True)
+            self._p.sources.demand(key, None)
             return await self._finalizer.end(ctx, memory, self._converger.deleter(ctx))
         ctx = self._asked(await self._own(ctx, memory), memory)
         evaluation = await self._evaluation(ctx, memory)
         if (doubt := self._doubt(ctx, evaluation)) is not None:
+            self._demand(ctx, evaluation.demand)
             return await self._reporter.publish(evaluation, doubt, memory)
-        reached = await self._converger.reach(ctx, evaluation, memory)
+        try:
+            reached = await self._converger.reach(ctx, evaluation, memory)
+        except NotYet as lost:
+            self._demand(ctx, evaluation.demand, lost.demand)
+            return Result()
+        self._demand(ctx, evaluation.demand, reached.demand)
         self._note(ctx, evaluation, memory)
         return await self._reporter.publish(evaluation, reached, memory)
+
+    def _demand(self, ctx: Context, *found: Demand | None) -> None:
+        """Have the Source bring what this run found missing, and do the check that it was asked for."""
+        check = Demand(source_key(ctx.body), check=ctx.asks) if ctx.asks is not None else None
+        self._p.sources.demand(ctx.key, joined(check, *found))
 
     def _context(self, key: SyncKey, body: Body, memory: Memory) -> Context:
         """Return what a run starts from. Raises Problem if the spec cannot be used."""
@@ -178,13 +191,13 @@ class Syncs:
         """Have the Source asked first when a check is requested; the request is answered by the run after that."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
-        known = (ctx.previous.get("requested"), memory.asked)
-        if requested is not None and requested not in known and not ctx.sync.spec.suspend:
+        new = requested != ctx.previous.get("requested") and not ctx.sync.spec.suspend
+        if requested is not None and new and requested != memory.asked:
             memory.asked, memory.trigger = requested, "Requested"
             memory.failed.clear()
             memory.full_check_at = 0.0
-            self._p.sources.wait_for_check(source, ctx.key, requested)
-            self._p.source_queue.add(source)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
         checked = requested is not None and self._p.sources.was_checked(source, ctx.key, requested)
-        return replace(ctx, answers=requested if checked else None)
+        return replace(
+            ctx, answers=requested if checked else None, asks=requested if new and not checked else None
+        )

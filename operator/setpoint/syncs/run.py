@@ -17,6 +17,7 @@ from setpoint.objects.inventory import ungrouped
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref
 from setpoint.plan.goal import Commit
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.status.outcome import Correction, ObjectState
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.target import Target
@@ -37,6 +38,8 @@ class Context:
     """The inventory of that status: identity -> apiVersion."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
+    asks: str | None = None
+    """The request for a check that is still to be done."""
     began: float = 0.0
     """When it began, in seconds of the event loop's clock."""
 
@@ -86,6 +89,8 @@ class Evaluation:
     manifests: tuple[Desired, ...] | None = None
     yielded: frozenset[ObjectId] = frozenset()
     """What others want of a Sync that a commit of its parent dropped, and the target so lacks."""
+    demand: Demand | None = None
+    """What of it the Source has to fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ class Reached:
     retry: bool = False
     again: float | None = None
     """After how many seconds another run is wanted."""
+    demand: Demand | None = None
+    """What was applied, and has to be fetched again."""
     stopped: bool = False
     """Whether a step failed, so that no other follows."""
 

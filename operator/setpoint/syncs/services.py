@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
-from setpoint.objects.identity import SyncKey
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
-from setpoint.runtime.workqueue import WorkQueue
 from setpoint.settings import Settings
 from setpoint.sources.reconciler import Sources
 from setpoint.store.claims import Claims
@@ -35,4 +33,3 @@ class Parts:
     recorder: EventRecorder
     metrics: Metrics
     secret_key: bytes
-    source_queue: WorkQueue[SyncKey]

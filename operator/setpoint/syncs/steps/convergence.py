@@ -24,13 +24,14 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Choice, DriftView, choose, drifted, unreported
 from setpoint.plan.goal import Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.plan.marks import is_dropped
+from setpoint.sources.demands import joined
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Given, Reached
 from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.drift_log import DriftLog
-from setpoint.syncs.steps.gatherer import Gatherer
+from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
 
@@ -164,7 +165,7 @@ class Converger:
         loaded = (
             manifests if manifests is not None else await self._gatherer.manifests(ctx, given, target, wanted)
         )
-        if isinstance(loaded, Problem):
+        if isinstance(loaded, Unfetched):
             return _held_up(reached, wanted, loaded)
         chosen = [d for d in loaded if d.id in wanted]
         if not chosen:
@@ -224,7 +225,7 @@ class Converger:
         if not found:
             return reached
         loaded = await self._gatherer.manifests(ctx, given, last, found)
-        if isinstance(loaded, Problem):
+        if isinstance(loaded, Unfetched):
             return _held_up(reached, found, loaded)
         chosen = [d for d in loaded if d.id in found]
         if not chosen:
@@ -336,10 +337,11 @@ def _trigger(memory: Memory, reached: Reached, target: Target) -> str:
     return "Spec" if moved and same else "Commit"
 
 
-def _held_up(reached: Reached, wanted: Iterable[ObjectId], why: Problem) -> Reached:
-    """Return what is said where manifests cannot be had now."""
-    deferred = ApplyResult(deferred=dict.fromkeys(wanted, why.message))
-    return replace(reached, waiting=why, applied=reached.applied | deferred)
+def _held_up(reached: Reached, wanted: Iterable[ObjectId], lost: Unfetched) -> Reached:
+    """Return how far a run came whose manifests have to be fetched first."""
+    deferred = ApplyResult(deferred=dict.fromkeys(wanted, lost.why.message))
+    demand = joined(reached.demand, lost.demand)
+    return replace(reached, waiting=lost.why, applied=reached.applied | deferred, demand=demand)
 
 
 async def _no_claim() -> None:

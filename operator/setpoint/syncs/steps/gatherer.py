@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
@@ -12,6 +12,7 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import changed_since_applied, restore_baselines
 from setpoint.plan.goal import Commit, Situation
+from setpoint.sources.demands import Demand
 from setpoint.status.conditions import condition_of
 from setpoint.store.dependencies import waits_for
 from setpoint.syncs.builder import NotYet, TargetBuilder
@@ -22,6 +23,14 @@ from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """Why manifests are not at hand, and what has to be fetched for them."""
+
+    why: Problem
+    demand: Demand | None
 
 
 class Gatherer:
@@ -42,7 +51,10 @@ class Gatherer:
         ctx, claims = reached.ctx, self._p.claims
         if ctx.sync.spec.suspend or given.evaluation.commit is Commit.LOST:
             return reached
-        last = given.memory.good or await self._recovered(ctx, given)
+        last, demand = given.memory.good, None
+        if last is None:
+            last, demand = await self._recovered(ctx, given)
+        reached = replace(reached, demand=demand)
         if given.evaluation.target is None:
             if not self._dispatcher.dropped(ctx.key):
                 return replace(reached, last=last)
@@ -77,26 +89,30 @@ class Gatherer:
             memory.baselines = restore_baselines(target.refs, self._p.informers.get, applied["ownership"])
         return again
 
-    async def _recovered(self, ctx: Context, given: Given) -> Target | None:
-        """Return what was applied last, after a restart: rendered from that commit, which may have to be fetched."""
+    async def _recovered(self, ctx: Context, given: Given) -> tuple[Target | None, Demand | None]:
+        """Return what was applied last, after a restart: rendered from that commit, or the demand for it."""
         applied, evaluation = ctx.previous.get("applied"), given.evaluation
         if not applied or evaluation.current is None:
-            return None
+            return None, None
         if evaluation.target is not None and evaluation.target.digest == applied["digest"]:
-            return evaluation.target
+            return evaluation.target, None
         sha = applied["revision"].rpartition("sha1:")[2]
         try:
             target, _ = await self._builder.at(
                 ctx.sync, Memory(), evaluation.current, sha, ctx.marks, ctx.previous
             )
         except NotYet:
-            self._p.sources.want(source_key(ctx.body), ctx.key, sha)
-            return None
+            where = source_key(ctx.body)
+            refused = self._p.sources.refused(where, sha)
+            return None, None if refused else Demand(where, frozenset([sha]))
         except Problem:
-            return None  # e.g. the path of the spec is new: what was applied under the old one is not known
+            return (
+                None,
+                None,
+            )  # e.g. the path of the spec is new: what was applied under the old one is not known
         if target.digest == applied["digest"]:
             given.memory.good = target
-        return target
+        return target, None
 
     def situation(self, evaluation: Evaluation, reached: Reached) -> Situation:
         """Return the facts that the goal of a run follows from."""
@@ -138,19 +154,19 @@ class Gatherer:
 
     async def manifests(
         self, ctx: Context, given: Given, target: Target, wanted: Collection[ObjectId]
-    ) -> Sequence[Desired] | Problem:
+    ) -> Sequence[Desired] | Unfetched:
         """Return the manifests of a target, or why its commit, which the cache lost, cannot be fetched now."""
         current = given.evaluation.current
         if current is None:
             raise NotYet
         try:
             return (await self._builder.manifests(ctx.sync, current, target, ctx.marks)).desired
-        except NotYet:
-            trouble = self._trouble(ctx)
+        except NotYet as lost:
+            trouble, demand = self._trouble(ctx), lost.demand
             if trouble is None:
                 raise
         what = f"{min(wanted).label(ctx.key.namespace)} is not as in Git"
-        return _unfetched(what, target.revision, trouble)
+        return Unfetched(_unfetched(what, target.revision, trouble), demand)
 
     def _trouble(self, ctx: Context) -> Problem | None:
         return self._p.sources.trouble(source_key(ctx.body))
