@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 from setpoint.api import names
 from setpoint.api.formats import seconds
@@ -23,7 +24,7 @@ from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.asking import Asking
-from setpoint.sources.check import Answer, CheckResult, Fetched, final, limit_note, limit_of, outage_of
+from setpoint.sources.check import CheckResult, Fetched, final, limit_note, limit_of, outage_of
 from setpoint.sources.demands import Demand, Demands
 from setpoint.sources.memory import SourceMemory
 from setpoint.sources.reporter import SourceReporter
@@ -183,11 +184,11 @@ class Sources:
             memory.refused.clear()  # another server may have them
         asked_anew = requested is not None and requested != memory.answered
         asks = self._demands.on(key)  # who asks from here on may mean a commit that this check does not see
-        answer = await self._asking.ask(key, body, self._asked(key, body, memory))
-        if answer is None:
+        checked = await self._asking.ask(key, body, self._asked(key, body, memory, requested))
+        if checked is None:
             memory.due = 0.0
             return Result(after=0.0)
-        problem, interval, suspended = answer.problem, answer.interval, answer.suspended
+        problem, interval, suspended = checked.problem, checked.interval, checked.suspended
         # The first check is news even if it found nothing wrong: who waits for the commit may wait in vain.
         news = str(problem) != str(memory.trouble) or generation != memory.generation
         memory.generation, memory.answered = generation, requested
@@ -198,13 +199,9 @@ class Sources:
         changes = EVERYTHING
         try:
             changes = await self._compared(before, memory.current)
-            new = memory.current if answer.own is None and not suspended else None
+            new = memory.current if checked.own is None and not suspended else None
             shown = self._shown(new) if new else None
-            held = self._holds(memory)
-            checked = CheckResult(
-                generation, requested, shown, problem, suspended, held=held, note=answer.note
-            )
-            await self._reporter.report(key, body, checked)
+            await self._reporter.report(key, body, replace(checked, fetched=shown, held=self._holds(memory)))
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
             raise
@@ -257,24 +254,25 @@ class Sources:
         except Problem:
             return EVERYTHING
 
-    async def _asked(self, key: SyncKey, body: Body, memory: SourceMemory) -> Answer:
+    async def _asked(
+        self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None
+    ) -> CheckResult:
         """Ask the remote, unless suspended."""
+        generation = body["metadata"].get("generation", 0)
         try:
             source = source_model(body)
         except Problem as invalid:
-            return Answer(60.0, own=invalid)
+            return CheckResult(generation, requested, own=invalid)
         interval, suspended = max(1.0, seconds(source.spec.interval)), source.spec.suspend
         problem: Problem | None = None
         if not suspended:
             try:
-                memory.current = await self._fetched(
-                    key, source, memory, body["metadata"].get("generation", 0)
-                )
+                memory.current = await self._fetched(key, source, memory, generation)
             except Problem as caught:
                 problem = caught
         older = await self._find_older(key, source, body, memory, problem)
-        note = limit_note(source.spec.timeout)
-        return Answer(interval, suspended=suspended, own=problem, older=older, note=note)
+        checked = CheckResult(generation, requested, None, problem, suspended, older, interval)
+        return replace(checked, note=limit_note(source.spec.timeout))
 
     async def _find_older(
         self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, own: Problem | None

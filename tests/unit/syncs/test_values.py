@@ -16,6 +16,8 @@ from setpoint.apply.result import ApplyResult
 from setpoint.plan.drift import Choice
 from setpoint.plan.goal import FollowUp, Goal, Situation, Written
 from setpoint.plan.prune import Prune
+from setpoint.sources.check import CheckResult
+from setpoint.sources.demands import Demand
 from setpoint.status.outcome import Outcome
 from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 
@@ -32,6 +34,8 @@ VALUES = (
     PruneResult,
     Reached,
     Outcome,
+    CheckResult,
+    Demand,
 )
 PLAIN = (str, bytes, int, float, bool, NoneType, Any, object)
 
