@@ -13,6 +13,7 @@ from tests.kit.memorytree import MemoryTree
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.kube.errors import ApiError
 from setpoint.manager.wakeups import Wakeups
+from setpoint.manager.wiring import wired
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
@@ -27,8 +28,6 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.reconciler import Syncs
-from setpoint.syncs.services import Parts
 
 KEY, SOURCE = SyncKey("team", "app"), SyncKey("team", "src")
 EMPTY, BROKEN = MemoryTree({"a.yaml": ""}), MemoryTree({"a.yaml": "{"})
@@ -173,25 +172,20 @@ class World:
         self.controller = Controller(self.queue, self._work, workers=4)
         writer, claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
         fleet = Dispatcher(self.store, claims, "c", self.queue)
-        parts: tuple[Any, ...] = (
-            *(
-                Settings(namespace="sys", cluster_id="c"),
-                self.cluster,
-                self.live,
-                Pods(),
-                self.store,
-                claims,
-            ),
-            *(
-                self.sources,
-                Renderer(Path("kustomize"), folder),
-                writer,
-                Events(),
-                Metrics(),
-                b"k" * 32,
-            ),
+        stubs: dict[str, Any] = {"cluster": self.cluster, "informers": self.live, "sources": self.sources}
+        self._syncs = wired(
+            Settings(namespace="sys", cluster_id="c"),
+            **stubs,
+            pods=cast("Any", Pods()),
+            store=self.store,
+            claims=claims,
+            renderer=Renderer(Path("kustomize"), folder),
+            writer=writer,
+            recorder=cast("Any", Events()),
+            metrics=Metrics(),
+            secret_key=b"k" * 32,
+            dispatcher=fleet,
         )
-        self._syncs = Syncs(Parts(*parts), fleet)
         checks = SimpleNamespace(give_up=lambda _key: None)
         self.store.subscribe(Wakeups(self.store, fleet, cast("Any", checks), WorkQueue(), self.queue).changed)
         meta = {"namespace": SOURCE.namespace, "name": SOURCE.name, "uid": "s", "resourceVersion": "1"}

@@ -12,6 +12,7 @@ from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.wakeups import Wakeups
+from setpoint.manager.wiring import wired
 from setpoint.objects.identity import SyncKey
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.malloc import TrimTimer
@@ -26,7 +27,6 @@ from setpoint.store.resync import Resync
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.reconciler import Syncs
-from setpoint.syncs.services import Parts
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
 
@@ -107,22 +107,20 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
         queues.syncs,
         allow_file=settings.allow_file_urls,
     )
-    syncs = Syncs(
-        Parts(
-            settings,
-            cluster,
-            shared.informers,
-            shared.pods,
-            store,
-            claims,
-            sources,
-            shared.renderer,
-            writer,
-            shared.recorder,
-            metrics,
-            identity.secret_key,
-        ),
-        fleet,
+    syncs = wired(
+        settings,
+        cluster=cluster,
+        informers=shared.informers,
+        pods=shared.pods,
+        store=store,
+        claims=claims,
+        sources=sources,
+        renderer=shared.renderer,
+        writer=writer,
+        recorder=shared.recorder,
+        metrics=metrics,
+        secret_key=identity.secret_key,
+        dispatcher=fleet,
     )
     store.subscribe(Wakeups(store, fleet, sources, queues.sources, queues.syncs).changed)
     resync = Resync(cluster, store, queues.looks, settings.watch_namespaces)

@@ -95,11 +95,20 @@ class Dispatcher:
             state = body.get("status") or {}
             self.record(key, ungrouped(state.get("inventory") or []))
             if not _rests(body) and is_current(body):
-                self.wake(self._claims.want(key, wanted_in(state)))
+                self.want(key, wanted_in(state))
 
     def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
         """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
         self.wake(self._claims.record(key, inventory, lent))
+
+    def want(self, key: SyncKey, wanted: Iterable[ObjectId]) -> None:
+        """Note what a Sync waits for; wakes those who kept something for it that it wants no more."""
+        self.wake(self._claims.want(key, wanted))
+
+    def gone(self, key: SyncKey, uid: str) -> None:
+        """Forget a Sync of this `uid`, which has just been let go."""
+        self._store.drop_sync(key, uid)
+        self.forget(key)
 
     def forget(self, key: SyncKey) -> None:
         """Forget a Sync that is gone, and wake those who may have waited for that.

@@ -86,8 +86,8 @@ class World:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
         fleet = Dispatcher(Store(), claims, "c", Woken())
-        parts = SimpleNamespace(cluster=self, claims=claims, settings=settings, informers={}, store=Store())
-        pruner = Pruner(cast("Any", parts), fleet)
+        stubs: tuple[Any, ...] = (settings, self, {}, Store(), claims, None, None, fleet)
+        pruner = Pruner(*stubs)
         if complete:
             begun = pruner.begin(now, target(), {})
             assert WIDGET in begun.kept

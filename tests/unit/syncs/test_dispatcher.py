@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -48,7 +47,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     fleet = Dispatcher(Store(), Claims(), "cluster", woken)
     before, memory = observed("a", sync_label=fleet.label(KEY)), fleet.memory(KEY)
     live = {before.id: before}
-    ledger = DriftLog(cast("Any", SimpleNamespace(informers=live, secret_key=b"", metrics=None)))
+    ledger = DriftLog(cast("Any", live), b"", cast("Any", None))
     desired = Desired(before.id, {}, "d1", "a.yaml:1", None)
     fleet.seen({"metadata": {"namespace": KEY.namespace, "name": KEY.name}})
 

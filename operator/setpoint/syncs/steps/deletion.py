@@ -19,20 +19,23 @@ from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError, classify
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.kube.explain import problem_of
 from setpoint.objects.bodies import source_key
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
-from setpoint.plan.nested import Nested, nested_of, orphans
+from setpoint.plan.nested import Nested, orphans
 from setpoint.plan.prune import NO_SYNCS
 from setpoint.runtime.workqueue import Result
+from setpoint.sources.reconciler import Sources
 from setpoint.status.announcements import kept_words
 from setpoint.status.conditions import condition
 from setpoint.store.index import Store
+from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context
-from setpoint.syncs.services import Parts
+from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.reporter import Reporter
 
@@ -111,6 +114,14 @@ class Deletion:
             return _failed(problem, removed)
         return _ending(removed, len(rest), key.namespace)
 
+    async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
+        """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""
+        if classify(error) is not Reason.KindUnknown:
+            return problem_of(error, oid_of(key), "delete")
+        with contextlib.suppress(ApiError):  # the next try asks again; this one is told first
+            await self._cluster.discover()
+        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
+
     async def _crd_is_going(self) -> bool:
         kind = self._cluster.kind_of_group("apiextensions.k8s.io", "CustomResourceDefinition")
         if kind is None:
@@ -170,55 +181,60 @@ MOVED_AGAIN = 1.0
 class Finalizer:
     """Ends one Sync after another."""
 
-    def __init__(self, parts: Parts, dispatcher: Dispatcher, reporter: Reporter, pruner: Pruner) -> None:
-        self._p, self._dispatcher, self._reporter, self._pruner = parts, dispatcher, reporter, pruner
-        self._deletion = Deletion(parts.cluster, parts.store)
+    def __init__(
+        self,
+        deletion: Deletion,
+        observer: Observer,
+        sources: Sources,
+        writer: StatusWriter,
+        recorder: EventRecorder,
+        dispatcher: Dispatcher,
+        reporter: Reporter,
+        pruner: Pruner,
+    ) -> None:
+        self._deletion, self._observer, self._sources, self._writer = deletion, observer, sources, writer
+        self._recorder, self._dispatcher, self._reporter, self._pruner = (
+            recorder,
+            dispatcher,
+            reporter,
+            pruner,
+        )
 
     async def end(self, ctx: Context, memory: Memory, deleter: Deleter) -> Result:
         """Delete or orphan what a Sync owns, as far as it goes now; the finalizer goes last."""
         if names.FINALIZER not in (ctx.body["metadata"].get("finalizers") or []):
             return Result()
-        inventory, cluster = ctx.inventory, self._p.cluster
-        self._dispatcher.wake(self._p.claims.want(ctx.key, ()))  # nobody keeps anything for it
-        current = self._p.sources.current(source_key(ctx.body))
-        kinds = {cluster.kind_of_group(o.group, o.kind) for o in inventory}
+        inventory = ctx.inventory
+        self._dispatcher.want(ctx.key, ())  # nobody keeps anything for it
+        current = self._sources.current(source_key(ctx.body))
         lent: Mapping[ObjectId, str] = {}
         try:
-            await self._p.informers.require(k for k in kinds if k is not None)
+            await self._observer.require(self._observer.kinds_had(inventory))
             blocker = self._pruner.barrier(ctx, current)
             handed, take = await self._pruner.give_away(ctx, memory, blocker)
             lent = handed.lent
             blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
-            nested = nested_of(inventory, self._p.store.syncs, self._p.claims.wanted_of)
-            others = Others(blocked, take, nested)
+            others = Others(blocked, take, self._pruner.nested(inventory))
             ending = await self._deletion.run(ctx.key, ctx.sync, inventory, deleter, others)
         except ApiError as error:
-            problem = await self._unreadable(ctx, error)
+            problem = await self._deletion.unreadable(ctx.key, error)
             await self._say(ctx, problem.reason, problem.message, inventory, lent)
             return Result(retry=True)
         for words in kept_words(ending.kept, ctx.key.namespace):
-            self._p.recorder.record(ctx.body, "Warning", str(Reason.Orphaned), words)
+            self._recorder.record(ctx.body, "Warning", str(Reason.Orphaned), words)
         if ending.done:
             kind = "Warning" if ending.reason is Reason.Orphaned else "Normal"
-            self._p.recorder.record(ctx.body, kind, str(ending.reason), ending.message)
+            self._recorder.record(ctx.body, kind, str(ending.reason), ending.message)
             await self._release(ctx.key, ctx.body)
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
         await self._say(ctx, ending.reason, ending.message, left, lent)
         return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
 
-    async def _unreadable(self, ctx: Context, error: ApiError) -> Problem:
-        """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""
-        if classify(error) is not Reason.KindUnknown:
-            return problem_of(error, oid_of(ctx.key), "delete")
-        with contextlib.suppress(ApiError):  # the next try asks again; this one is told first
-            await self._p.cluster.discover()
-        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
-
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
         """Let go of a Sync that has no identity to delete with."""
         text = f"objects stay in the cluster: {problem.message}"
-        self._p.recorder.record(body, "Warning", str(Reason.Orphaned), text)
+        self._recorder.record(body, "Warning", str(Reason.Orphaned), text)
         await self._release(key, body)
 
     async def _say(
@@ -249,7 +265,6 @@ class Finalizer:
 
     async def _release(self, key: SyncKey, body: Mapping[str, Any]) -> None:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]
-        await self._p.writer.finalizers(oid_of(key), body, rest)
+        await self._writer.finalizers(oid_of(key), body, rest)
         if not rest:
-            self._p.store.drop_sync(key, body["metadata"]["uid"])
-            self._dispatcher.forget(key)
+            self._dispatcher.gone(key, body["metadata"]["uid"])

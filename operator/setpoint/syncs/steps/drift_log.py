@@ -15,17 +15,19 @@ from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline, Failure, state_of, written_of
 from setpoint.plan.redact import shown_patch, shown_value
+from setpoint.runtime.metrics import Metrics
 from setpoint.status.outcome import Correction
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Reached
-from setpoint.syncs.services import Parts
+from setpoint.watch.informers import Informers
 
 
 class DriftLog:
     """Keeps account of writes and of drift."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._live, self._key, self._metrics = parts.informers, parts.secret_key, parts.metrics
+    def __init__(self, informers: Informers, secret_key: bytes, metrics: Metrics) -> None:
+        """`secret_key`: what values of Secrets are replaced by is made with it."""
+        self._live, self._key, self._metrics = informers, secret_key, metrics
 
     def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
         """Note how the live objects are, before they are checked: whoever changes one later may mend what fails."""

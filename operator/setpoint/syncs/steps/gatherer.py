@@ -9,20 +9,24 @@ from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.bodies import Body, source_key
 from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import changed_since_applied, restore_baselines
 from setpoint.plan.goal import Commit, Situation
 from setpoint.sources.demands import Demand
+from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
+from setpoint.store.claims import Claims
 from setpoint.store.dependencies import waits_for
+from setpoint.store.index import Store
 from setpoint.syncs.builder import NotYet, TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Given, PruneResult, Reached
-from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
+from setpoint.watch.informers import Informers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,33 @@ class Unfetched:
 class Gatherer:
     """Finds out for one Sync after another what is live, what is new, and what others want."""
 
-    def __init__(self, parts: Parts, dispatcher: Dispatcher, builder: TargetBuilder, pruner: Pruner) -> None:
-        self._p, self._dispatcher, self._builder, self._pruner = parts, dispatcher, builder, pruner
-        self.observer = Observer(parts.cluster, parts.informers)
+    def __init__(
+        self,
+        observer: Observer,
+        informers: Informers,
+        store: Store,
+        claims: Claims,
+        sources: Sources,
+        dispatcher: Dispatcher,
+        builder: TargetBuilder,
+        pruner: Pruner,
+    ) -> None:
+        self.observer, self._informers, self._store, self._claims = observer, informers, store, claims
+        self._sources, self._dispatcher, self._builder, self._pruner = sources, dispatcher, builder, pruner
+
+    def look(self, oid: ObjectId) -> Observed | None:
+        """Return what is known of an object."""
+        return self._informers.get(oid)
 
     def begin(self, ctx: Context, evaluation: Evaluation) -> Reached:
         """Return how far a run is before its first step."""
-        lent = self._p.claims.lent(ctx.key)
+        lent = self._claims.lent(ctx.key)
         still = {o: v for o, v in ctx.inventory.items() if o in lent} if lent else {}
         return Reached(ctx, problem=evaluation.problem, pruned=PruneResult(lent=still))
 
     async def gather(self, given: Given, reached: Reached) -> Reached:
         """See what is live, claim what is wanted, and find out what is new."""
-        ctx, claims = reached.ctx, self._p.claims
+        ctx, claims = reached.ctx, self._claims
         if ctx.sync.spec.suspend or given.evaluation.commit is Commit.LOST:
             return reached
         last, demand = given.memory.good, None
@@ -76,9 +94,9 @@ class Gatherer:
         self, ctx: Context, target: Target, contested: Mapping[ObjectId, SyncKey]
     ) -> Mapping[ObjectId, str]:
         """Note what a Sync waits for, and what it is about to take; returns it."""
-        claims, desired = self._p.claims, [r.id for r in target.refs]
+        claims, desired = self._claims, [r.id for r in target.refs]
         wanted = contested.keys() | claims.offered(ctx.key, desired)
-        self._dispatcher.wake(claims.want(ctx.key, wanted))
+        self._dispatcher.want(ctx.key, wanted)
         return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
     async def watch(self, ctx: Context, target: Target, memory: Memory) -> float | None:
@@ -86,7 +104,7 @@ class Gatherer:
         again = await self.observer.watch(ctx, target)
         applied = ctx.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
-            memory.baselines = restore_baselines(target.refs, self._p.informers.get, applied["ownership"])
+            memory.baselines = restore_baselines(target.refs, self._informers.get, applied["ownership"])
         return again
 
     async def _recovered(self, ctx: Context, given: Given) -> tuple[Target | None, Demand | None]:
@@ -103,7 +121,7 @@ class Gatherer:
             )
         except NotYet:
             where = source_key(ctx.body)
-            refused = self._p.sources.refused(where, sha)
+            refused = self._sources.refused(where, sha)
             return None, None if refused else Demand(where, frozenset([sha]))
         except Problem:
             return (
@@ -134,14 +152,14 @@ class Gatherer:
             sha = current.sha if current and source_key(body) == mine else None
             return self._dispatcher.has_seen(other, sha, body["metadata"].get("generation", 0))
 
-        return waits_for(ctx.key, self._p.store.syncs, seen)
+        return waits_for(ctx.key, self._store.syncs, seen)
 
     async def compare(self, reached: Reached) -> Reached:
         """After a restart without a cache, while the Source fails: say what is not as it was applied.
 
         Raises NotYet if nothing is to be said; ApiError.
         """
-        ctx, live = reached.ctx, self._p.informers
+        ctx, live = reached.ctx, self._informers
         trouble, applied = self._trouble(ctx), ctx.previous.get("applied") or {}
         ready = condition_of(ctx.previous, "Ready") or {}
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
@@ -169,7 +187,7 @@ class Gatherer:
         return Unfetched(_unfetched(what, target.revision, trouble), demand)
 
     def _trouble(self, ctx: Context) -> Problem | None:
-        return self._p.sources.trouble(source_key(ctx.body))
+        return self._sources.trouble(source_key(ctx.body))
 
 
 def _unfetched(what: str, revision: str, trouble: Problem) -> Problem:

@@ -11,20 +11,26 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.apply.rights import writable
 from setpoint.kube.absence import asked_anew, kind_served
+from setpoint.kube.client import Cluster
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.bodies import source_key, sync_model, version_of
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed, observe
-from setpoint.plan.nested import is_sync, key_in, nested_of
+from setpoint.plan.nested import Nested, is_sync, key_in, nested_of
 from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
+from setpoint.settings import Settings
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import ObjectState, SyncState
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
 from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult
-from setpoint.syncs.services import Parts
 from setpoint.syncs.target import Target
+from setpoint.watch.informers import Informers
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +41,25 @@ MOVED_AGAIN = 1.0
 class Pruner:
     """Prunes for one Sync after another."""
 
-    def __init__(self, parts: Parts, dispatcher: Dispatcher) -> None:
-        self._p, self._dispatcher = parts, dispatcher
-        self._people = frozenset(parts.settings.people_managers)
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        informers: Informers,
+        store: Store,
+        claims: Claims,
+        sources: Sources,
+        recorder: EventRecorder,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._settings, self._cluster, self._informers, self._store = settings, cluster, informers, store
+        self._claims, self._sources, self._recorder, self._dispatcher = claims, sources, recorder, dispatcher
+        self._people = frozenset(settings.people_managers)
 
     def begin(self, ctx: Context, target: Target, lent: Mapping[ObjectId, str]) -> PruneResult:
         """Return what holds while nothing is known of the objects that left Git: all of them stay, as `lent` as before."""
         inventory, desired = ctx.inventory, frozenset(r.id for r in target.refs)
-        awaited = self._p.claims.awaited(ctx.key, inventory)
+        awaited = self._claims.awaited(ctx.key, inventory)
         states = tuple(_wanted(o, inventory[o], w) for o, w in awaited.items() if o in desired)
         kept = {o: v for o, v in inventory.items() if o not in desired}
         return PruneResult(kept=kept, lent=lent if kept else {}, states=states)
@@ -88,11 +105,11 @@ class Pruner:
         doubted: Mapping[ObjectId, SyncKey],
     ) -> PruneResult:
         """Decide what goes, and delete it; what is `doubted` counts as wanted."""
-        leftover, inventory, wanted_of = begun.kept, ctx.inventory, self._p.claims.wanted_of
-        wanted = wanted_of(ctx.key, leftover)
+        leftover, inventory = begun.kept, ctx.inventory
+        wanted = self._claims.wanted_of(ctx.key, leftover)
         # What is yielded and nobody wants any more is as much in Git as before.
         stay = evaluation.yielded - wanted.keys()
-        nested = nested_of(leftover, self._p.store.syncs, wanted_of)
+        nested = self.nested(leftover)
         desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
         policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
         decision = prune(
@@ -132,7 +149,7 @@ class Pruner:
         if target is None or not self._dispatcher.dropped(ctx.key):
             return evaluation
         every = ctx.inventory.keys() | {r.id for r in target.refs}
-        yielded = frozenset(self._p.claims.wanted_of(ctx.key, every))
+        yielded = frozenset(self._claims.wanted_of(ctx.key, every))
         refs = tuple(r for r in target.refs if r.id not in yielded)
         return replace(evaluation, target=replace(target, refs=refs), yielded=yielded)
 
@@ -157,7 +174,7 @@ class Pruner:
         return ""
 
     def _is_evaluated(self, oid: ObjectId) -> bool:
-        body, seen = self._p.store.syncs.get(key_in(oid)), self._p.informers.get(oid)
+        body, seen = self._store.syncs.get(key_in(oid)), self._informers.get(oid)
         if body is None or (seen is not None and version_of(body) < seen.resource_version):
             return False
         return self._dispatcher.rests(body) or self._dispatcher.evaluated_at(
@@ -174,11 +191,11 @@ class Pruner:
         if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
         doubted = await self._doubted(ctx, blocker, ctx.inventory)
-        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, ctx.inventory)}
+        wanted = {**doubted, **self._claims.wanted_of(ctx.key, ctx.inventory)}
         live = await self._live(ctx, wanted)
         mine = {o: ctx.inventory[o] for o in wanted}
         handed = self._hand_over(ctx, memory, mine, live, doubted=doubted)
-        wanted = self._p.claims.wanted_of(ctx.key, handed.lent)
+        wanted = self._claims.wanted_of(ctx.key, handed.lent)
         waits = self.words(ctx, blocker) if blocker else ""
         words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
         return handed, {o: words.get(o, f"waits: {waits}") for o in handed.lent}
@@ -193,8 +210,8 @@ class Pruner:
         anew: bool = True,
         doubted: Mapping[ObjectId, SyncKey] = MappingProxyType({}),
     ) -> PruneResult:
-        mine = leftover.keys() if anew else leftover.keys() & self._p.claims.lent(ctx.key)
-        wanted = {**doubted, **self._p.claims.wanted_of(ctx.key, mine)}
+        mine = leftover.keys() if anew else leftover.keys() & self._claims.lent(ctx.key)
+        wanted = {**doubted, **self._claims.wanted_of(ctx.key, mine)}
         decision = handed_over(leftover, live, ctx.key, wanted)
         lent = self._lend(ctx, decision)
         self._let_go(ctx, memory, decision.release)
@@ -215,7 +232,11 @@ class Pruner:
             )
             if why.startswith("is handed over"):
                 text = f"{oid.label(ctx.key.namespace)} {why}"
-                self._p.recorder.record(ctx.body, "Normal", str(Reason.HandedOver), text)
+                self._recorder.record(ctx.body, "Normal", str(Reason.HandedOver), text)
+
+    def nested(self, objects: Iterable[ObjectId]) -> Mapping[ObjectId, Nested]:
+        """Return what stands behind those of some objects that are Syncs."""
+        return nested_of(objects, self._store.syncs, self._claims.wanted_of)
 
     def barrier(self, ctx: Context, current: Artifact | None) -> Blocker | None:
         """Return which Sync must have been seen before anything is deleted, as it may want it; None if all have."""
@@ -223,16 +244,16 @@ class Pruner:
 
     def words(self, ctx: Context, blocker: Blocker) -> str:
         """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
-        body = self._p.store.syncs.get(blocker.key)
+        body = self._store.syncs.get(blocker.key)
         if not blocker.unseen or body is None:
             return blocker.words
         source = source_key(body)
-        trouble = self._p.sources.trouble(source)
+        trouble = self._sources.trouble(source)
         why = trouble.message if trouble else f"the commit of Source {source} is being fetched"
         text = f"{blocker.words}: {why}"
         if text not in (condition_of(ctx.previous, "Ready") or {}).get("message", ""):
             told = f"Sync {ctx.key} deletes nothing that this Sync may want before it is evaluated: {why}"
-            self._p.recorder.record(body, "Normal", str(Reason.PruneWaiting), told)
+            self._recorder.record(body, "Normal", str(Reason.PruneWaiting), told)
         return text
 
     async def _doubted(
@@ -242,30 +263,30 @@ class Pruner:
         found: dict[ObjectId, SyncKey] = {}
         for other in self._dispatcher.doubtful(ctx.key) if blocker and blocker.doubtful else ():
             if (user := self._user(other)) is not None:
-                may = await writable(self._p.cluster, user, (o for o in objects if o not in found))
+                may = await writable(self._cluster, user, (o for o in objects if o not in found))
                 found |= dict.fromkeys(may, other)
         return found
 
     def _user(self, key: SyncKey) -> str | None:
         """Return as whom another Sync acts; None if it may write nothing."""
-        body = self._p.store.syncs.get(key)
+        body = self._store.syncs.get(key)
         try:
-            return user_of(key, sync_model(body), self._p.settings) if body else None
+            return user_of(key, sync_model(body), self._settings) if body else None
         except Problem:
             return None
 
     async def _live(self, ctx: Context, leftover: Iterable[ObjectId]) -> dict[ObjectId, Observed]:
         """Return what still exists of the objects that left Git, read again where the watch does not show them."""
         objects = sorted(leftover)
-        await asked_anew(self._p.cluster, objects)
+        await asked_anew(self._cluster, objects)
         found = {oid: await self._one(ctx, oid) for oid in objects}
         return {oid: seen for oid, seen in found.items() if seen is not None}
 
     async def _one(self, ctx: Context, oid: ObjectId) -> Observed | None:
-        seen = self._p.informers.get(oid)
-        if seen is not None or (kind := kind_served(self._p.cluster, oid)) is None:
+        seen = self._informers.get(oid)
+        if seen is not None or (kind := kind_served(self._cluster, oid)) is None:
             return seen
-        obj = await self._p.cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
+        obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
         return observe(obj, oid, self._people) if obj is not None else None
 
 

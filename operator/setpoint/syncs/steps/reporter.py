@@ -10,23 +10,28 @@ from typing import Any
 
 from setpoint.api.formats import seconds, short
 from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.observed import Observed
 from setpoint.plan.drift import ownership_digest
 from setpoint.plan.goal import Commit
+from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Result
 from setpoint.status import build as status
 from setpoint.status import pacing
 from setpoint.status.announcements import RunSummary, announcements
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import Outcome, Revision
+from setpoint.store.index import Store
+from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Reached
-from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.object_states import states_of
 from setpoint.syncs.target import Target
 from setpoint.watch import pod_states
+from setpoint.watch.informers import Informers
+from setpoint.watch.pods import PodInformers
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
 BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
@@ -35,8 +40,18 @@ BUG = "an error inside Setpoint ended the run, which is tried again; the operato
 class Reporter:
     """Tells of one run after another."""
 
-    def __init__(self, parts: Parts, dispatcher: Dispatcher) -> None:
-        self._p, self._dispatcher = parts, dispatcher
+    def __init__(
+        self,
+        informers: Informers,
+        pods: PodInformers,
+        store: Store,
+        writer: StatusWriter,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._informers, self._pods, self._store, self._writer = informers, pods, store, writer
+        self._recorder, self._metrics, self._dispatcher = recorder, metrics, dispatcher
 
     async def publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
         """Write what came of a run, if it differs from what is stored; returns when to run again."""
@@ -56,10 +71,20 @@ class Reporter:
             self._dispatcher.shrunk(ctx.key)
         memory.ended(settled=reached.settled(evaluation), failing=reached.retries, complete=reached.complete)
         took = asyncio.get_running_loop().time() - ctx.began
-        self._p.metrics.reconciled("Sync", _ready(new)["reason"], took)
+        self._metrics.reconciled("Sync", _ready(new)["reason"], took)
         if reached.retries:
             return Result(retry=True)
         return Result(after=reached.sooner(until).again)
+
+    def count(self, ctx: Context, evaluation: Evaluation) -> None:
+        """Note in the metrics how many objects a Sync has in Git."""
+        count = len(evaluation.target.refs) if evaluation.target else 0
+        self._metrics.objects(ctx.key.namespace, ctx.key.name, count)
+
+    async def forget(self, key: SyncKey) -> None:
+        """Tell no more of a Sync that is gone."""
+        await self._pods.want(key, (), known=False)
+        self._metrics.forget("Sync", key.namespace, key.name)
 
     async def tell_of_bug(
         self, key: SyncKey, body: Mapping[str, Any], held: Mapping[str, Any] | None
@@ -72,12 +97,12 @@ class Reporter:
     async def write(self, key: SyncKey, body: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Write a status if it differs; those who depend on this Sync are woken when they may care."""
         ready = _ready(new)
-        self._p.metrics.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
+        self._metrics.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
         before = condition_of(body.get("status") or {}, "Ready")
-        await self._p.writer.write(oid_of(key), body, new)
+        await self._writer.write(oid_of(key), body, new)
         self._dispatcher.told(key)
         if before is None or before["status"] != ready["status"]:
-            self._dispatcher.wake(self._p.store.dependents(key))
+            self._dispatcher.wake(self._store.dependents(key))
 
     def _outcome(
         self,
@@ -114,22 +139,22 @@ class Reporter:
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
         """Have the pods of workloads watched that do not get on, as long as they do not."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.good
-        seen = [o for r in (target.refs if target else ()) if (o := self._p.informers.get(r.id)) is not None]
+        seen = [o for r in (target.refs if target else ()) if (o := self._informers.get(r.id)) is not None]
         healthy = condition_of(ctx.previous, "Healthy")
         known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
         workloads = (o.id for o in seen if pod_states.in_question(o.id, o.verdict))
-        await self._p.pods.want(ctx.key, workloads, known=known)
+        await self._pods.want(ctx.key, workloads, known=known)
 
     def _look(self, oid: ObjectId) -> Observed | None:
         """Return what is known of an object, in the words of its pods where those tell more."""
-        seen = self._p.informers.get(oid)
+        seen = self._informers.get(oid)
         if seen is None:
             return None
-        verdict = pod_states.refined(oid, seen.verdict, self._p.pods.verdict(oid))
+        verdict = pod_states.refined(oid, seen.verdict, self._pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
     def _ownership(self, target: Target) -> str:
-        found = [o for r in target.refs if (o := self._p.informers.get(r.id)) is not None]
+        found = [o for r in target.refs if (o := self._informers.get(r.id)) is not None]
         return ownership_digest(found) if len(found) == len(target.refs) else ""
 
     @staticmethod
@@ -159,7 +184,7 @@ class Reporter:
             warnings=reached.applied.warnings,
         )
         for a in announcements(deeds, condition_of(ctx.previous, "Ready"), _ready(new)):
-            self._p.recorder.record(ctx.body, a.type, a.reason, a.message)
+            self._recorder.record(ctx.body, a.type, a.reason, a.message)
 
 
 def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:

@@ -31,7 +31,8 @@ from setpoint.store.index import Store
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import PruneResult
-from setpoint.syncs.steps.deletion import LOOK_AGAIN, Finalizer
+from setpoint.syncs.steps.deletion import LOOK_AGAIN, Deletion, Finalizer
+from setpoint.syncs.steps.observer import Observer
 
 BASE, TOP = SyncKey("team", "base"), SyncKey("team", "top")
 
@@ -54,18 +55,13 @@ class Deleted:
         self.told: list[Mapping[str, Any]] = []
         self.runs, self.gone = 0, False
         store, claims = Store(), Claims()
-        parts = SimpleNamespace(
-            cluster=world,
-            informers=self,
-            store=store,
-            claims=claims,
-            sources=SimpleNamespace(current=lambda _key: None),
-            recorder=SimpleNamespace(record=lambda *_: None),
-            writer=self,
-        )
-        fleet = Dispatcher(store, claims, "c", Woken())
-        pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none)
-        self._finalizer = Finalizer(*cast("tuple[Any, ...]", (parts, fleet, self, pruner)))
+        fleet, cluster = Dispatcher(store, claims, "c", Woken()), cast("Cluster", world)
+        pruner = SimpleNamespace(barrier=lambda *_: None, give_away=self._none, nested=lambda _objects: {})
+        sources = SimpleNamespace(current=lambda _key: None)
+        recorder = SimpleNamespace(record=lambda *_: None)
+        observer = Observer(cluster, cast("Any", self))
+        stubs: tuple[Any, ...] = (sources, self, recorder, fleet, self, pruner)
+        self._finalizer = Finalizer(Deletion(cluster, store), observer, *stubs)
 
     async def _none(self, *_: Any) -> tuple[PruneResult, dict[ObjectId, str]]:
         return PruneResult(), {}
@@ -73,6 +69,9 @@ class Deleted:
     async def require(self, kinds: Iterable[Kind]) -> None:
         if not self._world.answers and list(kinds):
             raise ApiError(404, "NotFound", NO_KIND)
+
+    def again(self, _kinds: Iterable[Kind]) -> None:
+        return None
 
     async def write(self, _key: SyncKey, _body: Body, new: Mapping[str, Any]) -> None:
         if new != self._status:

@@ -1,0 +1,66 @@
+"""Wires what reconciles Syncs: each step is made once, complete, and is given by name what it uses (shell)."""
+
+from __future__ import annotations
+
+from setpoint.kube.client import Cluster
+from setpoint.kube.event_recorder import EventRecorder
+from setpoint.render.renderer import Renderer
+from setpoint.runtime.metrics import Metrics
+from setpoint.settings import Settings
+from setpoint.sources.reconciler import Sources
+from setpoint.store.claims import Claims
+from setpoint.store.index import Store
+from setpoint.store.status_writer import StatusWriter
+from setpoint.syncs.builder import TargetBuilder
+from setpoint.syncs.dispatcher import Dispatcher
+from setpoint.syncs.reconciler import Steps, Syncs
+from setpoint.syncs.steps.actors import Actors
+from setpoint.syncs.steps.convergence import Converger
+from setpoint.syncs.steps.deletion import Deletion, Finalizer
+from setpoint.syncs.steps.drift_log import DriftLog
+from setpoint.syncs.steps.gatherer import Gatherer
+from setpoint.syncs.steps.object_writer import ObjectWriter
+from setpoint.syncs.steps.observer import Observer
+from setpoint.syncs.steps.pruner import Pruner
+from setpoint.syncs.steps.registrar import Registrar
+from setpoint.syncs.steps.reporter import Reporter
+from setpoint.watch.informers import Informers
+from setpoint.watch.pods import PodInformers
+
+
+def wired(
+    settings: Settings,
+    *,
+    cluster: Cluster,
+    informers: Informers,
+    pods: PodInformers,
+    store: Store,
+    claims: Claims,
+    sources: Sources,
+    renderer: Renderer,
+    writer: StatusWriter,
+    recorder: EventRecorder,
+    metrics: Metrics,
+    secret_key: bytes,
+    dispatcher: Dispatcher,
+) -> Syncs:
+    """Return what reconciles Syncs, made of its steps."""
+    actors = Actors(settings, cluster, informers, claims)
+    observer = Observer(cluster, informers)
+    builder = TargetBuilder(cluster, store, sources, renderer)
+    drift_log = DriftLog(informers, secret_key, metrics)
+    pruner = Pruner(settings, cluster, informers, store, claims, sources, recorder, dispatcher)
+    gatherer = Gatherer(observer, informers, store, claims, sources, dispatcher, builder, pruner)
+    objects = ObjectWriter(gatherer, builder, actors, claims, dispatcher, writer, drift_log, metrics)
+    reporter = Reporter(informers, pods, store, writer, recorder, metrics, dispatcher)
+    steps = Steps(
+        registrar=Registrar(cluster, writer, dispatcher),
+        builder=builder,
+        converger=Converger(gatherer, objects, pruner, builder, actors, dispatcher, informers),
+        pruner=pruner,
+        reporter=reporter,
+        finalizer=Finalizer(
+            Deletion(cluster, store), observer, sources, writer, recorder, dispatcher, reporter, pruner
+        ),
+    )
+    return Syncs(settings, store, sources, dispatcher, actors, steps)

@@ -1,0 +1,59 @@
+"""Makes what acts on behalf of a Sync: as its user, within its rules, and for all Syncs together within one limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from setpoint.api.reasons import Problem
+from setpoint.apply.applier import Applier
+from setpoint.apply.deleter import Deleter
+from setpoint.apply.dry_run import Actor, Session
+from setpoint.kube import absence
+from setpoint.kube.client import Cluster
+from setpoint.plan.adoption import TAKEOVER_MANAGERS
+from setpoint.plan.marks import is_dropped
+from setpoint.settings import Settings
+from setpoint.store.claims import Claims
+from setpoint.syncs.run import Context
+from setpoint.watch.informers import Informers
+
+
+class Actors:
+    """Makes appliers and deleters."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, informers: Informers, claims: Claims) -> None:
+        self._cluster, self._informers, self._claims = cluster, informers, claims
+        self._limit = asyncio.Semaphore(settings.apply_concurrency)
+        people = frozenset(settings.people_managers)
+        self._people, self._takeover = people, people | TAKEOVER_MANAGERS
+
+    def applier(self, ctx: Context, *, abort: bool, keep_ours: bool = False) -> Applier:
+        """Return what writes objects on behalf of a Sync, once.
+
+        `abort`: nothing is written beside an object that is rejected. `keep_ours`: what is written was applied before.
+        """
+        spec = ctx.sync.spec
+        who = Actor(
+            key=ctx.key,
+            label=ctx.marks.label,
+            user=ctx.user,
+            rules=spec.ignore,
+            people=self._people,
+            takeover=self._takeover,
+            owner_of=self._claims.owner,
+            is_lent=self._claims.is_lent,
+            abort=abort,
+            create_namespace=spec.target_namespace if spec.create_namespace else None,
+            keep_ours=keep_ours,
+        )
+        return Applier(Session(self._cluster, self._informers, self._limit, who))
+
+    def deleter(self, ctx: Context) -> Deleter:
+        """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
+        by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
+        return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
+
+    async def missing(self, ctx: Context, reasons: Iterable[object]) -> Problem | None:
+        """Return that the account of a Sync does not exist, where that may be why something failed."""
+        return await absence.missing(self._cluster, ctx.user, reasons)

@@ -1,0 +1,188 @@
+"""Writes objects of a Sync: what is new, what drifted, and what was applied last where that is enforced (shell)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from setpoint.api.formats import rfc3339
+from setpoint.api.sync import Drift, OnError
+from setpoint.apply.applier import Applier
+from setpoint.apply.dry_run import DryRun
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.identity import ObjectId, oid_of
+from setpoint.objects.inventory import grouped
+from setpoint.plan.desired import Desired
+from setpoint.plan.drift import DriftView, drifted
+from setpoint.runtime.metrics import Metrics
+from setpoint.sources.demands import joined
+from setpoint.store.claims import Claims
+from setpoint.store.status_writer import StatusWriter
+from setpoint.syncs.builder import TargetBuilder
+from setpoint.syncs.dispatcher import Dispatcher
+from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import Context, Given, Reached
+from setpoint.syncs.steps.actors import Actors
+from setpoint.syncs.steps.drift_log import DriftLog
+from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
+from setpoint.syncs.target import Target
+
+
+class ObjectWriter:
+    """Writes for one Sync after another."""
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        builder: TargetBuilder,
+        actors: Actors,
+        claims: Claims,
+        dispatcher: Dispatcher,
+        status: StatusWriter,
+        drift_log: DriftLog,
+        metrics: Metrics,
+    ) -> None:
+        self._gatherer, self._builder, self._actors, self._claims = gatherer, builder, actors, claims
+        self._dispatcher, self._status, self._drift_log, self._metrics = (
+            dispatcher,
+            status,
+            drift_log,
+            metrics,
+        )
+
+    async def write(self, given: Given, reached: Reached) -> Reached:
+        """Write what was chosen, or report it where drift is left alone. Raises Problem, ApiError."""
+        ctx, target, memory = reached.ctx, given.target, given.memory
+        wanted = {r.id for r in reached.todo}
+        if not wanted:
+            return reached
+        manifests = given.evaluation.manifests
+        loaded = (
+            manifests if manifests is not None else await self._gatherer.manifests(ctx, given, target, wanted)
+        )
+        if isinstance(loaded, Unfetched):
+            return _held_up(reached, wanted, loaded)
+        chosen = [d for d in loaded if d.id in wanted]
+        if not chosen:
+            return reached
+        memory.trigger = _trigger(memory, reached, target)
+        memory.started = memory.started or rfc3339(datetime.now(UTC))
+        abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
+        applier = self._actors.applier(ctx, abort=abort)
+        if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
+            return await self._report_only(given, reached, applier, chosen)
+        claimed = reached
+
+        async def claim() -> None:
+            nonlocal claimed
+            claimed = await self._claim(reached, target, memory)
+
+        before = self._drift_log.before(chosen)
+        result = await applier.converge(chosen, loaded, claim)
+        result = await self._with_places(ctx, given, target, result, chosen)
+        reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
+        self._metrics.written(len(result.written))
+        return await self._look_for_kinds(reached, target, result)
+
+    async def _with_places(
+        self,
+        ctx: Context,
+        given: Given,
+        target: Target,
+        result: ApplyResult,
+        chosen: Sequence[Desired],
+    ) -> ApplyResult:
+        """Return the result with the files of the objects that something is said of."""
+        current = given.evaluation.current
+        if current is None:
+            return result
+        return await self._builder.with_places(ctx.sync, current, target, result, chosen)
+
+    async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
+        """Ask which kinds are served now, while some of this commit's are not yet."""
+        if not self._builder.unresolved(target) or result.failed:
+            return reached
+        await self._builder.discover()
+        return reached.sooner(0.3 if not self._builder.unresolved(target) else 1.0)
+
+    async def enforce(self, given: Given, reached: Reached) -> Reached:
+        """Correct drift against what was applied last; nothing new is written and nothing is pruned.
+
+        Raises Problem, ApiError.
+        """
+        ctx, last, memory = reached.ctx, reached.last, given.memory
+        if last is None or given.evaluation.current is None:
+            return reached
+        reached = reached.sooner(await self._gatherer.watch(ctx, last, memory))
+        whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
+        foreign = {r.id for r in last.refs if self._claims.owner(r.id) not in (None, ctx.key)}
+        pruned = reached.pruned
+        others = foreign | reached.contested.keys() | pruned.released.keys() | pruned.lent.keys()
+        newer = {r.id for r in given.evaluation.target.refs} if given.evaluation.target else None
+        view = DriftView(ctx.key, ctx.marks.label, self._gatherer.look, memory)
+        found = drifted(view, last.refs, others, newer, whole=whole)
+        if not found:
+            return reached
+        loaded = await self._gatherer.manifests(ctx, given, last, found)
+        if isinstance(loaded, Unfetched):
+            return _held_up(reached, found, loaded)
+        chosen = [d for d in loaded if d.id in found]
+        if not chosen:
+            return reached
+        memory.trigger = "Drift"
+        applier = self._actors.applier(ctx, abort=False, keep_ours=True)
+        before = self._drift_log.before(chosen)
+        result = await applier.converge(chosen, loaded, _no_claim)
+        result = await self._with_places(ctx, given, last, result, chosen)
+        by_id = {d.id: d for d in chosen}
+        return self._drift_log.absorb(reached, memory, result, by_id, before, enforced=True)
+
+    async def _report_only(
+        self, given: Given, reached: Reached, applier: Applier, chosen: Sequence[Desired]
+    ) -> Reached:
+        found = await applier.check(chosen)
+        reported = [self._drift_log.report(given.memory, item) for item in found if isinstance(item, DryRun)]
+        failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, DryRun)})
+        failed = await self._with_places(reached.ctx, given, given.target, failed, chosen)
+        corrections = (*reached.corrections, *(c for c in reported if c is not None))
+        return replace(reached, applied=reached.applied | failed, corrections=corrections)
+
+    async def _claim(self, reached: Reached, target: Target, memory: Memory) -> Reached:
+        """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
+        # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
+        ctx, claims, desired = reached.ctx, self._claims, [r.id for r in target.refs]
+        contested = {**reached.contested, **claims.contested(ctx.key, desired)}
+        # What it takes over stays wanted: the claim is taken back if it cannot be written.
+        wants = self._gatherer.want(ctx, target, contested)
+        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
+        self._dispatcher.record(ctx.key, new, reached.pruned.lent)
+        if new == ctx.inventory:
+            return replace(reached, contested=contested, wants=wants)
+        status = {**ctx.previous, "inventory": grouped((v, o) for o, v in new.items())}
+        body = await self._status.write(oid_of(ctx.key), ctx.body, status)
+        memory.held = None
+        return replace(reached, contested=contested, wants=wants, ctx=ctx.written(body))
+
+
+def _trigger(memory: Memory, reached: Reached, target: Target) -> str:
+    """Return why something is written."""
+    ctx, previous = reached.ctx, reached.ctx.previous
+    if memory.trigger == "Requested":
+        return memory.trigger
+    if not reached.changed:
+        return "Drift" if memory.detected else memory.trigger
+    moved = previous.get("observedGeneration") not in (None, ctx.generation)
+    same = (previous.get("applied") or {}).get("revision") == target.revision
+    return "Spec" if moved and same else "Commit"
+
+
+def _held_up(reached: Reached, wanted: Iterable[ObjectId], lost: Unfetched) -> Reached:
+    """Return how far a run came whose manifests have to be fetched first."""
+    deferred = ApplyResult(deferred=dict.fromkeys(wanted, lost.why.message))
+    demand = joined(reached.demand, lost.demand)
+    return replace(reached, waiting=lost.why, applied=reached.applied | deferred, demand=demand)
+
+
+async def _no_claim() -> None:
+    """Claim nothing: what was applied is in the inventory already."""
