@@ -36,14 +36,14 @@ def merged(results: Sequence[ApplyResult]) -> ApplyResult:
     return ApplyResult(
         tuple(c for r in results for c in r.written),
         tuple(o for r in results for o in r.unchanged),
-        _united(r.failed for r in results),
-        _united(r.deferred for r in results),
+        united(r.failed for r in results),
+        united(r.deferred for r in results),
         next((r.waiting for r in results if r.waiting is not None), None),
-        _united(r.baselines for r in results),
+        united(r.baselines for r in results),
         tuple(w for r in results for w in r.warnings),
     )
 
 
-def _united(maps: Iterable[Mapping[ObjectId, V]]) -> Mapping[ObjectId, V]:
+def united(maps: Iterable[Mapping[ObjectId, V]]) -> Mapping[ObjectId, V]:
     """Return the entries of all; of two for one object the later counts."""
     return {oid: value for each in maps for oid, value in each.items()}

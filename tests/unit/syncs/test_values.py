@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from setpoint.apply.deleter import DeleteResult
 from setpoint.apply.result import ApplyResult
 from setpoint.plan.drift import Choice
 from setpoint.plan.goal import FollowUp, Goal, Situation, Written
@@ -30,6 +31,7 @@ VALUES = (
     FollowUp,
     Choice,
     ApplyResult,
+    DeleteResult,
     Prune,
     PruneResult,
     Reached,

@@ -96,10 +96,11 @@ class Deletion:
             kept = tuple(left.gone)
             free = [o for o in free if o not in left.gone]
             if left.failed:
-                left.pending |= {o: "waits" for o in (*free, *others.take) if o not in left.failed}
+                rest_waits = {o: "waits" for o in (*free, *others.take) if o not in left.failed}
+                left = replace(left, pending=rest_waits)
                 return replace(await self._told(key, inventory, left, deleter.user), kept=kept)
         removed = await deleter.remove(free, others.nested if deleter.by_commit else NO_SYNCS)
-        removed.pending |= others.take
+        removed = replace(removed, pending={**removed.pending, **others.take})
         rest = [o for o in inventory if o not in kept]
         return replace(await self._told(key, rest, removed, deleter.user), kept=kept)
 
@@ -163,12 +164,12 @@ def _ending(removed: DeleteResult, total: int, home: str) -> Ending:
     if removed.pending:
         oid = next(iter(removed.pending))
         text = f"{len(removed.left)} of {total} left: {oid.label(home)} {removed.pending[oid]}"
-        return Ending(False, Reason.Deleting, text, frozenset(removed.left), moved=removed.moved)
+        return Ending(False, Reason.Deleting, text, removed.left, moved=removed.moved)
     return Ending(True, Reason.Pruned, f"{total} objects deleted")
 
 
 def _failed(problem: Problem, removed: DeleteResult) -> Ending:
-    return Ending(False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True)
+    return Ending(False, problem.reason, f"deletion: {problem.message}", removed.left, retry=True)
 
 
 LOOK_AGAIN = 60.0

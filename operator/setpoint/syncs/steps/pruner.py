@@ -313,7 +313,7 @@ def _result(
     return PruneResult(
         kept={o: inventory[o] for o in stays if o in inventory},
         lent=lent,
-        deleted=tuple(removed.deleted),
+        deleted=removed.deleted,
         states=(
             *begun.states,
             *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
