@@ -25,7 +25,7 @@ from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import deletion_steps
 from setpoint.plan.prune import NO_SYNCS, PROTECTED, left_behind
 
-MOVED = "changed meanwhile, and is looked at again"
+MOVED = "changed meanwhile; it is checked again"
 
 
 @dataclass(slots=True)

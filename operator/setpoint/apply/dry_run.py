@@ -102,7 +102,7 @@ class DryRunner:
             if "deletionTimestamp" in live["metadata"]:
                 raise Problem(
                     Reason.Waiting,
-                    f"{d.id.label()} is being deleted; it is made anew when it is gone",
+                    f"{d.id.label()} is being deleted; it is created again once it is gone",
                     retry=True,
                 )
             refusal = may_take(live, d, who.key, who.owner_of(d.id))

@@ -22,7 +22,7 @@ EXIT_CODES = {
     "render": {
         OK: "the manifests were printed",
         FAILED: "the folder cannot be rendered; stderr says where",
-        USAGE: "a wrong argument, or a Sync that is none",
+        USAGE: "a wrong argument, or a file that is not a Sync",
     },
     "health": {
         OK: "every object is Healthy or Suspended",
@@ -73,7 +73,7 @@ def _run(command: Parser) -> None:
     command.add_argument(
         "--kubeconfig",
         metavar="PATH",
-        help="the cluster to work on; else $KUBECONFIG, else the cluster that it runs in",
+        help="the kubeconfig of the cluster; without it $KUBECONFIG, else the cluster that Setpoint runs in",
     )
     command.add_argument(
         "--allow-file-urls",

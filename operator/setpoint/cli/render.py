@@ -93,7 +93,7 @@ def run(
 def _arguments(directory: str, sync_file: str | None) -> tuple[Path, SyncSpec]:
     folder = Path(directory)
     if not folder.is_dir():
-        raise _UsageError(f"{directory} is no folder")
+        raise _UsageError(f"{directory} is not a folder")
     if sync_file is None:
         return folder, SyncSpec(source=SourceReference(name="local"))
     try:

@@ -115,7 +115,7 @@ def _split(part: str, whole: str) -> Iterator[tuple[str, str]]:
         if match is None:
             raise Problem(
                 Reason.InvalidSpec,
-                f"spec.ref.semver: {whole!r} is no version range (at {part[position:]!r}); write it like >=1.2 <2 or ^1.4",
+                f"spec.ref.semver: {whole!r} is not a version range (at {part[position:]!r}); write it like >=1.2 <2 or ^1.4",
             )
         position = match.end()
         yield match["op"], match["version"]

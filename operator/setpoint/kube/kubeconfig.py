@@ -38,7 +38,7 @@ async def endpoint_of(path: str | None) -> Endpoint:
         try:
             value: str | None = (await load()).api_key.get("BearerToken")
         except (kubeconfig.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError):
-            log.warning("the credentials for the API server cannot be read now; those known are used")
+            log.warning("cannot read the credentials for the API server; using the last known ones")
             return None
         return value
 

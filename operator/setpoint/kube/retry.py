@@ -32,7 +32,7 @@ async def until_stopped(work: Callable[[], Awaitable[T]], what: str, stop: async
         except ApiError as error:
             if not error.transient and error.status != FORBIDDEN:
                 raise
-            log.warning("%s cannot be had now, trying again", what, extra={"error": str(error)})
+            log.warning("cannot read %s; retrying", what, extra={"error": str(error)})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(LONGEST_PAUSE, pause * 2)

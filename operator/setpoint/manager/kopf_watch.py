@@ -128,7 +128,7 @@ async def _complete(insights: Insights, stop: threading.Event) -> bool:
         if missing:
             stop.set()
     if missing:
-        log.warning("discovery does not name %s; looking again", ", ".join(sorted(missing)))
+        log.warning("the API server does not list %s yet; retrying", ", ".join(sorted(missing)))
     return not missing
 
 
@@ -161,7 +161,7 @@ async def _watched(operator: Operator, resync: Resync, stop: asyncio.Event) -> b
     try:
         return await running
     except Exception:
-        log.exception("the watch of Sources and Syncs ended; starting it again")
+        log.exception("the watch of Sources and Syncs failed unexpectedly; restarting it")
         return True
 
 

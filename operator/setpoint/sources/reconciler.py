@@ -271,7 +271,7 @@ class Sources:
                             memory.postpone(sha)
                         first, outage = first or problem, outage or outage_of(problem)
                         continue
-                    log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
+                    log.info("cannot fetch an older commit", extra={"sha": sha, "why": problem.message})
                     memory.refused.add(sha)
                 else:
                     memory.current = found if revision == stored else memory.current

@@ -49,7 +49,7 @@ class Resync:
                 await self._compare(name, whole=False)
         except ApiError as error:
             # Also after a 403 or 404: an API server that has just started knows neither rights nor kinds.
-            log.warning("%s cannot be compared with the cluster now", what, extra={"error": str(error)})
+            log.warning("cannot compare %s with the cluster; retrying", what, extra={"error": str(error)})
             return Result(retry=True)
         return Result()
 

@@ -210,7 +210,9 @@ class TargetBuilder:
         if sha == current.sha:
             self._sources.lost(where, marks.key)
         elif not self._sources.want(where, marks.key, sha):
-            text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
+            text = (
+                f"{short(target.revision)} is not in the cache any more, and the Git server does not have it"
+            )
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet
 

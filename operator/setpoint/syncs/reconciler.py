@@ -122,7 +122,7 @@ class Syncs:
             return None
         left = self._dispatcher.cannot_evaluate(ctx.body, asyncio.get_running_loop().time())
         trouble = self._p.sources.trouble(source)
-        why = trouble.message if trouble else f"Source {source} does not bring its commit"
+        why = trouble.message if trouble else f"Source {source} cannot fetch its commit"
         if left is not None:
             waiting = Problem(Reason.SourceNotReady, f"{why}; {OTHERS_WAIT}")
             return Reached(ctx, waiting=waiting).sooner(left)

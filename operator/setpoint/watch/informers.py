@@ -88,7 +88,8 @@ class Informers:
                 continue
             if (before := self._forbidden.get(key)) is None:
                 log.warning(
-                    "a kind may not be watched: drift is found at the interval", extra={"kind": key[1]}
+                    "not allowed to watch a kind; its drift is only found at the interval",
+                    extra={"kind": key[1]},
                 )
             pause = min(FORBIDDEN_PAUSE, 4 * before.pause) if before else FIRST_FORBIDDEN_PAUSE
             self._forbidden[key] = Refusal(now, pause)

@@ -120,10 +120,12 @@ class PodInformer:
             except ApiError as error:
                 self._version = "" if error.status == GONE else self._version
                 pause = FORBIDDEN_PAUSE if error.status == FORBIDDEN else min(LONGEST_PAUSE, pause * 2)
-                log.debug("pods cannot be watched", extra={"where": self._namespace, "error": str(error)})
+                log.debug(
+                    "cannot watch pods; retrying", extra={"where": self._namespace, "error": str(error)}
+                )
             except Exception:
                 # A pod that cannot be read must not end this for ever.
-                log.exception("the watch of pods met something unexpected")
+                log.exception("the watch of pods failed unexpectedly; retrying")
                 self._version, pause = "", min(LONGEST_PAUSE, pause * 2)
             self._first.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

@@ -184,7 +184,9 @@ def _followed(remote: Remote, asked: str, location: str, suffix: str) -> str:
         raise redirected(remote, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
     base, found, _ = target.rpartition(suffix.partition("?")[0])
     if not found:
-        raise Problem(Reason.GitFailed, f"{remote.url} redirects to {parts.path}, which is no Git repository")
+        raise Problem(
+            Reason.GitFailed, f"{remote.url} redirects to {parts.path}, which is not a Git repository"
+        )
     return base
 
 
@@ -206,7 +208,7 @@ def _proxy(remote: Remote, proxy: str | None) -> SplitResult | None:
         return None
     parts = urlsplit(proxy)
     if parts.scheme != "http" or not parts.hostname:
-        raise unreachable(remote, "the environment's proxy is no http:// URL")
+        raise unreachable(remote, "the environment's proxy is not an http:// URL")
     return parts
 
 

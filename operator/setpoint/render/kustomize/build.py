@@ -92,7 +92,7 @@ def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
     except Outside as error:
         raise Problem(Reason.RenderFailed, str(error)) from None
     if found is None or found.entry.kind is not EntryKind.BLOB:
-        raise Problem(Reason.RenderFailed, f"{file} is no file")
+        raise Problem(Reason.RenderFailed, f"{file} is not a file")
     parsed = _PARSED.get(found.entry.oid)
     if parsed is None:
         made = kustomization.parse(tree.read(found.path), file)

@@ -151,9 +151,7 @@ class Pruner:
         for ref in evaluation.target.refs:
             if is_sync(ref.id) and not self._is_evaluated(ref.id):
                 key = key_in(ref.id)
-                return (
-                    f"before anything is deleted, Sync {key} must have been evaluated as this commit has it"
-                )
+                return f"before anything is deleted, Sync {key} must have been evaluated with its spec from this commit"
         return ""
 
     def _is_evaluated(self, oid: ObjectId) -> bool:
@@ -210,7 +208,7 @@ class Pruner:
         for oid, why in gone.items():
             memory.baselines.pop(oid, None)
             log.info(
-                "an object leaves the inventory",
+                "removing an object from the inventory",
                 extra={"key": str(ctx.key), "object": oid.label(), "why": why},
             )
             if why.startswith("is handed over"):

@@ -29,7 +29,7 @@ from setpoint.syncs.target import Target
 from setpoint.watch import pod_states
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
-BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
+BUG = "internal error; retrying. See 'work failed unexpectedly' in the operator's log"
 
 
 class Reporter:
