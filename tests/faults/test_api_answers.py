@@ -168,5 +168,5 @@ def test_what_left_git_stays_known_while_nothing_can_be_asked_about_it(world: Wo
 
 
 def names_of(sync: Json | None) -> set[str]:
-    """Give the names in the inventory of a Sync."""
+    """Return the names in the inventory of a Sync."""
     return {n for group in ((sync or {}).get("status") or {}).get("inventory") or [] for n in group["names"]}

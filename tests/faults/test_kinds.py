@@ -69,7 +69,7 @@ def remove_crd(world: World) -> None:
 
 
 def with_widget(world: World, widget: Json) -> str:
-    """Bring a Widget and a ConfigMap to the cluster; gives the commit."""
+    """Bring a Widget and a ConfigMap to the cluster; returns the commit."""
     sha = world.repo.commit({"w.yaml": json.dumps(widget), "a.yaml": config("a", k="1")}, "First")
     world.source()
     world.sync()

@@ -143,7 +143,7 @@ def test_a_start_without_a_token_that_is_taken(world: World, operator: Operator,
 
 
 def served(world: World, https: GitHttp, authority: Authority) -> str:
-    """Bring a commit from a server that asks for a password; gives its id."""
+    """Bring a commit from a server that asks for a password; returns its id."""
     https.rules(world.namespace).basic(USER, PASSWORD)
     secret(world, username=USER, password=PASSWORD, ca_crt=authority.certificate)
     world.repo = https.repo(world.namespace)

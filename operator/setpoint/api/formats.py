@@ -1,4 +1,4 @@
-"""How revisions, durations and times are written (pure).
+"""Formats of revisions, durations and times (pure).
 
 A revision is `main@sha1:<40 hex>` for machines, `main@1a2b3c4` for people.
 """

@@ -1,4 +1,4 @@
-"""Every reason a person can meet, in one table: conditions, Events, metrics and docs use the same words.
+"""All reasons in one table: conditions, Events, metrics and docs use the same words.
 
 Each reason carries what it means and what to do; `docs/operations.md` is generated from it. Names are
 CamelCase, as the Kubernetes API conventions ask of `condition.reason`.

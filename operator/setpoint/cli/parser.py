@@ -1,4 +1,4 @@
-"""The command line, as a parser: what `__main__` runs and docs/reference/cli.md shows (pure).
+"""The parser of the command line: used by `__main__`, and shown in docs/reference/cli.md (pure).
 
 Exit codes stand with each command in `EXIT_CODES`; those of all commands are 0 (done), 1 (failed) and 64 (wrong
 usage, EX_USAGE of sysexits.h; argparse's own 2 would say something else to `health`).
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors end with 64."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how it is meant, on stderr; exit with 64."""
+        """Print the error and the usage on stderr; exit with 64."""
         self.exit(USAGE, f"{self.format_usage()}error: {message}\n")
 
 

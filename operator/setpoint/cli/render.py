@@ -1,4 +1,4 @@
-"""`python -m setpoint render`: what the operator would make of a local folder (shell).
+"""`python -m setpoint render`: prints what the operator would make of a local folder (shell).
 
 In: a folder, and maybe a file with a Sync. With a Sync, the folder stands for the root of the repository, and
 `spec.path`, `exclude`, `kustomize` and `targetNamespace` count. Out: the manifests on stdout, notes and errors

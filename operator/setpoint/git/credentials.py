@@ -1,4 +1,4 @@
-"""What a Secret says about a Git server: who we are, and whom we trust (pure).
+"""Reads the Secret of a Source: our credentials for a Git server, and which servers to trust (pure).
 
 Values live in memory only: no `repr`, message or folder name shows them.
 """

@@ -89,7 +89,7 @@ class Reader:
         return self._release.alive and self._mirror.reads(self._place)
 
     def close(self) -> None:
-        """Let others remove the generation."""
+        """Release the generation: others may remove it now."""
         with self._lock:
             self._release()
 

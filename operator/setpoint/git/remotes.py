@@ -1,4 +1,4 @@
-"""Where a repository is: URLs, and whom its credentials may be shown to (pure).
+"""URLs of repositories, and which servers may see their credentials (pure).
 
 `Repository` is what the Git shell works with: a `Remote` and the `Credentials` that belong to its origin.
 """

@@ -1,4 +1,4 @@
-"""Versions and ranges, as npm and Masterminds/semver read them (pure).
+"""Versions and ranges as npm and Masterminds/semver read them (pure).
 
 In: tags (`v1.4.0`, `1.4.0-rc.1+build`) and ranges (`^1.2`, `>=1.0 <2.0 || 3.x`, `1.2 - 1.4`).
 Out: `Version` values that sort by SemVer 2.0.0 precedence, and `Range.admits`.

@@ -1,4 +1,4 @@
-"""Kubernetes Events about Sources and Syncs: posted in the background, never repeated, never in the way.
+"""Posts Kubernetes Events about Sources and Syncs in the background, without repetition.
 
 core/v1 Events, as `kubectl describe` shows them. The same words within ten minutes raise the count of the
 Event that is there; an object that says too much is cut short by a token bucket (as client-go does).

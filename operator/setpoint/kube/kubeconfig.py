@@ -1,4 +1,4 @@
-"""How we are let in: a kubeconfig or the pod's account -> an endpoint with TLS and a token that is kept fresh.
+"""Reads a kubeconfig or the pod's account: the endpoint, its TLS, and a token that is kept fresh.
 
 The only place that imports `kubernetes.aio`, whose configuration it is.
 """

@@ -97,7 +97,7 @@ class LeaderElection:
     def reachable(self) -> bool:
         """Return whether the API server told of the lease lately: who waits could take over.
 
-        Who waits watches the record, and asks for it when a lease went by without news.
+        A waiting process watches the record, and asks for it when a lease went by without a change.
         """
         return self._clock() - self._answered <= 2 * self.duration
 
@@ -131,7 +131,7 @@ class LeaderElection:
             )
 
     async def _given_up(self, cluster: Cluster, record: Record) -> None:
-        """Take our name out of the record, also if it is newer than we know: a renewal may have lost its answer."""
+        """Remove our name from the record, even if it is newer than we know: the answer to a renewal may be lost."""
         now: Record | None = record
         while now is not None and now.holder == self.holder:
             if await self._write(cluster, now, {**now.spec, "holderIdentity": ""}):

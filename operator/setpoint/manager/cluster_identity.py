@@ -1,4 +1,4 @@
-"""What must be known of a cluster before the first reconcile: its id, and the key for values of Secrets (shell)."""
+"""Reads what must be known before the first reconcile: the cluster id, and the key for values of Secrets (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's process: connection, probes, lease, and in which order it begins and ends (shell)."""
+"""The operator's process: connection, probes and lease, from start to end (shell)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Operator:
             await operator.close()
 
     async def lead(self, stop: asyncio.Event) -> None:
-        """Wait until this process holds the lease, or is told to stop; losing it later stops everything."""
+        """Wait until this process holds the lease or must stop; losing the lease later stops everything."""
         if self.lease is None:
             return
         self._waits = True

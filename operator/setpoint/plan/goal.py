@@ -1,4 +1,4 @@
-"""What a run of a Sync goes for, and what follows once objects were written (pure).
+"""Decides the goal of a run, and what follows after the objects were written (pure).
 
 In: a `Situation`, the plain facts that were gathered. Out: a `Goal`; after writing, `follow_up` says what becomes of
 what left Git. The page "What a run goes for" of docs/concepts.md lists every case.

@@ -1,4 +1,4 @@
-"""The checks of Sources that are under way; what nobody waits for any more is given up (shell).
+"""The running checks of Sources; cancels those that nobody waits for (shell).
 
 A check may wait for a server for minutes. It is about a Source as it was when the check began: one that is gone
 since, or that has another spec, is not kept waiting for the answer.
@@ -25,7 +25,7 @@ class Asking:
         self._tasks: dict[SyncKey, tuple[Body, asyncio.Task[Answer]]] = {}
 
     async def ask(self, key: SyncKey, body: Body, check: Coroutine[Any, Any, Answer]) -> Answer | None:
-        """Return the answer of a check of a Source that has this body; None if it was given up."""
+        """Return the answer of a check of a Source that has this body; None if it was cancelled."""
         task = asyncio.create_task(check)
         self._tasks[key] = (body, task)
         try:

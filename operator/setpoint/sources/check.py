@@ -1,4 +1,4 @@
-"""What came of asking a remote, and what a failure says of other commits and of another attempt (pure)."""
+"""The result of a check of a remote, and what a failure means for other commits and attempts (pure)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of one check of a Source. `fetched` is None where nothing new is known.
+    """The result of one check of a Source. `fetched` is None where nothing new is known.
 
     `held`: whether the last good commit is in the cache, so that what drifts can be put back. `note`: what is said
     in any case, such as that a field does not count as it stands.
@@ -43,9 +43,9 @@ OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.Certifica
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
+    """The answer of a remote: why it failed (its `own` problem), and why an older commit cannot be fetched now.
 
-    `interval` is in seconds; `note` is said beside whatever came of it.
+    `interval` is in seconds; `note` is added to the message, whatever the result.
     """
 
     interval: float
@@ -56,7 +56,7 @@ class Answer:
 
     @property
     def problem(self) -> Problem | None:
-        """What is told of both."""
+        """The problem to report for both."""
         return self.own or self.older
 
 

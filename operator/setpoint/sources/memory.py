@@ -32,7 +32,7 @@ class SourceMemory:
     older: dict[str, set[SyncKey]] = field(default_factory=dict)
     """Commits to fetch once more, with the Syncs that asked."""
     settled: set[SyncKey] = field(default_factory=set)
-    """Syncs that asked for a commit which was fetched, or which cannot be had."""
+    """Syncs that asked for a commit which was fetched, or which cannot be fetched."""
     refused: set[str] = field(default_factory=set)
 
     def of(self, uid: str) -> SourceMemory:
@@ -58,7 +58,7 @@ class SourceMemory:
         return set(answered)
 
     def postpone(self, sha: str) -> None:
-        """Have an older commit that failed come last: it may keep others back that would not fail."""
+        """Move an older commit that failed to the end: it may keep others back that would not fail."""
         if sha in self.older:
             self.older[sha] = self.older.pop(sha)
 

@@ -116,7 +116,7 @@ class Sources:
             self._queue.add(key)
 
     def give_up(self, key: SyncKey) -> None:
-        """Let go of a check that is under way, if its Source is gone or has another spec since."""
+        """Cancel a running check if its Source is gone or has a new spec."""
         self._asking.give_up(key)
 
     async def reconcile(self, key: SyncKey) -> Result:

@@ -1,4 +1,4 @@
-"""What is worth an Event, and in which words (pure). Nothing is announced that did not change."""
+"""Selects what is worth an Event, and words it; what did not change is not announced (pure)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[
 
 
 def drift_words(c: Correction, home: str) -> str:
-    """Return who changed what, and what became of it."""
+    """Return who changed what, and what was done about it."""
     who = f" by {c.user}" if c.user else ""
     tool = f" with {c.manager}" if c.manager else ""
     if not c.patch:

@@ -1,4 +1,4 @@
-"""Who owns what: one table, identity -> Sync, rebuilt from all inventories at start.
+"""Which Sync owns which object: one table, rebuilt from all inventories at start.
 
 Writing an inventory is the claim. A Sync that wants another's object waits here, and is woken when the owner
 lets go of it: the object is handed over, never deleted and made again. Until the other has written it, the former

@@ -1,4 +1,4 @@
-"""Writes a status, only if it differs, as a JSON Patch with a test on resourceVersion (shell).
+"""Writes a status if it differs, as a JSON Patch with a test on resourceVersion (shell).
 
 Never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1). A run that ended before
 its status could be written, for a reason that may go by itself, is tried again.

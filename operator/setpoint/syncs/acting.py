@@ -1,4 +1,4 @@
-"""On whose behalf a Sync acts (pure)."""
+"""The identity that a Sync acts as (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Sync must hold: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
+"""Builds the target of a Sync: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TargetBuilder:
         return Evaluation(Commit.KNOWN, current, target, manifests=full.desired if full else None)
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
-        """Return why objects cannot be read; a kind that is not served any more has discovery asked again.
+        """Return why objects cannot be read; repeats discovery if a kind is no longer served.
 
         Raises Problem if that does not answer.
         """
@@ -187,7 +187,7 @@ class TargetBuilder:
             memory.read_set = noting.read_set()
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
-        """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
+        """Drop the manifests that a Sync no longer needs."""
         for digest_ in memory.superseded(ends=ends):
             self._renderer.drop(digest_)
 
@@ -224,7 +224,7 @@ class TargetBuilder:
         result: ApplyResult,
         chosen: Sequence[Desired],
     ) -> ApplyResult:
-        """Return what came of some objects of a target, each said with the file that it comes from."""
+        """Return the result for some objects of a target, each with the file that it comes from."""
         if not needs_places(result, chosen):
             return result
         tree = self._sources.tree(current, target.sha)

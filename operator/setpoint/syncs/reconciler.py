@@ -1,4 +1,4 @@
-"""The whole story of a Sync on one page: gather, decide, act, tell (shell).
+"""The whole story of a Sync on one page: gather, decide, act, report (shell).
 
 Level-triggered: every run starts from what Git, the cluster and the stored status say now; memory is a cache.
 Nothing waits in a worker: what is not ready ends the run, and the event that changes it starts the next.
@@ -116,7 +116,7 @@ class Syncs:
         return Evaluation()
 
     def _doubt(self, ctx: Context, evaluation: Evaluation) -> Reached | None:
-        """Have nobody wait for a Sync whose commit is lost, once its Source was asked; says so where others still do."""
+        """Stop others from waiting for a Sync whose commit is lost, once its Source was checked; report where they still wait."""
         source = source_key(ctx.body)
         if evaluation.commit is not Commit.LOST or not self._p.sources.was_tried(source):
             return None
@@ -141,7 +141,7 @@ class Syncs:
         self._p.metrics.objects(ctx.key.namespace, ctx.key.name, count)
 
     async def _rejected(self, key: SyncKey, body: Body, problem: Problem) -> Result:
-        """Say that the spec cannot be used; a Sync that is being deleted without an identity is orphaned."""
+        """Report that the spec cannot be used; orphan a Sync that is being deleted without an identity."""
         if "deletionTimestamp" in body["metadata"]:
             await self._finalizer.orphan(key, body, problem)
             return Result()
@@ -153,7 +153,7 @@ class Syncs:
         return Result(retry=problem.transient)
 
     async def _own(self, ctx: Context, memory: Memory) -> Context:
-        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once.
+        """Set the finalizer if it is missing, and rebuild a lost inventory once.
 
         And that it does not say that it goes by a commit while none drops it: whoever deletes it for that says so anew.
         """
@@ -175,7 +175,7 @@ class Syncs:
         return ctx
 
     def _asked(self, ctx: Context, memory: Memory) -> Context:
-        """Have the Source asked first when a check is requested; the request is answered by the run after that."""
+        """Start a check of the Source if one is requested; the run after that answers the request."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
         known = (ctx.previous.get("requested"), memory.asked)

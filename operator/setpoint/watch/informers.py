@@ -1,4 +1,4 @@
-"""What the cluster holds of ours, kept up to date by one list and watch for each kind that a Sync manages (shell).
+"""One list and watch for each kind that a Sync manages (shell).
 
 Kept is only what `objects.observe` reduces an object to. Kinds of trivial health are watched as metadata, so
 no value of a Secret enters the process. `Observations` keeps them, `Stream` feeds it, `Informers` is the way in.

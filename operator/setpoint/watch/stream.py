@@ -1,4 +1,4 @@
-"""One list and watch of a kind, tried for ever (shell)."""
+"""One list and watch of a kind, restarted for ever (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build by kustomize reads (pure): every file of the repository that its kustomizations lead to.
+"""Collects the files of a build: all that the kustomizations of a path lead to (pure).
 
 Exactly these files are given to kustomize and counted as inputs, so that a reference that was overlooked is a
 build that fails with a file that is missing, never a change that goes unnoticed. kustomize reads no file outside of

@@ -1,4 +1,4 @@
-"""Brings a Sync to its goal: writes what is new, corrects what drifted, and keeps what was good (shell)."""
+"""Brings a Sync to its goal: writes what is new, corrects drift, keeps what was good (shell)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Converger:
         return Deleter(self._p.cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
 
     async def reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
-        """Go for what the situation asks for, and return how far that went.
+        """Decide the goal, pursue it, and return how far that went.
 
         Raises NotYet if nothing is to be said; ApiError where the commit is lost and objects cannot be read.
         """
@@ -125,7 +125,7 @@ class Converger:
     # --- look
 
     async def _look(self, reached: Reached) -> Reached:
-        """See what is there of the inventory."""
+        """Look up which objects of the inventory exist."""
         return reached.sooner(await self._gatherer.observer.look(reached.ctx))
 
     # --- choose
@@ -337,7 +337,7 @@ def _trigger(memory: Memory, reached: Reached, target: Target) -> str:
 
 
 def _held_up(reached: Reached, wanted: Iterable[ObjectId], why: Problem) -> Reached:
-    """Return what is said where manifests cannot be had now."""
+    """Return the report for a run whose manifests are not available now."""
     deferred = ApplyResult(deferred=dict.fromkeys(wanted, why.message))
     return replace(reached, waiting=why, applied=reached.applied | deferred)
 

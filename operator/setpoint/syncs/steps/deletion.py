@@ -1,4 +1,4 @@
-"""Deleting a Sync: its objects go in reverse order, the finalizer last (shell).
+"""Deletes a Sync: its objects in reverse order, the finalizer last (shell).
 
 The end of a Sync as its status and finalizer tell it (shell around `deletion`).
 """
@@ -41,7 +41,7 @@ from setpoint.syncs.steps.reporter import Reporter
 class Ending:
     """How a deletion stands: `done` when the finalizer may go, what is `left`, and what to say.
 
-    `kept`: what was let go of now, as the Sync goes by a commit; `moved`: whether to look again soon.
+    `kept`: what was released now, as a commit deletes the Sync; `moved`: whether to look again soon.
     """
 
     done: bool
@@ -208,7 +208,7 @@ class Finalizer:
         return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
 
     async def _unreadable(self, ctx: Context, error: ApiError) -> Problem:
-        """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""
+        """Return why objects cannot be read; repeats discovery if a kind is no longer served."""
         if classify(error) is not Reason.KindUnknown:
             return problem_of(error, oid_of(ctx.key), "delete")
         with contextlib.suppress(ApiError):  # the next try asks again; this one is told first
@@ -216,7 +216,7 @@ class Finalizer:
         return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
 
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
-        """Let go of a Sync that has no identity to delete with."""
+        """Orphan the objects of a Sync that has no identity to delete them with."""
         text = f"objects stay in the cluster: {problem.message}"
         self._p.recorder.record(body, "Warning", str(Reason.Orphaned), text)
         await self._release(key, body)
@@ -229,7 +229,7 @@ class Finalizer:
         left: Mapping[ObjectId, str],
         lent: Mapping[ObjectId, str],
     ) -> None:
-        """Say how far a deletion is; the inventory shrinks with it."""
+        """Report how far a deletion is; the inventory shrinks with it."""
         old = ctx.previous.get("conditions") or []
         ready = condition(
             old,

@@ -1,4 +1,4 @@
-"""What left Git is deleted, refused, or waits: the last step of a run (shell around `prune`)."""
+"""Prunes what left Git: deletes it, refuses to, or waits (shell around `plan.prune`)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Pruner:
     async def hand_over(
         self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
     ) -> PruneResult:
-        """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
+        """Hand over what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
         `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
@@ -167,7 +167,7 @@ class Pruner:
     ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
-        Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
+        Returns the result, and what they have not written yet, with words for it. Raises ApiError.
         """
         if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
@@ -220,7 +220,7 @@ class Pruner:
         return self._dispatcher.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
 
     def words(self, ctx: Context, blocker: Blocker) -> str:
-        """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
+        """Return the message while a deletion waits; record an Event on the Sync that it waits for, too."""
         body = self._p.store.syncs.get(blocker.key)
         if not blocker.unseen or body is None:
             return blocker.words
@@ -275,7 +275,7 @@ def _result(
     removed: DeleteResult,
     lent: Mapping[ObjectId, str],
 ) -> PruneResult:
-    """Return what came of a decision and of the deletions that followed."""
+    """Return the result of a decision and of the deletions that followed."""
     inventory = ctx.inventory
 
     def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
