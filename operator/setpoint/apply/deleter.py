@@ -1,4 +1,4 @@
-"""Removes objects in the order of deletion, and says what is still there (shell).
+"""Deletes objects in the order of deletion, and reports what is still there (shell).
 
 Nothing waits: a step whose objects are still terminating ends the run, and the watch event of the last of
 them starts the next one.
@@ -27,7 +27,7 @@ from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import deletion_steps
 from setpoint.plan.prune import NO_SYNCS, PROTECTED, left_behind
 
-MOVED = "changed meanwhile, and is looked at again"
+MOVED = "changed meanwhile; it is checked again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Deleter:
                 return _refused(oid, error)
 
     async def _marked(self, kind: Kind, oid: ObjectId, live: Manifest, nested: Nested | None) -> str:
-        """See that a Sync says whether it goes by a commit; returns the version that says so, and may be deleted.
+        """Mark on a Sync whether a commit deletes it; returns the marked version, which may be deleted.
 
         ApiError 409 if it is not as it was when that was decided.
         """

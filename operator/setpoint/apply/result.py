@@ -1,4 +1,4 @@
-"""What a run of the applier did (data)."""
+"""The result of a run of the applier (data)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ApplyResult:
 
 
 def merged(results: Sequence[ApplyResult]) -> ApplyResult:
-    """Return several results as one, earlier ones first; of things that are waited for the first is told."""
+    """Return several results as one, earlier ones first; of the things they wait for the first is reported."""
     return ApplyResult(
         tuple(c for r in results for c in r.written),
         tuple(o for r in results for o in r.unchanged),

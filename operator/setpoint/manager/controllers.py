@@ -1,4 +1,4 @@
-"""Makes all parts of a working operator, each once and complete, and ends them in order (shell)."""
+"""Builds all parts of a working operator, once and in order, and closes them in order (shell)."""
 
 from __future__ import annotations
 

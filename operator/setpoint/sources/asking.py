@@ -1,4 +1,4 @@
-"""The checks of Sources that are under way; what nobody waits for any more is given up (shell).
+"""The running checks of Sources; cancels those that nobody waits for (shell).
 
 A check may wait for a server for minutes. It is about a Source as it was when the check began: one that is gone
 since, or that has another spec, is not kept waiting for the answer.

@@ -135,7 +135,7 @@ class Sources:
     # --- checks
 
     def give_up(self, key: SyncKey) -> None:
-        """Let go of a check that is under way, if its Source is gone or has another spec since."""
+        """Cancel a running check if its Source is gone or has a new spec."""
         self._asking.give_up(key)
 
     async def reconcile(self, key: SyncKey) -> Result:
@@ -298,7 +298,7 @@ class Sources:
                             memory.postpone(sha)
                         first, outage = first or problem, outage or outage_of(problem)
                         continue
-                    log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
+                    log.info("cannot fetch an older commit", extra={"sha": sha, "why": problem.message})
                     memory.refused.add(sha)
                 else:
                     memory.current = found if revision == stored else memory.current

@@ -1,4 +1,4 @@
-"""What a Sync must hold: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
+"""Builds the target of a Sync: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class TargetBuilder:
         )
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
-        """Return why objects cannot be read; a kind that is not served any more has discovery asked again.
+        """Return why objects cannot be read; repeats discovery if a kind is no longer served.
 
         Raises Problem if that does not answer.
         """
@@ -202,7 +202,7 @@ class TargetBuilder:
             memory.read_set = noting.read_set()
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
-        """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
+        """Drop the manifests that a Sync no longer needs."""
         for digest_ in memory.superseded(ends=ends):
             self._renderer.drop(digest_)
 
@@ -225,7 +225,9 @@ class TargetBuilder:
         if sha == current.sha:
             raise NotYet(Demand(where, latest=True))
         if self._sources.refused(where, sha):
-            text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
+            text = (
+                f"{short(target.revision)} is not in the cache any more, and the Git server does not have it"
+            )
             raise Problem(Reason.RefNotFound, text, retry=False)
         raise NotYet(Demand(where, frozenset([sha])))
 
@@ -237,7 +239,7 @@ class TargetBuilder:
         result: ApplyResult,
         chosen: Sequence[Desired],
     ) -> ApplyResult:
-        """Return what came of some objects of a target, each said with the file that it comes from."""
+        """Return the result for some objects of a target, each with the file that it comes from."""
         if not needs_places(result, chosen):
             return result
         tree = self._sources.tree(current, target.sha)

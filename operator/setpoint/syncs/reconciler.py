@@ -1,4 +1,4 @@
-"""The whole story of a Sync on one page: gather, decide, act, tell (shell).
+"""The whole story of a Sync on one page: gather, decide, act, report (shell).
 
 Level-triggered: every run starts from what Git, the cluster and the stored status say now; memory is a cache.
 Nothing waits in a worker: what is not ready ends the run, and the event that changes it starts the next.
@@ -146,13 +146,13 @@ class Syncs:
         return Evaluation()
 
     def _doubt(self, ctx: Context, evaluation: Evaluation) -> Reached | None:
-        """Have nobody wait for a Sync whose commit is lost, once its Source was asked; says so where others still do."""
+        """Stop others from waiting for a Sync whose commit is lost, once its Source was checked; report where they still wait."""
         source = source_key(ctx.body)
         if evaluation.commit is not Commit.LOST or not self._sources.was_tried(source):
             return None
         left = self._dispatcher.cannot_evaluate(ctx.body, asyncio.get_running_loop().time())
         trouble = self._sources.trouble(source)
-        why = trouble.message if trouble else f"Source {source} does not bring its commit"
+        why = trouble.message if trouble else f"Source {source} cannot fetch its commit"
         if left is not None:
             waiting = Problem(Reason.SourceNotReady, f"{why}; {OTHERS_WAIT}")
             return Reached(ctx, waiting=waiting).sooner(left)
@@ -170,7 +170,7 @@ class Syncs:
         self._reporter.count(ctx, evaluation)
 
     async def _rejected(self, key: SyncKey, body: Body, problem: Problem) -> Result:
-        """Say that the spec cannot be used; a Sync that is being deleted without an identity is orphaned."""
+        """Report that the spec cannot be used; orphan a Sync that is being deleted without an identity."""
         if "deletionTimestamp" in body["metadata"]:
             await self._finalizer.orphan(key, body, problem)
             return Result()
@@ -182,7 +182,7 @@ class Syncs:
         return Result(retry=problem.transient)
 
     def _asked(self, ctx: Context, memory: Memory) -> Context:
-        """Have the Source asked first when a check is requested; the request is answered by the run after that."""
+        """Start a check of the Source if one is requested; the run after that answers the request."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
         new = requested != ctx.previous.get("requested") and not ctx.sync.spec.suspend

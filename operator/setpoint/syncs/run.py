@@ -1,4 +1,4 @@
-"""One run over a Sync as values: what it starts from, what each step found, and what came of it (pure).
+"""The values of one run of a Sync: its start, the result of each step, and the outcome (pure).
 
 A step takes values and returns a new one; nothing that a step made is changed by another.
 """
@@ -110,7 +110,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What became of objects that left Git, each with its apiVersion.
+    """The result for objects that left Git, each with its apiVersion.
 
     `kept` stay in the inventory; `released` are gone or another's; `lent` are others' to take, and stay in the
     inventory until they are written.
@@ -166,7 +166,7 @@ class Reached:
         return replace(self, again=delay)
 
     def met(self, problem: Problem, *, retry: bool = False) -> Reached:
-        """Return the same, ended by a problem; of several the first is told."""
+        """Return the same, ended by a problem; of several the first is reported."""
         return replace(self, problem=self.problem or problem, retry=self.retry or retry, stopped=True)
 
     @property

@@ -183,7 +183,7 @@ class World:
         return self.git.gates.setdefault(sha, Gate())
 
     def status(self) -> tuple[str, str, str]:
-        """Give the commit, Ready and its reason."""
+        """Return the commit, Ready and its reason."""
         status = self.store.sources[KEY]["status"]
         ready = condition_of(status, "Ready") or {}
         return status["revision"].rpartition(":")[2], ready["status"], ready["reason"]

@@ -1,4 +1,4 @@
-"""Deleting a Sync: its objects go in reverse order, the finalizer last (shell).
+"""Deletes a Sync: its objects in reverse order, the finalizer last (shell).
 
 The end of a Sync as its status and finalizer tell it (shell around `deletion`).
 """
@@ -44,7 +44,7 @@ from setpoint.syncs.steps.reporter import Reporter
 class Ending:
     """How a deletion stands: `done` when the finalizer may go, what is `left`, and what to say.
 
-    `kept`: what was let go of now, as the Sync goes by a commit; `moved`: whether to look again soon.
+    `kept`: what was released now, as a commit deletes the Sync; `moved`: whether to look again soon.
     """
 
     done: bool
@@ -233,7 +233,7 @@ class Finalizer:
         return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
 
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
-        """Let go of a Sync that has no identity to delete with."""
+        """Orphan the objects of a Sync that has no identity to delete them with."""
         text = f"objects stay in the cluster: {problem.message}"
         self._recorder.record(body, "Warning", str(Reason.Orphaned), text)
         await self._release(key, body)
@@ -246,7 +246,7 @@ class Finalizer:
         left: Mapping[ObjectId, str],
         lent: Mapping[ObjectId, str],
     ) -> None:
-        """Say how far a deletion is; the inventory shrinks with it."""
+        """Report how far a deletion is; the inventory shrinks with it."""
         old = ctx.previous.get("conditions") or []
         ready = condition(
             old,

@@ -1,4 +1,4 @@
-"""Gathers what a run of a Sync must know before it acts (shell)."""
+"""Gathers what a run needs to know before it acts (shell)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Gatherer:
         return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
     async def watch(self, ctx: Context, target: Target, memory: Memory) -> float | None:
-        """See that all kinds of this Sync are watched, and take over what a former process wrote."""
+        """Watch all kinds of this Sync, and take over what a former process wrote."""
         again = await self.observer.watch(ctx, target)
         applied = ctx.previous.get("applied") or {}
         if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):

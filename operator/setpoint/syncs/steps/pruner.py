@@ -1,4 +1,4 @@
-"""What left Git is deleted, refused, or waits: the last step of a run (shell around `prune`)."""
+"""Prunes what left Git: deletes it, refuses to, or waits (shell around `plan.prune`)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Pruner:
     async def hand_over(
         self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
     ) -> PruneResult:
-        """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
+        """Hand over what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
         `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
@@ -168,9 +168,7 @@ class Pruner:
         for ref in evaluation.target.refs:
             if is_sync(ref.id) and not self._is_evaluated(ref.id):
                 key = key_in(ref.id)
-                return (
-                    f"before anything is deleted, Sync {key} must have been evaluated as this commit has it"
-                )
+                return f"before anything is deleted, Sync {key} must have been evaluated with its spec from this commit"
         return ""
 
     def _is_evaluated(self, oid: ObjectId) -> bool:
@@ -186,7 +184,7 @@ class Pruner:
     ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
-        Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
+        Returns the result, and what they have not written yet, with words for it. Raises ApiError.
         """
         if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
@@ -227,7 +225,7 @@ class Pruner:
         for oid, why in gone.items():
             memory.baselines.pop(oid, None)
             log.info(
-                "an object leaves the inventory",
+                "removing an object from the inventory",
                 extra={"key": str(ctx.key), "object": oid.label(), "why": why},
             )
             if why.startswith("is handed over"):
@@ -298,7 +296,7 @@ def _result(
     removed: DeleteResult,
     lent: Mapping[ObjectId, str],
 ) -> PruneResult:
-    """Return what came of a decision and of the deletions that followed."""
+    """Return the result of a decision and of the deletions that followed."""
     inventory = ctx.inventory
 
     def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
