@@ -135,6 +135,11 @@ class Reason(StrEnum):
         "Put the final URL into `spec.url`.",
         "transient",
     )
+    RepositoryUnsupported = (
+        "RepositoryUnsupported",
+        "The repository is in a format that Setpoint cannot read: SHA-256.",
+        "Convert it to SHA-1, or put the URL of a repository in SHA-1 into `spec.url`.",
+    )
     GitFailed = (
         "GitFailed",
         "Git failed in another way; the message quotes the server.",

@@ -52,6 +52,8 @@ def translate(error: Exception, repository: Repository) -> Problem:
         return found
     if remote.scheme == "file" and ("failed to resolve path" in text or "could not find repository" in text):
         return not_found(remote)
+    if "unknown remote object format" in text:
+        return unsupported(remote)
     if "content-type" in text or "invalid content" in text:
         return Problem(Reason.GitFailed, f"{remote.url} does not answer as a Git repository; check spec.url")
     for part, why in _UNREACHABLE:
@@ -113,6 +115,12 @@ def not_found(remote: Remote) -> Problem:
         Reason.RepositoryNotFound,
         f"{remote.url} does not exist, or the credentials may not see it (many hosts answer the same to both)",
     )
+
+
+def unsupported(remote: Remote) -> Problem:
+    """Return the problem that libgit2 cannot read the repository's format."""
+    text = f"{remote.url} is in SHA-256 format, which Setpoint cannot read; convert it to SHA-1 or use another remote"
+    return Problem(Reason.RepositoryUnsupported, text)
 
 
 def _ssh(error: Exception, text: str, repository: Repository) -> Problem | None:

@@ -30,6 +30,7 @@ class Rules:
     redirect: str | None = None  # URL of a repository, absolute or a path, that takes its place
     delay: float = 0.0  # seconds before each answer
     status: int | None = None  # answered to everything
+    lacks: tuple[str, ...] = ()  # capabilities that the server does not advertise
 
     def basic(self, username: str, password: str) -> None:
         """Ask for user name and password."""
@@ -181,9 +182,17 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in [*headers, ("Transfer-Encoding", "chunked")]:
             self.send_header(key, value)
         self.end_headers()
-        while chunk := output.read(65536):
+        while chunk := self._without(output.read(65536)):
             self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
         self.wfile.write(b"0\r\n\r\n")
+
+    def _without(self, chunk: bytes) -> bytes:
+        """Rename the capabilities that this server is to lack; they stand in the first lines of a listing."""
+        url = urlsplit(self.path)
+        if url.path.endswith("/info/refs"):
+            for name in self.server.rules(_split(url.path)[0]).lacks:
+                chunk = chunk.replace(f" {name}".encode(), f" x{name[1:]}".encode())
+        return chunk
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

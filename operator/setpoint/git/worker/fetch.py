@@ -24,6 +24,7 @@ from setpoint.git.worker.remote import Callbacks, on_remote
 
 TIP = "refs/setpoint/tip"
 KEEP = 32  # commits per mirror that survive its renewal: those that were asked for last (`touch`)
+NO_SHALLOW = "server doesn't support shallow"  # libgit2 1.9
 DEPTHS = (32, 256, 2048, 2**31 - 1)  # the last one is git's own "everything"
 
 
@@ -171,7 +172,14 @@ def _fetch(local: pygit2.Repository, wanted: Fetch, spec: str, depth: int) -> No
     shallow = 0 if wanted.repository.remote.scheme == "file" else depth
 
     def run(there: pygit2.Remote, callbacks: Callbacks) -> None:
-        there.fetch([spec], callbacks=callbacks, depth=shallow)
+        try:
+            there.fetch([spec], callbacks=callbacks, depth=shallow)
+        except pygit2.GitError as error:
+            if not shallow or NO_SHALLOW not in str(error):
+                raise
+            # The capability is optional: without it the history comes whole, as far as the cache has room.
+            callbacks.whole = True
+            there.fetch([spec], callbacks=callbacks)
 
     on_remote(wanted.repository, local, run, max_bytes=wanted.max_bytes)
 

@@ -35,6 +35,8 @@ class Callbacks(pygit2.RemoteCallbacks):
             max_bytes,
         )
         self._asked = False
+        self.whole = False
+        """Whether the history comes whole, as the server cannot give a part of it."""
 
     def credentials(
         self, url: str, username_from_url: str | None, allowed_types: CredentialType
@@ -57,10 +59,9 @@ class Callbacks(pygit2.RemoteCallbacks):
     def transfer_progress(self, stats: pygit2.remotes.TransferProgress) -> None:
         """Stop a pack that is larger than the cache."""
         if stats.received_bytes > self._max_bytes:
-            raise Problem(
-                Reason.CacheFull,
-                f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has; enlarge it",
-            )
+            text = f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has; enlarge it"
+            why = " (the server does not support shallow fetches, so the whole history is needed)"
+            raise Problem(Reason.CacheFull, text + (why if self.whole else ""))
 
 
 def on_remote(
