@@ -102,7 +102,7 @@ class TargetBuilder:
             return Evaluation(Commit.BROKEN, current, problem=problem)
         except NotYet:
             return Evaluation(Commit.LOST, current)
-        memory.target = target
+        memory.built = replace(memory.built, target=target)
         return Evaluation(Commit.KNOWN, current, target, manifests=full.desired if full else None)
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
@@ -134,14 +134,16 @@ class TargetBuilder:
         except Problem:
             if self._sources.holds(current, sha):
                 raise
-            found = memory.read_set = None  # it lacks what could not be read any more
+            found = None
+            # It lacks what could not be read any more.
+            memory.built = replace(memory.built, read_set=None)
         return found or (self._kept(sync, memory, current, sha, marks.key), None)
 
     def _kept(self, sync: Sync, memory: Memory, current: Artifact, sha: str, key: SyncKey) -> Target:
         """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
         if sha == current.sha:
             self._sources.lost(_where(sync, key), key)
-        old = memory.target
+        old = memory.built.target
         if old is not None and old.sha == sha and _same(old, _spec(sync)):
             return old  # what must be held is known, only its manifests are gone
         raise NotYet
@@ -156,20 +158,20 @@ class TargetBuilder:
         previous: Mapping[str, Any],
     ) -> tuple[Target, Loaded | None] | None:
         """Return the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
-        tree, old = self._sources.tree(current, sha), memory.target
+        tree, old = self._sources.tree(current, sha), memory.built.target
         if tree is None:
             return None
         spec = _spec(sync)
         if (
             old is not None
-            and memory.stands(sha, submodules=current.submodules)
+            and memory.built.stands(sha, submodules=current.submodules)
             and _same(old, spec)
             and self.resolved(old)
         ):
             return old, None
         inputs = await self._inputs(tree, sync, memory)
         state = digest([inputs.digest, spec])
-        memory.looked = (sha, current.submodules, state)
+        memory.built = replace(memory.built, looked=(sha, current.submodules, state))
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
         known = next(
@@ -180,16 +182,29 @@ class TargetBuilder:
 
     @staticmethod
     async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting, memory.read_set, memory.looked = RecordingTree(tree), None, None
+        noting = RecordingTree(tree)
+        memory.built = replace(memory.built, read_set=None, looked=None)
         try:
             return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
         finally:
-            memory.read_set = noting.read_set()
+            memory.built = replace(memory.built, read_set=noting.read_set())
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
         """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
-        for digest_ in memory.superseded(ends=ends):
+        memory.built, superseded = memory.built.released(ends=ends)
+        for digest_ in superseded:
             self._renderer.drop(digest_)
+
+    @staticmethod
+    def follow(memory: Memory, moved: tuple[str, str] | None) -> None:
+        """Take in that all is the same at another commit, as (from, to), which no run was needed for."""
+        if moved is not None:
+            memory.built = memory.built.moved(*moved)
+
+    @staticmethod
+    def applied(memory: Memory, target: Target) -> None:
+        """Take in what was applied last."""
+        memory.built = replace(memory.built, good=target)
 
     async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:
         """Return the manifests of a target that is known: from the renderer's cache, else rendered again.

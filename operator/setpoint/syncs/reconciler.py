@@ -102,35 +102,45 @@ class Syncs:
         body = self._store.syncs.get(key)
         with contextlib.suppress(Deleted, *RETRYABLE):
             if body is not None:
-                await self._reporter.tell_of_bug(key, body, self._dispatcher.memory(key).held)
+                await self._reporter.tell_of_bug(key, body, self._dispatcher.memory(key).telling.held)
 
     async def _forget(self, key: SyncKey) -> None:
         await self._reporter.forget(key)
         self._dispatcher.forget(key)
 
     async def _run(self, key: SyncKey, body: Body, memory: Memory) -> Result:
-        memory.settled = False
+        memory.standing = replace(memory.standing, settled=False)
+        self._builder.follow(memory, self._dispatcher.take_move(key))
         try:
             ctx = self._context(key, body, memory)
         except Problem as problem:
             return await self._rejected(key, body, problem)
         if "deletionTimestamp" in body["metadata"]:
             self._builder.release(memory, ends=True)
-            return await self._finalizer.end(ctx, memory, self._actors.deleter(ctx))
+            return await self._finalizer.end(ctx, self._actors.deleter(ctx))
         ctx = self._asked(await self._registrar.register(ctx, memory), memory)
         evaluation = await self._evaluation(ctx, memory)
         if (doubt := self._doubt(ctx, evaluation)) is not None:
-            return await self._reporter.publish(evaluation, doubt, memory)
+            return await self._publish(evaluation, doubt, memory)
         reached = await self._converger.reach(ctx, evaluation, memory)
         self._note(ctx, evaluation, memory)
-        return await self._reporter.publish(evaluation, reached, memory)
+        return await self._publish(evaluation, reached, memory)
+
+    async def _publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
+        """Tell what came of a run, and remember how it ended once that is told."""
+        result = await self._reporter.publish(evaluation, reached, memory)
+        settled, failing = reached.settled(evaluation), reached.retries
+        memory.standing = replace(memory.standing, settled=settled, failing=failing)
+        if reached.complete:
+            self._converger.ended(memory)
+        return result
 
     def _context(self, key: SyncKey, body: Body, memory: Memory) -> Context:
         """Return what a run starts from. Raises Problem if the spec cannot be used."""
         sync = sync_model(body)
         user, marks = user_of(key, sync, self._settings), OwnershipMarks(key, self._dispatcher.label(key))
         began = asyncio.get_running_loop().time()
-        return Context.of(key, body, sync, marks, user, held=memory.held, began=began)
+        return Context.of(key, body, sync, marks, user, held=memory.telling.held, began=began)
 
     async def _evaluation(self, ctx: Context, memory: Memory) -> Evaluation:
         if not ctx.sync.spec.suspend:
@@ -178,11 +188,10 @@ class Syncs:
         """Have the Source asked first when a check is requested; the request is answered by the run after that."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
-        known = (ctx.previous.get("requested"), memory.asked)
+        known = (ctx.previous.get("requested"), memory.standing.asked)
         if requested is not None and requested not in known and not ctx.sync.spec.suspend:
-            memory.asked, memory.trigger = requested, "Requested"
-            memory.failed.clear()
-            memory.full_check_at = 0.0
+            memory.standing = replace(memory.standing, asked=requested)
+            self._converger.requested(memory)
             self._sources.wait_for_check(source, ctx.key, requested)
             self._source_queue.add(source)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
