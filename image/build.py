@@ -52,7 +52,7 @@ class Layer:
 
 
 def build() -> Built:
-    """Give the image of this checkout, from the cache as far as it is there. Raises ImageError, BuildError."""
+    """Return the image of this checkout, from the cache as far as it is there. Raises ImageError, BuildError."""
     programs = binaries.ensure(*layout.TOOLS)
     chosen = debian.packages()
     store = binaries.cache() / "image"

@@ -94,7 +94,7 @@ def prune(folder: Path) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Tell whether a file of an installed package belongs into the image; `name` is its path below dist-packages."""
+    """Return whether a file of an installed package belongs into the image; `name` is its path below dist-packages."""
     path = Path(name)
     if path.parent.as_posix() in GENERATED:
         return path.stem in KEPT

@@ -36,19 +36,19 @@ class Component:
 
 
 def of_debian(name: str, version: str, architecture: str, source: str) -> Component:
-    """Give a Debian package as a component."""
+    """Return a Debian package as a component."""
     query = f"arch={architecture}&distro={SUITE}" + (f"&upstream={quote(source)}" if source != name else "")
     return Component(f"pkg:deb/debian/{quote(name)}@{_version(version)}?{query}", name, version)
 
 
 def of_python(name: str, version: str, licence: str) -> Component:
-    """Give a Python package as a component."""
+    """Return a Python package as a component."""
     normal = name.lower().replace("_", "-")
     return Component(f"pkg:pypi/{normal}@{_version(version)}", name, version, licence)
 
 
 def of_go(program: Path) -> list[Component]:
-    """Give the modules that a Go program was built of, as it says itself. Raises ImageError."""
+    """Return the modules that a Go program was built of, as it says itself. Raises ImageError."""
     command = ["go", "version", "-m", str(program)]
     try:
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout

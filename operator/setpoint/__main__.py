@@ -1,4 +1,4 @@
-"""`python -m setpoint`: parse, and hand over. Each command imports what it needs, so `crds` needs no cluster."""
+"""`python -m setpoint`: parses the command line and starts a command. Each imports what it needs, so `crds` needs no cluster."""
 
 from __future__ import annotations
 

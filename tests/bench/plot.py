@@ -49,14 +49,14 @@ PANELS = (
 
 
 def draw(folder: Path) -> Path:
-    """Draw what is recorded in a folder into a file of it; gives the file."""
+    """Draw what is recorded in a folder into a file of it; returns the file."""
     made = folder / NAME
     made.write_text(svg([json.loads(file.read_text()) for file in folder.glob("fleet-*.json")]))
     return made
 
 
 def svg(documents: Sequence[Json]) -> str:
-    """Give the drawing of some fleets."""
+    """Return the drawing of some fleets."""
     fleets = {int(d["n"]): d["figures"] for d in sorted(documents, key=lambda d: int(d["n"]))}
     width = len(PANELS) * (WIDTH + GAP)
     parts = [_panel(panel, fleets, LEFT + number * (WIDTH + GAP)) for number, panel in enumerate(PANELS)]
@@ -107,7 +107,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _round_up(value: float) -> float:
-    """Give the next of 1, 2, 5, 10, 20, 50, ..."""
+    """Return the next of 1, 2, 5, 10, 20, 50, ..."""
     step = 1.0
     while True:
         for factor in (1, 2, 5):

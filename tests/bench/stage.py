@@ -99,7 +99,7 @@ class Operator:
         return sum(float(value) for found, value in lines if labels in found)
 
     def quiet(self) -> float:
-        """Wait until it uses next to no CPU; gives when that began (time.monotonic)."""
+        """Wait until it uses next to no CPU; returns when that began (time.monotonic)."""
         deadline = time.monotonic() + LONGEST
         began, spent = time.monotonic(), self.cpu()
         while time.monotonic() - began < QUIET_SECONDS:
@@ -112,7 +112,7 @@ class Operator:
         return began
 
     def evaluated(self, count: int) -> float:
-        """Wait until it is quiet after its start, and has looked at so many Syncs; gives when that began."""
+        """Wait until it is quiet after its start, and has looked at so many Syncs; returns when that began."""
         deadline = time.monotonic() + LONGEST
         while time.monotonic() < deadline:
             began = self.quiet()
@@ -188,7 +188,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged() -> AsyncIterator[Stage]:
-    """Give a fresh cluster with the chart, the namespaces, the deployer's account, and counters."""
+    """Yield a fresh cluster with the chart, the namespaces, the deployer's account, and counters."""
     with LocalCluster() as cluster, tempfile.TemporaryDirectory() as folder:
         install(cluster)
         async with Client(cluster) as client:

@@ -77,7 +77,7 @@ class Sampler:
         self._thread.start()
 
     def stop(self) -> int:
-        """End; gives the peak."""
+        """End; returns the peak."""
         self._stop.set()
         self._thread.join()
         return self.peak

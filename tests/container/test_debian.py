@@ -23,7 +23,7 @@ def package(name: str, *depends: str) -> Package:
 
 
 def names(*packages: Package, wanted: str = "a", unwanted: str = "") -> list[str]:
-    """Give what the closure of `wanted` holds, when these packages are all there are."""
+    """Return what the closure of `wanted` holds, when these packages are all there are."""
     known = {each.name: each for each in packages}
     chosen = debian.closure([wanted], lambda asked: {n: known[n] for n in asked if n in known}, {unwanted})
     return [each.name for each in chosen]

@@ -24,7 +24,7 @@ print(setpoint.__file__)
 
 
 def layers(archive: Path) -> list[bytes]:
-    """Give the layers of an archive, as compressed, the lowest first."""
+    """Return the layers of an archive, as compressed, the lowest first."""
     with tarfile.open(archive) as file:
 
         def blob(digest: str) -> bytes:

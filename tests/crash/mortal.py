@@ -69,7 +69,7 @@ class MortalOperator:
         return environment(self.folder, SETPOINT_LEADER_ELECTION="false")
 
     def reborn(self) -> int:
-        """Wait until no kill is pending and the operator runs; gives its process id."""
+        """Wait until no kill is pending and the operator runs; returns its process id."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._pid and not self._meant, WAIT_SECONDS)
             return self._pid

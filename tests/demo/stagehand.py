@@ -80,7 +80,7 @@ def _build(things: ExitStack, kind: Kind) -> tuple[Path, LocalCluster]:
 
 
 def _load_images(folder: Path, cluster: LocalCluster) -> None:
-    """Give the node the operator's image, and stand-ins for those of the shop, under the names that the manifests have."""
+    """Load into the node the operator's image, and stand-ins for those of the shop, under the names that the manifests have."""
     cluster.load(build.build().archive.path)
     for name, port in STAND_INS.items():
         serve = f"trap exit TERM; httpd -f -p {port} -h {PAGES} & wait"

@@ -148,7 +148,7 @@ class World:
         return (found or {}).get("status") or {}
 
     def announced(self, reason: str, sync: str = "app") -> Json:
-        """Give an Event of this reason about a Sync; waits for one."""
+        """Return an Event of this reason about a Sync; waits for one."""
         return self.api.announced(self.namespace, reason, sync)
 
     def events(self, reason: str) -> list[Json]:
@@ -164,7 +164,7 @@ class World:
 
 
 def config(name: str, **data: str) -> str:
-    """Give a ConfigMap as JSON, which is YAML (a bare `y` would be a boolean there)."""
+    """Return a ConfigMap as JSON, which is YAML (a bare `y` would be a boolean there)."""
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 
 

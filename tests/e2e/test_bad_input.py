@@ -147,7 +147,7 @@ BAD = {
 
 @contextmanager
 def opened(cluster: Cluster, api: Api, git: GitHttp) -> Iterator[World]:
-    """Give a World that outlives one test."""
+    """Yield a World that outlives one test."""
     made = World(cluster, api, git)
     yield made
     for sync in api.list("Sync", made.namespace):
@@ -343,7 +343,7 @@ def policy(world: World) -> Iterator[str]:
 
 
 def denied(world: World) -> bool:
-    """Tell whether the policy is in force; the API server reports no event when it is."""
+    """Return whether the policy is in force; the API server reports no event when it is."""
     try:
         path = world.api.path("ConfigMap", world.target) + "?dryRun=All"
         world.api.request("POST", path, json.loads(config("probe", bad="1"))).close()
@@ -378,7 +378,7 @@ def secret(**text: Any) -> str:
 
 
 def leaks(world: World, operator: UnderTest, *values: str) -> list[str]:
-    """Give the places where a value is seen, plain or in base64."""
+    """Return the places where a value is seen, plain or in base64."""
     places = {
         "log": operator.log.read_text(errors="replace"),
         "syncs": json.dumps(world.api.list("Sync", world.namespace)),

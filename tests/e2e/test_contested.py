@@ -18,12 +18,12 @@ NAMES = ("one", "two", "three")
 
 
 def shared(name: str) -> dict[str, str]:
-    """Give the folder of a Sync: the object that all want, and one of its own."""
+    """Return the folder of a Sync: the object that all want, and one of its own."""
     return {f"{name}/x.yaml": config("x", by=name), f"{name}/own.yaml": config(f"own-{name}")}
 
 
 def three(world: World) -> str:
-    """Make the three Syncs, the first of which owns `x`; gives its uid."""
+    """Make the three Syncs, the first of which owns `x`; returns its uid."""
     files = [shared(name) for name in NAMES]
     sha = world.repo.commit(files[0] | files[1] | files[2], "All three")
     world.source()
@@ -41,19 +41,19 @@ def uid(world: World) -> str:
 
 
 def waits_for(world: World, owner: str) -> Any:
-    """Give a check that a Sync waits, and says for whom."""
+    """Return a check that a Sync waits, and says for whom."""
     return says("Contested", f"ConfigMap/{world.target}/x belongs to Sync {world.namespace}/{owner}")
 
 
 def owner(world: World) -> str:
-    """Give the Sync that the object names as its owner."""
+    """Return the Sync that the object names as its owner."""
     found = world.get("ConfigMap", "x")
     named: str = found["metadata"]["annotations"]["setpoint.dev/owner"].split(" ")[0]
     return named.removeprefix(f"{world.namespace}/")
 
 
 def changes(sync: Json | None) -> tuple[str, str]:
-    """Give what moves when Ready does."""
+    """Return what moves when Ready does."""
     ready = condition(sync)
     return ready["status"], ready["lastTransitionTime"]
 
@@ -106,7 +106,7 @@ def test_a_sync_that_goes_leaves_it_to_one_who_waits(world: World) -> None:
 
 
 def moved(world: World) -> tuple[str, str]:
-    """Have `one` let go of the object; gives who has it then, and who waits."""
+    """Have `one` let go of the object; returns who has it then, and who waits."""
     sha = world.repo.commit({"one/x.yaml": None}, "One lets go")
     world.until("Sync", "one", ready_at(sha))
     world.until("ConfigMap", "x", lambda o: o["data"]["by"] != "one")

@@ -25,13 +25,13 @@ NAMES = ("a", "b", "c")
 
 
 def configs(world: World) -> list[str]:
-    """Give the ConfigMaps of the target namespace that are not Kubernetes' own."""
+    """Return the ConfigMaps of the target namespace that are not Kubernetes' own."""
     found = [o["metadata"]["name"] for o in world.api.list("ConfigMap", world.target)]
     return [name for name in found if name != "kube-root-ca.crt"]
 
 
 def orphaned(events: list[Json], sync: str = "") -> list[str]:
-    """Give the messages of Events that say a Sync's objects stay."""
+    """Return the messages of Events that say a Sync's objects stay."""
     return [e["message"] for e in events if e["reason"] == "Orphaned" and sync in e["message"]]
 
 
@@ -247,7 +247,7 @@ def own_world(local_cluster: LocalCluster, own_proxy: ApiProxy, tmp_path: Path) 
 
 
 def crds(cluster: Cluster) -> str:
-    """Give the manifests of our CRDs as they are in the cluster, to make them again."""
+    """Return the manifests of our CRDs as they are in the cluster, to make them again."""
     found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
     ours = [c for c in found if c["spec"]["group"] == "setpoint.dev"]
     bare = [{**c, "metadata": {"name": c["metadata"]["name"]}, "status": None} for c in ours]

@@ -75,13 +75,13 @@ def fighting(world: World) -> Iterator[None]:
 
 
 def difference(sync: Json | None) -> Json | None:
-    """Give the difference that tells of a fight."""
+    """Return the difference that tells of a fight."""
     found = (sync or {}).get("status", {}).get("differences", [])
     return next((d for d in found if d["reason"] == "Fight"), None)
 
 
 def writes(proxy: ApiProxy, world: World, name: str) -> list[Request]:
-    """Give the operator's writes of a ConfigMap."""
+    """Return the operator's writes of a ConfigMap."""
     return [r for r in proxy.writes if r.path == world.api.path("ConfigMap", world.target, name)]
 
 

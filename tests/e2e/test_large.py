@@ -27,14 +27,14 @@ def file_of(*objects: str) -> str:
 
 
 def shelf(number: int, **data: str) -> dict[str, str]:
-    """Give one file with its share of the many ConfigMaps."""
+    """Return one file with its share of the many ConfigMaps."""
     first = number * PER_FILE
     objects = (config(f"c{i:04}", n=str(i), **data) for i in range(first, first + PER_FILE))
     return {f"{number:02}.yaml": file_of(*objects)}
 
 
 def shelves(objects: int) -> dict[str, str]:
-    """Give the files of so many ConfigMaps."""
+    """Return the files of so many ConfigMaps."""
     return {k: v for number in range(objects // PER_FILE) for k, v in shelf(number).items()}
 
 
@@ -43,13 +43,13 @@ def size(value: Any) -> int:
 
 
 def labelled(world: World) -> list[Json]:
-    """Give our ConfigMaps in the target namespace."""
+    """Return our ConfigMaps in the target namespace."""
     found = world.api.list("ConfigMap", world.target)
     return [o for o in found if "setpoint.dev/sync" in o["metadata"].get("labels", {})]
 
 
 def about(world: World, proxy: ApiProxy) -> list[Request]:
-    """Give what the operator asked for this Sync: its objects, its status, its Events."""
+    """Return what the operator asked for this Sync: its objects, its status, its Events."""
     return [r for r in proxy.requests if not r.is_watch and world.namespace in r.path]
 
 

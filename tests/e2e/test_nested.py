@@ -22,7 +22,7 @@ OWNER, LABEL = "setpoint.dev/owner", "setpoint.dev/sync"
 
 
 def is_synced(obj: Json | None) -> bool:
-    """Tell whether a Sync is as in Git; a claim that nobody uses stays pending, so none of these is healthy."""
+    """Return whether a Sync is as in Git; a claim that nobody uses stays pending, so none of these is healthy."""
     c = condition(obj, "Synced")
     return c.get("status") == "True" and c.get("observedGeneration") == (obj or {})["metadata"]["generation"]
 
@@ -32,7 +32,7 @@ def synced_at(sha: str) -> Callable[[Json | None], bool]:
 
 
 def manifest(world: World, name: str, path: str, namespace: str = "", *, allow: bool = False) -> str:
-    """Give a Sync as a file of Git."""
+    """Return a Sync as a file of Git."""
     source = {"name": "src", "namespace": world.namespace}
     spec = {"source": source, "path": path, "serviceAccountName": "deployer", "targetNamespace": world.target}
     meta: Json = {"name": name, "namespace": namespace or world.namespace}
@@ -47,7 +47,7 @@ def extra(world: World) -> str:
 
 
 def content(world: World) -> dict[str, str]:
-    """Give what a nested Sync has: two ConfigMaps, a claim and a Namespace."""
+    """Return what a nested Sync has: two ConfigMaps, a claim and a Namespace."""
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     head = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claim"}}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": extra(world)}}
@@ -77,7 +77,7 @@ def start(world: World, *, allow: bool = False, **spec: Any) -> None:
 
 
 def uids(world: World) -> list[str]:
-    """Give the uids of all that a nested Sync has; none of it may be on its way out."""
+    """Return the uids of all that a nested Sync has; none of it may be on its way out."""
     found = [world.get("ConfigMap", "a"), world.get("ConfigMap", "b")]
     found += [world.get("PersistentVolumeClaim", "claim"), world.api.get("Namespace", None, extra(world))]
     assert all("deletionTimestamp" not in o["metadata"] for o in found)

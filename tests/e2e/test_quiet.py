@@ -20,7 +20,7 @@ def is_lease(request: Request) -> bool:
 
 
 def told(proxy: ApiProxy) -> list[tuple[str, str, str]]:
-    """Give what the operator asked of the API server besides watches and its lease."""
+    """Return what the operator asked of the API server besides watches and its lease."""
     kept = [r for r in proxy.requests if not r.is_watch and not is_lease(r) and "/syncs/warm" not in r.path]
     return [(r.method, r.path, r.query) for r in kept]
 

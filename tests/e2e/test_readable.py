@@ -40,7 +40,7 @@ def tables(text: str) -> list[dict[str, str]]:
 
 
 def row(world: World, *args: str) -> dict[str, str]:
-    """Give the only row of `kubectl get`; ages are checked and left out."""
+    """Return the only row of `kubectl get`; ages are checked and left out."""
     (found,) = tables(kubectl(world, "get", *args))
     for head in ("AGE", "CHANGED"):
         if found.get(head):
@@ -54,7 +54,7 @@ def short(sha: str) -> str:
 
 
 def first(world: World, **spec: Any) -> str:
-    """Bring a Sync of two ConfigMaps to Ready; gives the commit."""
+    """Bring a Sync of two ConfigMaps to Ready; returns the commit."""
     sha = world.repo.commit({"app/a.yaml": config("a", k="1"), "app/b.yaml": config("b", k="1")}, "First")
     world.source()
     world.sync(path="app", **spec)
@@ -154,13 +154,13 @@ def test_category_and_short_names(world: World) -> None:
 
 
 def told_of(world: World) -> Any:
-    """Give a match for Events of this world that were posted."""
+    """Return a match for Events of this world that were posted."""
     path = world.api.path("Event", world.namespace)
     return lambda r: r.method == "POST" and r.path == path and r.ended
 
 
 def events(world: World, name: str = "app") -> list[tuple[str, str, str]]:
-    """Give type, reason and message of the Events under `kubectl describe sync`; each was said once."""
+    """Return type, reason and message of the Events under `kubectl describe sync`; each was said once."""
     text = kubectl(world, "describe", "sync", name)
     found = []
     for line in text[text.index("\nEvents:") :].splitlines()[4:]:
@@ -206,7 +206,7 @@ def test_describe_tells_the_story_once(world: World, proxy: ApiProxy) -> None:
 
 
 def next_change(world: World, sync: Json) -> Json:
-    """Give the first state of a Sync after this one."""
+    """Return the first state of a Sync after this one."""
     query = {"watch": "1", "fieldSelector": f"metadata.name={sync['metadata']['name']}"}
     query["resourceVersion"] = sync["metadata"]["resourceVersion"]
     path = f"{world.api.path('Sync', world.namespace)}?{urlencode(query)}"

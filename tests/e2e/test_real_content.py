@@ -51,7 +51,7 @@ class Content:
     webhooks: tuple[str, ...] = field(default=())
 
     def files(self) -> dict[str, str]:
-        """Give path in the repository -> content; skips the test where the data is absent."""
+        """Return path in the repository -> content; skips the test where the data is absent."""
         found = DATA / self.path
         if not found.exists():
             pytest.skip(f"the shared data is absent: no {self.path}")
@@ -103,18 +103,18 @@ class Place:
         self.world.apply({**body, "spec": spec})
 
     def installed(self) -> Json:
-        """Bring the content to Ready, if it is not; gives the Sync."""
+        """Bring the content to Ready, if it is not; returns the Sync."""
         sha = self.world.repo.find("refs/heads/main") or self.commit()
         self.sync()
         self.world.ask("Source", "src", sha)
         return self.world.until("Sync", "app", ready_at(sha), seconds=SECONDS)
 
     def there(self, *names: str) -> list[str]:
-        """Give which of these objects (`kind/name`) exist."""
+        """Return which of these objects (`kind/name`) exist."""
         return self.world.cluster.kubectl("get", *names, "--ignore-not-found", "-o", "name").split()
 
     def objects(self) -> list[str]:
-        """Give what exists of the inventory's kinds under our label, anywhere."""
+        """Return what exists of the inventory's kinds under our label, anywhere."""
         kinds = "deploy,svc,sa,secret,cm,hpa,clusterrole,clusterrolebinding,role,rolebinding,crd,ns,pdb,quota"
         kinds += ",mutatingwebhookconfigurations,validatingwebhookconfigurations"
         args = ("get", kinds, "-A", "-l", "setpoint.dev/sync", "-o", "name")

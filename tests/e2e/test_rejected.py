@@ -60,7 +60,7 @@ def pair(world: World) -> tuple[World, Neighbour]:
 
 
 def tried(world: World, data: str) -> int:
-    """Give how the API server answers a dry run of a ConfigMap with that key in the target namespace."""
+    """Return how the API server answers a dry run of a ConfigMap with that key in the target namespace."""
     path = world.api.path("ConfigMap", world.target) + "?dryRun=All"
     try:
         with world.api.request("POST", path, json.loads(config("probe", **{data: "1"}))) as answer:
@@ -160,7 +160,7 @@ def test_a_webhook_that_cannot_be_called_is_named(
 
 
 def next_address(address: str) -> str:
-    """Give another address of the same range of Services."""
+    """Return another address of the same range of Services."""
     head, _, last = address.rpartition(".")
     return f"{head}.{(int(last) + 1) % 250 + 2}"
 

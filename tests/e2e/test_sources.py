@@ -54,7 +54,7 @@ def enforced(world: World, revision: str) -> None:
 
 
 def applied(world: World, **source: Any) -> str:
-    """Bring one commit to the cluster; gives its id."""
+    """Bring one commit to the cluster; returns its id."""
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source(**source)
     world.sync()

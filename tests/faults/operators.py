@@ -56,7 +56,7 @@ class Operator(OperatorProcess):
         return {pid for pid in pids if main.__name__.encode() in _command(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
-        """Wait for its end; gives the exit code."""
+        """Wait for its end; returns the exit code."""
         assert self.process
         code = self.process.wait(seconds)
         self.process = None
@@ -89,7 +89,7 @@ class Operator(OperatorProcess):
         return self.metric("setpoint_api_requests_total", code=str(code))
 
     def says(self, words: str, after: int = 0, seconds: float = SECONDS) -> str:
-        """Wait until its log has these words beyond a size that it had; gives the line."""
+        """Wait until its log has these words beyond a size that it had; returns the line."""
         until(lambda: words in self._said(after), f"log line with {words!r} in {self.log}", seconds)
         return next(line for line in self._said(after).splitlines() if words in line)
 

@@ -11,12 +11,12 @@ from tests.kit.servers.tcpproxy import TcpProxy
 
 
 def url(world: World, wire: TcpProxy) -> str:
-    """Give the URL of a world's repository behind a proxy."""
+    """Return the URL of a world's repository behind a proxy."""
     return f"http://127.0.0.1:{wire.port}/{world.namespace}.git"
 
 
 def ready(world: World, **source: Any) -> str:
-    """Bring a first commit to the cluster; gives its id."""
+    """Bring a first commit to the cluster; returns its id."""
     sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
     world.source(**source)
     world.sync()

@@ -103,8 +103,8 @@ def test_statuses_that_cannot_be_written_are_told_by_log_and_metric_and_written_
         # An object that is new would have to stand in the inventory first.
         sha = world.repo.commit({"a.yaml": config("a", k="2")}, "Second")
         world.until("ConfigMap", "a", lambda o: o and o["data"] == {"k": "2"})
-        operator.says("what came of a Sync cannot be told now", said)
-        operator.says("what came of a Source cannot be told now", said)
+        operator.says("cannot write the status of a Sync", said)
+        operator.says("cannot write the status of a Source", said)
         assert operator.refused(503) > before
         enforced(world, "2")
     world.until("Sync", "app", ready_at(sha))
@@ -168,5 +168,5 @@ def test_what_left_git_stays_known_while_nothing_can_be_asked_about_it(world: Wo
 
 
 def names_of(sync: Json | None) -> set[str]:
-    """Give the names in the inventory of a Sync."""
+    """Return the names in the inventory of a Sync."""
     return {n for group in ((sync or {}).get("status") or {}).get("inventory") or [] for n in group["names"]}

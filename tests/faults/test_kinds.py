@@ -69,7 +69,7 @@ def remove_crd(world: World) -> None:
 
 
 def with_widget(world: World, widget: Json) -> str:
-    """Bring a Widget and a ConfigMap to the cluster; gives the commit."""
+    """Bring a Widget and a ConfigMap to the cluster; returns the commit."""
     sha = world.repo.commit({"w.yaml": json.dumps(widget), "a.yaml": config("a", k="1")}, "First")
     world.source()
     world.sync()
@@ -195,7 +195,7 @@ def test_discovery_that_has_not_heard_of_our_own_kinds(
     before = operator.logged()
     with proxy.on(lambda r: r.path == OURS, alter(without), times=1):
         operator.start()
-        operator.says(f"does not name {missing}", before)
+        operator.says(f"does not list {missing}", before)
     ready(world)
     for plural in ("sources", "syncs"):
         proxy.wait_for(lambda r, p=plural: r.is_watch and r.path == f"{OURS}/{p}" and not r.ended)  # type: ignore[misc]

@@ -116,10 +116,10 @@ def test_a_token_that_expired_and_comes_late(
     tokens.revoke()
     proxy.cut_open()
     until(lambda: operator.refused(401) > before, "a refused request", 60)
-    assert "401" in operator.says("the lease cannot be had now", said)
+    assert "401" in operator.says("cannot acquire or renew the lease", said)
     drift(world)
     sha = commit(world, "2")
-    operator.says("cannot be told now", said)
+    operator.says("cannot write the status of", said)
     tokens.issue()
     converged(world, sha, "2")
     enforced(world, "2")
@@ -132,7 +132,7 @@ def test_a_start_without_a_token_that_is_taken(world: World, operator: Operator,
     tokens.revoke()
     said = operator.logged()
     operator.start()
-    assert "401" in operator.says("cannot be had now, trying again", said)
+    assert "401" in operator.says("cannot read the list of kinds", said)
     assert not operator.ready()
     pid = operator.pid
     tokens.issue()
@@ -143,7 +143,7 @@ def test_a_start_without_a_token_that_is_taken(world: World, operator: Operator,
 
 
 def served(world: World, https: GitHttp, authority: Authority) -> str:
-    """Bring a commit from a server that asks for a password; gives its id."""
+    """Bring a commit from a server that asks for a password; returns its id."""
     https.rules(world.namespace).basic(USER, PASSWORD)
     secret(world, username=USER, password=PASSWORD, ca_crt=authority.certificate)
     world.repo = https.repo(world.namespace)

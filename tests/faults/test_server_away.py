@@ -57,7 +57,7 @@ def test_away_for_a_moment(world: World, cluster: LocalCluster, operator: Operat
     said, pid = operator.logged(), operator.pid
     stop(cluster, world, part)
     sha = commit(world, "2")
-    operator.says("cannot be told now", said)
+    operator.says("cannot write the status of", said)
     start(cluster, world, part)
     converged(world, sha, "2")
     enforced(world, "2")
@@ -76,9 +76,9 @@ def test_away_for_longer_than_the_lease(
     try:
         sha = commit(world, "2")
         assert operator.ended(90) == 1
-        operator.says("the lease was lost; this process ends", said)
+        operator.says("the lease was lost; shutting down", said)
         operator.start()  # as the kubelet does
-        operator.says("cannot be had now", operator.logged())
+        operator.says("cannot read the list of kinds", operator.logged())
         assert not operator.ready()
         pid = operator.pid
     finally:

@@ -47,7 +47,7 @@ class World:
         return selected
 
     async def fails(self, repository: Repository, ref: RefSpec = MAIN, **options: Any) -> Problem:
-        """Give the Problem that a check ends with."""
+        """Return the Problem that a check ends with."""
         with pytest.raises(Problem) as caught:
             await self.check(repository, ref, **options)
         return caught.value
@@ -57,7 +57,7 @@ class World:
         return self.git.tree(repository, sha, submodules=submodules).read(path)
 
     def pids(self) -> list[int]:
-        """Give the running children."""
+        """Return the running children."""
         assert self.git._children
         return [child.process.pid for child in self.git._children._all]
 
@@ -88,7 +88,7 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
 
 @pytest_asyncio.fixture
 async def world(make_world: MakeWorld) -> World:
-    """Give one operator."""
+    """Return one operator."""
     return make_world()
 
 
@@ -124,18 +124,18 @@ def stall(server: GitHttp, name: str) -> threading.Event:
 
 
 def at(url: str, credentials: Credentials = NO_CREDENTIALS) -> Repository:
-    """Give a repository by its URL."""
+    """Return a repository by its URL."""
     return Repository(parse_url(url, allow_file=True), credentials)
 
 
 def with_secret(url: str, **data: str | bytes | Path) -> Repository:
-    """Give a repository with a Secret; `ca_crt` stands for `ca.crt`, a Path for what the file holds."""
+    """Return a repository with a Secret; `ca_crt` stands for `ca.crt`, a Path for what the file holds."""
     remote = parse_url(url)
     return Repository(remote, credentials_from_secret(remote, {_key(k): _bytes(v) for k, v in data.items()}))
 
 
 def trusting(url: str, authority: Authority) -> Repository:
-    """Give a repository whose Secret holds nothing but a CA."""
+    """Return a repository whose Secret holds nothing but a CA."""
     return with_secret(url, ca_crt=authority.certificate)
 
 
@@ -148,7 +148,7 @@ def paths(tree: Tree, folder: str = "") -> list[str]:
 
 
 def reason_and_message(problem: Problem) -> tuple[Reason, str]:
-    """Give both parts of a problem."""
+    """Return both parts of a problem."""
     return problem.reason, problem.message
 
 

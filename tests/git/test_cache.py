@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """Give bytes that do not compress."""
+    """Return bytes that do not compress."""
     return random.Random(seed).randbytes(size)
 
 
@@ -320,7 +320,7 @@ async def test_a_wipe_that_leaves_half_of_what_a_child_works_with(
 
 
 def open_files(below: Path, pid: int | str = "self") -> list[str]:
-    """Give the files under a folder that a process has open, also those that were deleted."""
+    """Return the files under a folder that a process has open, also those that were deleted."""
     found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):

@@ -122,7 +122,7 @@ def test_no_credentials_without_protection(data: dict[str, bytes], url: str) -> 
         ({"username": b"ana", "password": b"s3cret"}, "identity is missing"),
         ({"identity": b"-----BEGIN RSA PRIVATE KEY-----"}, "known_hosts is missing"),
         ({"identity": b"-----BEGIN RSA PRIVATE KEY-----", "known_hosts": b"# none\n\n"}, "holds no host key"),
-        ({"identity": b"s3cret", "known_hosts": HOSTS}, "no private key"),
+        ({"identity": b"s3cret", "known_hosts": HOSTS}, "not a private key"),
         (
             {
                 "identity": b"-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret!\n-----END OPENSSH PRIVATE KEY-----",

@@ -14,7 +14,7 @@ from setpoint.git.submodules import submodule_urls
 
 
 def as_git_reads(data: bytes) -> dict[str, str] | None:
-    """Give URLs by path as `git config` sees them, or None where git refuses the file."""
+    """Return URLs by path as `git config` sees them, or None where git refuses the file."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / ".gitmodules"
         file.write_bytes(data)

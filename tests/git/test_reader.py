@@ -51,7 +51,7 @@ def open_reader(tmp_path: Path) -> Iterator[Opener]:
 
 
 def walk(tree: Tree, folder: str = "") -> Iterator[Entry]:
-    """Give every entry below a folder, folders too."""
+    """Yield every entry below a folder, folders too."""
     for entry in tree.children(folder):
         yield entry
         if entry.kind is EntryKind.TREE:
@@ -59,7 +59,7 @@ def walk(tree: Tree, folder: str = "") -> Iterator[Entry]:
 
 
 def as_git_lists(repo: Repo, sha: str) -> dict[str, tuple[str, str]]:
-    """Give mode and object id by path, folders included."""
+    """Return mode and object id by path, folders included."""
     listed = {}
     for line in repo.git("ls-tree", "-r", "-t", "-z", sha).split("\0"):
         if line:

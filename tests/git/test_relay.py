@@ -82,7 +82,7 @@ def repository(server: Origin, path: str = "/team/app.git") -> Repository:
 
 
 def client_of(relay: Relay) -> tuple[http.client.HTTPConnection, str]:
-    """Give a connection to the relay, and the path that libgit2 is told."""
+    """Return a connection to the relay, and the path that libgit2 is told."""
     parts = urlsplit(relay.url)
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT), parts.path
 

@@ -305,7 +305,7 @@ def test_parsing_is_idempotent(scheme: str, host: str, port: int | None, segment
 
 
 def understood(parse: Callable[[], Remote]) -> Remote | None:
-    """Give what was parsed, or None after a refusal; any other error is a bug."""
+    """Return what was parsed, or None after a refusal; any other error is a bug."""
     with suppress(Problem):
         return parse()
     return None

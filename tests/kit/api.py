@@ -69,13 +69,13 @@ class Api:
                 time.sleep(float(error.headers.get("Retry-After", 1)))
 
     def get(self, kind: str, namespace: str | None, name: str) -> Json:
-        """Give an object that must be there."""
+        """Return an object that must be there."""
         found = self.seek(kind, namespace, name)
         assert found is not None, f"{kind} {name} in {namespace} is not there"
         return found
 
     def seek(self, kind: str, namespace: str | None, name: str) -> Json | None:
-        """Give an object, or None where there is none."""
+        """Return an object, or None where there is none."""
         try:
             with self.request("GET", self.path(kind, namespace, name)) as answer:
                 found: Json = json.load(answer)
@@ -92,7 +92,7 @@ class Api:
             return items
 
     def find(self, path: str, *, absent_ok: bool = False) -> Items:
-        """Give the items of a list; none, with `absent_ok`, where the kind is not served."""
+        """Return the items of a list; none, with `absent_ok`, where the kind is not served."""
         try:
             with self.request("GET", path) as answer:
                 items: list[Json] = json.load(answer)["items"]
@@ -136,7 +136,7 @@ class Api:
         fits: Callable[[Json | None], Any],
         seconds: float = SECONDS,
     ) -> Json:
-        """Give the object as soon as it fits; AssertionError with its last state otherwise.
+        """Return the object as soon as it fits; AssertionError with its last state otherwise.
 
         `fits` is given None where the object is absent; when that fits, what is given is empty.
         """
@@ -152,7 +152,7 @@ class Api:
             self.until(kind, namespace, meta["name"], fits, seconds)
 
     def announced(self, namespace: str, reason: str, about: str) -> Json:
-        """Give an Event of this reason about an object, as soon as there is one: they are posted in the background."""
+        """Return an Event of this reason about an object, as soon as there is one: they are posted in the background."""
         selector = f"reason={reason},involvedObject.name={about}"
         found = self._until("Event", namespace, selector, lambda o: o is not None, SECONDS)
         assert found is not None
@@ -179,7 +179,7 @@ class Api:
         raise AssertionError(f"{kind} {selector} in {namespace} never fitted: {text[:6000]}")
 
     def _now(self, kind: str, namespace: str | None, selector: str) -> tuple[Json | None, str]:
-        """Give an object, and the version from which a watch misses nothing."""
+        """Return an object, and the version from which a watch misses nothing."""
         query = urlencode({"fieldSelector": selector})
         with self.request("GET", f"{self.path(kind, namespace)}?{query}") as answer:
             found = json.load(answer)
@@ -197,7 +197,7 @@ class Api:
         fits: Callable[[Json | None], Any],
         left: float,
     ) -> tuple[bool, Json | None]:
-        """Follow an object from a version; gives whether it fitted, and its last state."""
+        """Follow an object from a version; returns whether it fitted, and its last state."""
         query = {
             "watch": "1",
             "fieldSelector": selector,
@@ -217,17 +217,17 @@ class Api:
 
 
 def condition(obj: Json | None, kind: str = "Ready") -> Json:
-    """Give a condition of an object; empty if it has none."""
+    """Return a condition of an object; empty if it has none."""
     found = ((obj or {}).get("status") or {}).get("conditions") or []
     return next((c for c in found if c["type"] == kind), {})
 
 
 def is_ready(obj: Json | None) -> bool:
-    """Tell whether an object is Ready at its newest generation."""
+    """Return whether an object is Ready at its newest generation."""
     c = condition(obj)
     return c.get("status") == "True" and c.get("observedGeneration") == (obj or {})["metadata"]["generation"]
 
 
 def says(reason: str, word: str = "") -> Callable[[Json | None], bool]:
-    """Give a check that Ready has this reason, and a word in its message."""
+    """Return a check that Ready has this reason, and a word in its message."""
     return lambda obj: condition(obj).get("reason") == reason and word in condition(obj).get("message", "")

@@ -27,6 +27,7 @@ PURE = (
     "render/kustomize/keys",
     "render/kustomize/types",
     "sources/check",
+    "sources/demands",
     "sources/memory",
     "sources/status",
     "store/claims",

@@ -37,7 +37,7 @@ class GitFolder:
         return self
 
     def commit(self) -> CommittedTree:
-        """Commit everything; gives the tree."""
+        """Commit everything; returns the tree."""
         self._git("add", "-A")
         self._git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x", "--allow-empty")
         return CommittedTree(self.root)

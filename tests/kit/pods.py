@@ -108,23 +108,23 @@ def rolled_out(cluster: LocalCluster) -> None:
 
 
 def operators(api: Api) -> list[Json]:
-    """Give the operator's pods, but those that are going away."""
+    """Return the operator's pods, but those that are going away."""
     return [p for p in api.list("Pod", SYSTEM) if "deletionTimestamp" not in p["metadata"]]
 
 
 def only(api: Api) -> Json:
-    """Give the one pod that there is."""
+    """Return the one pod that there is."""
     (pod,) = operators(api)
     return pod
 
 
 def restarts(found: list[Json]) -> list[int]:
-    """Give how often the kubelet had to start the operator of each pod again."""
+    """Return how often the kubelet had to start the operator of each pod again."""
     return [pod["status"]["containerStatuses"][0]["restartCount"] for pod in found]
 
 
 def container(pod: Json) -> str:
-    """Give the name of its container, as containerd knows it."""
+    """Return the name of its container, as containerd knows it."""
     found: str = pod["status"]["containerStatuses"][0]["containerID"]
     return found.removeprefix("containerd://")
 
@@ -135,13 +135,13 @@ def send(cluster: LocalCluster, pod: Json, number: int) -> None:
 
 
 def process(cluster: LocalCluster, pod: Json, file: str) -> str:
-    """Give what a file in /proc says of the process of a pod."""
+    """Return what a file in /proc says of the process of a pod."""
     lines = [line.split() for line in cluster.node.ctr("tasks", "list").splitlines()]
     pid = next(line[1] for line in lines if line[0] == container(pod))
     return run(*enter(cluster.node.init, "cat", f"/proc/{pid}/{file}"))
 
 
 def exit_codes(pod: Json | None) -> list[int]:
-    """Give how the containers of a pod ended, as far as they have."""
+    """Return how the containers of a pod ended, as far as they have."""
     states = [s["state"] for s in ((pod or {}).get("status") or {}).get("containerStatuses") or []]
     return [state["terminated"]["exitCode"] for state in states if "terminated" in state]

@@ -44,7 +44,7 @@ class Woken(WorkQueue[SyncKey]):
 
 
 def work(queue: WorkQueue[SyncKey]) -> list[SyncKey]:
-    """Take all that waits in a queue, as if it were worked on; gives what it was."""
+    """Take all that waits in a queue, as if it were worked on; returns what it was."""
     found = []
     while (taken := queue.take(failing=True)) is not None:
         found.append(taken[0])

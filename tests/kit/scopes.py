@@ -20,7 +20,7 @@ SHARED: Final = {
 
 
 def scope(nodeid: str) -> str:
-    """Give what a test stays together by: what its file shares, else the file."""
+    """Return what a test stays together by: what its file shares, else the file."""
     file = nodeid.partition("::")[0]
     return next((shared for start, shared in SHARED.items() if file.startswith(start)), file)
 
@@ -33,5 +33,5 @@ class ByCluster(LoadFileScheduling):  # type: ignore[misc]
 
 
 def scheduler(config: pytest.Config, log: Producer) -> ByCluster | None:
-    """Give the scheduler for `--dist loadfile`; None leaves the choice to xdist."""
+    """Return the scheduler for `--dist loadfile`; None leaves the choice to xdist."""
     return ByCluster(config, log) if config.getvalue("dist") == "loadfile" else None

@@ -9,7 +9,7 @@ PLAIN = "plainly-visible-value"
 
 
 def enc(text: str) -> str:
-    """Give a value as SOPS writes it."""
+    """Return a value as SOPS writes it."""
     return f"ENC[AES256_GCM,data:{text}5jQ+/b2A==,iv:k0Zx3yD7hQk=,tag:{text}Tm9wZQ==,type:str]"
 
 
@@ -70,7 +70,7 @@ LFS = (
 
 
 def manifest(kind: str = "Secret", version: str = "v1", name: str = "s", annotations: str = "{}") -> str:
-    """Give a manifest whose data SOPS encrypted."""
+    """Return a manifest whose data SOPS encrypted."""
     return (
         f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, annotations: {annotations}}}\n"
         f"data:\n    password: {enc('c2VjcmV0')}\n    plain: {PLAIN}\n{BLOCK}"

@@ -23,6 +23,7 @@ from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
@@ -77,10 +78,14 @@ class Events:
 
 
 class Sources:
-    """One Source, whose commit a test chooses; `checked`: every check that is asked for has been done."""
+    """One Source, whose commit a test chooses; `checked`: every check that is asked for has been done.
+
+    `held`: whether the cache has the commits. `demands`: what runs of Syncs demanded, one after the other.
+    """
 
     def __init__(self) -> None:
-        self.sha, self.content, self.checked = SHA, EMPTY, True
+        self.sha, self.content, self.checked, self.held = SHA, EMPTY, True, True
+        self.demands: list[Demand | None] = []
 
     def current(self, _key: SyncKey) -> Artifact:
         at = Repository(parse_url("https://git.example.org/team/app"))
@@ -89,16 +94,23 @@ class Sources:
     def trouble(self, _key: SyncKey) -> None:
         return None
 
+    def was_tried(self, _key: SyncKey) -> bool:
+        return False
+
     def holds(self, *_: Any) -> bool:
-        return True
+        return self.held
 
-    def tree(self, *_: Any) -> MemoryTree:
-        return self.content
+    def tree(self, *_: Any) -> MemoryTree | None:
+        return self.content if self.held else None
 
-    def want(self, *_: Any) -> None:
-        """It is there."""
+    def refused(self, *_: Any) -> bool:
+        return False
 
-    lost = wait_for_check = want
+    def demand(self, _sync: SyncKey, demand: Demand | None) -> None:
+        self.demands.append(demand)
+
+    def forget(self, _sync: SyncKey) -> None:
+        """Nothing is kept."""
 
     def was_checked(self, *_: Any) -> bool:
         return self.checked
@@ -167,7 +179,6 @@ class World:
             pods=cast("Any", Pods()),
             store=self.store,
             claims=claims,
-            source_queue=WorkQueue(),
             renderer=Renderer(Path("kustomize"), folder),
             writer=writer,
             recorder=cast("Any", Events()),

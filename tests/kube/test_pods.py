@@ -54,13 +54,13 @@ async def pods(proxied: Cluster, woken: Woken) -> AsyncIterator[PodInformers]:
 
 
 def reason(pods: PodInformers, workload: ObjectId) -> str:
-    """Give the reason for which its pods do not run; empty if none is known."""
+    """Return the reason for which its pods do not run; empty if none is known."""
     verdict = pods.verdict(workload)
     return verdict.reason if verdict else ""
 
 
 async def rolled_out(api: Cluster, namespace: str) -> tuple[ObjectId, str]:
-    """Make a Deployment; gives it, and the name of its pod."""
+    """Make a Deployment; returns it, and the name of its pod."""
     await api.apply(kind(api, "apps/v1", "Deployment"), deployment(namespace, "web", replicas=1))
     of = kind(api, "v1", "Pod")
     found, version = await api.list(of, namespace=namespace)

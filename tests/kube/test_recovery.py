@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 
 async def served(api: Cluster, api_version: str) -> Kind:
-    """Wait until the kind Thing is served; gives it."""
+    """Wait until the kind Thing is served; returns it."""
     async with asyncio.timeout(60):
         while True:
             await api.discover()

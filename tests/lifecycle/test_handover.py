@@ -29,7 +29,7 @@ def held(world: World, sha: str) -> Json:
 
 
 def prepared(stage: Stage, duration: str, **files: str) -> tuple[Replica, Replica, str]:
-    """Give a leader, whose Sync is Ready at the commit that is given too, and a standby."""
+    """Return a leader, whose Sync is Ready at the commit that is returned too, and a standby."""
     leader = stage.replica(SETPOINT_LEASE_DURATION=duration)
     leader.until_leading()
     sha = stage.world.repo.commit({f"{n}.yaml": config(n, k=k) for n, k in files.items()}, "First")

@@ -23,7 +23,7 @@ OPERATIONS = ROOT / "docs/operations.md"
 
 
 def started(stage: Stage) -> tuple[Replica, str]:
-    """Give an operator that leads, and the commit at which its Sync is Ready."""
+    """Return an operator that leads, and the commit at which its Sync is Ready."""
     replica = stage.replica()
     replica.until_leading()
     sha = stage.world.repo.commit({f"{n}.yaml": config(n, k="1") for n in NAMES}, "First")
@@ -34,7 +34,7 @@ def started(stage: Stage) -> tuple[Replica, str]:
 
 
 def versions(world: World) -> dict[str, tuple[str, str]]:
-    """Give uid and resourceVersion of each managed object."""
+    """Return uid and resourceVersion of each managed object."""
     found = {n: world.seek("ConfigMap", n) for n in NAMES}
     return {n: (o["metadata"]["uid"], o["metadata"]["resourceVersion"]) for n, o in found.items() if o}
 

@@ -60,7 +60,7 @@ def git(node_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def web(tag: str, replicas: int = 1, memory: str = "1Mi") -> str:
-    """Give the manifest of a Deployment that serves a page; of the tags, only 1 and 2 exist."""
+    """Return the manifest of a Deployment that serves a page; of the tags, only 1 and 2 exist."""
     probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     container = {"name": "web", "image": f"{NAME}:{tag}", "readinessProbe": probe}
     container |= {"resources": {"requests": {"memory": memory}}}

@@ -28,13 +28,13 @@ def available(pod: Json | None) -> bool:
 
 
 def shown(world: World) -> str:
-    """Give what a person sees."""
+    """Return what a person sees."""
     return world.cluster.kubectl("get", "syncs", "--namespace", world.namespace, "--no-headers")
 
 
 @pytest.fixture(scope="module")
 def installed(site: Site) -> Json:
-    """Install the chart and wait for its pod; gives it as it was when it became Ready, and says how long that took."""
+    """Install the chart and wait for its pod; returns it as it was when it became Ready, and says how long that took."""
     site.install()
     selector = "app.kubernetes.io/name=setpoint"
     site.cluster.kubectl(

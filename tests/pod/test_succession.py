@@ -94,7 +94,7 @@ def goes(pod: Json | None) -> bool:
 
 
 def waits(pod: Json | None) -> str:
-    """Give why the container of a pod waits."""
+    """Return why the container of a pod waits."""
     (status,) = ((pod or {}).get("status") or {}).get("containerStatuses") or [{"state": {}}]
     reason: str = status["state"].get("waiting", {}).get("reason", "")
     return reason

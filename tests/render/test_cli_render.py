@@ -135,7 +135,7 @@ def test_a_sync_that_is_none_is_64(tmp_path: Path, sync: str, said: str) -> None
 
 def test_a_folder_that_is_none_is_64(tmp_path: Path) -> None:
     run = Run(tmp_path / "none")
-    assert (run.code, run.err) == (64, f"error: {tmp_path}/none is no folder\n")
+    assert (run.code, run.err) == (64, f"error: {tmp_path}/none is not a folder\n")
 
 
 def test_the_command_line_renders(tmp_path: Path, kustomize: Path) -> None:

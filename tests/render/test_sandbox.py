@@ -104,7 +104,7 @@ async def test_a_renderer_has_no_network(sandbox: Sandbox, tmp_path: Path) -> No
 
 
 async def timed_out(sandbox: Sandbox, folder: Path, code: str, file: str) -> int:
-    """Run what writes a process id and hangs, under a time limit; gives the id. A slow machine gets more time to write it."""
+    """Run what writes a process id and hangs, under a time limit; returns the id. A slow machine gets more time to write it."""
     for seconds in (1.0, 4.0, 16.0, 64.0):
         done = await run(sandbox, folder, code, Limits(seconds, LIMITS.memory, LIMITS.output))
         assert (done.status, done.stopped) == (-signal.SIGKILL, Stopped.TIMEOUT)

@@ -58,7 +58,7 @@ def sample(minute: float, pid: int, metrics: str, cache: Path) -> Sample:
 
 
 def read_metric(url: str, name: str) -> list[float]:
-    """Give all values of a metric."""
+    """Return all values of a metric."""
     with urllib.request.urlopen(url, timeout=30) as answer:
         lines = answer.read().decode().splitlines()
     return [float(line.split()[-1]) for line in lines if line.partition("{")[0].partition(" ")[0] == name]
@@ -134,7 +134,7 @@ def _row(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Give the figures for people."""
+    """Return the figures for people."""
     lines = [f"{'figure':<12}{'first quarter':>15}{'last quarter':>15}{'most':>12}{'growth':>9}"]
     for row in rows:
         show = _mib if row.name in (*MEMORY, "cache") else _number

@@ -187,7 +187,7 @@ class Team:
     # --- rest
 
     def calm(self) -> None:
-        """Undo what keeps Syncs from being Ready; gives nothing to wait for but Git."""
+        """Undo what keeps Syncs from being Ready; returns nothing to wait for but Git."""
         self.resume()
         self._broken.clear()
         self._commit(stamp=True)

@@ -1,6 +1,6 @@
 {{/* Made by `python -m setpoint.codegen.generate`; do not edit. The table is operator/setpoint/codegen/rbac.py. */}}
 {{- define "setpoint.rules.cluster" -}}
-# The uid of kube-system identifies the cluster; a namespace that is missing or going away is told apart from other errors.
+# The uid of kube-system identifies the cluster; it tells a namespace that is missing or going away from other errors.
 - apiGroups: [""]
   resources: ["namespaces"]
   verbs: ["get", "list", "watch"]
@@ -27,7 +27,7 @@
 - apiGroups: [""]
   resources: ["secrets"]
   verbs: ["get"]
-# A ServiceAccount that does not exist is told apart from one without rights.
+# It tells a ServiceAccount that does not exist from one without rights.
 - apiGroups: [""]
   resources: ["serviceaccounts"]
   verbs: ["get"]
@@ -52,7 +52,7 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   verbs: ["create"]
-# Leader election: who waits watches the lease, so that one that is given up passes on at once.
+# Leader election: waiting processes watch the lease, so that a released one passes on at once.
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   resourceNames: [{{ include "setpoint.fullname" . | quote }}]

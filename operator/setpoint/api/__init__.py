@@ -1,3 +1,3 @@
-"""The custom resources and the words around them: models of Source and Sync, names of labels and annotations, reasons, formats of
-revisions, durations and times. The one truth that `codegen` works from. Decides nothing, and imports nothing of ours.
+"""The custom resources and their vocabulary: models of Source and Sync, labels and annotations, reasons, formats. `codegen` generates
+from it. It decides nothing, and imports no other package of ours.
 """

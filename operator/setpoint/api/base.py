@@ -1,4 +1,4 @@
-"""What all models of the API share: strict specs, lenient statuses, names, times and conditions.
+"""The base of all API models: strict specs, lenient statuses, names, times and conditions.
 
 Specs are strict (`extra="forbid"`: files and the command line meet unknown fields with an error; the API
 server prunes them before we see them). Statuses are lenient on read, so that an older operator survives a

@@ -1,4 +1,4 @@
-"""How revisions, durations and times are written (pure).
+"""Formats of revisions, durations and times (pure).
 
 A revision is `main@sha1:<40 hex>` for machines, `main@1a2b3c4` for people.
 """
@@ -42,5 +42,5 @@ def seconds(duration: str) -> float:
         else:
             break
     if rest or number or not duration:
-        raise Problem(Reason.InvalidSpec, f"{duration!r} is no duration; write it as 30s, 5m or 1h30m")
+        raise Problem(Reason.InvalidSpec, f"{duration!r} is not a duration; write it as 30s, 5m or 1h30m")
     return total

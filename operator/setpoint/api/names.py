@@ -1,4 +1,4 @@
-"""Names that stand on objects and in the API: group, labels, annotations, finalizer, field manager."""
+"""Names used on objects and in the API: group, labels, annotations, finalizer, field manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every reason a person can meet, in one table: conditions, Events, metrics and docs use the same words.
+"""All reasons in one table: conditions, Events, metrics and docs use the same words.
 
 Each reason carries what it means and what to do; `docs/operations.md` is generated from it. Names are
 CamelCase, as the Kubernetes API conventions ask of `condition.reason`.
@@ -27,7 +27,7 @@ class Reason(StrEnum):
         return member
 
     # --- all is well, or on its way
-    Succeeded = "Succeeded", "All is as Git says, and healthy.", "Nothing."
+    Succeeded = "Succeeded", "Everything is as Git says, and healthy.", "Nothing."
     Progressing = (
         "Progressing",
         "Objects are applied, and some are still rolling out.",
@@ -51,8 +51,8 @@ class Reason(StrEnum):
     Applied = "Applied", "A revision was written completely.", "Nothing."
     Adopted = (
         "Adopted",
-        "An object that existed and was nobody's is now managed by this Sync.",
-        "Nothing; what it had besides Git's fields stays.",
+        "An existing object that had no owner is now managed by this Sync.",
+        "Nothing; the fields that Git does not set stay as they were.",
     )
     Pruned = "Pruned", "Objects that are no longer in Git were deleted.", "Nothing."
     Orphaned = (
@@ -64,7 +64,7 @@ class Reason(StrEnum):
     Drift = (
         "Drift",
         "Somebody changed a managed object by hand.",
-        "With `drift: Correct` it was put back and stands in `status.driftLog`; with `drift: Report` change Git or the object.",
+        "With `drift: Correct` it was put back and logged in `status.driftLog`; with `drift: Report` change Git or the object.",
     )
     Fetched = "Fetched", "A new commit was fetched.", "Nothing."
     Recovered = "Recovered", "What failed before works again.", "Nothing."
@@ -137,8 +137,8 @@ class Reason(StrEnum):
     )
     GitFailed = (
         "GitFailed",
-        "Git failed in another way; the message has the server's words.",
-        "See the message; it is tried again.",
+        "Git failed in another way; the message quotes the server.",
+        "See the message; Setpoint retries by itself.",
         "transient",
     )
     CacheFull = (
@@ -212,7 +212,7 @@ class Reason(StrEnum):
     Immutable = (
         "Immutable",
         "A field that may not change was changed.",
-        "Change it back, or delete the object so that it is made anew, or give it a new name.",
+        "Change it back, or delete the object so that Setpoint creates it again, or give it a new name.",
     )
     KindUnknown = (
         "KindUnknown",
@@ -241,7 +241,7 @@ class Reason(StrEnum):
     AdmissionDenied = (
         "AdmissionDenied",
         "An admission webhook or policy denies the object.",
-        "Correct the manifest, or ask whoever owns the policy; the message has its words.",
+        "Correct the manifest, or ask whoever owns the policy; the message quotes it.",
         "transient",
     )
     WebhookFailed = (
@@ -256,25 +256,25 @@ class Reason(StrEnum):
     ApplyFailed = (
         "ApplyFailed",
         "Some objects could not be written.",
-        "See `status.differences`; it is tried again.",
+        "See `status.differences`; Setpoint retries by itself.",
         "transient",
     )
     ApiUnavailable = (
         "ApiUnavailable",
         "The API server does not answer, or answers with an error of its own.",
-        "Nothing; it is tried again.",
+        "Nothing; Setpoint retries by itself.",
         "transient",
     )
     InternalError = (
         "InternalError",
-        "An error inside Setpoint ended the run; what was applied stays, and is looked at again.",
-        "Report it with the lines `work failed unexpectedly` of the operator's log; it is tried again.",
+        "An internal error of Setpoint ended the run; what was applied stays.",
+        "Report it, with the lines `work failed unexpectedly` of the operator's log; Setpoint retries by itself.",
         "transient",
     )
     Degraded = (
         "Degraded",
         "An object is applied and not healthy.",
-        "The message names the object and its own words; fix it by a commit.",
+        "The message names the object and quotes its status; fix it by a commit.",
     )
     TimedOut = (
         "TimedOut",

@@ -1,4 +1,4 @@
-"""The API: pydantic models of Source and Sync. The one truth that CRDs, chart schema and docs are made from."""
+"""The pydantic models of Source and Sync. CRDs, chart schema and docs are generated from them."""
 
 from __future__ import annotations
 

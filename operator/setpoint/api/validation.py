@@ -1,4 +1,4 @@
-"""Rules of the API in two languages: CEL for the API server, Python for files and the command line (pure).
+"""Validation rules of the API in two languages: CEL for the API server, Python for files and the command line (pure).
 
 A `Rule` stands beside a field (`Annotated[str, RELATIVE]`) or in `Spec.invariants` of a model. It adds an entry to
 `x-kubernetes-validations` of the generated schema and a check to the model, so that both refuse the same values

@@ -1,1 +1,3 @@
-"""Acts on behalf of one Sync: dry runs, server-side apply stage by stage, deletion step by step. Decides nothing that `plan` could decide."""
+"""Writes and deletes objects on behalf of one Sync: dry runs, server-side apply stage by stage, deletion step by step. It makes no
+decision that `plan` could make.
+"""

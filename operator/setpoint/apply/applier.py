@@ -1,4 +1,4 @@
-"""Act: checks objects by dry run, then writes stage by stage (shell).
+"""Applies objects: checks them by dry run, then writes them stage by stage (shell).
 
 Nothing here waits for a rollout: a stage whose ground is not there yet ends the run with `waiting`, and the
 watch event that changes it starts the next one.
@@ -121,7 +121,7 @@ class Applier:
         later: Set[ObjectId],
         before: ApplyResult,
     ) -> ApplyResult:
-        """Write stage by stage; returns what came of it, with what came `before`."""
+        """Write stage by stage; returns the result, joined with the one from `before`."""
         gates, results, failed = Gates(everything, self._live), [before], bool(before.failed)
         for stage in stages(todo):
             if failed and self._who.abort:

@@ -1,4 +1,4 @@
-"""Removes objects in the order of deletion, and says what is still there (shell).
+"""Deletes objects in the order of deletion, and reports what is still there (shell).
 
 Nothing waits: a step whose objects are still terminating ends the run, and the watch event of the last of
 them starts the next one.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import united
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
@@ -25,24 +27,35 @@ from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import deletion_steps
 from setpoint.plan.prune import NO_SYNCS, PROTECTED, left_behind
 
-MOVED = "changed meanwhile, and is looked at again"
+MOVED = "changed meanwhile; it is checked again"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DeleteResult:
     """What became of each object: `deleted` now, `gone` (or not ours, with why), `pending`, `failed`."""
 
-    deleted: list[ObjectId] = field(default_factory=list)
-    gone: dict[ObjectId, str] = field(default_factory=dict)
-    pending: dict[ObjectId, str] = field(default_factory=dict)
-    failed: dict[ObjectId, Problem] = field(default_factory=dict)
+    deleted: tuple[ObjectId, ...] = ()
+    gone: Mapping[ObjectId, str] = field(default_factory=dict)
+    pending: Mapping[ObjectId, str] = field(default_factory=dict)
+    failed: Mapping[ObjectId, Problem] = field(default_factory=dict)
     moved: bool = False
     """Whether something was not as it had been looked at: no event tells when to look again."""
 
     @property
-    def left(self) -> set[ObjectId]:
+    def left(self) -> frozenset[ObjectId]:
         """What must stay in the inventory."""
-        return set(self.pending) | set(self.failed)
+        return frozenset((*self.pending, *self.failed))
+
+
+def joined(results: Sequence[DeleteResult]) -> DeleteResult:
+    """Return several results as one, earlier ones first."""
+    return DeleteResult(
+        tuple(o for r in results for o in r.deleted),
+        united(r.gone for r in results),
+        united(r.pending for r in results),
+        united(r.failed for r in results),
+        any(r.moved for r in results),
+    )
 
 
 class Deleter:
@@ -62,16 +75,18 @@ class Deleter:
 
         What `nested` tells of goes only as it was told.
         """
-        result = DeleteResult()
         steps = deletion_steps(every := list(objects))
         await asked_anew(self._cluster, every)
+        results: list[DeleteResult] = []
         for index, step in enumerate(steps):
-            await asyncio.gather(*(self._one(oid, result, nested.get(oid)) for oid in step))
-            if result.left:
+            done = joined(await asyncio.gather(*(self._one(oid, nested.get(oid)) for oid in step)))
+            results.append(done)
+            if done.left:
+                why = f"waits until {min(done.left).label()} is gone"
                 rest = [oid for later in steps[index + 1 :] for oid in later]
-                first = min(result.left)
-                result.pending |= dict.fromkeys(rest, f"waits until {first.label()} is gone")
+                results.append(DeleteResult(pending=dict.fromkeys(rest, why)))
                 break
+        result = joined(results)
         if any(p.reason is Reason.KindUnknown for p in result.failed.values()):
             with contextlib.suppress(ApiError):  # the next try asks again; what was done is told first
                 await self._cluster.discover()
@@ -81,27 +96,28 @@ class Deleter:
         self, objects: Iterable[ObjectId], lent: Iterable[ObjectId], nested: Mapping[ObjectId, Nested]
     ) -> DeleteResult:
         """Take our marks off what stays when a Sync goes by a commit: `gone`, or `failed` and the rest not tried."""
-        result, found = DeleteResult(), {}
         every = [o for o in objects if (o.group, o.kind) in PROTECTED]
         await asked_anew(self._cluster, every)
+        found: dict[ObjectId, tuple[Kind, Manifest]] = {}
+        failed: dict[ObjectId, Problem] = {}
         for oid in sorted(every):
             try:
                 if (seen := await self._own(oid)) is not None:
                     found[oid] = seen
             except ApiError as error:
-                result.failed[oid] = problem_of(error, oid, "read")
-        if result.failed:
-            return result
+                failed[oid] = problem_of(error, oid, "read")
+        if failed:
+            return DeleteResult(failed=failed)
         candidates = {o: obj["metadata"]["annotations"] for o, (_, obj) in found.items()}
+        gone: dict[ObjectId, str] = {}
         for oid in left_behind(candidates, lent, nested):
             kind, obj = found[oid]
             try:
                 await self._patch(kind, oid, unowned(obj))
             except ApiError as error:
-                result.failed[oid] = problem_of(error, oid, "patch")
-                return result
-            result.gone[oid] = "stays, as a commit dropped its Sync"
-        return result
+                return DeleteResult(gone=gone, failed={oid: problem_of(error, oid, "patch")})
+            gone[oid] = "stays, as a commit dropped its Sync"
+        return DeleteResult(gone=gone)
 
     async def _own(self, oid: ObjectId) -> tuple[Kind, Manifest] | None:
         """Read an object that is this Sync's and not on its way out."""
@@ -116,18 +132,15 @@ class Deleter:
         async with self._limit:
             return await self._cluster.patch(kind, oid.namespace, oid.name, operations, user=self.user)
 
-    async def _one(self, oid: ObjectId, result: DeleteResult, nested: Nested | None) -> None:
+    async def _one(self, oid: ObjectId, nested: Nested | None) -> DeleteResult:
         async with self._limit:
             try:
-                await self._delete(oid, result, nested)
+                return await self._delete(oid, nested)
             except ApiError as error:
-                if is_sync(oid) and error.status in (409, 422):
-                    result.pending[oid], result.moved = MOVED, True
-                else:
-                    result.failed[oid] = problem_of(error, oid, "delete")
+                return _refused(oid, error)
 
     async def _marked(self, kind: Kind, oid: ObjectId, live: Manifest, nested: Nested | None) -> str:
-        """See that a Sync says whether it goes by a commit; returns the version that says so, and may be deleted.
+        """Mark on a Sync whether a commit deletes it; returns the marked version, which may be deleted.
 
         ApiError 409 if it is not as it was when that was decided.
         """
@@ -139,35 +152,45 @@ class Deleter:
             live = await self._cluster.patch(kind, oid.namespace, oid.name, operations, user=self.user)
         return str(live["metadata"]["resourceVersion"])
 
-    async def _delete(self, oid: ObjectId, result: DeleteResult, nested: Nested | None) -> None:
+    async def _delete(self, oid: ObjectId, nested: Nested | None) -> DeleteResult:
         kind = kind_served(self._cluster, oid)
         live = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user) if kind else None
         if kind is None or live is None:
-            result.gone[oid] = "is gone"
-            return
-        meta: Mapping[str, object] = live["metadata"]
-        annotations = live["metadata"].get("annotations") or {}
+            return DeleteResult(gone={oid: "is gone"})
+        meta = live["metadata"]
         if not is_ours(live, oid, self._key):
-            result.gone[oid] = "does not name this Sync"
-        elif annotations.get(names.ANNOTATION_PRUNE) == "never":
-            result.gone[oid] = "stays, as it may not be pruned"
-        elif "deletionTimestamp" in meta:
-            result.pending[oid] = _terminating(live["metadata"].get("finalizers") or [])
-        else:
-            version = await self._marked(kind, oid, live, nested) if is_sync(oid) else ""
-            if await self._cluster.delete(
-                kind, oid.namespace, oid.name, uid=str(meta["uid"]), version=version, user=self.user
-            ):
-                result.deleted.append(oid)
-            # Finalizers and grace periods keep it for a while; most objects are gone at once.
+            return DeleteResult(gone={oid: "does not name this Sync"})
+        if (meta.get("annotations") or {}).get(names.ANNOTATION_PRUNE) == "never":
+            return DeleteResult(gone={oid: "stays, as it may not be pruned"})
+        if "deletionTimestamp" in meta:
+            return DeleteResult(pending={oid: _terminating(meta)})
+        version = await self._marked(kind, oid, live, nested) if is_sync(oid) else ""
+        uid = str(meta["uid"])
+        done = await self._cluster.delete(
+            kind, oid.namespace, oid.name, uid=uid, version=version, user=self.user
+        )
+        return replace(await self._after(kind, oid, uid), deleted=(oid,) if done else ())
+
+    async def _after(self, kind: Kind, oid: ObjectId, uid: str) -> DeleteResult:
+        """Return what is left of an object that was deleted: finalizers and grace periods keep some for a while."""
+        try:
             rest = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user)
-            if rest is None or rest["metadata"]["uid"] != meta["uid"]:
-                result.gone[oid] = "deleted"
-            else:
-                result.pending[oid] = _terminating(rest["metadata"].get("finalizers") or [])
+        except ApiError as error:
+            return _refused(oid, error)
+        if rest is None or rest["metadata"]["uid"] != uid:
+            return DeleteResult(gone={oid: "deleted"})
+        return DeleteResult(pending={oid: _terminating(rest["metadata"])})
 
 
-def _terminating(finalizers: list[str]) -> str:
+def _refused(oid: ObjectId, error: ApiError) -> DeleteResult:
+    """Return what an error means for an object: a Sync that changed meanwhile is looked at again."""
+    if is_sync(oid) and error.status in (409, 422):
+        return DeleteResult(pending={oid: MOVED}, moved=True)
+    return DeleteResult(failed={oid: problem_of(error, oid, "delete")})
+
+
+def _terminating(meta: Mapping[str, Any]) -> str:
+    finalizers: list[str] = meta.get("finalizers") or []
     return (
         f"is being deleted, waits for finalizers {', '.join(finalizers)}"
         if finalizers

@@ -1,4 +1,4 @@
-"""Objects are checked before anything is written: read, dry run, judged (shell)."""
+"""Checks objects before anything is written: reads them, sends a dry run, decides (shell)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Actor:
     people: frozenset[str]
     takeover: frozenset[str]
     owner_of: Callable[[ObjectId], SyncKey | None]
-    """The table of claims: an annotation alone may name a Sync that has let go."""
+    """The table of claims: an annotation alone may name a Sync that has released the object."""
     is_lent: Callable[[ObjectId], bool]
     """Whether an object is being handed over from one Sync to another."""
     abort: bool
@@ -102,7 +102,7 @@ class DryRunner:
             if "deletionTimestamp" in live["metadata"]:
                 raise Problem(
                     Reason.Waiting,
-                    f"{d.id.label()} is being deleted; it is made anew when it is gone",
+                    f"{d.id.label()} is being deleted; it is created again once it is gone",
                     retry=True,
                 )
             refusal = may_take(live, d, who.key, who.owner_of(d.id))

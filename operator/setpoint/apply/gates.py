@@ -1,4 +1,4 @@
-"""What a stage waits for: kinds that the commit brings itself, earlier waves, and what serves a webhook (shell)."""
+"""Decides what a stage waits for: kinds of the same commit, earlier waves, and the servers of webhooks (shell)."""
 
 from __future__ import annotations
 

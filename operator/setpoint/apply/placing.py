@@ -1,4 +1,4 @@
-"""What is said of objects that a renderer made, with the file that each comes from (pure)."""
+"""Adds the source file to what is reported about objects that a renderer made (pure)."""
 
 from __future__ import annotations
 

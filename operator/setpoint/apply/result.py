@@ -1,4 +1,4 @@
-"""What a run of the applier did (data)."""
+"""The result of a run of the applier (data)."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class ApplyResult:
 
 
 def merged(results: Sequence[ApplyResult]) -> ApplyResult:
-    """Return several results as one, earlier ones first; of things that are waited for the first is told."""
+    """Return several results as one, earlier ones first; of the things they wait for the first is reported."""
     return ApplyResult(
         tuple(c for r in results for c in r.written),
         tuple(o for r in results for o in r.unchanged),
-        _united(r.failed for r in results),
-        _united(r.deferred for r in results),
+        united(r.failed for r in results),
+        united(r.deferred for r in results),
         next((r.waiting for r in results if r.waiting is not None), None),
-        _united(r.baselines for r in results),
+        united(r.baselines for r in results),
         tuple(w for r in results for w in r.warnings),
     )
 
 
-def _united(maps: Iterable[Mapping[ObjectId, V]]) -> Mapping[ObjectId, V]:
+def united(maps: Iterable[Mapping[ObjectId, V]]) -> Mapping[ObjectId, V]:
     """Return the entries of all; of two for one object the later counts."""
     return {oid: value for each in maps for oid, value in each.items()}

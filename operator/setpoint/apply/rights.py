@@ -1,4 +1,4 @@
-"""Which objects an identity may write, as the API server sees it (shell)."""
+"""Asks the API server which objects an identity may write (shell)."""
 
 from __future__ import annotations
 

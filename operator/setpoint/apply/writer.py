@@ -1,4 +1,4 @@
-"""One object is written, and rid of what people added (shell)."""
+"""Writes one object, and removes what people added to it (shell)."""
 
 from __future__ import annotations
 

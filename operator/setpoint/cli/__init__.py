@@ -1,1 +1,1 @@
-"""The command line: the parser, and the commands that need no operator."""
+"""The command line: the parser, and the commands that run without an operator."""

@@ -1,4 +1,4 @@
-"""`setpoint health`: how are the objects on standard input? For pipelines: `kubectl get -o yaml ... | setpoint health`."""
+"""`setpoint health`: prints the health of objects on standard input, for pipelines: `kubectl get -o yaml ... | setpoint health`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line, as a parser: what `__main__` runs and docs/reference/cli.md shows (pure).
+"""The parser of the command line: used by `__main__`, and shown in docs/reference/cli.md (pure).
 
 Exit codes stand with each command in `EXIT_CODES`; those of all commands are 0 (done), 1 (failed) and 64 (wrong
 usage, EX_USAGE of sysexits.h; argparse's own 2 would say something else to `health`).
@@ -22,7 +22,7 @@ EXIT_CODES = {
     "render": {
         OK: "the manifests were printed",
         FAILED: "the folder cannot be rendered; stderr says where",
-        USAGE: "a wrong argument, or a Sync that is none",
+        USAGE: "a wrong argument, or a file that is not a Sync",
     },
     "health": {
         OK: "every object is Healthy or Suspended",
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors end with 64."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how it is meant, on stderr; exit with 64."""
+        """Print the error and the usage on stderr; exit with 64."""
         self.exit(USAGE, f"{self.format_usage()}error: {message}\n")
 
 
@@ -73,7 +73,7 @@ def _run(command: Parser) -> None:
     command.add_argument(
         "--kubeconfig",
         metavar="PATH",
-        help="the cluster to work on; else $KUBECONFIG, else the cluster that it runs in",
+        help="the kubeconfig of the cluster; without it $KUBECONFIG, else the cluster that Setpoint runs in",
     )
     command.add_argument(
         "--allow-file-urls",

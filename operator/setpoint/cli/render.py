@@ -1,4 +1,4 @@
-"""`python -m setpoint render`: what the operator would make of a local folder (shell).
+"""`python -m setpoint render`: prints what the operator would make of a local folder (shell).
 
 In: a folder, and maybe a file with a Sync. With a Sync, the folder stands for the root of the repository, and
 `spec.path`, `exclude`, `kustomize` and `targetNamespace` count. Out: the manifests on stdout, notes and errors
@@ -93,7 +93,7 @@ def run(
 def _arguments(directory: str, sync_file: str | None) -> tuple[Path, SyncSpec]:
     folder = Path(directory)
     if not folder.is_dir():
-        raise _UsageError(f"{directory} is no folder")
+        raise _UsageError(f"{directory} is not a folder")
     if sync_file is None:
         return folder, SyncSpec(source=SourceReference(name="local"))
     try:

@@ -1,1 +1,1 @@
-"""Writes CRDs, chart and reference pages from the models and tables. Never runs in the operator."""
+"""Generates CRDs, chart and reference pages from the models and tables. It never runs in the operator."""

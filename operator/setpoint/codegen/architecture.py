@@ -1,4 +1,4 @@
-"""The map of the packages in docs/architecture.md, from their docstrings."""
+"""Generates the map of the packages in docs/architecture.md from their docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of the chart: one model, from which values.yaml, values.schema.json and docs are made (pure).
+"""The values of the chart as one model: values.yaml, values.schema.json and docs are generated from it (pure).
 
 Names follow Helm's starter chart. What the chart does not decide itself is passed on under `settings`.
 """

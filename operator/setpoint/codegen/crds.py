@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions, made from the models of `api.resources` (pure).
+"""Generates the CustomResourceDefinitions from the models of `api.resources` (pure).
 
 In: pydantic models. Out: CRD dicts whose schemas are structural (Kubernetes documentation, "Specifying a
 structural schema"): no `$ref`, no unions but int-or-string, a type and a description everywhere.

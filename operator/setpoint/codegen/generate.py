@@ -1,4 +1,4 @@
-"""`python -m setpoint.codegen.generate [--check]`: write every file that is made from the models and tables.
+"""`python -m setpoint.codegen.generate [--check]`: writes every file that is generated from models and tables.
 
 `--check` writes nothing, lists the stale files, and exits with 1 if there are any.
 """

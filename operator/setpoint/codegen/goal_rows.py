@@ -1,4 +1,4 @@
-"""The cases of `goals`, in words: docs/concepts.md and the table test are made from this one list (data)."""
+"""The cases of `plan.goal` in words: one list for docs/concepts.md and for the table test (data)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator's own account may do: one table, from which the chart's rules and their docs are made (pure).
+"""The rights of the operator's own account: one table for the chart's rules and their docs (pure).
 
 The account has no right to write a managed object: for that it impersonates the ServiceAccount of the Sync. So a
 Sync can do what its ServiceAccount can. Granted in the whole cluster, impersonation makes the account as mighty as
@@ -44,7 +44,7 @@ CLUSTER = Role(
             ("",),
             ("namespaces",),
             READ,
-            "The uid of kube-system identifies the cluster; a namespace that is missing or going away is told apart from other errors.",
+            "The uid of kube-system identifies the cluster; it tells a namespace that is missing or going away from other errors.",
         ),
         Rule(
             ("apiextensions.k8s.io",),
@@ -74,7 +74,7 @@ OWN = Role(
             ("",),
             ("serviceaccounts",),
             ("get",),
-            "A ServiceAccount that does not exist is told apart from one without rights.",
+            "It tells a ServiceAccount that does not exist from one without rights.",
         ),
     ),
 )
@@ -122,7 +122,7 @@ RELEASE = Role(
             ("coordination.k8s.io",),
             ("leases",),
             ("get", "watch", *WRITE),
-            "Leader election: who waits watches the lease, so that one that is given up passes on at once.",
+            "Leader election: waiting processes watch the lease, so that a released one passes on at once.",
             (LEASE,),
         ),
         Rule(

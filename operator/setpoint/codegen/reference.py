@@ -1,4 +1,4 @@
-"""The reference pages, from the tables that the code itself uses (pure). Out: Markdown."""
+"""Generates the reference pages, in Markdown, from the tables that the code itself uses (pure)."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Git remotes and the mirrors on disk: URLs, credentials, refs, fetching, reading commits. The only importer of libgit2. What touches the
-network is in `git.worker`, and runs in a child process.
+"""Git remotes and the mirrors on disk: URLs, credentials, refs, fetching, reading commits. It is the only importer of libgit2. All network
+access is in `git.worker`, in a child process.
 """

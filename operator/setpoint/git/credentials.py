@@ -1,4 +1,4 @@
-"""What a Secret says about a Git server: who we are, and whom we trust (pure).
+"""Reads the Secret of a Source: our credentials for a Git server, and which servers to trust (pure).
 
 Values live in memory only: no `repr`, message or folder name shows them.
 """
@@ -131,7 +131,7 @@ def _ssh(remote: Addressed, texts: Mapping[str, str], ca: str) -> Credentials:
             raise _invalid(f"{key} is missing; an ssh URL needs identity and known_hosts")
     identity = texts["identity"] + "\n"
     if not _PEM.search(identity):
-        raise _invalid("identity is no private key in PEM or OpenSSH format")
+        raise _invalid("identity is not a private key in PEM or OpenSSH format")
     if _is_encrypted(identity) and "password" not in texts:
         raise _invalid("identity is encrypted; add its passphrase as password")
     if not any(line.strip() and not line.startswith("#") for line in texts["known_hosts"].splitlines()):

@@ -1,4 +1,4 @@
-"""What servers and libgit2 say, in words for people: statuses and exceptions -> `Problem` (no I/O).
+"""Turns errors of Git servers and libgit2 into a `Problem` that people understand (no I/O).
 
 libgit2 tells most failures apart by their text only; the texts are those of 1.9, each seen from a real server.
 """

@@ -1,4 +1,4 @@
-"""The bare mirrors on the cache volume (shell, in parents and children): layout, locks, size.
+"""Bare mirrors on the cache volume: layout, locks, size (shell, in parent and child processes).
 
     <cache>/key                     what credential digests are keyed with (mode 0600)
     <cache>/mirrors/<id>/lock       flock: exclusive for whoever writes; its mtime is when the mirror was last used
@@ -64,7 +64,7 @@ class Mirror:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the mirror for writing, against threads and processes; waits as long as it takes."""
+        """Lock the mirror for writing, against threads and processes; waits as long as it takes."""
         descriptor = self._lock()
         try:
             os.utime(descriptor)
@@ -210,7 +210,7 @@ def packs(generation: Path) -> list[int]:
 
 
 def grown(generation: Path, limit: int) -> bool:
-    """Return whether a generation should be made anew, in a cache of `limit` bytes."""
+    """Return whether to replace a generation by a new one, in a cache of `limit` bytes."""
     sizes = packs(generation)
     if len(sizes) < 2:
         return False

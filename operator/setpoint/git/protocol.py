@@ -1,4 +1,4 @@
-"""How the operator and a Git worker talk: frames of a 4-byte length and JSON."""
+"""The protocol between the operator and a Git worker: frames of a 4-byte length and JSON."""
 
 from __future__ import annotations
 

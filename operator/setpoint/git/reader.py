@@ -89,7 +89,7 @@ class Reader:
         return self._release.alive and self._mirror.reads(self._place)
 
     def close(self) -> None:
-        """Let others remove the generation."""
+        """Release the generation: others may remove it now."""
         with self._lock:
             self._release()
 
@@ -182,7 +182,7 @@ class MirrorTree:
                 return tree.read(path.removeprefix(f"{stem}/"))
         entry = self.entry(path)
         if entry is None or entry.kind not in (EntryKind.BLOB, EntryKind.LINK):
-            raise Problem(Reason.PathNotFound, f"{path} is no file of the commit")
+            raise Problem(Reason.PathNotFound, f"{path} is not a file of the commit")
         return self._reader.blob(entry.oid)
 
     def _entries(self, path: str) -> dict[str, Entry] | None:

@@ -1,4 +1,4 @@
-"""Which commit a Source means: its `ref` against what the remote lists (pure)."""
+"""Selects the commit that a Source means: its `ref` against the list of the remote (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a repository is: URLs, and whom its credentials may be shown to (pure).
+"""URLs of repositories, and which servers may see their credentials (pure).
 
 `Repository` is what the Git shell works with: a `Remote` and the `Credentials` that belong to its origin.
 """
@@ -163,7 +163,7 @@ def _check(parts: SplitResult, field: str) -> None:
     if parts.password is not None or (parts.scheme == "http" and parts.username is not None):
         raise _invalid(field, "it holds credentials; put them into the Secret of spec.secretRef")
     if parts.query or parts.fragment:
-        raise _invalid(field, "a query or fragment is no part of a repository's URL")
+        raise _invalid(field, "a query or fragment is not part of a repository's URL")
     if not parts.path.strip("/"):
         raise _invalid(field, "the path of the repository is missing")
 

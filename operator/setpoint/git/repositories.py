@@ -1,4 +1,4 @@
-"""Git: asks remotes for their refs, brings commits into mirrors, and reads them (async shell).
+"""Asks remotes for their refs, fetches commits into mirrors, and opens them for reading (async shell).
 
 The only door to this package. What talks to a network runs in child processes (`workers`, `worker.main`); what was
 fetched is read in this process from bare mirrors (`mirror`, `reader`). Every failure is a `Problem`.
@@ -119,7 +119,7 @@ class Git:
         return self._tree(repository, sha, submodules=submodules)
 
     async def close(self) -> None:
-        """End the children and let go of the mirrors, which stay on disk."""
+        """End the children and close the mirrors, which stay on disk."""
         if self._children:
             await self._children.close()
         with self._lock:
@@ -200,7 +200,7 @@ class Git:
         return known
 
     def _reader(self, repository: Repository) -> Reader | None:
-        """Return the open mirror, opened again if it was made anew or wiped."""
+        """Return the open mirror, opened again if it was replaced or wiped."""
         mirror = self._mirror(repository)
         reader = self._readers.get(mirror.id)
         if reader is not None and reader.fresh:

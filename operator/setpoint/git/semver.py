@@ -1,4 +1,4 @@
-"""Versions and ranges, as npm and Masterminds/semver read them (pure).
+"""Versions and ranges as npm and Masterminds/semver read them (pure).
 
 In: tags (`v1.4.0`, `1.4.0-rc.1+build`) and ranges (`^1.2`, `>=1.0 <2.0 || 3.x`, `1.2 - 1.4`).
 Out: `Version` values that sort by SemVer 2.0.0 precedence, and `Range.admits`.
@@ -115,7 +115,7 @@ def _split(part: str, whole: str) -> Iterator[tuple[str, str]]:
         if match is None:
             raise Problem(
                 Reason.InvalidSpec,
-                f"spec.ref.semver: {whole!r} is no version range (at {part[position:]!r}); write it like >=1.2 <2 or ^1.4",
+                f"spec.ref.semver: {whole!r} is not a version range (at {part[position:]!r}); write it like >=1.2 <2 or ^1.4",
             )
         position = match.end()
         yield match["op"], match["version"]

@@ -1,4 +1,4 @@
-"""The child processes that talk to Git servers, seen from the parent (async shell).
+"""Manages the child processes that talk to Git servers, from the parent's side (async shell).
 
 One per trust set and origin, started when needed and ended when idle. A request that takes too long is given up:
 its child gets no more requests and is killed as soon as the others it works on are done or too late themselves.
@@ -86,7 +86,7 @@ class Child:
                 os.kill(self.process.pid, signal.SIGKILL)
 
     def retire(self) -> None:
-        """Let it end by itself: nobody will ask it again."""
+        """Close its input, so that it ends by itself: it gets no more requests."""
         self.retired = True
         if self.process.stdin is not None:
             self.process.stdin.close()
@@ -137,7 +137,7 @@ class Children:
         self._closed = False
 
     async def call(self, repository: Repository, request: Mapping[str, Any]) -> Any:
-        """Have a request done; one that loses its child through no fault of its own is done again, once."""
+        """Run a request; if its child dies through no fault of the request, run it once more."""
         key = (repository.credentials.trust, repository.remote.origin)
         died = ChildDied(0)
         for _ in range(ATTEMPTS):

@@ -1,1 +1,3 @@
-"""How an object is, from its own words: kstatus's order, a table by kind, then generic rules. One object in, one `Verdict` out. Pure."""
+"""Evaluates the health of an object from its own content: kstatus's order, a table by kind, then generic rules. One object in, one
+`Verdict` out. Pure.
+"""

@@ -1,4 +1,4 @@
-"""The health of the other kinds that come with Kubernetes, and which kinds have none to speak of (pure)."""
+"""Health of the other built-in kinds, and the list of kinds that have none (pure)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def service(obj: Object) -> Verdict:
 
 
 def autoscaler(obj: Object) -> Verdict:
-    """Judge a HorizontalPodAutoscaler: can it scale; metrics that cannot be had are told, but degrade nothing."""
+    """Judge a HorizontalPodAutoscaler: can it scale; missing metrics are reported, but do not degrade it."""
     status = mapping(obj, "status")
     found = conditions(status)
     stopped = [c for c in found if c.status == "False" and c.type in ("AbleToScale", "ScalingActive")]

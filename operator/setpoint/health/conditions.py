@@ -1,4 +1,4 @@
-"""What conditions say of an object's health, whatever its kind (pure).
+"""Health from an object's conditions, for any kind (pure).
 
 API conventions ("Typical status properties"): a type names a state that holds (True), does not (False), or is not
 known yet. Whether holding is good follows from the words of the type, why it does not from those of the reason.

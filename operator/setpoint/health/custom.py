@@ -1,4 +1,4 @@
-"""The health of custom kinds that differ from what the generic rules read (pure)."""
+"""Health of custom kinds for which the generic rules are wrong (pure)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def grafana(obj: Object) -> Verdict | None:
 
 
 def certificate(obj: Object) -> Verdict | None:
-    """Judge a Certificate of cert-manager: a failed issuance is told by `Issuing`, a renewal leaves it ready."""
+    """Judge a Certificate of cert-manager: `Issuing` reports a failed issuance, a renewal leaves it ready."""
     issuing = condition(mapping(obj, "status"), "Issuing")
     if issuing and issuing.status == "False" and issuing.reason == "Failed":
         return degraded(issuing.reason, issuing.words)

@@ -1,4 +1,4 @@
-"""How is an object? Its verdict, from its own words (pure).
+"""Evaluates the health of one object (pure).
 
 The order is that of kstatus: deletion, observedGeneration, Reconciling and Stalled, a table by kind, then generic
 rules for conditions, phases and counts; an object that says nothing is healthy, unless its kind is known to speak.

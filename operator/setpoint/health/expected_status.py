@@ -1,4 +1,4 @@
-"""Kinds whose controllers always write a status, so that its absence means "not yet" and not "nothing to say" (pure).
+"""Kinds whose controllers always write a status: without one an object is not ready yet (pure).
 
 Most custom kinds are mute (Istio, Traefik, ServiceMonitors, templates, classes), and a kind taken for a speaker by
 mistake would never become healthy: so mute is the default, and a group is listed here when its API says otherwise.

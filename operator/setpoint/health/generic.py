@@ -1,4 +1,4 @@
-"""The health of a kind that nobody wrote a rule for: its conditions, phases, errors and counts (pure).
+"""Health of a kind without a rule of its own: its conditions, phases, errors and counts (pure).
 
 Kubernetes API conventions ("Typical status properties"), kstatus, Cluster API, Knative, Crossplane and Gateway API
 agree on most of it. Every hint becomes a verdict; the most telling one wins.

@@ -1,4 +1,4 @@
-"""Which rule judges which kind (pure)."""
+"""Selects the health rule for a kind (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of pods, in the kubelet's words (pure)."""
+"""Health of pods, in the kubelet's words (pure)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (\w+): (.*)', re.DOTALL
 
 
 def is_image(reason: str) -> bool:
-    """Whether a reason says that an image cannot be had."""
+    """Whether a reason says that an image cannot be pulled."""
     return reason in _IMAGE
 
 

@@ -1,4 +1,4 @@
-"""What a verdict is, and safe ways into objects of any shape (pure).
+"""The verdict on an object's health, and safe access to objects of any shape (pure).
 
 Every reader of an object's fields goes through `mapping`, `items`, `text` and `number`: the API server guarantees
 the shape of `metadata`, and of nothing else in a custom resource.

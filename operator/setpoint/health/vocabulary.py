@@ -1,4 +1,4 @@
-"""What the words of phases, reasons and messages say: controllers name states freely, yet with few stems (pure)."""
+"""The meaning of words in phases, reasons and messages, which controllers choose freely (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of what runs pods: the rules of kstatus (pure)."""
+"""Health of workloads: Deployments, StatefulSets, DaemonSets, Jobs, by the rules of kstatus (pure)."""
 
 from __future__ import annotations
 

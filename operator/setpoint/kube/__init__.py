@@ -1,3 +1,3 @@
-"""The API server: requests, discovery, errors in words, leader election, Events. The only package that talks to it, and the only
-importer of the Kubernetes client. Knows no Source and no Sync.
+"""The API server: requests, discovery, explanations of errors, leader election, Events. It is the only package that talks to the API
+server, and the only importer of the Kubernetes client. It knows neither Sources nor Syncs.
 """

@@ -1,4 +1,4 @@
-"""What it means that something is not there: an account without rights or none at all, a kind that is not served (shell).
+"""Finds out why something is missing: an account without rights or no account, a kind that is not served (shell).
 
 RBAC knows names and not objects: an account that does not exist can be impersonated, and merely may do nothing
 that is not granted to its name. So it is looked up only after something was forbidden. That a kind is not served

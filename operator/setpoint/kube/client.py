@@ -1,4 +1,4 @@
-"""The API server, as verbs on raw dicts.
+"""The client of the API server: each verb on plain dicts.
 
 The official client gives configuration and TLS (`kubeconfig`); the requests are our own, because its typed models drop
 unknown fields and its watch loses in-stream errors. An object's `last-applied-configuration` is dropped on

@@ -1,4 +1,4 @@
-"""What the API server's refusals mean, in one sentence for a person (pure).
+"""Errors of the API server, and their meaning (pure).
 
 In: a `Status` object (Kubernetes API conventions, "Response Status Kind") with its HTTP code. Out: an
 `ApiError`, and of that a `Problem`. The server quotes values in its messages, so an answer about a Secret

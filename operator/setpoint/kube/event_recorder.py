@@ -1,4 +1,4 @@
-"""Kubernetes Events about Sources and Syncs: posted in the background, never repeated, never in the way.
+"""Posts Kubernetes Events about Sources and Syncs in the background, without repetition.
 
 core/v1 Events, as `kubectl describe` shows them. The same words within ten minutes raise the count of the
 Event that is there; an object that says too much is cut short by a token bucket (as client-go does).
@@ -100,10 +100,10 @@ class EventRecorder:
                 await self._post(said, about)
             except (ApiError, Fenced) as error:
                 self._metrics.event_dropped()
-                log.warning("an Event could not be posted", extra={"error": str(error)})
+                log.warning("cannot post an Event", extra={"error": str(error)})
             except Exception:  # whatever is wrong with one Event, those of all others are posted
                 self._metrics.event_dropped()
-                log.exception("an Event could not be posted")
+                log.exception("posting an Event failed unexpectedly")
             finally:
                 self._queue.task_done()
 
@@ -162,7 +162,7 @@ class EventRecorder:
         try:
             await asyncio.wait_for(self._queue.join(), 2.0)
         except TimeoutError:
-            log.warning("%d Events were not posted before the end", self._queue.qsize())
+            log.warning("shutting down with %d Events not posted", self._queue.qsize())
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""Why a request failed, in one sentence for a person (pure)."""
+"""Explains in one sentence why a request failed (pure)."""
 
 from __future__ import annotations
 

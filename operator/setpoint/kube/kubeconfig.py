@@ -1,4 +1,4 @@
-"""How we are let in: a kubeconfig or the pod's account -> an endpoint with TLS and a token that is kept fresh.
+"""Reads a kubeconfig or the pod's account: the endpoint, its TLS, and a token that is kept fresh.
 
 The only place that imports `kubernetes.aio`, whose configuration it is.
 """
@@ -38,7 +38,7 @@ async def endpoint_of(path: str | None) -> Endpoint:
         try:
             value: str | None = (await load()).api_key.get("BearerToken")
         except (kubeconfig.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError):
-            log.warning("the credentials for the API server cannot be read now; those known are used")
+            log.warning("cannot read the credentials for the API server; using the last known ones")
             return None
         return value
 

@@ -97,7 +97,7 @@ class LeaderElection:
     def reachable(self) -> bool:
         """Return whether the API server told of the lease lately: who waits could take over.
 
-        Who waits watches the record, and asks for it when a lease went by without news.
+        A waiting process watches the record, and asks for it when a lease went by without a change.
         """
         return self._clock() - self._answered <= 2 * self.duration
 
@@ -107,7 +107,7 @@ class LeaderElection:
         while not await self._tried(free):
             await self._chance(free)
         log.info(
-            "this process leads", extra={"lease": f"{self.namespace}/{self.name}", "holder": self.holder}
+            "acquired the lease", extra={"lease": f"{self.namespace}/{self.name}", "holder": self.holder}
         )
         self.lost.clear()
         self._renewal = asyncio.create_task(self._renew(cluster.fenced(self.fence)))
@@ -126,10 +126,12 @@ class LeaderElection:
         try:
             await self._given_up(cluster.fenced(None), self._record)
         except ApiError as error:
-            log.warning("the lease was not released, others wait until it ends", extra={"error": str(error)})
+            log.warning(
+                "cannot release the lease; other processes wait until it expires", extra={"error": str(error)}
+            )
 
     async def _given_up(self, cluster: Cluster, record: Record) -> None:
-        """Take our name out of the record, also if it is newer than we know: a renewal may have lost its answer."""
+        """Remove our name from the record, even if it is newer than we know: the answer to a renewal may be lost."""
         now: Record | None = record
         while now is not None and now.holder == self.holder:
             if await self._write(cluster, now, {**now.spec, "holderIdentity": ""}):
@@ -148,7 +150,7 @@ class LeaderElection:
         except TimeoutError:
             return
         except ApiError as error:
-            log.info("the lease cannot be watched now", extra={"error": str(error)})
+            log.info("cannot watch the lease; asking for it instead", extra={"error": str(error)})
         await asyncio.sleep(self.duration / 6 * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _freed(self, cluster: Cluster, version: str, limit: asyncio.Timeout) -> bool:
@@ -189,10 +191,10 @@ class LeaderElection:
                 else:
                     due = self._clock() + (self.duration / 15 if done else 0.0)
         except Fenced:
-            log.warning("the lease could not be renewed in time")
+            log.warning("the lease was not renewed in time")
         except Exception:
             # Whatever it is: who cannot renew must end, or it would do nothing for ever and say so to nobody.
-            log.exception("the lease cannot be renewed")
+            log.exception("renewing the lease failed unexpectedly")
         finally:
             await _cancel(under_way)
         self.fence.deadline = -math.inf
@@ -222,7 +224,7 @@ class LeaderElection:
         try:
             won = await self._take(cluster)
         except ApiError as error:
-            log.warning("the lease cannot be had now", extra={"error": str(error)})
+            log.warning("cannot acquire or renew the lease; retrying", extra={"error": str(error)})
             return False
         self._answered = self._clock()
         return won

@@ -1,4 +1,4 @@
-"""Each verb of the Kubernetes API as one HTTP request (pure).
+"""Builds the HTTP request for each verb of the Kubernetes API (pure).
 
 In: a kind, an object or its name. Out: a `Request` that `transport` sends. Paths and parameters are those
 of the Kubernetes API concepts page; server-side apply is KEP-555.

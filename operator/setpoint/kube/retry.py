@@ -1,4 +1,4 @@
-"""Asks the API server again and again, for what nothing can be done without (shell)."""
+"""Repeats a request until the API server answers it (shell)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FORBIDDEN = 403
 
 
 async def until_stopped(work: Callable[[], Awaitable[T]], what: str, stop: asyncio.Event) -> T | None:
-    """Do it until it succeeds, or until `stop` (then None); ApiError if trying again cannot help.
+    """Run `work` until it succeeds, or until `stop` (then None); ApiError if a retry cannot help.
 
-    Whoever ended instead would be started again with ever longer pauses, and miss the server's return. An API server
+    A process that exits instead is restarted with ever longer pauses, and misses the server's return. An API server
     that has just started knows no rights yet, and forbids what it will allow a second later.
     """
     pause = FIRST_PAUSE
@@ -32,7 +32,7 @@ async def until_stopped(work: Callable[[], Awaitable[T]], what: str, stop: async
         except ApiError as error:
             if not error.transient and error.status != FORBIDDEN:
                 raise
-            log.warning("%s cannot be had now, trying again", what, extra={"error": str(error)})
+            log.warning("cannot read %s; retrying", what, extra={"error": str(error)})
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = min(LONGEST_PAUSE, pause * 2)

@@ -101,7 +101,7 @@ _USED: ContextVar[list[asyncio.Transport]] = ContextVar("connections that the pr
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections that can be given up for good, and notes in `_USED` which one a request got."""
+    """Opens connections that can be abandoned for good, and records in `_USED` which one a request got."""
 
     async def connect(self, *arguments: Any, **named: Any) -> Connection:
         connection = await super().connect(*arguments, **named)
@@ -184,7 +184,7 @@ class Transport:
 
     @asynccontextmanager
     async def _connections(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Return the connections to use; those that were given up are closed when nobody uses them any more."""
+        """Return the connections to use; abandoned ones are closed when nobody uses them any more."""
         session = self._session
         self._users[session] += 1
         try:

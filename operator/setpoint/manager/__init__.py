@@ -1,1 +1,3 @@
-"""Builds all parts once, in order, and ends them in order; kopf's events become keys in queues. The only importer of kopf. No logic."""
+"""Builds all parts once, in order, and closes them in order. It turns kopf's events into keys in queues, and is the only importer of
+kopf. It decides nothing.
+"""

@@ -1,4 +1,4 @@
-"""What must be known of a cluster before the first reconcile: its id, and the key for values of Secrets (shell)."""
+"""Reads what must be known before the first reconcile: the cluster id, and the key for values of Secrets (shell)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ async def _cluster_id(settings: Settings, cluster: Cluster) -> str:
     kind = cluster.kind("v1", "Namespace")
     found = await cluster.get(kind, "", "kube-system") if kind else None
     if found is None:
-        raise Problem(Reason.ApiUnavailable, "namespace kube-system cannot be read; set SETPOINT_CLUSTER_ID")
+        raise Problem(
+            Reason.ApiUnavailable,
+            "cannot read the namespace kube-system; allow it, or set SETPOINT_CLUSTER_ID",
+        )
     return str(found["metadata"]["uid"])
 
 
@@ -51,7 +54,7 @@ async def _secret_key(settings: Settings, cluster: Cluster) -> bytes:
         if error.transient:
             raise
         log.warning(
-            "the HMAC key cannot be read (%s); values of Secrets are hashed under a new key", error.status
+            "cannot read the HMAC key (HTTP %s); hashing values of Secrets with a new key", error.status
         )
         found = None
     data = (found or {}).get("data") or {}

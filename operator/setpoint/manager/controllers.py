@@ -1,4 +1,4 @@
-"""Makes all parts of a working operator, each once and complete, and ends them in order (shell)."""
+"""Builds all parts of a working operator, once and in order, and closes them in order (shell)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,6 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
         store=store,
         claims=claims,
         sources=sources,
-        source_queue=queues.sources,
         renderer=shared.renderer,
         writer=writer,
         recorder=shared.recorder,
@@ -135,10 +134,7 @@ def _work(
 ) -> tuple[Controller[Any], ...]:
     async def reconcile(key: SyncKey) -> Result:
         shared.returns.worked()
-        try:
-            return await syncs.reconcile(key)
-        finally:
-            sources.ran(key)
+        return await syncs.reconcile(key)
 
     return (
         Controller(queues.sources, sources.reconcile, workers=settings.fetch_concurrency),

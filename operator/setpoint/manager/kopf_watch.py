@@ -1,4 +1,4 @@
-"""Kopf handlers and start-up: events become keys, nothing else (the only place that imports kopf).
+"""Starts the operator on kopf; its handlers turn events into keys (the only importer of kopf).
 
 `on.event` alone writes nothing to our objects; queue, finalizer and status are our own. Another program's
 finalizers stay untouched, because kopf's own is given a name of ours that nothing ever sets.
@@ -128,7 +128,7 @@ async def _complete(insights: Insights, stop: threading.Event) -> bool:
         if missing:
             stop.set()
     if missing:
-        log.warning("discovery does not name %s; looking again", ", ".join(sorted(missing)))
+        log.warning("the API server does not list %s yet; retrying", ", ".join(sorted(missing)))
     return not missing
 
 
@@ -161,7 +161,7 @@ async def _watched(operator: Operator, resync: Resync, stop: asyncio.Event) -> b
     try:
         return await running
     except Exception:
-        log.exception("the watch of Sources and Syncs ended; starting it again")
+        log.exception("the watch of Sources and Syncs failed unexpectedly; restarting it")
         return True
 
 
@@ -189,7 +189,7 @@ def main(settings: Settings, kubeconfig: str | None) -> int:
 
 
 def _spare_the_collector() -> None:
-    """Have cycles looked for less often, and never among what was imported.
+    """Make the garbage collector run less often, and skip what was imported.
 
     What is known of the cluster are containers that live long: to go through them again and again was 7 % of an install's CPU.
     """

@@ -1,4 +1,4 @@
-"""The operator's process: connection, probes, lease, and in which order it begins and ends (shell)."""
+"""The operator's process: connection, probes and lease, from start to end (shell)."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class Operator:
             async with served(
                 telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready
             ):
-                await until_stopped(connection.discover, "what the API server serves", stop)
+                await until_stopped(connection.discover, "the list of kinds that the API server serves", stop)
                 yield operator
         finally:
             await operator.close()
 
     async def lead(self, stop: asyncio.Event) -> None:
-        """Wait until this process holds the lease, or is told to stop; losing it later stops everything."""
+        """Wait until this process holds the lease or must stop; losing the lease later stops everything."""
         if self.lease is None:
             return
         self._waits = True
@@ -93,7 +93,7 @@ class Operator:
     async def _stop_when_lost(self, stop: asyncio.Event) -> None:
         if self.lease is not None:
             await self.lease.lost.wait()
-            log.error("the lease was lost; this process ends")
+            log.error("the lease was lost; shutting down")
             stop.set()
 
     @property
@@ -109,7 +109,7 @@ class Operator:
     async def identify(self, stop: asyncio.Event) -> ClusterIdentity | None:
         """Read what must be known before the first reconcile; None if it is to stop."""
         read = partial(read_identity, self.settings, self.cluster)
-        return await until_stopped(read, "what must be known at the start", stop)
+        return await until_stopped(read, "the cluster id and the HMAC key", stop)
 
     @contextlib.asynccontextmanager
     async def working(self, identity: ClusterIdentity, stop: asyncio.Event) -> AsyncIterator[Controllers]:

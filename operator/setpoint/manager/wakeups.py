@@ -1,4 +1,4 @@
-"""Which Sources and Syncs a change of a stored one puts into the queues: the story of a watch event."""
+"""Selects the Sources and Syncs to wake when a stored one changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Checks(Protocol):
     """The checks of Sources that are under way."""
 
     def give_up(self, key: SyncKey) -> None:
-        """Let go of a check whose Source is gone or has another spec since."""
+        """Cancel a check whose Source is gone or has a new spec."""
 
 
 class Fleet(Protocol):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
-from setpoint.objects.identity import SyncKey
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
-from setpoint.runtime.workqueue import WorkQueue
 from setpoint.settings import Settings
 from setpoint.sources.reconciler import Sources
 from setpoint.store.claims import Claims
@@ -39,7 +37,6 @@ def wired(
     store: Store,
     claims: Claims,
     sources: Sources,
-    source_queue: WorkQueue[SyncKey],
     renderer: Renderer,
     writer: StatusWriter,
     recorder: EventRecorder,
@@ -66,4 +63,4 @@ def wired(
             Deletion(cluster, store), observer, sources, writer, recorder, dispatcher, reporter, pruner
         ),
     )
-    return Syncs(settings, store, sources, source_queue, dispatcher, actors, steps)
+    return Syncs(settings, store, sources, dispatcher, actors, steps)

@@ -1,3 +1,3 @@
-"""Kubernetes objects as data: identity, kinds and their discovery, managedFields, JSON Patch, the inventory, and YAML as kubectl reads it.
-Pure: whoever asks a server for them is `kube`.
+"""Kubernetes objects as data: identity, kinds, managedFields, JSON Patch, the inventory, and YAML as kubectl reads it. Pure: requests for
+objects are in `kube`.
 """

@@ -1,4 +1,4 @@
-"""managedFields: who owns which fields of an object (pure).
+"""Reads managedFields: who owns which fields of an object (pure).
 
 The format is fieldsV1 of structured-merge-diff (KEP-555): a trie whose keys are `f:<name>` (a field),
 `k:<json>` (a list element by its keys), `v:<json>` (a set element), `i:<n>` (an index) and `.` (the

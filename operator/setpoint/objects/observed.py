@@ -1,4 +1,4 @@
-"""What is remembered of a live object: never its content (pure)."""
+"""What is remembered of a live object: facts and digests, never its content (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a YAML scalar means to kubectl (pure): its YAML is go-yaml v2 (YAML 1.1 with changes), then JSON.
+"""YAML scalars as kubectl reads them: go-yaml v2 (YAML 1.1 with changes), then JSON (pure).
 
 Established by reading go.yaml.in/yaml/v2 and sigs.k8s.io/yaml, and held to the real kubectl by a property
 test. What surprises: `yes`, `on` and `y` are booleans; `0755` and `0o755` are octal; `1_000` is a number;

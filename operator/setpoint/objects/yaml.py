@@ -1,4 +1,4 @@
-"""A YAML stream as values (pure): libyaml's events, typed as kubectl types them, within bounds.
+"""Reads a YAML stream within bounds: libyaml's events, typed as kubectl types them (pure).
 
 Built from events, not from PyYAML's nodes and constructors: half the time, and the bounds are checked while
 the values grow. Aliases share one value, so that only what is written out later could explode: the number

@@ -1,4 +1,4 @@
-"""Manifests as YAML that kubectl reads as it was meant (pure)."""
+"""Writes manifests as YAML that kubectl reads back without a change (pure)."""
 
 from __future__ import annotations
 

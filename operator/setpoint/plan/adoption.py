@@ -1,4 +1,4 @@
-"""Whose an object is that exists already, and whether it may be taken (pure)."""
+"""Decides who owns an existing object, and whether it may be adopted (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to one desired object, and why (pure data)."""
+"""The change of one desired object, and its reason (pure data)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: desired + live + policy -> what to create, patch, adopt or keep, and why (pure).
+"""Decides for one object: create, patch, adopt or keep, and why (pure).
 
 Live is compared with the server's own prediction (a dry run of server-side apply), so defaults and admission
 are never drift. Whose an object is: `adoption`; what differs: `diff`; what goes: `prune`.

@@ -1,4 +1,4 @@
-"""From rendered documents to what the cluster must hold: namespaces filled, ownership stamped (pure)."""
+"""Turns rendered documents into desired objects: with a namespace and with marks of ownership (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between an object and the server's prediction of it, and who wrote that (pure).
+"""Finds the differences between an object and its dry run, and who wrote them (pure).
 
 Patches are RFC 6902, from live to predicted, without the server's bookkeeping.
 """

@@ -1,4 +1,4 @@
-"""Which objects of a target must be looked at now (decides over memory and what the watch knows; pure).
+"""Chooses the objects of a target that a run must look at (pure: decides over memory and the watch).
 
 An object costs a request only if it is missing, changed in Git, touched by somebody, or if the safety net is due.
 """
@@ -145,7 +145,7 @@ def _stuck(view: DriftView, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
 
 
 def written_of(seen: Observed | None) -> object:
-    """Return what tells that a writer of its fields touched an object, or that it went or was made anew."""
+    """Return a token that changes when a writer of its fields touched an object, or it was deleted or created again."""
     return (seen.uid, seen.ownership) if seen else None
 
 
@@ -176,7 +176,7 @@ def restore_baselines(refs: Sequence[Ref], look: Lookup, ownership: str) -> dict
 
 
 def changed_since_applied(inventory: Iterable[ObjectId], look: Lookup, ownership: str, home: str) -> str:
-    """After a restart, while manifests cannot be had: say what is not as it was when all was well; "" if nothing.
+    """After a restart without manifests: return what is not as it was when all was well; "" if nothing.
 
     `ownership` is the stored digest, `home` the Sync's namespace.
     """

@@ -1,7 +1,7 @@
-"""What a run of a Sync goes for, and what follows once objects were written (pure).
+"""Decides the goal of a run, and what follows after the objects were written (pure).
 
 In: a `Situation`, the plain facts that were gathered. Out: a `Goal`; after writing, `follow_up` says what becomes of
-what left Git. The page "What a run goes for" of docs/concepts.md lists every case.
+what left Git. The section "What a run does" of docs/concepts.md lists every case.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Situation:
 
 
 class Goal(StrEnum):
-    """What a run goes for."""
+    """The goal of a run."""
 
     CONVERGE = "converge"
     """Write what differs from the commit."""
@@ -53,7 +53,7 @@ class Goal(StrEnum):
 
 
 def goal(s: Situation) -> Goal:
-    """Return what a run goes for."""
+    """Return the goal of a run."""
     if s.suspended:
         return Goal.LOOK
     if s.commit is Commit.LOST:

@@ -1,4 +1,4 @@
-"""Ignore rules: which objects they are for, and what of an object they leave to others (pure)."""
+"""Ignore rules: which objects they match, and which fields they leave to others (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The marks that a Sync's end puts on objects and takes off them, as JSON Patches (pure)."""
+"""JSON Patches for the marks on objects whose Sync ends (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested Syncs: what stands behind one, and so what goes with it when a commit drops it (pure)."""
+"""Nested Syncs: finds what goes along when a commit drops one (pure)."""
 
 from __future__ import annotations
 

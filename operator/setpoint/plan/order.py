@@ -1,4 +1,4 @@
-"""The order of writing: stages, and what a stage waits for (pure).
+"""The order of writing: stages, and what each of them waits for (pure).
 
 Namespaces, CRDs, access objects, then configuration before workloads by waves, and last what can block
 other writes when it is not served: webhook configurations and APIServices (`notes/apply.md`).

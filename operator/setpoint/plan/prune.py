@@ -1,4 +1,4 @@
-"""What goes: inventory minus desired -> what to delete, refuse, release or lend (pure)."""
+"""Decides about what left Git: delete, refuse, release or lend (pure)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def left_behind(
     """Decide what a Sync leaves in the cluster that goes because a commit dropped it.
 
     `candidates`: its objects of protected kinds, with their annotations. Namespaces come first: they are kept for what
-    is in them, and that is not known any more once it was let go of.
+    is in them, which nobody knows any more once they are released.
     """
     kept = {o for o, annotations in candidates.items() if _protected(o, annotations, nested.get(o))}
     kept |= _around(candidates.keys() - kept, kept | set(lent)).keys()
@@ -147,7 +147,7 @@ def _protected(oid: ObjectId, annotations: Mapping[str, str], nested: Nested | N
         return " until it is known what goes with it"
     if wish == "allow" or (nested is not None and nested.empty and wish != "never"):
         return ""
-    return f": annotate it {names.ANNOTATION_PRUNE}: allow to delete it, or never to let go of it"
+    return f": annotate it {names.ANNOTATION_PRUNE}: allow to delete it, or never to keep it for good"
 
 
 def _around(delete: Iterable[ObjectId], stays: Iterable[ObjectId]) -> dict[ObjectId, ObjectId]:

@@ -1,4 +1,4 @@
-"""Values of Secrets never reach a status, an event or a log: they are shown as a keyed hash (pure)."""
+"""Replaces values of Secrets by a keyed hash, so that none reaches a status, an Event or a log (pure)."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""From the files of a commit to manifests: which files count, and what plain YAML, kustomize and (later) Helm make of them. Programs
-run in a sandbox without network. Knows no cluster.
+"""Turns the files of a commit into manifests: finds the files that count, reads plain YAML, runs kustomize (Helm later). Programs run in a
+sandbox without network. It knows no cluster.
 """

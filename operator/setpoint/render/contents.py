@@ -1,4 +1,4 @@
-"""A commit's files as a render reads them, watched for what cannot be used as it is (pure): SOPS and Git LFS.
+"""The files of a commit as a render reads them; refuses ciphertext of SOPS and Git LFS pointers (pure).
 
 It stands between a `Tree` and all that reads from it, so no reader has to know. Whether an encrypted file matters is
 decided by what came of it: an object that holds its ciphertext. Decryption will have its place here, too.

@@ -1,4 +1,4 @@
-"""What a file is, whatever its name, that has to be something else first (pure): encrypted by SOPS, or kept by Git LFS.
+"""Recognises files that SOPS encrypted and Git LFS pointers, by their content (pure).
 
 SOPS marks what it wrote by metadata of its own, in each of its formats; a text that looks like ciphertext decides
 nothing. A file that cannot be read in a format has no metadata of that format: SOPS could not read it either.

@@ -1,4 +1,4 @@
-"""What a render depends on (pure): the files that a Sync's path leads to, and a digest of them and of the spec.
+"""Collects the inputs of a render: the files that a Sync's path leads to, and a digest of them and of the spec (pure).
 
 Same digest, same result: a commit that changes none of these files needs no work. Only ids are looked up;
 of the content, kustomization files alone are read, and what was found for an unchanged folder is remembered.

@@ -1,4 +1,4 @@
-"""Starts renderer processes, itself a child process: `python -I -S launcher.py SOCKET_FD PARENT_PID`.
+"""The child process that starts renderers: `python -I -S launcher.py SOCKET_FD PARENT_PID`.
 
 Python takes longer to start than kustomize to build, so one launcher serves all renders: it locks itself in
 once (no new privileges, no network), and each renderer is a fork of it that inherits the lock. It uses the

@@ -1,4 +1,4 @@
-"""Which files of a folder are manifests (pure): a walk that remembers unchanged folders, minus `exclude`."""
+"""Finds the manifests of a plain folder, minus `exclude`; remembers unchanged folders (pure)."""
 
 from __future__ import annotations
 

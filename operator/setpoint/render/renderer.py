@@ -1,4 +1,4 @@
-"""Inputs -> manifests (shell): plain files are read here, kustomizations are built by the kustomize program.
+"""Renders inputs into manifests: reads plain files itself, and runs kustomize for kustomizations (shell).
 
 Reading, writing and parsing happen in threads, builds in child processes within limits (`sandbox`); results are
 kept by the digest of their inputs, because a reconcile often needs them again.
@@ -106,7 +106,7 @@ class Renderer:
         return self._cache.get(inputs.digest) is not None
 
     def drop(self, digest: str) -> None:
-        """Let go of the result for inputs with this digest; if it is asked for after all, it is made again."""
+        """Drop the result for inputs with this digest; a later request renders them again."""
         self._cache.drop(digest)
 
     async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:

@@ -1,4 +1,4 @@
-"""Runs renderer processes within limits (shell): no network, a time limit, a memory limit, an output limit.
+"""Runs renderer processes without network, and within limits of time, memory and output (shell).
 
 The processes are started by `launcher`, one small process that is started on first use and dies with this one.
 """

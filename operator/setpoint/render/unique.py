@@ -1,4 +1,4 @@
-"""Whether the objects of a Sync are each there once (shell: many are gone through in a thread)."""
+"""Checks that no two objects of a Sync have one identity (shell: a large number is checked in a thread)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes what a build reads into a private folder (shell): files as they are in the commit, and nothing else.
+"""Writes the files of a build, and nothing else, into a private folder (shell).
 
 Kustomization files are written as they were understood, and no other file under one of their names: what was not
 read as a kustomization by us cannot be read as one.

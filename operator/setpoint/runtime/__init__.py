@@ -1,1 +1,1 @@
-"""What any long-running program has: work queues, metrics, logs, bounded caches, proxies, memory. Knows neither Kubernetes nor Git."""
+"""What any long-running program needs: work queues, metrics, logs, bounded caches, proxies, memory. It knows neither Kubernetes nor Git."""

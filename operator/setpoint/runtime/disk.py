@@ -1,4 +1,4 @@
-"""Why the cache volume cannot be used, in words for people (no I/O)."""
+"""Explains why the cache volume cannot be used (no I/O)."""
 
 from __future__ import annotations
 

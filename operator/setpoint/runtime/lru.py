@@ -1,4 +1,4 @@
-"""A bounded cache (pure), for answers that are a function of their key, such as a digest: safe among threads."""
+"""A bounded, thread-safe cache for answers that depend on their key alone (pure)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Lru(Generic[K, V]):
         return value
 
     def drop(self, key: K) -> None:
-        """Let go of a value that nobody will ask for."""
+        """Drop a value that nobody will ask for."""
         with self._lock:
             _, weight = self._kept.pop(key, (None, 0))
             self._used -= weight

@@ -1,4 +1,4 @@
-"""Returns memory that was freed back to the system (shell).
+"""Returns freed memory to the system (shell).
 
 The GNU C library keeps what is freed below what is still used, in pieces that grow in number: in half an hour of commits and
 cut connections, a third of the memory. See mallopt(3) and malloc_trim(3); elsewhere nothing is done.
@@ -34,7 +34,7 @@ def separate_large_blocks() -> None:
 
 
 def trim() -> None:
-    """Give back all pages that hold nothing."""
+    """Return all empty pages to the system."""
     if malloc_trim := _function("malloc_trim"):
         malloc_trim(0)
 
@@ -52,7 +52,7 @@ class TrimTimer:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._due)
 
     def close(self) -> None:
-        """Give nothing back any more."""
+        """Stop returning memory."""
         if self._timer is not None:
             self._timer.cancel()
 

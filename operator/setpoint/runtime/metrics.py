@@ -1,4 +1,4 @@
-"""Metrics and probes over HTTP (shell).
+"""Serves metrics and probes over HTTP (shell).
 
 The names and labels are in one table, which docs are made from. Reasons in labels are those of `api.reasons`, so
 their number is bounded; only `setpoint_ready` and `setpoint_objects` have one series per object, removed with it.
@@ -133,15 +133,15 @@ class Metrics:
                 self._gauges["setpoint_objects"].remove(namespace, name)
 
     def depth(self, queue: str, length: Callable[[], int]) -> None:
-        """Have the depth of a queue read whenever metrics are."""
+        """Report the depth of a queue, read with each scrape."""
         self._gauges["setpoint_queue_depth"].labels(queue).set_function(length)
 
     def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the tasks of an event loop counted whenever metrics are read."""
+        """Report the number of tasks of an event loop, read with each scrape."""
         self._gauges["setpoint_tasks"].labels(name).set_function(lambda: len(asyncio.all_tasks(loop)))
 
     def leader(self, holds: Callable[[], bool]) -> None:
-        """Have it read whether this process holds the lease whenever metrics are."""
+        """Report whether this process holds the lease, read with each scrape."""
         self._gauges["setpoint_leader"].set_function(holds)
 
 
@@ -157,7 +157,7 @@ async def served(
 ) -> AsyncIterator[None]:
     """Serve `/metrics` on one port, `/healthz` and `/readyz` on another (0: not at all), inside.
 
-    Raises Problem(InvalidSpec), which names the setting, if a port cannot be had. `host` None listens on all addresses.
+    Raises Problem(InvalidSpec), which names the setting, if a port is not available. `host` None listens on all addresses.
     """
     async with contextlib.AsyncExitStack() as stack:
         for setting, port, routes in (

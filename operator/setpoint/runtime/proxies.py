@@ -1,4 +1,4 @@
-"""Which proxy leads to a server, by the environment's convention as Go programs read it (pure).
+"""Selects the proxy for a server from the environment, as Go programs do (pure).
 
 Python's own reading knows no CIDR ranges in NO_PROXY, which clusters behind a proxy rely on for the
 address of their API server.

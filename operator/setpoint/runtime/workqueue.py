@@ -1,4 +1,4 @@
-"""A keyed work queue and the workers on it: deduplicated, with delays and back-off (shell, no I/O).
+"""A work queue of keys and its workers: without duplicates, with delays and back-off (shell, no I/O).
 
 The contract is controller-runtime's: a key stands for an object, never for an event; adding a key that waits
 changes nothing, adding one that is being worked on has it worked on again. A queue is not its worker: whoever wakes
@@ -77,7 +77,7 @@ class WorkQueue(Generic[K]):
         return len(self._working)
 
     def add(self, key: K) -> None:
-        """Have a key worked on as soon as a worker is free; this cancels its delay."""
+        """Queue a key for the next free worker; this cancels its delay."""
         self._delays.cancel(key)
         if key in self._working:
             self._again.add(key)
@@ -86,7 +86,7 @@ class WorkQueue(Generic[K]):
         self._tell()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Have a key worked on after a delay; of several delays the earliest counts."""
+        """Queue a key after a delay; of several delays the earliest counts."""
         if seconds <= 0:
             self.add(key)
         elif key not in self._healthy and key not in self._failing and key not in self._again:
@@ -96,13 +96,13 @@ class WorkQueue(Generic[K]):
     # --- for the controller
 
     def open(self, ready: Callable[[], None]) -> None:
-        """Have `ready` called whenever there may be a key to `take`; from now on what is due is no longer delayed."""
+        """Call `ready` whenever there may be a key to `take`; from now on delayed keys come in when they are due."""
         self._ready = ready
         self._tell()
         self._arm()
 
     def close(self) -> None:
-        """Tell of nothing any more."""
+        """Stop calling `ready`, and stop the timer of delayed keys."""
         self._ready = None
         self._arm()
 
@@ -116,7 +116,7 @@ class WorkQueue(Generic[K]):
         return key, key in self._failures
 
     def done(self, key: K, result: Result) -> None:
-        """Note what came of the work on a key, and when it is worked on again."""
+        """Record the result of the work on a key, and when to work on it again."""
         self._working.remove(key)
         # What is due and was not done by this run would not be done by one at once either; news wakes it anyway.
         pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after

@@ -1,1 +1,1 @@
-"""Reconciles Sources: asks remotes, fetches, reports. What Syncs want of a Source goes through `sources.demand`."""
+"""Reconciles Sources: asks remotes, fetches, reports. Syncs ask it for commits, and it wakes them when there is an answer."""

@@ -1,4 +1,4 @@
-"""The checks of Sources that are under way; what nobody waits for any more is given up (shell).
+"""The running checks of Sources; cancels those that nobody waits for (shell).
 
 A check may wait for a server for minutes. It is about a Source as it was when the check began: one that is gone
 since, or that has another spec, is not kept waiting for the answer.
@@ -13,7 +13,7 @@ from typing import Any
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import SyncKey
 from setpoint.sources import status
-from setpoint.sources.check import Answer
+from setpoint.sources.check import CheckResult
 from setpoint.store.index import Store
 
 
@@ -22,9 +22,11 @@ class Asking:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tasks: dict[SyncKey, tuple[Body, asyncio.Task[Answer]]] = {}
+        self._tasks: dict[SyncKey, tuple[Body, asyncio.Task[CheckResult]]] = {}
 
-    async def ask(self, key: SyncKey, body: Body, check: Coroutine[Any, Any, Answer]) -> Answer | None:
+    async def ask(
+        self, key: SyncKey, body: Body, check: Coroutine[Any, Any, CheckResult]
+    ) -> CheckResult | None:
         """Return the answer of a check of a Source that has this body; None if it was given up."""
         task = asyncio.create_task(check)
         self._tasks[key] = (body, task)

@@ -1,4 +1,4 @@
-"""What came of asking a remote, and what a failure says of other commits and of another attempt (pure)."""
+"""What came of a check of a Source, and what a failure says of other commits and of another attempt (pure)."""
 
 from __future__ import annotations
 
@@ -22,42 +22,32 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of one check of a Source. `fetched` is None where nothing new is known.
+    """What came of one check of a Source as it was at a `generation`, by which a request is answered.
 
-    `held`: whether the last good commit is in the cache, so that what drifts can be put back. `note`: what is said
-    in any case, such as that a field does not count as it stands.
+    `own`: why asking the remote failed; `older`: why an older commit cannot be fetched now. `interval` is in seconds.
     """
 
     generation: int
     requested: str | None
-    fetched: Fetched | None
-    problem: Problem | None
-    suspended: bool
+    fetched: Fetched | None = None
+    """The commit; None where nothing new is known."""
+    own: Problem | None = None
+    suspended: bool = False
+    older: Problem | None = None
+    interval: float = 60.0
     held: bool = True
+    """Whether the last good commit is in the cache, so that what drifts can be put back."""
     note: str = ""
+    """What is said in any case, such as that a field does not count as it stands."""
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is reported of both."""
+        return self.own or self.older
 
 
 # What keeps any commit from being fetched, so that an older one need not be tried.
 OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of asking a remote: why it failed (its `own` problem), and why an older commit cannot be had now.
-
-    `interval` is in seconds; `note` is said beside whatever came of it.
-    """
-
-    interval: float
-    suspended: bool = False
-    own: Problem | None = None
-    older: Problem | None = None
-    note: str = ""
-
-    @property
-    def problem(self) -> Problem | None:
-        """What is told of both."""
-        return self.own or self.older
 
 
 def limit_of(timeout: str) -> float:

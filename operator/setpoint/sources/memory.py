@@ -1,12 +1,12 @@
-"""What is remembered of a Source between checks: its last good commit, and who waits for what (pure)."""
+"""What is remembered of a Source between checks: its last good commit, and what came of the others (pure)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from setpoint.api.reasons import Problem
 from setpoint.git.credentials import Credentials
-from setpoint.objects.identity import SyncKey
 from setpoint.sources.artifact import Artifact
 
 
@@ -23,48 +23,26 @@ class SourceMemory:
     generation: int = -1
     due: float = 0.0
     answered: str | None = None
-    asked: dict[SyncKey, str] = field(default_factory=dict)
-    done: dict[SyncKey, str] = field(default_factory=dict)
     trouble: Problem | None = None
     """Why the last check failed."""
-    waiting: set[SyncKey] = field(default_factory=set)
-    """Syncs that found the last good commit gone from the cache; they run when it is back."""
-    older: dict[str, set[SyncKey]] = field(default_factory=dict)
-    """Commits to fetch once more, with the Syncs that asked."""
-    settled: set[SyncKey] = field(default_factory=set)
-    """Syncs that asked for a commit which was fetched, or which cannot be had."""
+    settled: set[str] = field(default_factory=set)
+    """Older commits that were fetched, or that cannot be had; whoever wants them is not told yet."""
     refused: set[str] = field(default_factory=set)
-
-    def of(self, uid: str) -> SourceMemory:
-        """Return the memory for a Source: this one, or if it is another's that had the same name, a new one.
-
-        Of the former nothing but those who wait is kept.
-        """
-        if self.uid in (None, uid):
-            self.uid = uid
-            return self
-        waiting = self.waiting.union(self.settled, *self.older.values())
-        return SourceMemory(uid, asked=self.asked, done=self.done, waiting=waiting)
-
-    def asks(self) -> frozenset[tuple[SyncKey, str] | str]:
-        """Return what is asked for now: checks, by the Sync and its request, and older commits."""
-        return frozenset(self.asked.items()) | frozenset(self.older)
-
-    def answer(self, asks: frozenset[tuple[SyncKey, str] | str]) -> set[SyncKey]:
-        """Note that a check is done that began when this was asked for; returns the Syncs that asked for it."""
-        answered = {sync: request for sync, request in self.asked.items() if (sync, request) in asks}
-        self.asked = {sync: request for sync, request in self.asked.items() if sync not in answered}
-        self.done |= answered
-        return set(answered)
+    """Older commits that the server does not give."""
+    postponed: dict[str, None] = field(default_factory=dict)
+    """Older commits that failed; they come last, as they may keep others back that would not fail."""
 
     def postpone(self, sha: str) -> None:
-        """Have an older commit that failed come last: it may keep others back that would not fail."""
-        if sha in self.older:
-            self.older[sha] = self.older.pop(sha)
+        """Have an older commit that failed come last."""
+        self.postponed.pop(sha, None)
+        self.postponed[sha] = None
 
-    def unwant(self, sync: SyncKey, sha: str) -> None:
-        """Note that a Sync does not need an older commit any more."""
-        waiting = self.older.get(sha, set())
-        waiting.discard(sync)
-        if not waiting:
-            self.older.pop(sha, None)
+    def settle(self, sha: str) -> None:
+        """Note that an older commit came, or cannot be had."""
+        self.postponed.pop(sha, None)
+        self.settled.add(sha)
+
+    def postponed_last(self, wanted: Collection[str]) -> list[str]:
+        """Return commits in the order in which to try them; what is wanted no more is postponed no more."""
+        self.postponed = {sha: None for sha in self.postponed if sha in wanted}
+        return [*(sha for sha in wanted if sha not in self.postponed), *self.postponed]

@@ -6,29 +6,29 @@ A failure never takes the last good commit away: Syncs keep using what was fetch
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import random
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 from setpoint.api import names
 from setpoint.api.formats import seconds
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Source
-from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
 from setpoint.git.refs import RefSpec
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body, source_model
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.asking import Asking
-from setpoint.sources.check import Answer, CheckResult, Fetched, final, limit_note, limit_of, outage_of
+from setpoint.sources.check import CheckResult, Fetched, final, limit_note, limit_of, outage_of
+from setpoint.sources.demands import Demand, Demands
 from setpoint.sources.memory import SourceMemory
 from setpoint.sources.reporter import SourceReporter
+from setpoint.sources.secrets import read_credentials
 from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
 from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
@@ -61,10 +61,7 @@ class Sources:
         self._subscriber, self._queue, self._syncs = subscriber, queue, syncs
         self._asking = Asking(store)
         self._memory: dict[SyncKey, SourceMemory] = {}
-        self._wanted: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
-        """What each Sync wanted in its last run, as (Source, commit)."""
-        self._wanting: dict[SyncKey, set[tuple[SyncKey, str]]] = {}
-        """The same of the runs that go on."""
+        self._demands = Demands()
 
     def current(self, key: SyncKey) -> Artifact | None:
         """Return the last good commit that this process had; whether the cache still holds it, `tree` tells."""
@@ -104,19 +101,41 @@ class Sources:
                 raise
             return None  # it went just now
 
-    def lost(self, key: SyncKey, sync: SyncKey) -> None:
-        """Have the last good commit fetched again, which the cache does not hold (any more); `sync` is woken then.
+    # --- what Syncs demand
 
-        While that fails, `sync` is woken once for each new reason; asking again does not cut the back-off short.
+    def demand(self, sync: SyncKey, demand: Demand | None) -> None:
+        """Take what a Sync needs now, in place of what it needed before.
+
+        It is woken when a check has brought it, or failed: once for each new reason. Asking again for the same does
+        not cut a back-off short.
         """
-        memory = self._memory.setdefault(key, SourceMemory())
-        if sync not in memory.waiting:
-            memory.waiting.add(sync)
-            memory.due = 0.0
+        if not self._demands.put(sync, demand) or demand is None:
+            return
+        key, known = demand.source, self._known(demand.source)
+        if known is not None and self._holds(known):  # it came while the run went on
+            for user in self._demands.answer(key, {}, (), held=True):
+                self._syncs.add(user)
+        if sync in self._demands.on(key):
+            self._memory.setdefault(key, SourceMemory()).due = 0.0
             self._queue.add(key)
 
+    def forget(self, sync: SyncKey) -> None:
+        """Forget what a Sync that is gone demanded."""
+        self._demands.forget(sync)
+
+    def refused(self, key: SyncKey, sha: str) -> bool:
+        """Return whether the server does not give a commit (any more)."""
+        memory = self._memory.get(key)
+        return memory is not None and sha in memory.refused
+
+    def was_checked(self, key: SyncKey, sync: SyncKey, requested: str) -> bool:
+        """Return whether the check that a Sync asked for has finished, well or badly; none is due of what is not there."""
+        return key not in self._store.sources or self._demands.checked(key, sync, requested)
+
+    # --- checks
+
     def give_up(self, key: SyncKey) -> None:
-        """Let go of a check that is under way, if its Source is gone or has another spec since."""
+        """Cancel a running check if its Source is gone or has a new spec."""
         self._asking.give_up(key)
 
     async def reconcile(self, key: SyncKey) -> Result:
@@ -136,12 +155,12 @@ class Sources:
     def _forget(self, key: SyncKey) -> Result:
         self._memory.pop(key, None)
         self._reporter.forget(key)
-        for user in self._store.users(key):
+        for user in self._demands.drop(key).union(self._store.users(key)):
             self._syncs.add(user)
         return Result()
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
-        memory = self._memory[key] = self._memory.get(key, SourceMemory()).of(body["metadata"]["uid"])
+        memory = self._remembered(key, body["metadata"]["uid"])
         loop = asyncio.get_running_loop()
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         generation = body["metadata"].get("generation", 0)
@@ -150,17 +169,26 @@ class Sources:
             return Result(after=memory.due - loop.time())
         return await self._check(key, body, memory, requested)
 
+    def _remembered(self, key: SyncKey, uid: str) -> SourceMemory:
+        """Return the memory of a Source; a new one if it is another than had that name before."""
+        memory = self._memory.setdefault(key, SourceMemory())
+        if memory.uid not in (None, uid):
+            memory = self._memory[key] = SourceMemory()
+            self._demands.remake(key)
+        memory.uid = uid
+        return memory
+
     async def _check(self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None) -> Result:
         before, generation = memory.told, body["metadata"].get("generation", 0)
         if generation != memory.generation:
             memory.refused.clear()  # another server may have them
         asked_anew = requested is not None and requested != memory.answered
-        asks = memory.asks()  # who asks from here on may mean a commit that this check does not see
-        answer = await self._asking.ask(key, body, self._asked(key, body, memory))
-        if answer is None:
+        asks = self._demands.on(key)  # who asks from here on may mean a commit that this check does not see
+        checked = await self._asking.ask(key, body, self._asked(key, body, memory, requested))
+        if checked is None:
             memory.due = 0.0
             return Result(after=0.0)
-        problem, interval, suspended = answer.problem, answer.interval, answer.suspended
+        problem, interval, suspended = checked.problem, checked.interval, checked.suspended
         # The first check is news even if it found nothing wrong: who waits for the commit may wait in vain.
         news = str(problem) != str(memory.trouble) or generation != memory.generation
         memory.generation, memory.answered = generation, requested
@@ -171,26 +199,22 @@ class Sources:
         changes = EVERYTHING
         try:
             changes = await self._compared(before, memory.current)
-            new = memory.current if answer.own is None and not suspended else None
+            new = memory.current if checked.own is None and not suspended else None
             shown = self._shown(new) if new else None
-            held = self._holds(memory)
-            checked = CheckResult(
-                generation, requested, shown, problem, suspended, held=held, note=answer.note
-            )
-            await self._reporter.report(key, body, checked)
+            await self._reporter.report(key, body, replace(checked, fetched=shown, held=self._holds(memory)))
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
             raise
         finally:
             # Even if the Source was changed meanwhile: the run that follows finds nothing new to wake them for.
-            self._wake_waiters(memory, memory.answer(asks), news=news)
+            self._answer(key, memory, asks, news=news)
             if asked_anew or memory.current != before:
                 self._tell(key, before, memory, changes)
-        lost = problem is None and bool(memory.waiting)  # dropped again: the cache is too small for all
+        lost = problem is None and self._demands.lost(key)  # dropped again: the cache is too small for all
         if lost or (problem is not None and problem.transient):
             memory.due = 0.0
             return Result(retry=True)
-        if memory.asks() - asks:
+        if self._demands.newer(key, asks):
             memory.due = 0.0
             return Result(after=0.0)
         return Result() if suspended else Result(after=interval)
@@ -200,19 +224,20 @@ class Sources:
         old, new = before.sha if before else "", after.sha if after else ""
         self._subscriber.commit_changed(key, old, new, changes)
 
-    def _wake_waiters(self, memory: SourceMemory, answered: set[SyncKey], *, news: bool) -> None:
-        """Wake those who asked for this check (`answered`), or for a commit that came.
+    def _answer(
+        self, key: SyncKey, memory: SourceMemory, asks: Mapping[SyncKey, Demand], *, news: bool
+    ) -> None:
+        """Wake those whose demand a check answered that began with `asks`.
 
-        `news`: the remote fails in another way than before, which those who still wait for a commit tell.
+        `news`: the remote fails in another way than before, which those who still wait for a commit report. Who began
+        to wait since the check before this one may not know of that yet.
         """
-        woken, memory.settled = answered | memory.settled, set()
-        if news or self._holds(memory):
-            woken |= memory.waiting
-        if news:
-            woken = woken.union(*memory.older.values())
-        if self._holds(memory):
-            memory.waiting = set()
-        for user in woken:
+        untold, waiting = self._demands.untold(key), self._demands.waiting(key)
+        if not news:
+            waiting = waiting & untold if memory.trouble is not None else set()
+        answered = self._demands.answer(key, asks, memory.settled, held=self._holds(memory))
+        memory.settled = set()
+        for user in waiting | answered:
             self._syncs.add(user)
 
     async def _compared(self, before: Artifact | None, after: Artifact | None) -> TreeDiff:
@@ -229,24 +254,25 @@ class Sources:
         except Problem:
             return EVERYTHING
 
-    async def _asked(self, key: SyncKey, body: Body, memory: SourceMemory) -> Answer:
+    async def _asked(
+        self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None
+    ) -> CheckResult:
         """Ask the remote, unless suspended."""
+        generation = body["metadata"].get("generation", 0)
         try:
             source = source_model(body)
         except Problem as invalid:
-            return Answer(60.0, own=invalid)
+            return CheckResult(generation, requested, own=invalid)
         interval, suspended = max(1.0, seconds(source.spec.interval)), source.spec.suspend
         problem: Problem | None = None
         if not suspended:
             try:
-                memory.current = await self._fetched(
-                    key, source, memory, body["metadata"].get("generation", 0)
-                )
+                memory.current = await self._fetched(key, source, memory, generation)
             except Problem as caught:
                 problem = caught
         older = await self._find_older(key, source, body, memory, problem)
-        note = limit_note(source.spec.timeout)
-        return Answer(interval, suspended=suspended, own=problem, older=older, note=note)
+        checked = CheckResult(generation, requested, None, problem, suspended, older, interval)
+        return replace(checked, note=limit_note(source.spec.timeout))
 
     async def _find_older(
         self, key: SyncKey, source: Source, body: Body, memory: SourceMemory, own: Problem | None
@@ -260,7 +286,8 @@ class Sources:
         outage, first = outage_of(own), None
         stored = str((body.get("status") or {}).get("revision") or "")
         missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(memory) else {}
-        wanted = missing | {sha: sha for sha in memory.older if sha not in missing}
+        older = memory.postponed_last(self._demands.commits(key))
+        wanted = missing | {sha: sha for sha in older if sha not in missing}
         for sha, revision in wanted.items():
             if sha not in memory.refused:
                 try:
@@ -271,11 +298,11 @@ class Sources:
                             memory.postpone(sha)
                         first, outage = first or problem, outage or outage_of(problem)
                         continue
-                    log.info("an older commit cannot be had", extra={"sha": sha, "why": problem.message})
+                    log.info("cannot fetch an older commit", extra={"sha": sha, "why": problem.message})
                     memory.refused.add(sha)
                 else:
                     memory.current = found if revision == stored else memory.current
-            memory.settled |= memory.older.pop(sha, set())
+            memory.settle(sha)
         return first
 
     async def _older(
@@ -288,7 +315,7 @@ class Sources:
         outage: Problem | None,
     ) -> Artifact:
         remote = parse_url(source.spec.url, allow_file=self._allow_file)
-        credentials = memory.credentials or await self._credentials(key, source, remote)
+        credentials = memory.credentials or await read_credentials(self._cluster, key, source, remote)
         repository, submodules = Repository(remote, credentials), source.spec.submodules
         if not self._git.has(repository, sha, submodules=submodules):
             if outage is not None:
@@ -300,42 +327,6 @@ class Sources:
                 raise Problem(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
         return Artifact(repository, sha, revision, submodules)
 
-    def want(self, key: SyncKey, sync: SyncKey, sha: str) -> bool:
-        """Have a commit fetched that a Sync had applied and the cache has no more; `sync` is woken then, as by `lost`.
-
-        False if the server does not give it. It is wanted until a run of the Sync ends that does not ask for it (`ran`).
-        """
-        memory = self._memory.setdefault(key, SourceMemory())
-        if sha in memory.refused:
-            return False
-        self._wanting.setdefault(sync, set()).add((key, sha))
-        waiting = memory.older.setdefault(sha, set())
-        if sync not in waiting:
-            waiting.add(sync)
-            memory.due = 0.0
-            self._queue.add(key)
-        return True
-
-    def ran(self, sync: SyncKey) -> None:
-        """Note that a run of a Sync ended: a commit that it did not `want` in it is not fetched for it any more."""
-        wanted = self._wanting.pop(sync, set())
-        for key, sha in self._wanted.pop(sync, set()) - wanted:
-            if (memory := self._memory.get(key)) is not None:
-                memory.unwant(sync, sha)
-        if wanted:
-            self._wanted[sync] = wanted
-
-    def wait_for_check(self, key: SyncKey, sync: SyncKey, requested: str) -> None:
-        """Have the remote asked from now on; `was_checked` tells when that is done, and `sync` is woken then."""
-        memory = self._memory.setdefault(key, SourceMemory())
-        memory.asked[sync] = requested
-        memory.due = 0.0
-
-    def was_checked(self, key: SyncKey, sync: SyncKey, requested: str) -> bool:
-        """Return whether the check that a Sync asked for has finished, well or badly."""
-        memory = self._memory.get(key)
-        return memory is None or memory.done.get(sync) == requested
-
     async def _fetched(self, key: SyncKey, source: Source, memory: SourceMemory, generation: int) -> Artifact:
         spec = source.spec
         remote = parse_url(spec.url, allow_file=self._allow_file)
@@ -343,7 +334,7 @@ class Sources:
         timeout = limit_of(spec.timeout)
         cached = memory.credentials if memory.generation == generation else None
         try:
-            credentials = cached or await self._credentials(key, source, remote)
+            credentials = cached or await read_credentials(self._cluster, key, source, remote)
             return await self._at(
                 Repository(remote, credentials), ref, timeout, memory, submodules=spec.submodules
             )
@@ -352,7 +343,7 @@ class Sources:
             memory.credentials = None
             if cached is None or spec.secret_ref is None or problem.reason is not Reason.AuthenticationFailed:
                 raise
-            credentials = await self._credentials(key, source, remote)
+            credentials = await read_credentials(self._cluster, key, source, remote)
             return await self._at(
                 Repository(remote, credentials), ref, timeout, memory, submodules=spec.submodules
             )
@@ -365,29 +356,6 @@ class Sources:
             selected = await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
         memory.credentials = repository.credentials
         return Artifact(repository, selected.sha, selected.revision, submodules)
-
-    async def _credentials(self, key: SyncKey, source: Source, remote: Any) -> Credentials:
-        ref = source.spec.secret_ref
-        if ref is None:
-            return NO_CREDENTIALS
-        kind = self._cluster.kind("v1", "Secret")
-        if kind is None:
-            raise Problem(Reason.ApiUnavailable, "the API server does not serve Secrets")
-        try:
-            secret = await self._cluster.get(kind, key.namespace, ref.name)
-        except ApiError as error:
-            if error.status != 403:
-                raise Problem(
-                    Reason.ApiUnavailable, f"Secret {ref.name} cannot be read now", retry=True
-                ) from None
-            raise Problem(Reason.SecretNotFound, f"Secret {ref.name} may not be read by Setpoint") from None
-        if secret is None:
-            raise Problem(
-                Reason.SecretNotFound, f"Secret {ref.name} does not exist in namespace {key.namespace}"
-            )
-        return credentials_from_secret(
-            remote, {k: base64.b64decode(v) for k, v in (secret.get("data") or {}).items()}
-        )
 
     # --- what people see
 

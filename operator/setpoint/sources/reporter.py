@@ -1,4 +1,4 @@
-"""Tells of the checks of Sources: status, Events, metrics (shell around `source_status`)."""
+"""Reports the checks of Sources: status, Events, metrics (shell around `sources.status`)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class SourceReporter:
         self._writer, self._recorder, self._metrics = writer, recorder, metrics
 
     def fetched(self, problem: Problem | None) -> None:
-        """Count a check by what came of it."""
+        """Count a check by its result."""
         self._metrics.fetched("success" if problem is None else str(problem.reason))
 
     async def report(self, key: SyncKey, body: Body, checked: CheckResult) -> None:
-        """Write what came of a check, if it differs from what is stored. Raises Gone, Moved and Problem."""
+        """Write the result of a check, if it differs from what is stored. Raises Deleted, Conflict and Problem."""
         previous: Mapping[str, Any] = body.get("status") or {}
         status = source_status.build(previous, checked, rfc3339(datetime.now(UTC)))
         if news := source_status.news(previous, status):
@@ -40,5 +40,5 @@ class SourceReporter:
         await self._writer.write(ObjectId(names.GROUP, "Source", key.namespace, key.name), body, status)
 
     def forget(self, key: SyncKey) -> None:
-        """Measure nothing any more of a Source that is gone."""
+        """Remove the metrics of a Source that is gone."""
         self._metrics.forget("Source", key.namespace, key.name)

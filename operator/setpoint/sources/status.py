@@ -1,4 +1,4 @@
-"""What a Source says: its status, and what is news for an Event (pure)."""
+"""Builds the status of a Source, and finds what is worth an Event (pure)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build(previous: Mapping[str, Any], checked: CheckResult, at: str) -> dict[st
 
 
 def replaced(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-    """Return whether a Source is another than it was, from its bodies: new, made anew, of another spec, or ending."""
+    """Return whether a Source is another than it was, from its bodies: new, created again, with a new spec, or ending."""
     return old is None or _identity(old["metadata"]) != _identity(new["metadata"])
 
 

@@ -1,4 +1,4 @@
-"""Who is told of the commits of Sources (a protocol)."""
+"""The interface of those that are notified of a Source's commits (a protocol)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from setpoint.tree.changes import TreeDiff
 
 
 class Subscriber(Protocol):
-    """Who is told of the commits of Sources."""
+    """A subscriber to the commits of Sources."""
 
     def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
         """Take a step of a Source from one commit to another (empty: none), or a check that somebody asked for."""

@@ -1,1 +1,3 @@
-"""What a Sync or Source says: conditions, messages, differences, history, Events. Previous status and an outcome in, the next status out. Pure."""
+"""Builds what a Sync or Source reports: conditions, messages, differences, history, Events. A previous status and an outcome in, the next
+status out. Pure.
+"""

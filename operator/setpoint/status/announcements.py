@@ -1,4 +1,4 @@
-"""What is worth an Event, and in which words (pure). Nothing is announced that did not change."""
+"""Selects what is worth an Event, and words it; what did not change is not announced (pure)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def kept_words(kept: Iterable[ObjectId], home: str) -> list[str]:
             groups.append([])
         groups[-1].append(label)
     why = "a commit dropped the Sync and deletes nothing of these kinds; delete by hand what is not wanted, or let another Sync take it"
-    return [f"kept, and no Sync's any more: {', '.join(labels)}; {why}" for labels in groups]
+    return [f"kept, and owned by no Sync any more: {', '.join(labels)}; {why}" for labels in groups]
 
 
 def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[Announcement]:
@@ -92,11 +92,11 @@ def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[
 
 
 def drift_words(c: Correction, home: str) -> str:
-    """Return who changed what, and what became of it."""
+    """Return who changed what, and what was done about it."""
     who = f" by {c.user}" if c.user else ""
     tool = f" with {c.manager}" if c.manager else ""
     if not c.patch:
-        return f"{c.id.label(home)} was deleted{who}{', made again' if c.corrected else ''}"
+        return f"{c.id.label(home)} was deleted{who}{', created again' if c.corrected else ''}"
     return f"{c.id.label(home)} changed{who}{tool}: {_patch_words(c)}, {'corrected' if c.corrected else 'reported'}"
 
 

@@ -1,4 +1,4 @@
-"""Status of a Sync: previous status + outcome + now -> status (pure).
+"""Builds the status of a Sync: previous status + outcome + now -> status (pure).
 
 The same outcome gives the same status, byte for byte, so that "did anything change?" is `==` and a reconcile
 that changed nothing writes nothing. Conditions follow the Kubernetes API conventions and are kstatus-compatible.
@@ -81,7 +81,7 @@ def broken(previous: Mapping[str, Any], generation: int, problem: Problem, now: 
 def passing(stored: Mapping[str, Any], new: Mapping[str, Any], *, fresh: bool) -> bool:
     """Return whether a status says nothing that must be known at once: how far something is that was just written.
 
-    `fresh`: the run wrote something. A rollout that began by itself is told at once, and so is whatever somebody
+    `fresh`: the run wrote something. A rollout that began by itself is reported at once, and so is whatever somebody
     else goes by: the ledger of drift, the inventory, the answer to a request.
     """
     if not progresses(new) or not (fresh or progresses(stored)):

@@ -1,4 +1,4 @@
-"""What differs and what was put back, object by object, as a status lists it (pure)."""
+"""Lists what differs and what was corrected, object by object (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of READY and STATUS: outcome -> what each condition says (pure)."""
+"""Words the conditions and the columns READY and STATUS: outcome -> text (pure)."""
 
 from __future__ import annotations
 

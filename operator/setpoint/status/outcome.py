@@ -1,4 +1,4 @@
-"""What one reconcile found and did: the object states, the corrections and what they sum up to (pure data)."""
+"""The outcome of one reconcile: object states, corrections, and their sums (pure data)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Outcome:
     """The revision that could not be made into a desired state."""
     requested: str | None = None
     problem: Problem | None = None
-    """Why the desired revision cannot be had or written; what is applied stays enforced."""
+    """Why the desired revision cannot be fetched, rendered or written; what is applied stays enforced."""
     waiting: Problem | None = None
     """What it waits for (its reason and message)."""
     refused: str = ""

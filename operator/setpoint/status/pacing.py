@@ -1,4 +1,4 @@
-"""When a Sync is looked at again although no event says so (pure).
+"""Decides when to run a Sync again although no event asks for it (pure).
 
 In: seconds of the event loop's clock. Out: seconds from now, or None for never. Never 0: what cannot be done now is
 hindered by something, and to look again at once would be to look for ever.
@@ -12,7 +12,7 @@ SHORTEST: Final = 1.0
 
 
 def rollout(waited: float, timeout: float, *, complete: bool) -> float | None:
-    """Return when a rollout runs out of time. It is told by a run whose writes are complete; for others it has passed."""
+    """Return when a rollout runs out of time. Only a run whose writes are complete reports it; for others it has passed."""
     left = timeout - waited
     return max(SHORTEST, left) if complete or left > 0 else None
 

@@ -1,1 +1,1 @@
-"""What is known of our own Sources and Syncs, and which Sync owns which object; all of it is rebuilt at start. The one writer of statuses."""
+"""The known Sources and Syncs, and which Sync owns which object. All of it is rebuilt at start. It is the only writer of statuses."""

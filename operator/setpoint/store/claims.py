@@ -1,4 +1,4 @@
-"""Who owns what: one table, identity -> Sync, rebuilt from all inventories at start.
+"""Who owns what: one table, identity -> its parties, rebuilt from all inventories at start.
 
 Writing an inventory is the claim. A Sync that wants another's object waits here, and is woken when the owner
 lets go of it: the object is handed over, never deleted and made again. Until the other has written it, the former
@@ -10,25 +10,48 @@ before those who wait, and has it as soon as the first lets go.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple
 
 from setpoint.objects.identity import ObjectId, SyncKey
 
-NOBODY: frozenset[SyncKey] = frozenset()
-NOTHING: frozenset[ObjectId] = frozenset()
+NOBODY: Final[frozenset[SyncKey]] = frozenset()
+NOTHING: Final[frozenset[ObjectId]] = frozenset()
+
+
+class Parties(NamedTuple):
+    """Which Syncs have a role for an object. One may have two: who takes it wants it until nobody lends it any more."""
+
+    owner: SyncKey | None = None
+    heirs: frozenset[SyncKey] = NOBODY
+    wants: frozenset[SyncKey] = NOBODY
+    lent: frozenset[SyncKey] = NOBODY
+
+
+class Held(NamedTuple):
+    """The table read from the other side: what one Sync claims (owns, or is heir of), wants, and has lent."""
+
+    claimed: frozenset[ObjectId] = NOTHING
+    wanted: frozenset[ObjectId] = NOTHING
+    lent: frozenset[ObjectId] = NOTHING
+
+
+NONE: Final = Parties()
+HOLDS_NOTHING: Final = Held()
 
 
 class Claims:
-    """The table of owners, of those who wait, and of those who lent what they owned."""
+    """The table of parties, and its reverse: by Sync, and which objects anybody wants or has lent.
+
+    What a Sync alone has to do with shares one entry, as almost every object is of that sort.
+    """
 
     def __init__(self) -> None:
-        self._owner: dict[ObjectId, SyncKey] = {}
-        self._owned: dict[SyncKey, frozenset[ObjectId]] = {}
-        self._heirs: dict[ObjectId, set[SyncKey]] = {}
-        self._waiting: dict[ObjectId, set[SyncKey]] = {}
-        self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
-        self._lenders: dict[ObjectId, set[SyncKey]] = {}
-        self._lent: dict[SyncKey, frozenset[ObjectId]] = {}
+        self._parties: dict[ObjectId, Parties] = {}
+        self._held: dict[SyncKey, Held] = {}
+        self._alone: dict[SyncKey, Parties] = {}
+        self._wanted: set[ObjectId] = set()
+        self._lent: set[ObjectId] = set()
 
     def record(
         self, key: SyncKey, objects: Iterable[ObjectId], lent: Iterable[ObjectId] = ()
@@ -39,108 +62,130 @@ class Claims:
         """
         given = frozenset(lent)
         new = frozenset(objects) - given
-        old = self._owned.get(key, frozenset())
+        old = self._held.get(key, HOLDS_NOTHING)
+        self._alone.setdefault(key, Parties(key))
         wake: set[SyncKey] = set()
-        for oid in old - new:
-            wake |= self._let_go(key, oid)
-        for oid in new:  # also old ones: after a restart, who lent an object may have come first
-            if self._owner.setdefault(oid, key) != key:
-                _note(self._heirs, key, NOTHING, frozenset([oid]))
-        self._owned[key] = new
-        _note(self._lenders, key, self._lent.get(key, frozenset()), given)
-        self._lent[key] = given
+        for was in self._change(old.claimed - new, lambda p: _let_go(p, key)):
+            if was.owner == key:
+                wake |= was.wants | was.lent | was.heirs
+        self._change(new - old.claimed, lambda p: _claimed(p, key))
+        if given != old.lent:
+            me = frozenset((key,))
+            self._change(given - old.lent, lambda p: Parties(*p[:3], p.lent | me))
+            self._change(old.lent - given, lambda p: Parties(*p[:3], p.lent - me))
+            self._lent |= given
+            self._lent -= {o for o in old.lent - given if not self._parties.get(o, NONE).lent}
+        self._held[key] = Held(new, old.wanted, given)
         return wake - {key}
 
-    def _let_go(self, key: SyncKey, oid: ObjectId) -> set[SyncKey]:
-        """Take an object from a Sync, and give it to an heir; returns the Syncs to wake."""
-        if self._owner.get(oid) != key:
-            _note(self._heirs, key, frozenset([oid]), NOTHING)
-            return set()
-        del self._owner[oid]
-        heirs = self._heirs.get(oid, NOBODY)
-        wake = {*self._waiting.get(oid, NOBODY), *self._lenders.get(oid, NOBODY), *heirs}
-        if heirs:
-            self._owner[oid] = heir = min(heirs)
-            _note(self._heirs, heir, frozenset([oid]), NOTHING)
-        return wake
+    def _change(self, objects: Iterable[ObjectId], change: Callable[[Parties], Parties]) -> list[Parties]:
+        """Replace the entries of objects, each shared one once; returns what they were."""
+        table = self._parties
+        changed: dict[int, tuple[Parties, Parties]] = {}
+        for oid in objects:
+            now = table.get(oid, NONE)
+            if (pair := changed.get(id(now))) is None:
+                changed[id(now)] = pair = now, self._shared(change(now))
+            if (then := pair[1]) is NONE:
+                table.pop(oid, None)
+            else:
+                table[oid] = then
+        return [now for now, _ in changed.values()]
 
-    def owner(self, oid: ObjectId) -> SyncKey | None:
-        """Return the Sync that owns an object."""
-        return self._owner.get(oid)
-
-    def lent(self, key: SyncKey) -> frozenset[ObjectId]:
-        """Return what a Sync has in its stored inventory and left to others."""
-        return self._lent.get(key, frozenset())
-
-    def is_lent(self, oid: ObjectId) -> bool:
-        """Return whether some Sync has an object in its stored inventory and left it to others."""
-        return oid in self._lenders
-
-    def contested(self, key: SyncKey, desired: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
-        """Return what a Sync desires and another owns."""
-        return {o: owner for o in desired if (owner := self._owner.get(o)) is not None and owner != key}
-
-    def offered(self, key: SyncKey, desired: Iterable[ObjectId]) -> set[ObjectId]:
-        """Return what a Sync desires, another lent, and no third one owns: it is to be wanted until it is lent no more.
-
-        Also what it claimed itself: that may not be stored, and is taken back then.
-        """
-        lenders, owner = self._lenders, self._owner
-        return {o for o in desired if o in lenders and owner.get(o, key) == key and lenders[o] != {key}}
+    def _shared(self, parties: Parties) -> Parties:
+        """Return the one entry for what a Sync owns and nobody else has to do with, or for what nobody has."""
+        owner, heirs, wants, lent = parties
+        if heirs or wants or lent:
+            return parties
+        return NONE if owner is None else self._alone[owner]
 
     def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
         """Record what a Sync waits for, and what it is about to take.
 
         Returns the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
         """
-        new = frozenset(objects)
-        old = self._wanted.get(key, frozenset())
-        wake: set[SyncKey] = set()
-        for oid in old ^ new:
-            if owner := self._owner.get(oid):
-                wake.add(owner)
-            if oid in old:
-                wake |= self._lenders.get(oid, NOBODY)
-        _note(self._waiting, key, old, new)
-        self._wanted[key] = new
-        return wake - {key}
+        new, held = frozenset(objects), self._held.get(key, HOLDS_NOTHING)
+        if new == held.wanted:
+            return set()
+        more, less = new - held.wanted, held.wanted - new
+        me = frozenset((key,))
+        asked = self._change(more, lambda p: Parties(p.owner, p.heirs, p.wants | me, p.lent))
+        given_up = self._change(less, lambda p: Parties(p.owner, p.heirs, p.wants - me, p.lent))
+        self._wanted |= more
+        self._wanted -= {o for o in less if not self._parties.get(o, NONE).wants}
+        self._held[key] = held._replace(wanted=new)
+        owners = {was.owner for was in (*asked, *given_up) if was.owner is not None}
+        return owners.union(*(was.lent for was in given_up)) - {key}
+
+    def owner(self, oid: ObjectId) -> SyncKey | None:
+        """Return the Sync that owns an object."""
+        return self._parties.get(oid, NONE).owner
+
+    def lent(self, key: SyncKey) -> frozenset[ObjectId]:
+        """Return what a Sync has in its stored inventory and left to others."""
+        return self._held.get(key, HOLDS_NOTHING).lent
+
+    def is_lent(self, oid: ObjectId) -> bool:
+        """Return whether some Sync has an object in its stored inventory and left it to others."""
+        return oid in self._lent
+
+    def contested(self, key: SyncKey, desired: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
+        """Return what a Sync desires and another owns."""
+        get, alone = self._parties.get, self._alone.get(key)
+        others = [(o, p.owner) for o in desired if (p := get(o)) is not None and p is not alone]
+        return {o: owner for o, owner in others if owner is not None and owner != key}
+
+    def offered(self, key: SyncKey, desired: Iterable[ObjectId]) -> set[ObjectId]:
+        """Return what a Sync desires, another lent, and no third one owns: it is to be wanted until it is lent no more.
+
+        Also what it claimed itself: that may not be stored, and is taken back then.
+        """
+        lent, get, mine = self._lent, self._parties.__getitem__, (None, key)
+        if not lent:
+            return set()
+        return {o for o in desired if o in lent and (p := get(o)).owner in mine and p.lent != {key}}
 
     def wanted_of(self, key: SyncKey, objects: Iterable[ObjectId]) -> dict[ObjectId, SyncKey]:
         """Return what of these objects another Sync owns, or waits for, with that Sync."""
         found: dict[ObjectId, SyncKey] = {}
+        get, alone = self._parties.get, self._alone.get(key)
         for oid in objects:
-            owner = self._owner.get(oid)
-            if owner is not None and owner != key:
+            if (parties := get(oid)) is None or parties is alone:
+                continue
+            if (owner := parties.owner) is not None and owner != key:
                 found[oid] = owner
             # An heir has it in its stored inventory, and need not be known to wait for it.
-            elif others := (self._heirs.get(oid, NOBODY) or self._waiting.get(oid, NOBODY)) - {key}:
+            elif others := (parties.heirs or parties.wants) - {key}:
                 found[oid] = min(others)
         return found
 
     def awaited(self, key: SyncKey, objects: Collection[ObjectId]) -> dict[ObjectId, SyncKey]:
         """Return what of these objects other Syncs wait for, with one of them; where nobody waits, none is looked at."""
         found: dict[ObjectId, SyncKey] = {}
-        both: tuple[Collection[ObjectId], ...] = (self._waiting, objects)
+        both: tuple[Collection[ObjectId], ...] = (self._wanted, objects)
         few, many = sorted(both, key=len)
         for oid in few:
-            if oid in many and (others := self._waiting[oid] - {key}):
+            if oid in many and (others := self._parties[oid].wants - {key}):
                 found[oid] = min(others)
         return found
 
     def drop(self, key: SyncKey) -> set[SyncKey]:
         """Forget a Sync that is gone; returns the Syncs to wake."""
         wake = self.record(key, ()) | self.want(key, ())
-        for table in (self._owned, self._wanted, self._lent):
-            table.pop(key, None)
+        del self._held[key], self._alone[key]
         return wake
 
 
-def _note(
-    table: dict[ObjectId, set[SyncKey]], key: SyncKey, old: frozenset[ObjectId], new: frozenset[ObjectId]
-) -> None:
-    """Move a Sync in a table of objects from the old to the new ones."""
-    for oid in old ^ new:
-        keys = table.setdefault(oid, set())
-        (keys.add if oid in new else keys.discard)(key)
-        if not keys:
-            del table[oid]
+def _let_go(parties: Parties, key: SyncKey) -> Parties:
+    """Return an entry in which a Sync has no claim any more; an heir owns it then."""
+    owner, heirs, wants, lent = parties
+    if owner != key:
+        return Parties(owner, heirs - {key}, wants, lent)
+    heir = min(heirs, default=None)
+    return Parties(heir, heirs - {heir}, wants, lent)
+
+
+def _claimed(parties: Parties, key: SyncKey) -> Parties:
+    """Return an entry in which a Sync claims an object: it owns it, or has it after the one that does."""
+    owner, heirs, wants, lent = parties
+    return Parties(key, heirs, wants, lent) if owner is None else Parties(owner, heirs | {key}, wants, lent)

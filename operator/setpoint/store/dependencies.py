@@ -1,4 +1,4 @@
-"""Which Sync another one waits for, over stored bodies (pure)."""
+"""Finds the Sync that another one waits for (pure, over stored bodies)."""
 
 from __future__ import annotations
 

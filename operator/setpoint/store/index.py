@@ -1,4 +1,4 @@
-"""What is known of our own custom resources: the last body of each, and who refers to whom.
+"""The last known body of each Source and Sync, and who refers to whom.
 
 A cache of what the watch and our own writes brought, never a source of truth for deciding about objects.
 Whichever resourceVersion is higher is kept: the watch often beats the response of our own write.
@@ -14,7 +14,7 @@ from setpoint.objects.identity import SyncKey
 
 
 class Changed(Protocol):
-    """Who is told of changes, as handlers of an informer are."""
+    """The subscriber to changes, like the handlers of an informer."""
 
     def __call__(self, old: Body | None, new: Body | None, *, ours: bool = False) -> None:
         """Take a change; `old` is None for what is new, `new` for what is gone. `ours`: we wrote it ourselves."""
@@ -35,7 +35,7 @@ class Store:
         self._by_dependency: dict[SyncKey, set[SyncKey]] = {}
 
     def subscribe(self, changed: Changed) -> None:
-        """Have one subscriber told of each change from now on."""
+        """Notify one subscriber of each change from now on."""
         self._tell = changed
 
     def put(self, body: Body) -> bool:
@@ -76,7 +76,7 @@ class Store:
         return True
 
     def _told(self, old: Body | None, new: Body, *, ours: bool) -> None:
-        """Tell of a body that brings news: our own status writes come back as events, and lists repeat what is known."""
+        """Notify of a body with news only: our own status writes come back as events, and lists repeat what is known."""
         if old is None or old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion"):
             self._tell(old, new, ours=ours)
 

@@ -1,4 +1,4 @@
-"""What every deletion waits for: each Sync was seen once since start, and those of a Source at its commit (pure).
+"""Decides when deletions may begin: all Syncs were evaluated since the start, those of one Source at its commit (pure).
 
 A Sync that cannot be evaluated is no reason to wait: it is `excused` as soon as all that it may take is known. While it
 is not known, it is in `doubt`: then what it may take at the most waits for it, and nothing else.

@@ -1,4 +1,4 @@
-"""Rebuilds a lost inventory from label and self-naming annotation, over all kinds that can be listed (shell)."""
+"""Rebuilds a lost inventory from label and annotation, over all kinds that can be listed (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares what is known of our own resources with what exists (shell).
+"""Compares the stored Sources and Syncs with those that exist (shell).
 
 A watch that begins, or whose resourceVersion is too old, lists anew (Kubernetes API concepts, "410 Gone responses").
 That list tells what there is; of what is gone nobody tells. So once objects of one have come in, what is known is compared
@@ -25,7 +25,7 @@ PAUSE = 1.0
 
 
 class Resync:
-    """Brings to the store what watches and lists say; whoever listens there is told what differs."""
+    """Brings the store in line with watches and lists; the store notifies its subscribers of what differs."""
 
     def __init__(
         self, cluster: Cluster, store: Store, queue: WorkQueue[str], namespaces: tuple[str, ...] = ()
@@ -43,13 +43,13 @@ class Resync:
             self._store.put(body)
 
     async def look(self, what: str) -> Result:
-        """Let go of what exists no more, after a watch has listed."""
+        """Drop what no longer exists, after a watch has listed."""
         try:
             for name in ("Source", "Sync"):
                 await self._compare(name, whole=False)
         except ApiError as error:
             # Also after a 403 or 404: an API server that has just started knows neither rights nor kinds.
-            log.warning("%s cannot be compared with the cluster now", what, extra={"error": str(error)})
+            log.warning("cannot compare %s with the cluster; retrying", what, extra={"error": str(error)})
             return Result(retry=True)
         return Result()
 
@@ -62,7 +62,7 @@ class Resync:
             raise ApiError(503, "NotServed", message)
 
     async def _relisted(self, name: str) -> bool:
-        """Take in all Sources, or all Syncs, and let go of what is gone; False if they are not served."""
+        """Store all Sources, or all Syncs, and drop what is gone; False if they are not served."""
         try:
             await self._compare(name, whole=True)
         except ApiError as error:
@@ -79,9 +79,9 @@ class Resync:
         return False
 
     async def _compare(self, name: str, *, whole: bool) -> None:
-        """List all Sources, or all Syncs, and let go of what is not among them; `whole`: take in what is.
+        """List all Sources, or all Syncs, and drop what is not among them; `whole`: store what is.
 
-        Raises ApiError if they cannot be had, or are not served, now.
+        Raises ApiError if they cannot be read, or are not served, now.
         """
         kind = self._cluster.kind(names.API_VERSION, name)
         if kind is None:

@@ -1,4 +1,4 @@
-"""Writes a status, only if it differs, as a JSON Patch with a test on resourceVersion (shell).
+"""Writes a status if it differs, as a JSON Patch with a test on resourceVersion (shell).
 
 Never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1). A run that ended before
 its status could be written, for a reason that may go by itself, is tried again.
@@ -103,7 +103,7 @@ def retry_later(kind: str, key: SyncKey, error: Exception) -> Result:
     """Log why a run of a Sync or Source ended, and ask for another; what is no trouble is not logged."""
     about = {"object": f"{kind}/{key}", "error": str(error)}
     if isinstance(error, Fenced):
-        log.info("a run of a %s was given up: another process may lead by now", kind, extra=about)
+        log.info("stopped a run of a %s: another process may hold the lease by now", kind, extra=about)
     elif not isinstance(error, Conflict):
-        log.warning("what came of a %s cannot be told now", kind, extra=about)
+        log.warning("cannot write the status of a %s; retrying", kind, extra=about)
     return Result(retry=True)

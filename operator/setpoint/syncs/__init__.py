@@ -1,1 +1,1 @@
-"""Reconciles Syncs: gather, decide, act, report. `reconciler` is the story, the other modules are its chapters."""
+"""Reconciles Syncs: gather, decide, act, report. `reconciler` tells the whole story, and the other modules are its chapters."""

@@ -1,4 +1,4 @@
-"""On whose behalf a Sync acts (pure)."""
+"""The identity that a Sync acts as (pure)."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def user_of(key: SyncKey, sync: Sync, settings: Settings) -> str:
         return f"system:serviceaccount:{key.namespace}:{name}"
     if key.namespace in settings.admin_namespaces:
         return f"system:serviceaccount:{settings.namespace}:{settings.admin_service_account}"
-    text = f"set spec.serviceAccountName: namespace {key.namespace} is none of the admin namespaces"
+    text = f"set spec.serviceAccountName: namespace {key.namespace} is not an admin namespace"
     raise Problem(Reason.ServiceAccountRequired, text)

@@ -1,4 +1,4 @@
-"""What a Sync must hold: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
+"""Builds the target of a Sync: source and commit -> inputs -> manifests -> desired objects (shell around pure parts)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from setpoint.render import inputs as inputs_of
 from setpoint.render.inputs import Inputs
 from setpoint.render.renderer import Renderer
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
@@ -49,10 +50,14 @@ SPEC_PARTS = {
 
 
 class NotYet(Exception):
-    """The commit is not in the cache, and is being fetched: what is applied stays as it is, and nothing is said.
+    """The commit is not in the cache: what is applied stays as it is, and nothing is said.
 
-    The Sync is woken when it is there.
+    `demand` is what has to be fetched; the Sync is woken when it is there.
     """
+
+    def __init__(self, demand: Demand | None = None) -> None:
+        super().__init__()
+        self.demand = demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,8 @@ class TargetBuilder:
         self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
         self._discovered = -REDISCOVER_SECONDS
 
-    def source(self, key: SyncKey, sync: Sync) -> tuple[SyncKey, Artifact]:
-        """Return the Source's key and its last good commit; Problem if there is none for this Sync, NotYet at start."""
+    def source(self, key: SyncKey, sync: Sync) -> SyncKey:
+        """Return the Source's key. Raises Problem if there is none for this Sync."""
         where = _where(sync, key)
         body = self._store.sources.get(where)
         if body is None:
@@ -82,31 +87,42 @@ class TargetBuilder:
         ):
             text = f"Source {where} does not allow namespace {key.namespace}; add it to its spec.allowedNamespaces"
             raise Problem(Reason.SourceNotAllowed, text)
-        current = self._sources.current(where)
-        if current is None:
-            self._sources.lost(where, key)
-            if (body.get("status") or {}).get("revision"):
-                raise NotYet
-            raise Problem(
-                Reason.SourceNotReady, f"Source {where} has no revision yet: {_why(body)}", retry=False
-            )
-        return where, current
+        return where
 
     async def evaluate(self, ctx: Context, memory: Memory) -> Evaluation:
         """Find out what the Source's commit asks for, with the manifests where they had to be made anyway."""
-        current: Artifact | None = None
         try:
-            _, current = self.source(ctx.key, ctx.sync)
+            where = self.source(ctx.key, ctx.sync)
+        except Problem as problem:
+            return Evaluation(Commit.BROKEN, problem=problem)
+        current = self._sources.current(where)
+        if current is None:
+            return self._never_fetched(where)
+        try:
             target, full = await self.at(ctx.sync, memory, current, current.sha, ctx.marks, ctx.previous)
         except Problem as problem:
             return Evaluation(Commit.BROKEN, current, problem=problem)
         except NotYet:
-            return Evaluation(Commit.LOST, current)
+            return Evaluation(Commit.LOST, current, demand=Demand(where, latest=True))
         memory.built = replace(memory.built, target=target)
-        return Evaluation(Commit.KNOWN, current, target, manifests=full.desired if full else None)
+        # The cache may have lost it although the target is known: then only its manifests are gone.
+        lost = None if self._sources.holds(current, current.sha) else Demand(where, latest=True)
+        return Evaluation(
+            Commit.KNOWN, current, target, manifests=full.desired if full else None, demand=lost
+        )
+
+    def _never_fetched(self, where: SyncKey) -> Evaluation:
+        """Return what is known of a Source of which this process has no commit."""
+        body, demand = self._store.sources[where], Demand(where, latest=True)
+        if (body.get("status") or {}).get("revision"):
+            return Evaluation(Commit.LOST, demand=demand)
+        text = f"Source {where} has no revision yet: {_why(body)}"
+        return Evaluation(
+            Commit.BROKEN, problem=Problem(Reason.SourceNotReady, text, retry=False), demand=demand
+        )
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
-        """Return why objects cannot be read; a kind that is not served any more has discovery asked again.
+        """Return why objects cannot be read; repeats discovery if a kind is no longer served.
 
         Raises Problem if that does not answer.
         """
@@ -137,12 +153,11 @@ class TargetBuilder:
             found = None
             # It lacks what could not be read any more.
             memory.built = replace(memory.built, read_set=None)
-        return found or (self._kept(sync, memory, current, sha, marks.key), None)
+        return found or (self._kept(sync, memory, sha), None)
 
-    def _kept(self, sync: Sync, memory: Memory, current: Artifact, sha: str, key: SyncKey) -> Target:
+    @staticmethod
+    def _kept(sync: Sync, memory: Memory, sha: str) -> Target:
         """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
-        if sha == current.sha:
-            self._sources.lost(_where(sync, key), key)
         old = memory.built.target
         if old is not None and old.sha == sha and _same(old, _spec(sync)):
             return old  # what must be held is known, only its manifests are gone
@@ -190,7 +205,7 @@ class TargetBuilder:
             memory.built = replace(memory.built, read_set=noting.read_set())
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
-        """Let go of manifests that a Sync needs no more, so that memory is for what is, not for what was."""
+        """Drop the manifests that a Sync no longer needs."""
         memory.built, superseded = memory.built.released(ends=ends)
         for digest_ in superseded:
             self._renderer.drop(digest_)
@@ -209,8 +224,8 @@ class TargetBuilder:
     async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:
         """Return the manifests of a target that is known: from the renderer's cache, else rendered again.
 
-        NotYet if the commit is not in the cache any more: then it is fetched again, and the Sync woken. Problem if
-        the server does not give it (any more) either.
+        NotYet, with the demand for it, if the commit is not in the cache any more. Problem if the server does not
+        give it (any more) either.
         """
         sha, inputs = target.sha, target.inputs
         tree = self._sources.tree(current, sha)
@@ -223,11 +238,13 @@ class TargetBuilder:
                 raise
         where = _where(sync, marks.key)
         if sha == current.sha:
-            self._sources.lost(where, marks.key)
-        elif not self._sources.want(where, marks.key, sha):
-            text = f"{short(target.revision)} is not in the cache any more, and the server does not give it"
+            raise NotYet(Demand(where, latest=True))
+        if self._sources.refused(where, sha):
+            text = (
+                f"{short(target.revision)} is not in the cache any more, and the Git server does not have it"
+            )
             raise Problem(Reason.RefNotFound, text, retry=False)
-        raise NotYet
+        raise NotYet(Demand(where, frozenset([sha])))
 
     async def with_places(
         self,
@@ -237,7 +254,7 @@ class TargetBuilder:
         result: ApplyResult,
         chosen: Sequence[Desired],
     ) -> ApplyResult:
-        """Return what came of some objects of a target, each said with the file that it comes from."""
+        """Return the result for some objects of a target, each with the file that it comes from."""
         if not needs_places(result, chosen):
             return result
         tree = self._sources.tree(current, target.sha)

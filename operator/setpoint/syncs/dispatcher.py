@@ -1,4 +1,4 @@
-"""What this process knows of all Syncs together, and which of them a piece of news wakes."""
+"""What this process knows of all Syncs together, and which of them an event wakes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Blocker:
 
     @property
     def words(self) -> str:
-        """What is said to who waits."""
+        """The sentence for the Sync that waits."""
         return f"before anything is deleted, Sync {self.key} must have {self.why}"
 
 
@@ -99,7 +99,7 @@ class Dispatcher:
                 self.want(key, wanted_in(state))
 
     def record(self, key: SyncKey, inventory: Iterable[ObjectId], lent: Iterable[ObjectId] = ()) -> None:
-        """Note what a Sync has, and what of it is `lent`; wakes those who waited for what it let go of."""
+        """Record what a Sync has, and what of it is `lent`; wakes those that waited for what it released."""
         self.wake(self._claims.record(key, inventory, lent))
 
     def want(self, key: SyncKey, wanted: Iterable[ObjectId]) -> None:
@@ -202,7 +202,7 @@ class Dispatcher:
     # --- commits
 
     def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
-        """Note that a Sync saw this commit: those who wait to prune may go on, and dependents once it is told."""
+        """Record that a Sync saw this commit: those that wait to prune may go on, and dependents once its status says so."""
         memory = self.memory(key)
         memory.seen_commit = memory.seen_commit.at(sha or "", generation)
         body = self._store.syncs.get(key)

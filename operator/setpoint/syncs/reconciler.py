@@ -1,4 +1,4 @@
-"""The whole story of a Sync on one page: gather, decide, act, tell (shell).
+"""The whole story of a Sync on one page: gather, decide, act, report (shell).
 
 Level-triggered: every run starts from what Git, the cluster and the stored status say now; memory is a cache.
 Nothing waits in a worker: what is not ready ends the run, and the event that changes it starts the next.
@@ -18,8 +18,9 @@ from setpoint.objects.identity import SyncKey
 from setpoint.objects.inventory import ungrouped
 from setpoint.plan.desired import OwnershipMarks
 from setpoint.plan.goal import Commit
-from setpoint.runtime.workqueue import Result, WorkQueue
+from setpoint.runtime.workqueue import Result
 from setpoint.settings import Settings
+from setpoint.sources.demands import Demand, joined
 from setpoint.sources.reconciler import Sources
 from setpoint.status import build as status
 from setpoint.status.conditions import condition_of
@@ -63,17 +64,11 @@ class Syncs:
         settings: Settings,
         store: Store,
         sources: Sources,
-        source_queue: WorkQueue[SyncKey],
         dispatcher: Dispatcher,
         actors: Actors,
         steps: Steps,
     ) -> None:
-        self._settings, self._store, self._sources, self._source_queue = (
-            settings,
-            store,
-            sources,
-            source_queue,
-        )
+        self._settings, self._store, self._sources = settings, store, sources
         self._dispatcher, self._actors, self._registrar = dispatcher, actors, steps.registrar
         self._builder, self._converger, self._pruner = steps.builder, steps.converger, steps.pruner
         self._reporter, self._finalizer = steps.reporter, steps.finalizer
@@ -90,8 +85,6 @@ class Syncs:
             self._store.drop_sync(key, body["metadata"]["uid"])
             await self._forget(key)
             return Result()
-        except NotYet:
-            return Result()
         except RETRYABLE as error:
             return retry_later("Sync", key, error)
         except Exception:
@@ -106,6 +99,7 @@ class Syncs:
 
     async def _forget(self, key: SyncKey) -> None:
         await self._reporter.forget(key)
+        self._sources.forget(key)
         self._dispatcher.forget(key)
 
     async def _run(self, key: SyncKey, body: Body, memory: Memory) -> Result:
@@ -114,15 +108,23 @@ class Syncs:
         try:
             ctx = self._context(key, body, memory)
         except Problem as problem:
+            self._sources.demand(key, None)
             return await self._rejected(key, body, problem)
         if "deletionTimestamp" in body["metadata"]:
             self._builder.release(memory, ends=True)
+            self._sources.demand(key, None)
             return await self._finalizer.end(ctx, self._actors.deleter(ctx))
         ctx = self._asked(await self._registrar.register(ctx, memory), memory)
         evaluation = await self._evaluation(ctx, memory)
         if (doubt := self._doubt(ctx, evaluation)) is not None:
+            self._demand(ctx, evaluation.demand)
             return await self._publish(evaluation, doubt, memory)
-        reached = await self._converger.reach(ctx, evaluation, memory)
+        try:
+            reached = await self._converger.reach(ctx, evaluation, memory)
+        except NotYet as lost:
+            self._demand(ctx, evaluation.demand, lost.demand)
+            return Result()
+        self._demand(ctx, evaluation.demand, reached.demand)
         self._note(ctx, evaluation, memory)
         return await self._publish(evaluation, reached, memory)
 
@@ -134,6 +136,11 @@ class Syncs:
         if reached.complete:
             self._converger.ended(memory)
         return result
+
+    def _demand(self, ctx: Context, *found: Demand | None) -> None:
+        """Have the Source bring what this run found missing, and do the check that it was asked for."""
+        check = Demand(source_key(ctx.body), check=ctx.asks) if ctx.asks is not None else None
+        self._sources.demand(ctx.key, joined(check, *found))
 
     def _context(self, key: SyncKey, body: Body, memory: Memory) -> Context:
         """Return what a run starts from. Raises Problem if the spec cannot be used."""
@@ -149,13 +156,13 @@ class Syncs:
         return Evaluation()
 
     def _doubt(self, ctx: Context, evaluation: Evaluation) -> Reached | None:
-        """Have nobody wait for a Sync whose commit is lost, once its Source was asked; says so where others still do."""
+        """Stop others from waiting for a Sync whose commit is lost, once its Source was checked; report where they still wait."""
         source = source_key(ctx.body)
         if evaluation.commit is not Commit.LOST or not self._sources.was_tried(source):
             return None
         left = self._dispatcher.cannot_evaluate(ctx.body, asyncio.get_running_loop().time())
         trouble = self._sources.trouble(source)
-        why = trouble.message if trouble else f"Source {source} does not bring its commit"
+        why = trouble.message if trouble else f"Source {source} cannot fetch its commit"
         if left is not None:
             waiting = Problem(Reason.SourceNotReady, f"{why}; {OTHERS_WAIT}")
             return Reached(ctx, waiting=waiting).sooner(left)
@@ -173,7 +180,7 @@ class Syncs:
         self._reporter.count(ctx, evaluation)
 
     async def _rejected(self, key: SyncKey, body: Body, problem: Problem) -> Result:
-        """Say that the spec cannot be used; a Sync that is being deleted without an identity is orphaned."""
+        """Report that the spec cannot be used; orphan a Sync that is being deleted without an identity."""
         if "deletionTimestamp" in body["metadata"]:
             await self._finalizer.orphan(key, body, problem)
             return Result()
@@ -185,15 +192,15 @@ class Syncs:
         return Result(retry=problem.transient)
 
     def _asked(self, ctx: Context, memory: Memory) -> Context:
-        """Have the Source asked first when a check is requested; the request is answered by the run after that."""
+        """Start a check of the Source if one is requested; the run after that answers the request."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
-        known = (ctx.previous.get("requested"), memory.standing.asked)
-        if requested is not None and requested not in known and not ctx.sync.spec.suspend:
+        new = requested != ctx.previous.get("requested") and not ctx.sync.spec.suspend
+        if requested is not None and new and requested != memory.standing.asked:
             memory.standing = replace(memory.standing, asked=requested)
             self._converger.requested(memory)
-            self._sources.wait_for_check(source, ctx.key, requested)
-            self._source_queue.add(source)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
         checked = requested is not None and self._sources.was_checked(source, ctx.key, requested)
-        return replace(ctx, answers=requested if checked else None)
+        return replace(
+            ctx, answers=requested if checked else None, asks=requested if new and not checked else None
+        )

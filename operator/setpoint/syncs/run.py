@@ -1,4 +1,4 @@
-"""One run over a Sync as values: what it starts from, what each step found, and what came of it (pure).
+"""The values of one run of a Sync: its start, the result of each step, and the outcome (pure).
 
 A step takes values and returns a new one; nothing that a step made is changed by another.
 """
@@ -17,6 +17,7 @@ from setpoint.objects.inventory import ungrouped
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref
 from setpoint.plan.goal import Commit
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.status.outcome import Correction, ObjectState
 from setpoint.syncs.target import Target
 
@@ -36,6 +37,8 @@ class Context:
     """The inventory of that status: identity -> apiVersion."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
+    asks: str | None = None
+    """The request for a check that is still to be done."""
     began: float = 0.0
     """When it began, in seconds of the event loop's clock."""
 
@@ -85,6 +88,8 @@ class Evaluation:
     manifests: tuple[Desired, ...] | None = None
     yielded: frozenset[ObjectId] = frozenset()
     """What others want of a Sync that a commit of its parent dropped, and the target so lacks."""
+    demand: Demand | None = None
+    """What of it the Source has to fetch."""
 
     @property
     def found(self) -> Target:
@@ -96,7 +101,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What became of objects that left Git, each with its apiVersion.
+    """The result for objects that left Git, each with its apiVersion.
 
     `kept` stay in the inventory; `released` are gone or another's; `lent` are others' to take, and stay in the
     inventory until they are written.
@@ -142,6 +147,8 @@ class Reached:
     retry: bool = False
     again: float | None = None
     """After how many seconds another run is wanted."""
+    demand: Demand | None = None
+    """What was applied, and has to be fetched again."""
     stopped: bool = False
     """Whether a step failed, so that no other follows."""
 
@@ -152,7 +159,7 @@ class Reached:
         return replace(self, again=delay)
 
     def met(self, problem: Problem, *, retry: bool = False) -> Reached:
-        """Return the same, ended by a problem; of several the first is told."""
+        """Return the same, ended by a problem; of several the first is reported."""
         return replace(self, problem=self.problem or problem, retry=self.retry or retry, stopped=True)
 
     @property

@@ -1,1 +1,1 @@
-"""The files of one commit, by path, whoever brought them: the seam between `git` (later `oci`) and `render`. Pure, but for a local folder."""
+"""The files of one commit, by path: the seam between `git` (later also `oci`) and `render`. Pure, except for the local folder."""

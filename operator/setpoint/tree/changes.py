@@ -1,4 +1,4 @@
-"""What a look at a commit depended on, and whether another commit touches it (pure).
+"""Records what a look at a commit depended on, and whether another commit changes it (pure).
 
 Both commits are compared once, whatever looks at them: equal ids are equal content, so only what differs is read.
 """

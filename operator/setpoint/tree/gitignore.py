@@ -1,4 +1,4 @@
-"""Which paths the lines of a .gitignore leave out (pure), as `git check-ignore --no-index` says it.
+"""Matches paths against the lines of a .gitignore, exactly as `git check-ignore --no-index` does (pure).
 
 All lines together are one automaton, whose set of states is one number: a bit for each token of each line. A step
 takes one byte of a path through all lines at once, so the time is bounded by the size of the lines times that of
@@ -18,7 +18,7 @@ _SHOWN: Final = 80
 
 
 class BadLine(ValueError):
-    """A line that can match nothing, or that is no line; the text names it and says why."""
+    """A line that can match nothing, or is not a line; the text quotes it and says why."""
 
 
 @dataclass(frozen=True, slots=True)

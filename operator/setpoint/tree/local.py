@@ -51,7 +51,7 @@ class LocalTree:
         """Return the bytes of the file, or the target of the link, at `path`; Problem(PathNotFound)."""
         found = self.entry(path)
         if found is None or found.kind is EntryKind.TREE:
-            raise Problem(Reason.PathNotFound, f"{path} is no file")
+            raise Problem(Reason.PathNotFound, f"{path} is not a file")
         return self._bytes(path, found.kind)
 
     def _real(self, path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Paths inside a commit (pure): resolves `..` and symlinks as a file system would, and never leaves the repository."""
+"""Resolves paths inside a commit, with `..` and symlinks, and never leaves the repository (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rendering needs to know of a commit: a read-only tree of files, by path.
+"""The interface of a commit's files: a read-only tree, by path.
 
 `git.MirrorTree` reads a commit from a bare mirror without a work tree, `localtree.LocalTree` a local folder.
 """

@@ -1,4 +1,4 @@
-"""Reads one pattern of Git's wildmatch into tokens (pure): stars, classes and bytes, as wildmatch.c takes them.
+"""Reads one pattern of Git's wildmatch into tokens: stars, classes and bytes (pure).
 
 Git works on bytes, so `?` is one byte and a class holds bytes. Nothing here looks at a path: `gitignore` does.
 """

@@ -1,3 +1,3 @@
-"""What the cluster holds of ours, kept up to date: one list and watch for each kind, and for pods of workloads that do not get on.
-Keeps what `objects.observed` reduces an object to, never content.
+"""Observes live objects: one list and watch for each kind, and for the pods of unhealthy workloads. It keeps the facts that
+`objects.observed` extracts, never an object's content.
 """

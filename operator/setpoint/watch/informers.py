@@ -1,4 +1,4 @@
-"""What the cluster holds of ours, kept up to date by one list and watch for each kind that a Sync manages (shell).
+"""One list and watch for each kind that a Sync manages (shell).
 
 Kept is only what `objects.observe` reduces an object to. Kinds of trivial health are watched as metadata, so
 no value of a Secret enters the process. `Observations` keeps them, `Stream` feeds it, `Informers` is the way in.
@@ -88,7 +88,8 @@ class Informers:
                 continue
             if (before := self._forbidden.get(key)) is None:
                 log.warning(
-                    "a kind may not be watched: drift is found at the interval", extra={"kind": key[1]}
+                    "not allowed to watch a kind; its drift is only found at the interval",
+                    extra={"kind": key[1]},
                 )
             pause = min(FORBIDDEN_PAUSE, 4 * before.pause) if before else FIRST_FORBIDDEN_PAUSE
             self._forbidden[key] = Refusal(now, pause)

@@ -1,4 +1,4 @@
-"""What was observed of live objects, by identity; tells of changes that matter.
+"""What was observed of live objects, by identity; reports the changes that matter.
 
 In: objects from lists, watches and our own writes, in any order. The higher resourceVersion wins: versions
 are comparable within one resource type, and the watch is often ahead of the answer to the write that caused it.
@@ -81,7 +81,7 @@ class Observations:
         """Take the answer to a write of ours; returns the newest that is known.
 
         `seen_to` is the version up to which the watch has told everything (None: the kind is not watched): an
-        object that is not newer and yet unknown was deleted meanwhile. Only who loses or gains the object is told.
+        object that is not newer and yet unknown was deleted meanwhile. Only the Syncs that lose or gain the object are notified.
         """
         before = self.get(oid)
         if before is not None and before.resource_version >= int(obj["metadata"]["resourceVersion"]):

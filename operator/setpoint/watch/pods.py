@@ -1,4 +1,4 @@
-"""The pods of workloads that do not get on, by one watch for each namespace that has such a workload (shell).
+"""Watches the pods of unhealthy workloads, one watch for each namespace that has any (shell).
 
 A rollout that goes well within moments costs no request: the watch begins when a workload has been in question for
 `GRACE` seconds, and ends with the question. What is kept of a pod is `stuck.PodState`.
@@ -46,7 +46,7 @@ class PodInformers:
     async def want(self, key: SyncKey, workloads: Iterable[ObjectId], *, known: bool) -> None:
         """Set whose pods a Sync asks about from now on.
 
-        `known`: it was told before that they are stuck; so nothing else is told after a restart before they were read.
+        `known`: the status says already that they are stuck; after a restart nothing else is reported before they were read.
         """
         new = frozenset(workloads)
         # Nothing is awaited before all is noted: other workers call this too.
@@ -120,10 +120,12 @@ class PodInformer:
             except ApiError as error:
                 self._version = "" if error.status == GONE else self._version
                 pause = FORBIDDEN_PAUSE if error.status == FORBIDDEN else min(LONGEST_PAUSE, pause * 2)
-                log.debug("pods cannot be watched", extra={"where": self._namespace, "error": str(error)})
+                log.debug(
+                    "cannot watch pods; retrying", extra={"where": self._namespace, "error": str(error)}
+                )
             except Exception:
                 # A pod that cannot be read must not end this for ever.
-                log.exception("the watch of pods met something unexpected")
+                log.exception("the watch of pods failed unexpectedly; retrying")
                 self._version, pause = "", min(LONGEST_PAUSE, pause * 2)
             self._first.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

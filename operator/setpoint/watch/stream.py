@@ -1,4 +1,4 @@
-"""One list and watch of a kind, tried for ever (shell)."""
+"""One list and watch of a kind, restarted for ever (shell)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Informer:
                     self._vanish()
             except Exception as error:
                 # An object that cannot be reduced must not end the watch of its kind for ever.
-                log.exception("a watch met something unexpected", extra={"kind": self._kind.resource})
+                log.exception("a watch failed unexpectedly; retrying", extra={"kind": self._kind.resource})
                 self._tell(ApiError(0, "Unexpected", f"unexpected {type(error).__name__} while listing"))
                 if not listed_once:
                     return
@@ -104,7 +104,7 @@ class Informer:
         self._observations.keep_only(self._key, self.namespace, names_seen, version)
         self.seen = max(self.seen, version)
         if self._failures >= FAILURES_TO_TELL:
-            log.info("the watch works again", extra={"kind": self._kind.resource})
+            log.info("the watch has recovered", extra={"kind": self._kind.resource})
         self._gone, self.forbidden, self._failures = False, False, 0
         if not self._listed.done():
             self._listed.set_result(None)
@@ -175,7 +175,7 @@ class Informer:
         self._failures += 1
         if self._failures == FAILURES_TO_TELL:
             log.warning(
-                "a watch fails again and again", extra={"kind": self._kind.resource, "error": str(error)}
+                "a watch keeps failing; retrying", extra={"kind": self._kind.resource, "error": str(error)}
             )
 
     async def _pause(self) -> None:

@@ -92,7 +92,7 @@ class LocalCluster(Cluster):
         self._workspace = None
 
     def load(self, archive: Path) -> None:
-        """Give an image archive (OCI or Docker) to the node."""
+        """Load an image archive (OCI or Docker) into the node."""
         assert self._node, "only a cluster with a node holds images"
         self._node.load(archive)
 

@@ -109,7 +109,7 @@ def up(name: str, *, kwok: bool = False, node: bool = False) -> Path:
 
 
 def load(name: str, archive: Path) -> None:
-    """Give an image archive to the node of the cluster. Raises NamedClusterError, ProcessError."""
+    """Load an image archive into the node of the cluster. Raises NamedClusterError, ProcessError."""
     files = state(name)
     if not files.running or not files.node.exists():
         raise NamedClusterError(f"there is no cluster {name} with a node: `up --name {name} --node` first")

@@ -78,7 +78,7 @@ class Node:
         return self._children
 
     def load(self, archive: Path) -> None:
-        """Give an image to the node: pods that name it find it there."""
+        """Load an image into the node: pods that name it find it there."""
         load(self._space.init, archive)
 
     def ctr(self, *arguments: str) -> str:
@@ -119,7 +119,7 @@ class Node:
 
 
 def load(init: int, archive: Path) -> None:
-    """Give an image to the node whose process 1 this is. Raises ProcessError."""
+    """Load an image into the node whose process 1 this is. Raises ProcessError."""
     with archive.open("rb") as file:  # some folders are others in there
         run(*_ctr(init, "images", "import", "-"), stdin=file)
 

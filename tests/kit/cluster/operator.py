@@ -13,7 +13,7 @@ ABSENT = Path(__file__).with_name("absent")
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    """Give its whole environment: all it keeps lies in `folder`. `variables` add to it, or replace what stands here."""
+    """Return its whole environment: all it keeps lies in `folder`. `variables` add to it, or replace what stands here."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),

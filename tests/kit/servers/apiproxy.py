@@ -155,7 +155,7 @@ class ApiProxy:
         self._run(self._abort(match))
 
     def mute_open(self, match: Match = lambda each: each.is_watch) -> list[Request]:
-        """Pass nothing on any more in the matching streams that are open, which stay open; gives them."""
+        """Pass nothing on any more in the matching streams that are open, which stay open; returns them."""
         with self._changed:
             numbers = [number for number in self._streams if match(self._requests[number])]
             self._muted.update(numbers)

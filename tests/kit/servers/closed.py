@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """Give a port of loopback that is bound, so that nobody else can have it, and never listens."""
+    """Yield a port of loopback that is bound, so that nobody else can have it, and never listens."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]

@@ -12,7 +12,7 @@ PACKAGE = Path(setpoint.__file__).parent
 
 
 def named(source: str) -> set[str]:
-    """Give the reasons that a module names, as `Reason.Name`."""
+    """Return the reasons that a module names, as `Reason.Name`."""
     return {
         node.attr
         for node in ast.walk(ast.parse(source))

@@ -16,7 +16,7 @@ LEFT: frozenset[str] = frozenset()
 
 
 def too_many(source: str) -> list[str]:
-    """Give the classes whose constructor takes too many things, as "name: count"."""
+    """Return the classes whose constructor takes too many things, as "name: count"."""
     found = []
     for made in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)):
         for function in made.body:

@@ -345,7 +345,7 @@ def test_durations(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "m", "1x", "-1s"])
 def test_what_is_no_duration_is_said(text: str) -> None:
-    with pytest.raises(Problem, match="no duration"):
+    with pytest.raises(Problem, match="not a duration"):
         seconds(text)
 
 

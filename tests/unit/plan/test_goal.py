@@ -1,4 +1,4 @@
-"""What a run goes for: every case of the page in docs/concepts.md, and no case more."""
+"""The goal of a run: every case of the table in docs/concepts.md, and no case more."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from setpoint.objects.identity import SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, WorkQueue
+from setpoint.sources.demands import Demand
 from setpoint.sources.reconciler import Sources
 from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
@@ -172,15 +173,17 @@ class World:
         self.sources.give_up(KEY)
 
     def ask(self, sync: SyncKey, requested: str) -> None:
-        self.sources.wait_for_check(KEY, sync, requested)
-        self.queue.add(KEY)
+        self.sources.demand(sync, Demand(KEY, check=requested))
+
+    def want(self, sync: SyncKey, sha: str) -> None:
+        self.sources.demand(sync, Demand(KEY, frozenset([sha])))
 
     def gate(self, sha: str) -> Gate:
         """Have the next fetch of a commit wait."""
         return self.git.gates.setdefault(sha, Gate())
 
     def status(self) -> tuple[str, str, str]:
-        """Give the commit, Ready and its reason."""
+        """Return the commit, Ready and its reason."""
         status = self.store.sources[KEY]["status"]
         ready = condition_of(status, "Ready") or {}
         return status["revision"].rpartition(":")[2], ready["status"], ready["reason"]
@@ -236,9 +239,9 @@ def test_an_older_commit_that_is_wanted_while_another_is_fetched_comes_too() -> 
         world.source()
         await settled()
         gate = world.gate(C)
-        world.sources.want(KEY, APP, C)
+        world.want(APP, C)
         await gate.arrived.wait()
-        world.sources.want(KEY, OTHER, D)
+        world.want(OTHER, D)
         gate.go.set()
         await settled()
         assert world.git.fetched == [A, C, D]
@@ -252,7 +255,7 @@ def test_who_lost_a_commit_during_a_check_that_brings_it_has_no_other_made() -> 
         gate = world.gate(A)
         world.source()
         await gate.arrived.wait()
-        world.sources.lost(KEY, APP)
+        world.sources.demand(APP, Demand(KEY, latest=True))
         gate.go.set()
         await settled()
         assert world.woken == [APP]
@@ -273,14 +276,14 @@ def test_an_older_commit_that_the_server_has_no_more_is_no_fault_of_the_source()
         world.source()
         await settled()
         world.git.fails[C] = gone(C)
-        assert world.sources.want(KEY, APP, C)
-        assert world.sources.want(KEY, OTHER, D)
+        world.want(APP, C)
+        world.want(OTHER, D)
         world.git.at[URL] = B
         await settled()
         assert world.git.fetched == [A, B, C, D]
         assert world.status() == (B, "True", "Succeeded")
         assert sorted(world.woken) == [APP, OTHER]
-        assert not world.sources.want(KEY, APP, C)
+        assert world.sources.refused(KEY, C)
 
     play(story)
 
@@ -290,8 +293,8 @@ def test_an_older_commit_that_cannot_be_had_now_keeps_neither_the_others_nor_the
         world.source()
         await settled()
         world.git.fails[C] = Problem(Reason.GitFailed, "the server stumbles over it")
-        world.sources.want(KEY, APP, C)
-        world.sources.want(KEY, OTHER, D)
+        world.want(APP, C)
+        world.want(OTHER, D)
         world.git.at[URL] = B
         await settled()
         assert D in world.git.held
@@ -311,8 +314,8 @@ def test_an_older_commit_that_meets_an_outage_leaves_the_next_one_to_another_che
         await settled()
         world.git.fails[C] = Problem(Reason.HostUnreachable, "no answer in time")
         gate = world.gate(D)
-        world.sources.want(KEY, APP, C)
-        world.sources.want(KEY, OTHER, D)
+        world.want(APP, C)
+        world.want(OTHER, D)
         await gate.arrived.wait()
         assert world.git.fetched == [A, C, D]
         assert world.git.listed == [URL, URL, URL]
@@ -329,23 +332,69 @@ def test_a_commit_that_is_wanted_no_more_is_not_tried_again() -> None:
         world.source()
         await settled()
         world.git.fails[C] = Problem(Reason.GitFailed, "the server stumbles over it")
-        world.sources.want(KEY, APP, C)
-        world.sources.want(KEY, OTHER, C)
-        world.sources.ran(APP)
-        world.sources.ran(OTHER)
+        world.want(APP, C)
+        world.want(OTHER, C)
         await settled()
         assert world.status() == (A, "False", "GitFailed")
-        world.sources.ran(APP)
-        world.sources.want(KEY, OTHER, C)
-        world.sources.ran(OTHER)
+        world.sources.demand(APP, None)
+        world.want(OTHER, C)
         tries = world.git.fetched.count(C)
         await asyncio.sleep(INTERVAL / 10)  # longer than the longest pause between two tries
         assert world.git.fetched.count(C) > tries
-        world.sources.ran(OTHER)
+        world.sources.demand(OTHER, None)
         tries = world.git.fetched.count(C)
         await asyncio.sleep(INTERVAL / 10)
         assert world.git.fetched.count(C) == tries
         assert world.status() == (A, "True", "Succeeded")
+
+    play(story)
+
+
+def test_what_came_while_a_run_went_on_needs_no_other_check() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.sources.demand(APP, Demand(KEY, latest=True))
+        assert world.woken == [APP]
+        await settled()
+        assert world.woken == [APP]
+        assert world.git.listed == [URL]
+
+    play(story)
+
+
+def test_a_last_good_commit_that_the_cache_lost_is_fetched_again() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.held.clear()
+        world.git.fails[A] = Problem(Reason.HostUnreachable, "no answer in time")
+        for _ in range(3):
+            world.sources.demand(APP, Demand(KEY, latest=True))
+            await settled()
+        assert world.woken == [APP], "once for each reason"
+        del world.git.fails[A]
+        await asyncio.sleep(INTERVAL / 10)
+        assert world.woken == [APP, APP]
+        assert world.git.held == {A}
+
+    play(story)
+
+
+def test_who_begins_to_wait_while_the_remote_fails_as_before_is_woken_once() -> None:
+    """It may have looked before the check that failed had ended, and knows nothing of that."""
+
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.held.clear()
+        world.git.fails[A] = Problem(Reason.HostUnreachable, "no answer in time")
+        world.sources.demand(OTHER, Demand(KEY, latest=True))
+        await settled()
+        world.woken.clear()
+        world.sources.demand(APP, Demand(KEY, latest=True))
+        await settled()
+        assert world.woken == [APP]
 
     play(story)
 
@@ -381,16 +430,35 @@ def test_who_asked_a_source_is_answered_by_the_one_that_is_made_again() -> None:
         world.source(ANOTHER, "u2", 100)
         later = world.gate(B)
         world.ask(APP, "now")
-        world.sources.lost(KEY, OTHER)
+        world.sources.demand(OTHER, Demand(KEY, latest=True))
         gate.go.set()
         await later.arrived.wait()
         assert not world.sources.was_checked(KEY, APP, "now")
         world.woken.clear()
-        world.sources.lost(KEY, OTHER)
+        world.sources.demand(OTHER, Demand(KEY, latest=True))
         later.go.set()
         await settled()
         assert world.sources.was_checked(KEY, APP, "now")
         assert sorted(world.woken) == [APP, OTHER]
+        assert world.status() == (B, "True", "Succeeded")
+
+    play(story)
+
+
+def test_who_waits_for_a_commit_of_a_source_that_is_made_again_gets_that_of_the_new_one() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[C] = Problem(Reason.HostUnreachable, "no answer in time")
+        world.want(APP, C)
+        await asyncio.sleep(1)
+        world.git.at[ANOTHER] = B
+        world.woken.clear()
+        asked = world.git.fetched.count(C)
+        world.source(ANOTHER, "u2", 100)
+        await settled()
+        assert world.woken == [APP]
+        assert world.git.fetched.count(C) == asked
         assert world.status() == (B, "True", "Succeeded")
 
     play(story)
@@ -470,7 +538,7 @@ def test_syncs_are_told_of_a_commit_although_the_check_broke_off_after_it() -> N
         await settled()
         world.git.at[URL] = B
         world.git.unforeseen[C] = RuntimeError("unforeseen")
-        world.sources.want(KEY, APP, C)
+        world.want(APP, C)
         await settled()
         assert world.moves == [("", A), (A, B)]
         assert world.status() == (B, "True", "Succeeded")

@@ -13,6 +13,7 @@ from setpoint.objects.bodies import sync_model
 from setpoint.objects.identity import SyncKey
 from setpoint.plan.desired import OwnershipMarks
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.store.index import Store
 from setpoint.syncs.builder import NotYet, TargetBuilder
 
@@ -23,7 +24,7 @@ SPEC = {"source": {"name": "src"}, "serviceAccountName": "d"}
 
 async def lost(*, served: bool) -> None:
     """Ask for the manifests of an older commit that the cache has lost."""
-    sources: Any = SimpleNamespace(tree=lambda *_: None, want=lambda *_: served)
+    sources: Any = SimpleNamespace(tree=lambda *_: None, refused=lambda *_: not served)
     renderer: Any = SimpleNamespace(knows=lambda _: False)
     target: Any = SimpleNamespace(sha=OLD, inputs=None, revision=f"main@sha1:{OLD}")
     cluster: Any = None
@@ -36,8 +37,9 @@ async def lost(*, served: bool) -> None:
 
 
 async def test_a_commit_that_the_server_may_give_is_awaited() -> None:
-    with pytest.raises(NotYet):
+    with pytest.raises(NotYet) as caught:
         await lost(served=True)
+    assert caught.value.demand == Demand(SyncKey("team", "src"), frozenset([OLD]))
 
 
 async def test_a_commit_that_the_server_does_not_give_is_told() -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import pydantic
 import pytest
 
+from setpoint.apply.deleter import DeleteResult
 from setpoint.apply.result import ApplyResult
 from setpoint.plan.drift import Choice
 from setpoint.plan.goal import FollowUp, Goal, Situation, Written
 from setpoint.plan.prune import Prune
+from setpoint.sources.check import CheckResult
+from setpoint.sources.demands import Demand
 from setpoint.status.outcome import Outcome
 from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 
@@ -28,10 +31,13 @@ VALUES = (
     FollowUp,
     Choice,
     ApplyResult,
+    DeleteResult,
     Prune,
     PruneResult,
     Reached,
     Outcome,
+    CheckResult,
+    Demand,
 )
 PLAIN = (str, bytes, int, float, bool, NoneType, Any, object)
 

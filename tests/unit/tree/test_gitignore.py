@@ -167,7 +167,7 @@ def fit(line: str) -> bool:
 
 
 def cases(seed: int) -> Iterator[tuple[list[str], list[str]]]:
-    """Give sets of lines, and paths to hold them against; half of the sets are a single line."""
+    """Yield sets of lines, and paths to hold them against; half of the sets are a single line."""
     rng = random.Random(seed)
     for _ in range(ROUNDS // 4):
         lines = [a_line(rng) for _ in range(rng.choice([1, 1, 2, 4, 8]))]

@@ -61,7 +61,7 @@ def test_links_are_links_and_nothing_is_looked_up_through_them(folder: Path) -> 
     assert tree.read("link") == b"a/b"
     for path in ("link/x.yaml", "out/root", "gone", ".git", ".git/HEAD", "a/run/x", "pipe"):
         assert tree.entry(path) is None
-    with pytest.raises(Problem, match="a is no file") as raised:
+    with pytest.raises(Problem, match="a is not a file") as raised:
         tree.read("a")
     assert raised.value.reason is Reason.PathNotFound
 

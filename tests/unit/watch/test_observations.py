@@ -58,7 +58,7 @@ class World:
 
 
 def label_of(world: World, name: str = "a") -> str | None:
-    """Give our label on an object; None if it is not known."""
+    """Return our label on an object; None if it is not known."""
     seen = world.seen.get(oid(name))
     return seen.sync_label if seen else None
 

@@ -39,7 +39,7 @@ def running(*, ready: bool) -> Obj:
 
 
 def words(pod: Obj, *earlier: Obj) -> str:
-    """Give what is said of a pod that was like `earlier` before."""
+    """Return what is said of a pod that was like `earlier` before."""
     state = None
     for each in (*earlier, pod):
         state = state_of(each, state)

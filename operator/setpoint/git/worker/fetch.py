@@ -1,4 +1,4 @@
-"""Brings one commit into a mirror (shell, in the child process).
+"""Fetches one commit into a mirror (shell, in the child process).
 
 In: a repository, what to fetch, and its mirror. Out: the sha that the mirror has now, whole and readable.
 Each fetch is shallow (depth 1); only a commit that the server does not hand out by its id is looked for by
@@ -70,7 +70,7 @@ def holds(generation: Path, sha: str) -> bool:
 
 
 class _Damaged(Exception):
-    """The mirror cannot be fetched into: make it anew."""
+    """The mirror cannot be fetched into: create a new one."""
 
 
 def _anew(mirror: Mirror, old: Path | None, wanted: Fetch) -> str:

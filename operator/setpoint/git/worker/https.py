@@ -1,4 +1,4 @@
-"""Asks one Git server over HTTP, and nobody else (shell, in the child process).
+"""Sends HTTP requests to one Git server, and to no other (shell, in the child process).
 
 TLS with the Secret's CA alone (as git's http.sslCAInfo), the Authorization header, redirects on the same origin
 only, the environment's HTTP proxy. Everything that goes wrong is a `Problem`.
@@ -41,7 +41,7 @@ class Origin:
         self._lock = threading.Lock()
 
     def keep(self, each: socket.socket) -> None:
-        """Have `close` shut this connection, so that no thread waits in it for ever."""
+        """Register a connection for `close` to shut, so that no thread waits in it for ever."""
         with self._lock:
             self._sockets = {other for other in self._sockets if other.fileno() >= 0} | {each}
             if self._closed:
@@ -184,7 +184,9 @@ def _followed(remote: Remote, asked: str, location: str, suffix: str) -> str:
         raise redirected(remote, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
     base, found, _ = target.rpartition(suffix.partition("?")[0])
     if not found:
-        raise Problem(Reason.GitFailed, f"{remote.url} redirects to {parts.path}, which is no Git repository")
+        raise Problem(
+            Reason.GitFailed, f"{remote.url} redirects to {parts.path}, which is not a Git repository"
+        )
     return base
 
 
@@ -206,7 +208,7 @@ def _proxy(remote: Remote, proxy: str | None) -> SplitResult | None:
         return None
     parts = urlsplit(proxy)
     if parts.scheme != "http" or not parts.hostname:
-        raise unreachable(remote, "the environment's proxy is no http:// URL")
+        raise unreachable(remote, "the environment's proxy is not an http:// URL")
     return parts
 
 

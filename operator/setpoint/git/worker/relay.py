@@ -1,4 +1,4 @@
-"""Speaks HTTPS for libgit2: a relay on loopback that leads to one repository only (shell, in the child process).
+"""HTTPS for libgit2: a relay on loopback that leads to one repository only (shell, in the child process).
 
 libgit2 by itself sends credentials after a redirect to another *port* of the same host, whatever
 `http.followRedirects` says; behind a CONNECT proxy it hangs for ever on a certificate it rejects; and its trust

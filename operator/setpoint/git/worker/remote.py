@@ -1,4 +1,4 @@
-"""One operation on one remote, with our rules about trust and credentials (shell, in the child process).
+"""Runs one operation on one remote, with our rules for trust and credentials (shell, in the child process).
 
 In: a `Repository` and what to do with the connected pygit2 remote. Out: its result, or a Problem.
 HTTP goes through `relay`, SSH and files are libgit2's own.

@@ -1,1 +1,1 @@
-"""What a kustomization reads, the overlay of a Sync, and kustomize's errors in words."""
+"""Kustomize: which files a kustomization reads, the overlay of a Sync, and explanations of errors."""

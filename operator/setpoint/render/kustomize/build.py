@@ -1,4 +1,4 @@
-"""What a build by kustomize reads (pure): every file of the repository that its kustomizations lead to.
+"""Collects the files of a build: all that the kustomizations of a path lead to (pure).
 
 Exactly these files are given to kustomize and counted as inputs, so that a reference that was overlooked is a
 build that fails with a file that is missing, never a change that goes unnoticed. kustomize reads no file outside of
@@ -92,7 +92,7 @@ def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
     except Outside as error:
         raise Problem(Reason.RenderFailed, str(error)) from None
     if found is None or found.entry.kind is not EntryKind.BLOB:
-        raise Problem(Reason.RenderFailed, f"{file} is no file")
+        raise Problem(Reason.RenderFailed, f"{file} is not a file")
     parsed = _PARSED.get(found.entry.oid)
     if parsed is None:
         made = kustomization.parse(tree.read(found.path), file)

@@ -1,4 +1,4 @@
-"""What kustomize says when it fails, as one sentence for a person (pure): the first cause, and the file.
+"""Turns an error of kustomize into one sentence: the first cause, and the file (pure).
 
 Its messages are chains of wrappers with absolute paths, and some quote what they failed on: literals of a
 secretGenerator, patches, whole objects. Causes that are known are said anew; others are shown only if nothing

@@ -1,4 +1,4 @@
-"""Keys of a kustomization in their one form (pure): what kustomize would take for a field is that field, or refused.
+"""Brings the keys of a kustomization into their one form, and refuses ambiguous ones (pure).
 
 kustomize turns YAML into JSON with sorted keys and decodes it without regard to case, non-ASCII forms included, so
 that of two keys for one field the last counts. Whoever reads the file must not wonder which: here none has two.

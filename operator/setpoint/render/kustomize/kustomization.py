@@ -1,4 +1,4 @@
-"""What a kustomization file refers to (pure): every field that names a file or folder, and what is refused.
+"""Finds the files and folders that a kustomization refers to, and what it may not contain (pure).
 
 Its fields are those of `kustomize_types`. What kustomize is given is what was read here, written anew, so that the two
 cannot read one file differently.

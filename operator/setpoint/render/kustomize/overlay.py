@@ -1,4 +1,4 @@
-"""The kustomizations that Setpoint writes itself (pure): the Sync's overlay, and notes on where objects come from."""
+"""Writes the kustomizations of Setpoint itself: the Sync's overlay, and notes on where objects come from (pure)."""
 
 from __future__ import annotations
 

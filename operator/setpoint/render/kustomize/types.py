@@ -1,4 +1,4 @@
-"""The types of a kustomization, as data: the fields of each struct of kustomize's api/types (v5.8), by their JSON names.
+"""The types of a kustomization as data: the fields of each struct of kustomize's api/types (v5.8), by JSON name.
 
 A key of a struct is a field or an error. A key of a free map (`Leaf.MAP`: labels, annotations, values) is data.
 """

@@ -1,4 +1,4 @@
-"""Brings a Sync to its goal: writes what is new, corrects what drifted, and keeps what was good (shell)."""
+"""Brings a Sync to its goal: writes what is new, corrects drift, keeps what was good (shell)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Converger:
         self._objects.ended(memory)
 
     async def reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
-        """Go for what the situation asks for, and return how far that went.
+        """Decide the goal, pursue it, and return how far that went.
 
         Raises NotYet if nothing is to be said; ApiError where the commit is lost and objects cannot be read.
         """
@@ -138,7 +138,7 @@ class Converger:
         return reached
 
     async def _look(self, reached: Reached) -> Reached:
-        """See what is there of the inventory."""
+        """Look up which objects of the inventory exist."""
         return reached.sooner(await self._gatherer.observer.look(reached.ctx))
 
     # --- choose

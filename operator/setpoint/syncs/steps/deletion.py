@@ -1,4 +1,4 @@
-"""Deleting a Sync: its objects go in reverse order, the finalizer last (shell).
+"""Deletes a Sync: its objects in reverse order, the finalizer last (shell).
 
 The end of a Sync as its status and finalizer tell it (shell around `deletion`).
 """
@@ -43,7 +43,7 @@ from setpoint.syncs.steps.reporter import Reporter
 class Ending:
     """How a deletion stands: `done` when the finalizer may go, what is `left`, and what to say.
 
-    `kept`: what was let go of now, as the Sync goes by a commit; `moved`: whether to look again soon.
+    `kept`: what was released now, as a commit deletes the Sync; `moved`: whether to look again soon.
     """
 
     done: bool
@@ -95,10 +95,11 @@ class Deletion:
             kept = tuple(left.gone)
             free = [o for o in free if o not in left.gone]
             if left.failed:
-                left.pending |= {o: "waits" for o in (*free, *others.take) if o not in left.failed}
+                rest_waits = {o: "waits" for o in (*free, *others.take) if o not in left.failed}
+                left = replace(left, pending=rest_waits)
                 return replace(await self._told(key, inventory, left, deleter.user), kept=kept)
         removed = await deleter.remove(free, others.nested if deleter.by_commit else NO_SYNCS)
-        removed.pending |= others.take
+        removed = replace(removed, pending={**removed.pending, **others.take})
         rest = [o for o in inventory if o not in kept]
         return replace(await self._told(key, rest, removed, deleter.user), kept=kept)
 
@@ -162,12 +163,12 @@ def _ending(removed: DeleteResult, total: int, home: str) -> Ending:
     if removed.pending:
         oid = next(iter(removed.pending))
         text = f"{len(removed.left)} of {total} left: {oid.label(home)} {removed.pending[oid]}"
-        return Ending(False, Reason.Deleting, text, frozenset(removed.left), moved=removed.moved)
+        return Ending(False, Reason.Deleting, text, removed.left, moved=removed.moved)
     return Ending(True, Reason.Pruned, f"{total} objects deleted")
 
 
 def _failed(problem: Problem, removed: DeleteResult) -> Ending:
-    return Ending(False, problem.reason, f"deletion: {problem.message}", frozenset(removed.left), retry=True)
+    return Ending(False, problem.reason, f"deletion: {problem.message}", removed.left, retry=True)
 
 
 LOOK_AGAIN = 60.0
@@ -231,7 +232,7 @@ class Finalizer:
         return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
 
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
-        """Let go of a Sync that has no identity to delete with."""
+        """Orphan the objects of a Sync that has no identity to delete them with."""
         text = f"objects stay in the cluster: {problem.message}"
         self._recorder.record(body, "Warning", str(Reason.Orphaned), text)
         await self._release(key, body)
@@ -244,7 +245,7 @@ class Finalizer:
         left: Mapping[ObjectId, str],
         lent: Mapping[ObjectId, str],
     ) -> None:
-        """Say how far a deletion is; the inventory shrinks with it."""
+        """Report how far a deletion is; the inventory shrinks with it."""
         old = ctx.previous.get("conditions") or []
         ready = condition(
             old,

@@ -1,4 +1,4 @@
-"""What a run did goes into memory, and what was drift into the log of drift (shell: reads clocks)."""
+"""Records the result of a run in memory, and drift in the drift log (shell: reads clocks)."""
 
 from __future__ import annotations
 

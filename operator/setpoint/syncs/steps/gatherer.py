@@ -1,9 +1,9 @@
-"""Gathers what a run of a Sync must know before it acts (shell)."""
+"""Gathers what a run needs to know before it acts (shell)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
@@ -14,6 +14,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import changed_since_applied
 from setpoint.plan.goal import Commit, Situation
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import Demand
 from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.store.claims import Claims
@@ -27,6 +28,14 @@ from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
 from setpoint.watch.informers import Informers
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """Why manifests are not at hand, and what has to be fetched for them."""
+
+    why: Problem
+    demand: Demand | None
 
 
 class Gatherer:
@@ -61,7 +70,10 @@ class Gatherer:
         ctx, claims = reached.ctx, self._claims
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return reached
-        last = memory.built.good or await self._recovered(ctx, evaluation, memory)
+        last, demand = memory.built.good, None
+        if last is None:
+            last, demand = await self._recovered(ctx, evaluation, memory)
+        reached = replace(reached, demand=demand)
         if evaluation.target is None:
             if not self._dispatcher.dropped(ctx.key):
                 return replace(reached, last=last)
@@ -88,26 +100,32 @@ class Gatherer:
         self._dispatcher.want(ctx.key, wanted)
         return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
-    async def _recovered(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Target | None:
-        """Return what was applied last, after a restart: rendered from that commit, which may have to be fetched."""
+    async def _recovered(
+        self, ctx: Context, evaluation: Evaluation, memory: Memory
+    ) -> tuple[Target | None, Demand | None]:
+        """Return what was applied last, after a restart: rendered from that commit, or the demand for it."""
         applied = ctx.previous.get("applied")
         if not applied or evaluation.current is None:
-            return None
+            return None, None
         if evaluation.target is not None and evaluation.target.digest == applied["digest"]:
-            return evaluation.target
+            return evaluation.target, None
         sha = applied["revision"].rpartition("sha1:")[2]
         try:
             target, _ = await self._builder.at(
                 ctx.sync, Memory(), evaluation.current, sha, ctx.marks, ctx.previous
             )
         except NotYet:
-            self._sources.want(source_key(ctx.body), ctx.key, sha)
-            return None
+            where = source_key(ctx.body)
+            refused = self._sources.refused(where, sha)
+            return None, None if refused else Demand(where, frozenset([sha]))
         except Problem:
-            return None  # e.g. the path of the spec is new: what was applied under the old one is not known
+            return (
+                None,
+                None,
+            )  # e.g. the path of the spec is new: what was applied under the old one is not known
         if target.digest == applied["digest"]:
             self._builder.applied(memory, target)
-        return target
+        return target, None
 
     def situation(self, evaluation: Evaluation, reached: Reached) -> Situation:
         """Return the facts that the goal of a run follows from."""
@@ -149,18 +167,18 @@ class Gatherer:
 
     async def manifests(
         self, ctx: Context, current: Artifact | None, target: Target, wanted: Collection[ObjectId]
-    ) -> Sequence[Desired] | Problem:
+    ) -> Sequence[Desired] | Unfetched:
         """Return the manifests of a target, or why its commit, which the cache lost, cannot be fetched now."""
         if current is None:
             raise NotYet
         try:
             return (await self._builder.manifests(ctx.sync, current, target, ctx.marks)).desired
-        except NotYet:
-            trouble = self._trouble(ctx)
+        except NotYet as lost:
+            trouble, demand = self._trouble(ctx), lost.demand
             if trouble is None:
                 raise
         what = f"{min(wanted).label(ctx.key.namespace)} is not as in Git"
-        return _unfetched(what, target.revision, trouble)
+        return Unfetched(_unfetched(what, target.revision, trouble), demand)
 
     def _trouble(self, ctx: Context) -> Problem | None:
         return self._sources.trouble(source_key(ctx.body))

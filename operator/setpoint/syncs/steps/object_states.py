@@ -1,4 +1,4 @@
-"""What is said of each object of a Sync, from one run and what the watch knows (pure)."""
+"""Determines the state of each object of a Sync, from one run and the watch (pure)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from setpoint.api.formats import rfc3339
-from setpoint.api.reasons import Problem
 from setpoint.api.sync import Drift, OnError
 from setpoint.apply.applier import Applier
 from setpoint.apply.dry_run import DryRun
@@ -17,6 +16,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, drifted
 from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.demands import joined
 from setpoint.store.claims import Claims
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
@@ -24,7 +24,7 @@ from setpoint.syncs.memory import Memory, Occasion
 from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.actors import Actors
 from setpoint.syncs.steps.drift_log import DriftLog
-from setpoint.syncs.steps.gatherer import Gatherer
+from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
 from setpoint.syncs.steps.reporter import Reporter
 from setpoint.syncs.target import Target
 
@@ -61,10 +61,10 @@ class ObjectWriter:
         wanted = {r.id for r in reached.todo}
         if not wanted:
             return reached
-        loaded: Sequence[Desired] | Problem | None = evaluation.manifests
+        loaded: Sequence[Desired] | Unfetched | None = evaluation.manifests
         if loaded is None:
             loaded = await self._gatherer.manifests(ctx, evaluation.current, target, wanted)
-        if isinstance(loaded, Problem):
+        if isinstance(loaded, Unfetched):
             return _held_up(reached, wanted, loaded)
         chosen = [d for d in loaded if d.id in wanted]
         if not chosen:
@@ -128,7 +128,7 @@ class ObjectWriter:
         if not found:
             return reached
         loaded = await self._gatherer.manifests(ctx, current, last, found)
-        if isinstance(loaded, Problem):
+        if isinstance(loaded, Unfetched):
             return _held_up(reached, found, loaded)
         chosen = [d for d in loaded if d.id in found]
         if not chosen:
@@ -182,10 +182,11 @@ class ObjectWriter:
         return "Spec" if moved and same else "Commit"
 
 
-def _held_up(reached: Reached, wanted: Iterable[ObjectId], why: Problem) -> Reached:
-    """Return what is said where manifests cannot be had now."""
-    deferred = ApplyResult(deferred=dict.fromkeys(wanted, why.message))
-    return replace(reached, waiting=why, applied=reached.applied | deferred)
+def _held_up(reached: Reached, wanted: Iterable[ObjectId], lost: Unfetched) -> Reached:
+    """Return how far a run came whose manifests have to be fetched first."""
+    deferred = ApplyResult(deferred=dict.fromkeys(wanted, lost.why.message))
+    demand = joined(reached.demand, lost.demand)
+    return replace(reached, waiting=lost.why, applied=reached.applied | deferred, demand=demand)
 
 
 async def _no_claim() -> None:

@@ -1,4 +1,4 @@
-"""Sees how objects of a Sync are: has their kinds watched, and reads what may not be watched (shell)."""
+"""Observes the objects of a Sync: starts watches, and reads objects that it may not watch (shell)."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Observer:
         return [k for each in kinds if (k := self._cluster.kind_of_group(*each)) is not None]
 
     async def require(self, kinds: Collection[Kind]) -> float | None:
-        """Have kinds watched, and wait until they were listed. Raises ApiError."""
+        """Watch kinds, and wait until they are listed. Raises ApiError."""
         await self._informers.require(kinds)
         again = self._informers.again(kinds)
         return None if again is None else max(1.0, again)
 
     async def watch(self, ctx: Context, target: Target) -> float | None:
-        """See that all kinds of a target and of the inventory are watched. Raises ApiError."""
+        """Watch all kinds of a target and of the inventory. Raises ApiError."""
         kinds = [self._cluster.kind(*each) for each in sorted(target.kinds)]
         wanted = dict.fromkeys([*(k for k in kinds if k is not None), *self.kinds_had(ctx.inventory)])
         return _sooner(await self.require(wanted), await self._read_unwatched(ctx, target))
 
     async def look(self, ctx: Context) -> float | None:
-        """See what is there of the inventory: else nobody may have asked since a restart, and it would seem gone.
+        """Look up which objects of the inventory exist: after a restart nobody may have asked, and they would seem gone.
 
         What may not be watched is read once, and what may not be read either is left. Raises ApiError if something
         else keeps an object from being read, when all others are.

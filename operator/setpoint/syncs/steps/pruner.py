@@ -1,4 +1,4 @@
-"""What left Git is deleted, refused, or waits: the last step of a run (shell around `prune`)."""
+"""Prunes what left Git: deletes it, refuses to, or waits (shell around `plan.prune`)."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Pruner:
         return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else None)
 
     async def hand_over(self, ctx: Context, target: Target, *, anew: bool = True) -> PruneResult:
-        """Let go of what left Git and another Sync has or waits for, although this one is not complete yet.
+        """Hand over what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
         `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
@@ -163,9 +163,7 @@ class Pruner:
         for ref in evaluation.target.refs:
             if is_sync(ref.id) and not self._is_evaluated(ref.id):
                 key = key_in(ref.id)
-                return (
-                    f"before anything is deleted, Sync {key} must have been evaluated as this commit has it"
-                )
+                return f"before anything is deleted, Sync {key} must have been evaluated with its spec from this commit"
         return ""
 
     def _is_evaluated(self, oid: ObjectId) -> bool:
@@ -181,7 +179,7 @@ class Pruner:
     ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
-        Returns what became of it, and what they have not written yet, with words for it. Raises ApiError.
+        Returns the result, and what they have not written yet, with words for it. Raises ApiError.
         """
         if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
@@ -220,7 +218,7 @@ class Pruner:
     def _let_go(self, ctx: Context, gone: Mapping[ObjectId, str]) -> frozenset[ObjectId]:
         for oid, why in gone.items():
             log.info(
-                "an object leaves the inventory",
+                "removing an object from the inventory",
                 extra={"key": str(ctx.key), "object": oid.label(), "why": why},
             )
             if why.startswith("is handed over"):
@@ -292,7 +290,7 @@ def _result(
     removed: DeleteResult,
     lent: Mapping[ObjectId, str],
 ) -> PruneResult:
-    """Return what came of a decision and of the deletions that followed."""
+    """Return the result of a decision and of the deletions that followed."""
     inventory = ctx.inventory
 
     def say(oid: ObjectId, sync: SyncState, reason: Reason, message: str) -> ObjectState:
@@ -307,7 +305,7 @@ def _result(
     return PruneResult(
         kept={o: inventory[o] for o in stays if o in inventory},
         lent=lent,
-        deleted=tuple(removed.deleted),
+        deleted=removed.deleted,
         states=(
             *begun.states,
             *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),

@@ -1,4 +1,4 @@
-"""What came of a run is told: the status, Events, metrics, and when to come back (shell around `status.build`)."""
+"""Reports a run: the status, Events, metrics, and when to run again (shell around `status.build`)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
-BUG = "an error inside Setpoint ended the run, which is tried again; the operator's log has it: work failed unexpectedly"
+BUG = "internal error; retrying. See 'work failed unexpectedly' in the operator's log"
 
 
 class Reporter:
-    """Tells of one run after another."""
+    """Reports one run after another."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Reporter:
         self._recorder, self._metrics, self._dispatcher = recorder, metrics, dispatcher
 
     async def publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
-        """Write what came of a run, if it differs from what is stored; returns when to run again."""
+        """Write the result of a run, if it differs from what is stored; returns when to run again."""
         ctx, now = reached.ctx, asyncio.get_running_loop().time()
         inventory = _next_inventory(evaluation, reached)
         await self._ask_pods(ctx, evaluation, memory)
@@ -98,7 +98,7 @@ class Reporter:
     async def tell_of_bug(
         self, key: SyncKey, body: Mapping[str, Any], held: Mapping[str, Any] | None
     ) -> None:
-        """Say that a run came to no result for a reason that only the log has; `held` is a status not written yet."""
+        """Report an internal error, whose details only the log has; `held` is a status not written yet."""
         previous, generation = held or body.get("status") or {}, int(body["metadata"].get("generation", 0))
         bug = Problem(Reason.InternalError, BUG)
         await self.write(key, body, status.broken(previous, generation, bug, datetime.now(UTC)))
@@ -148,7 +148,7 @@ class Reporter:
         )
 
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
-        """Have the pods of workloads watched that do not get on, as long as they do not."""
+        """Watch the pods of unhealthy workloads, as long as they are unhealthy."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.built.good
         seen = [o for r in (target.refs if target else ()) if (o := self._informers.get(r.id)) is not None]
         healthy = condition_of(ctx.previous, "Healthy")

@@ -139,7 +139,7 @@ def test_what_ends_unseen_is_noticed_and_nothing_is_written_while_it_is_waited_f
 
 
 def dependent(key: SyncKey, *on: SyncKey) -> Body:
-    """Give a Sync that is being deleted and depends on others."""
+    """Return a Sync that is being deleted and depends on others."""
     meta = {"namespace": key.namespace, "name": key.name, "uid": key.name, "resourceVersion": "1"}
     spec = {"source": {"name": "src"}, "serviceAccountName": "d", "dependsOn": [{"name": o.name} for o in on]}
     kind = {"apiVersion": names.API_VERSION, "kind": "Sync"}
