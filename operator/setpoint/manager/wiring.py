@@ -56,7 +56,9 @@ def wired(
     steps = Steps(
         registrar=Registrar(cluster, writer, dispatcher),
         builder=builder,
-        converger=Converger(gatherer, objects, pruner, builder, actors, dispatcher, informers, drift_log),
+        gatherer=gatherer,
+        converger=Converger(gatherer, objects, pruner, builder, actors, informers, drift_log),
+        objects=objects,
         pruner=pruner,
         reporter=reporter,
         finalizer=Finalizer(
