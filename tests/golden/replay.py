@@ -30,7 +30,7 @@ from setpoint.plan.redact import shown_patch, shown_value
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.status import build as status
 from setpoint.status.outcome import Correction, ObjectState, Outcome, Revision, SyncState
-from setpoint.syncs.memory import Memory
+from setpoint.syncs.memory import Account, Memory
 from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.object_states import states_of
 from setpoint.syncs.target import Target
@@ -122,7 +122,8 @@ def _run(case: Case, p: Planned) -> tuple[Evaluation, Reached, Memory]:
     target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
     refused = {d.id: Problem(c.reason, c.message) for d, c in p.changes if c.action is Action.REFUSE}
     seen = [(d, observe(p.predicted[d.id], d.id)) for d, _ in p.changes if d.id not in refused]
-    memory = Memory(baselines={d.id: Baseline(d.digest, o.ownership, None) for d, o in seen})
+    baselines = {d.id: Baseline(d.digest, o.ownership, None) for d, o in seen}
+    memory = Memory(account=Account(baselines=baselines))
     user = "system:serviceaccount:team:x"
     ctx = Context.of(KEY, {"metadata": {"generation": 1}}, case.sync, STAMP, user)
     return Evaluation(target=target), Reached(ctx, applied=ApplyResult(failed=refused)), memory

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from setpoint.api.reasons import Problem
 from setpoint.objects import managed_fields
@@ -35,21 +35,22 @@ class Failure:
 
 
 Lookup = Callable[[ObjectId], Observed | None]
+Reported = TypeVar("Reported")
 
 
 class Remembered(Protocol):
     """What a choice needs of what is remembered of a Sync."""
 
     @property
-    def baselines(self) -> dict[ObjectId, Baseline]:
+    def baselines(self) -> Mapping[ObjectId, Baseline]:
         """What was written of each object."""
 
     @property
-    def failed(self) -> dict[ObjectId, Failure]:
+    def failed(self) -> Mapping[ObjectId, Failure]:
         """What a person must fix."""
 
     @property
-    def reported(self) -> dict[ObjectId, Any]:
+    def reported(self) -> Mapping[ObjectId, Any]:
         """What was seen with `drift: Report`."""
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
@@ -94,7 +95,7 @@ def choose(
     """Choose among the objects of a target.
 
     `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
-    rejected. `now` is in seconds of the clock that `Memory.corrected` was given.
+    rejected. `now` is in seconds of the clock that `Account.corrected` was given.
     """
     others, stuck = frozenset(contested), _stuck(view, refs)
     todo: list[Ref] = []
@@ -149,13 +150,16 @@ def written_of(seen: Observed | None) -> object:
 
 
 def unreported(memory: Remembered, todo: Sequence[Ref], look: Lookup) -> tuple[Ref, ...]:
-    """With `drift: Report`, give what was not reported yet or has moved since; forgets what drifts no more."""
-    needed = {r.id for r in todo}
-    for oid in [o for o in memory.reported if o not in needed]:
-        del memory.reported[oid]
+    """With `drift: Report`, return what was not reported yet or has moved since."""
     return tuple(
         r for r in todo if (old := memory.reported.get(r.id)) is None or old[0] != state_of(look(r.id))
     )
+
+
+def still_reported(reported: Mapping[ObjectId, Reported], todo: Sequence[Ref]) -> Mapping[ObjectId, Reported]:
+    """With `drift: Report`, return of what was reported that which drifts still."""
+    needed = {r.id for r in todo}
+    return {oid: report for oid, report in reported.items() if oid in needed}
 
 
 def state_of(seen: Observed | None) -> tuple[Any, ...] | None:

@@ -104,7 +104,7 @@ class TargetBuilder:
             return Evaluation(Commit.BROKEN, current, problem=problem)
         except NotYet:
             return Evaluation(Commit.LOST, current, demand=Demand(where, latest=True))
-        memory.target = target
+        memory.built = replace(memory.built, target=target)
         # The cache may have lost it although the target is known: then only its manifests are gone.
         lost = None if self._sources.holds(current, current.sha) else Demand(where, latest=True)
         return Evaluation(
@@ -150,13 +150,15 @@ class TargetBuilder:
         except Problem:
             if self._sources.holds(current, sha):
                 raise
-            found = memory.read_set = None  # it lacks what could not be read any more
+            found = None
+            # It lacks what could not be read any more.
+            memory.built = replace(memory.built, read_set=None)
         return found or (self._kept(sync, memory, sha), None)
 
     @staticmethod
     def _kept(sync: Sync, memory: Memory, sha: str) -> Target:
         """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
-        old = memory.target
+        old = memory.built.target
         if old is not None and old.sha == sha and _same(old, _spec(sync)):
             return old  # what must be held is known, only its manifests are gone
         raise NotYet
@@ -171,20 +173,20 @@ class TargetBuilder:
         previous: Mapping[str, Any],
     ) -> tuple[Target, Loaded | None] | None:
         """Return the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
-        tree, old = self._sources.tree(current, sha), memory.target
+        tree, old = self._sources.tree(current, sha), memory.built.target
         if tree is None:
             return None
         spec = _spec(sync)
         if (
             old is not None
-            and memory.stands(sha, submodules=current.submodules)
+            and memory.built.stands(sha, submodules=current.submodules)
             and _same(old, spec)
             and self.resolved(old)
         ):
             return old, None
         inputs = await self._inputs(tree, sync, memory)
         state = digest([inputs.digest, spec])
-        memory.looked = (sha, current.submodules, state)
+        memory.built = replace(memory.built, looked=(sha, current.submodules, state))
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
         known = next(
@@ -195,16 +197,29 @@ class TargetBuilder:
 
     @staticmethod
     async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting, memory.read_set, memory.looked = RecordingTree(tree), None, None
+        noting = RecordingTree(tree)
+        memory.built = replace(memory.built, read_set=None, looked=None)
         try:
             return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
         finally:
-            memory.read_set = noting.read_set()
+            memory.built = replace(memory.built, read_set=noting.read_set())
 
     def release(self, memory: Memory, *, ends: bool = False) -> None:
         """Drop the manifests that a Sync no longer needs."""
-        for digest_ in memory.superseded(ends=ends):
+        memory.built, superseded = memory.built.released(ends=ends)
+        for digest_ in superseded:
             self._renderer.drop(digest_)
+
+    @staticmethod
+    def follow(memory: Memory, moved: tuple[str, str] | None) -> None:
+        """Take in that all is the same at another commit, as (from, to), which no run was needed for."""
+        if moved is not None:
+            memory.built = memory.built.moved(*moved)
+
+    @staticmethod
+    def applied(memory: Memory, target: Target) -> None:
+        """Take in what was applied last."""
+        memory.built = replace(memory.built, good=target)
 
     async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:
         """Return the manifests of a target that is known: from the renderer's cache, else rendered again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,7 @@ class Dispatcher:
         """`queue` is that of the Syncs."""
         self._store, self._claims, self._cluster_id, self._queue = store, claims, cluster_id, queue
         self._memory: dict[SyncKey, Memory] = {}
+        self._detected: dict[SyncKey, dict[ObjectId, str]] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
         self._dropped: dict[SyncKey, SyncKey] = {}
@@ -116,6 +117,7 @@ class Dispatcher:
         One that was made under its name meanwhile begins anew.
         """
         self._memory.pop(key, None)
+        self._detected.pop(key, None)
         self.drop(key, ())
         self._barrier.leave(key)
         self._barrier.drop(key)
@@ -151,7 +153,8 @@ class Dispatcher:
     def evaluated_at(self, key: SyncKey, generation: int) -> bool:
         """Return whether a Sync was evaluated at this generation of its spec."""
         memory = self._memory.get(key)
-        return memory is not None and memory.evaluated is not None and memory.evaluated[1] == generation
+        evaluated = memory.seen_commit.evaluated if memory is not None else None
+        return evaluated is not None and evaluated[1] == generation
 
     @staticmethod
     def rests(body: Body) -> bool:
@@ -175,24 +178,33 @@ class Dispatcher:
     def _pace(self, key: SyncKey) -> float:
         """Return for how long news of health gather: a Sync of thousands of objects would run for each of them."""
         memory = self._memory.get(key)
-        count = len(memory.target.refs) if memory and memory.target else 0
+        target = memory.built.target if memory else None
+        count = len(target.refs) if target else 0
         return min(LONGEST_PACE, PACE * count) if count > SMALL else 0.0
 
     def _note_drift(self, key: SyncKey, oid: ObjectId, after: Observed | None) -> None:
         memory = self._memory.get(key)
-        base = memory.baselines.get(oid) if memory else None
-        if memory is None or base is None:
+        base = memory.account.baselines.get(oid) if memory else None
+        if base is None:
             return
         if after is None or base.ownership != after.ownership or after.owner != key:
-            memory.detected.setdefault(oid, rfc3339_millis(datetime.now(UTC)))
+            self._detected.setdefault(key, {}).setdefault(oid, rfc3339_millis(datetime.now(UTC)))
+
+    def detected(self, key: SyncKey) -> Mapping[ObjectId, str]:
+        """Return which objects of a Sync were seen to drift, each with the time, until they are `settled`."""
+        return self._detected.get(key, {})
+
+    def settled(self, key: SyncKey, oids: Iterable[ObjectId]) -> None:
+        """Note that objects of a Sync are as they should be."""
+        for oid in oids:
+            self._detected.get(key, {}).pop(oid, None)
 
     # --- commits
 
     def evaluated(self, key: SyncKey, sha: str | None, generation: int) -> None:
         """Record that a Sync saw this commit: those that wait to prune may go on, and dependents once its status says so."""
         memory = self.memory(key)
-        memory.told = memory.told and memory.evaluated == (sha or "", generation)
-        memory.evaluated = (sha or "", generation)
+        memory.seen_commit = memory.seen_commit.at(sha or "", generation)
         body = self._store.syncs.get(key)
         if body is not None and not _rests(body):
             self._barrier.seen(key, source_key(body), sha or "")
@@ -201,9 +213,8 @@ class Dispatcher:
     def told(self, key: SyncKey) -> None:
         """Note that the stored status is that of the last run: dependents may go by it."""
         memory = self.memory(key)
-        memory.held = None
-        if not memory.told:
-            memory.told = True
+        if not memory.seen_commit.told:
+            memory.seen_commit = replace(memory.seen_commit, told=True)
             self.wake(self._store.dependents(key))
 
     def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
@@ -218,13 +229,26 @@ class Dispatcher:
         for key in self._store.users(source):
             memory = self._memory.get(key)
             at = memory.stands_at(self._generation(key)) if memory and not self._queue.busy(key) else None
-            if memory and at == before and memory.skips(changes) and not (memory.failing and at == after):
-                memory.move(after)
+            if (
+                memory
+                and at == before
+                and memory.built.skips(changes)
+                and not (memory.standing.failing and at == after)
+            ):
+                memory.seen_commit = memory.seen_commit.move(after)
                 self._barrier.seen(key, source, after)
-            elif at != after or before == after or (memory and memory.failing):
+            elif at != after or before == after or (memory and memory.standing.failing):
                 (touched if at == before else others).append(key)
         self.wake([*touched, *others])
         self.wake(self._barrier.released())
+
+    def take_move(self, key: SyncKey) -> tuple[str, str] | None:
+        """Return between which commits a Sync went without a run since its last one, as (from, to); it is told once."""
+        memory = self.memory(key)
+        moved = memory.seen_commit.moved
+        if moved is not None:
+            memory.seen_commit = replace(memory.seen_commit, moved=None)
+        return moved
 
     def unsettled(self, source: SyncKey) -> list[SyncKey]:
         """Return the Syncs of a Source that are not where they are meant to be."""
@@ -237,7 +261,7 @@ class Dispatcher:
     def has_seen(self, key: SyncKey, sha: str | None, generation: int) -> bool:
         """Return whether a Sync was evaluated at this generation, and at this commit if one is given, and says so."""
         memory = self._memory.get(key)
-        state = memory.evaluated if memory and memory.told else None
+        state = memory.seen_commit.evaluated if memory and memory.seen_commit.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)
 
     def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> Blocker | None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
+from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body, source_key, sync_model
 from setpoint.objects.identity import SyncKey
 from setpoint.objects.inventory import ungrouped
 from setpoint.plan.desired import OwnershipMarks
-from setpoint.plan.goal import Commit
+from setpoint.plan.goal import Commit, Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.runtime.workqueue import Result
 from setpoint.settings import Settings
 from setpoint.sources.demands import Demand, joined
@@ -35,9 +38,13 @@ from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.actors import Actors
 from setpoint.syncs.steps.convergence import Converger
 from setpoint.syncs.steps.deletion import Finalizer
+from setpoint.syncs.steps.gatherer import Gatherer
+from setpoint.syncs.steps.object_writer import ObjectWriter
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
+
+Step = Callable[[Reached], Awaitable[Reached]]
 
 OTHERS_WAIT = (
     "its spec changed while Setpoint was down: other Syncs delete nothing that it may write for 5 minutes"
@@ -50,7 +57,9 @@ class Steps:
 
     registrar: Registrar
     builder: TargetBuilder
+    gatherer: Gatherer
     converger: Converger
+    objects: ObjectWriter
     pruner: Pruner
     reporter: Reporter
     finalizer: Finalizer
@@ -71,6 +80,7 @@ class Syncs:
         self._settings, self._store, self._sources = settings, store, sources
         self._dispatcher, self._actors, self._registrar = dispatcher, actors, steps.registrar
         self._builder, self._converger, self._pruner = steps.builder, steps.converger, steps.pruner
+        self._gatherer, self._objects = steps.gatherer, steps.objects
         self._reporter, self._finalizer = steps.reporter, steps.finalizer
 
     async def reconcile(self, key: SyncKey) -> Result:
@@ -91,19 +101,9 @@ class Syncs:
             await self._tell_of_bug(key)
             raise  # to the log, and to the next try
 
-    async def _tell_of_bug(self, key: SyncKey) -> None:
-        body = self._store.syncs.get(key)
-        with contextlib.suppress(Deleted, *RETRYABLE):
-            if body is not None:
-                await self._reporter.tell_of_bug(key, body, self._dispatcher.memory(key).held)
-
-    async def _forget(self, key: SyncKey) -> None:
-        await self._reporter.forget(key)
-        self._sources.forget(key)
-        self._dispatcher.forget(key)
-
     async def _run(self, key: SyncKey, body: Body, memory: Memory) -> Result:
-        memory.settled = False
+        memory.standing = replace(memory.standing, settled=False)
+        self._builder.follow(memory, self._dispatcher.take_move(key))
         try:
             ctx = self._context(key, body, memory)
         except Problem as problem:
@@ -112,20 +112,114 @@ class Syncs:
         if "deletionTimestamp" in body["metadata"]:
             self._builder.release(memory, ends=True)
             self._sources.demand(key, None)
-            return await self._finalizer.end(ctx, memory, self._actors.deleter(ctx))
+            return await self._finalizer.end(ctx, self._actors.deleter(ctx))
         ctx = self._asked(await self._registrar.register(ctx, memory), memory)
         evaluation = await self._evaluation(ctx, memory)
         if (doubt := self._doubt(ctx, evaluation)) is not None:
             self._demand(ctx, evaluation.demand)
-            return await self._reporter.publish(evaluation, doubt, memory)
+            return await self._publish(evaluation, doubt, memory)
         try:
-            reached = await self._converger.reach(ctx, evaluation, memory)
+            reached = await self._reach(ctx, evaluation, memory)
         except NotYet as lost:
             self._demand(ctx, evaluation.demand, lost.demand)
             return Result()
         self._demand(ctx, evaluation.demand, reached.demand)
         self._note(ctx, evaluation, memory)
-        return await self._reporter.publish(evaluation, reached, memory)
+        return await self._publish(evaluation, reached, memory)
+
+    async def _reach(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> Reached:
+        """Decide the goal, pursue it, and return how far that went.
+
+        Raises NotYet if nothing is to be said; ApiError where the commit is lost and objects cannot be read.
+        """
+        begun = self._gatherer.begin(ctx, evaluation)
+        reached = await self._through(begun, partial(self._converger.gather, evaluation, memory))
+        if reached.stopped:
+            return reached
+        situation = self._gatherer.situation(evaluation, reached)
+        if goal(situation) is Goal.COMPARE:
+            return await self._gatherer.compare(reached)
+        reached = await self._through(reached, *self._steps(situation, evaluation, memory))
+        if goal(situation) is Goal.CONVERGE and not reached.stopped:
+            after = self._steps_after(situation, evaluation, memory, reached)
+            reached = await self._through(reached, *after)
+        if reached.stopped or ctx.sync.spec.suspend:
+            return reached
+        reasons = {p.reason for p in reached.applied.failed.values()}
+        told = {s.reason for s in reached.pruned.states}
+        missing = await self._actors.missing(ctx, reasons | told)
+        return replace(reached, problem=reached.problem or missing)
+
+    def _steps(self, situation: Situation, evaluation: Evaluation, memory: Memory) -> tuple[Step, ...]:
+        """Return the steps to a goal."""
+        enforce = partial(self._objects.enforce, evaluation, memory)
+        match goal(situation):
+            case Goal.CONVERGE:
+                write = partial(self._objects.write, evaluation, memory)
+                return partial(self._converger.choose, evaluation, memory), write
+            case Goal.WAIT:
+                waits = partial(self._converger.wait, situation.dependency)
+                hand_over = partial(self._converger.hand_over, evaluation, memory)
+                return (waits, hand_over, *([enforce] if enforces(situation) else []))
+            case Goal.ENFORCE:
+                return enforce, self._converger.look
+            case Goal.LOOK:
+                return (self._converger.look,)
+            case Goal.COMPARE:
+                return ()
+
+    def _steps_after(
+        self, situation: Situation, evaluation: Evaluation, memory: Memory, reached: Reached
+    ) -> tuple[Step, ...]:
+        """Return the steps that follow once the target was written, as far as it could be."""
+        target, last = evaluation.found, reached.last
+        then = follow_up(
+            Written(
+                failed=bool(reached.applied.failed) or bool(target.unplaced),
+                deferred=bool(reached.applied.deferred),
+                contested=bool(reached.contested),
+                superseded=last is not None and enforces(situation) and last.digest != target.digest,
+            )
+        )
+        if then.prune:
+            complete = partial(self._converger.complete, evaluation, memory)
+            return complete, partial(self._converger.prune, evaluation, memory)
+        # What a dropped Sync fails at is no commit for it any more.
+        anew = then.lend or self._dispatcher.dropped(reached.ctx.key)
+        hand_over = partial(self._converger.hand_over, evaluation, memory, anew=anew)
+        enforce = partial(self._objects.enforce, evaluation, memory)
+        return (enforce, hand_over) if then.enforce else (hand_over,)
+
+    async def _through(self, reached: Reached, *steps: Step) -> Reached:
+        """Take one step after another, until one fails; what those before it reached stays."""
+        for step in steps:
+            try:
+                reached = await step(reached)
+            except ApiError as error:
+                return reached.met(await self._builder.unreadable(reached.ctx.key, error), retry=True)
+            except Problem as problem:
+                return reached.met(problem)
+        return reached
+
+    async def _publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
+        """Tell what came of a run, and remember how it ended once that is told."""
+        result = await self._reporter.publish(evaluation, reached, memory)
+        settled, failing = reached.settled(evaluation), reached.retries
+        memory.standing = replace(memory.standing, settled=settled, failing=failing)
+        if reached.complete:
+            self._objects.ended(memory)
+        return result
+
+    async def _tell_of_bug(self, key: SyncKey) -> None:
+        body = self._store.syncs.get(key)
+        with contextlib.suppress(Deleted, *RETRYABLE):
+            if body is not None:
+                await self._reporter.tell_of_bug(key, body, self._dispatcher.memory(key).telling.held)
+
+    async def _forget(self, key: SyncKey) -> None:
+        await self._reporter.forget(key)
+        self._sources.forget(key)
+        self._dispatcher.forget(key)
 
     def _demand(self, ctx: Context, *found: Demand | None) -> None:
         """Have the Source bring what this run found missing, and do the check that it was asked for."""
@@ -137,7 +231,7 @@ class Syncs:
         sync = sync_model(body)
         user, marks = user_of(key, sync, self._settings), OwnershipMarks(key, self._dispatcher.label(key))
         began = asyncio.get_running_loop().time()
-        return Context.of(key, body, sync, marks, user, held=memory.held, began=began)
+        return Context.of(key, body, sync, marks, user, held=memory.telling.held, began=began)
 
     async def _evaluation(self, ctx: Context, memory: Memory) -> Evaluation:
         if not ctx.sync.spec.suspend:
@@ -186,10 +280,9 @@ class Syncs:
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         source = source_key(ctx.body)
         new = requested != ctx.previous.get("requested") and not ctx.sync.spec.suspend
-        if requested is not None and new and requested != memory.asked:
-            memory.asked, memory.trigger = requested, "Requested"
-            memory.failed.clear()
-            memory.full_check_at = 0.0
+        if requested is not None and new and requested != memory.standing.asked:
+            memory.standing = replace(memory.standing, asked=requested)
+            self._converger.requested(memory)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
         checked = requested is not None and self._sources.was_checked(source, ctx.key, requested)
         return replace(

@@ -19,7 +19,6 @@ from setpoint.plan.goal import Commit
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
 from setpoint.status.outcome import Correction, ObjectState
-from setpoint.syncs.memory import Memory
 from setpoint.syncs.target import Target
 
 
@@ -92,20 +91,12 @@ class Evaluation:
     demand: Demand | None = None
     """What of it the Source has to fetch."""
 
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What all steps of a run are given."""
-
-    evaluation: Evaluation
-    memory: Memory
-
     @property
-    def target(self) -> Target:
+    def found(self) -> Target:
         """The target; only for steps that follow from there being one."""
-        if self.evaluation.target is None:
+        if self.target is None:
             raise ValueError("a step that needs a target was taken without one")
-        return self.evaluation.target
+        return self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +111,8 @@ class PruneResult:
     released: Mapping[ObjectId, str] = field(default_factory=dict)
     lent: Mapping[ObjectId, str] = field(default_factory=dict)
     deleted: tuple[ObjectId, ...] = ()
+    gone: frozenset[ObjectId] = frozenset()
+    """What is the Sync's no more, so that nothing needs to be remembered of it."""
     states: tuple[ObjectState, ...] = ()
     refused: str = ""
     """Why nothing or not all is deleted, and how to go on."""

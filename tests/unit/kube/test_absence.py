@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.kit.samples import Woken, baseline, context, target
+from tests.kit.samples import Woken, context, target
 
 from setpoint.api import names
 from setpoint.api.reasons import Reason
@@ -21,7 +21,6 @@ from setpoint.objects.kinds import Kind
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.steps.deletion import Deletion, Ending, Others
 from setpoint.syncs.steps.pruner import Pruner
@@ -82,7 +81,7 @@ class World:
         deletion = Deletion(cast("Cluster", self), Store())
         return await deletion.run(KEY, SYNC, inventory, self.remover(), Others(None, {}))
 
-    async def dropped(self, now: Context, memory: Memory, *, complete: bool) -> PruneResult:
+    async def dropped(self, now: Context, *, complete: bool) -> PruneResult:
         """Have a commit without the Widget that a Sync has."""
         claims, settings = Claims(), SimpleNamespace(people_managers=())
         fleet = Dispatcher(Store(), claims, "c", Woken())
@@ -91,8 +90,8 @@ class World:
         if complete:
             begun = pruner.begin(now, target(), {})
             assert WIDGET in begun.kept
-            return await pruner.prune(now, Evaluation(target=target()), begun, memory, self.remover())
-        return await pruner.hand_over(now, target(), memory)
+            return await pruner.prune(now, Evaluation(target=target()), begun, self.remover())
+        return await pruner.hand_over(now, target())
 
 
 def owner() -> Context:
@@ -144,18 +143,18 @@ async def test_a_discovery_without_crds_orphans_nothing() -> None:
 async def test_a_commit_without_an_object_does_not_let_go_of_what_nobody_can_see(
     broken: bool, complete: bool
 ) -> None:
-    world, memory = World(WITHOUT if broken else WITH), Memory(baselines={WIDGET: baseline()})
+    world = World(WITHOUT if broken else WITH)
     world.broken_groups = frozenset([WIDGET.group] if broken else ())
     world.answers = False
     with pytest.raises(ApiError):
-        await world.dropped(owner(), memory, complete=complete)
-    assert WIDGET in memory.baselines
+        await world.dropped(owner(), complete=complete)
 
 
 @pytest.mark.parametrize("complete", [True, False])
 async def test_a_commit_without_an_object_lets_go_of_what_has_no_kind_any_more(complete: bool) -> None:
     world = World(WITHOUT)
-    result = await world.dropped(owner(), Memory(), complete=complete)
+    result = await world.dropped(owner(), complete=complete)
+    assert result.gone == {WIDGET}
     assert not result.kept
     assert complete or result.released == {WIDGET: "is gone"}
     assert world.discoveries == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,28 +21,29 @@ from setpoint.plan.drift import (
     ownership_digest,
     restore_baselines,
     state_of,
+    still_reported,
     unreported,
 )
-from setpoint.syncs.memory import Memory
+from setpoint.syncs.memory import Account
 
 INVALID = Problem(Reason.Invalid, "a.yaml:1: bad")
 LATER = Problem(Reason.ApiUnavailable, "away")
 
 
-def view(memory: Memory, *live: Observed) -> DriftView:
+def view(memory: Account, *live: Observed) -> DriftView:
     known = {o.id: o for o in live}
     return DriftView(KEY, LABEL, known.get, memory)
 
 
-def chosen(memory: Memory, *live: Observed, refs: Any = None, **more: Any) -> list[str]:
+def chosen(memory: Account, *live: Observed, refs: Any = None, **more: Any) -> list[str]:
     whole = {"due": False, "abort": True, **more}
     contested = whole.pop("contested", ())
     choice = choose(view(memory, *live), refs or (ref("a"), ref("b")), contested, 100.0, **whole)
     return [r.id.name for r in choice.todo]
 
 
-def held(*names: str) -> Memory:
-    return Memory(baselines={oid(n): baseline() for n in names})
+def held(*names: str) -> Account:
+    return Account(baselines={oid(n): baseline() for n in names})
 
 
 @pytest.mark.parametrize(
@@ -74,8 +76,8 @@ def test_the_safety_net_looks_at_all_but_what_is_contested() -> None:
     assert chosen(held("a", "b"), *live, due=True, contested=[oid("a")]) == ["b"]
 
 
-def failed(problem: Problem, digest: str = "d1") -> Memory:
-    return Memory(failed={oid("a"): Failure(digest, None, problem)})
+def failed(problem: Problem, digest: str = "d1") -> Account:
+    return Account(failed={oid("a"): Failure(digest, None, problem)})
 
 
 def test_what_only_a_person_can_change_is_not_tried_again() -> None:
@@ -85,8 +87,7 @@ def test_what_only_a_person_can_change_is_not_tried_again() -> None:
 
 
 def test_with_abort_nothing_new_is_written_beside_it_but_drift_is_corrected() -> None:
-    memory = failed(INVALID)
-    memory.baselines[oid("c")] = baseline()
+    memory = replace(failed(INVALID), baselines={oid("c"): baseline()})
     refs = (ref("a"), ref("b"), ref("c"))
     choice = choose(view(memory), refs, (), 0.0, due=False, abort=True)
     assert [r.id.name for r in choice.todo] == ["c"]
@@ -94,14 +95,14 @@ def test_with_abort_nothing_new_is_written_beside_it_but_drift_is_corrected() ->
 
 
 @pytest.mark.parametrize("memory", [failed(LATER), failed(INVALID, "d0")], ids=["transient", "changed"])
-def test_what_may_work_now_is_tried_again(memory: Memory) -> None:
+def test_what_may_work_now_is_tried_again(memory: Account) -> None:
     assert chosen(memory) == ["a", "b"]
 
 
 def test_a_fight_is_backed_off_from_until_the_safety_net() -> None:
     memory = held("a", "b")
     for second in range(6):
-        memory.corrected(oid("a"), 90.0 + second, "kubectl-edit")
+        memory = memory.corrected(oid("a"), 90.0 + second, "kubectl-edit")
     live = observed("b")
     choice = choose(view(memory, live), (ref("a"), ref("b")), (), 100.0, due=False, abort=True)
     assert (choice.todo, choice.backed_off) == ((), {oid("a"): 50.0})
@@ -112,7 +113,7 @@ def test_a_fight_is_backed_off_from_until_the_safety_net() -> None:
 def test_five_corrections_in_a_minute_are_no_fight() -> None:
     memory = held("a")
     for second in (30.0, 91.0, 92.0, 93.0, 94.0, 95.0):
-        memory.corrected(oid("a"), second, "")
+        memory = memory.corrected(oid("a"), second, "")
     assert memory.fights_back(oid("a"), 100.0) is None
 
 
@@ -121,12 +122,13 @@ def change(name: str) -> Change:
 
 
 def test_reported_drift_costs_nothing_until_it_moves() -> None:
-    memory, seen = Memory(), observed("a", ownership=ownership("o2"))
-    memory.reported[oid("a")] = (state_of(seen), change("a"), ())
-    memory.reported[oid("gone")] = (None, change("gone"), ())
+    seen = observed("a", ownership=ownership("o2"))
+    reports = {oid("a"): (state_of(seen), change("a"), ()), oid("gone"): (None, change("gone"), ())}
+    memory = Account(reported=reports)
     known: dict[ObjectId, Observed] = {seen.id: seen}
     assert unreported(memory, [ref("a"), ref("b")], known.get) == (ref("b"),)
-    assert oid("gone") not in memory.reported, "what drifts no more is forgotten"
+    still = still_reported(memory.reported, [ref("a"), ref("b")])
+    assert still.keys() == {oid("a")}, "what drifts no more is forgotten"
     known[seen.id] = observed("a", ownership=ownership("o3"))
     assert unreported(memory, [ref("a")], known.get) == (ref("a"),)
 
@@ -145,20 +147,22 @@ def test_an_older_state_is_held_but_what_the_newer_one_lacks_is_not_made_again()
     refs, edited = (ref("a"), ref("b")), observed("a", ownership=ownership("o2"))
     both = {oid("a"), oid("b")}
 
-    def found(*live: Observed, newer: Any = None, others: Any = (), memory: Memory | None = None) -> set[str]:
+    def found(
+        *live: Observed, newer: Any = None, others: Any = (), memory: Account | None = None
+    ) -> set[str]:
         seen = view(held("a", "b") if memory is None else memory, *live)
         return {o.name for o in drifted(seen, refs, others, newer, whole=True)}
 
     assert found(observed("a"), observed("b")) == set()
     assert found(edited, newer=both) == {"a", "b"}
     assert found(edited, newer=set()) == {"a"}  # b may have been pruned before a crash
-    assert found(observed("b"), newer={oid("b")}, memory=Memory()) == {"b"}
-    assert found(observed("b"), newer=None, memory=Memory()) == {"a", "b"}
+    assert found(observed("b"), newer={oid("b")}, memory=Account()) == {"b"}
+    assert found(observed("b"), newer=None, memory=Account()) == {"a", "b"}
     assert found(edited, newer=both, others={oid("a"), oid("b")}) == set()
 
 
 def test_what_was_not_applied_completely_is_no_drift() -> None:
-    seen = view(Memory())
+    seen = view(Account())
     assert drifted(seen, (ref("a"),), (), None, whole=False) == set()
     assert drifted(view(held("a")), (ref("a", "d2"),), (), None, whole=False) == set()
 

@@ -19,8 +19,9 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, choose
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
+from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import GRACE_SECONDS, Blocker, Dispatcher
-from setpoint.syncs.memory import Memory
+from setpoint.syncs.memory import Built, Memory, SeenCommit, Standing
 from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, TreeDiff
 
@@ -47,7 +48,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     fleet = Dispatcher(Store(), Claims(), "cluster", woken)
     before, memory = observed("a", sync_label=fleet.label(KEY)), fleet.memory(KEY)
     live = {before.id: before}
-    ledger = DriftLog(cast("Any", live), b"", cast("Any", None))
+    ledger = DriftLog(cast("Any", live), b"", cast("Any", None), fleet)
     desired = Desired(before.id, {}, "d1", "a.yaml:1", None)
     fleet.seen({"metadata": {"namespace": KEY.namespace, "name": KEY.name}})
 
@@ -66,7 +67,7 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
     asyncio.run(absorb())
     if noted == "before":
         change()
-    view = DriftView(KEY, fleet.label(KEY), live.get, memory)
+    view = DriftView(KEY, fleet.label(KEY), live.get, memory.account)
     choice = choose(view, [ref("a")], (), 0.0, due=False, abort=False)
     assert (choice.todo, choice.stuck) == (((ref("a"),), {}) if again else ((), {before.id: IMMUTABLE}))
     assert woken.later == [(KEY, 0.0)]
@@ -97,12 +98,18 @@ class Stand:
         key = SyncKey("team", name)
         self.put(key, {"source": {"name": "src"}, **spec})
         memory = self.fleet.memory(key)
-        memory.target = memory.good = target(ref(name))
-        memory.read_set = ReadSet(frozenset({folder, ""}), frozenset({folder}))
-        memory.settled = True
+        found = target(ref(name))
+        memory.built = Built(found, found, ReadSet(frozenset({folder, ""}), frozenset({folder})))
+        memory.standing = Standing(settled=True)
         self.fleet.evaluated(key, SHA, 1)
         self.fleet.told(key)
         return key
+
+    def built(self, key: SyncKey) -> Built:
+        """What the next run of a Sync finds known of commits."""
+        memory = self.fleet.memory(key)
+        TargetBuilder.follow(memory, self.fleet.take_move(key))
+        return memory.built
 
     def put(self, key: SyncKey, spec: dict[str, Any], version: int = 1, generation: int = 1) -> None:
         meta = {"namespace": key.namespace, "name": key.name, "uid": key.name}
@@ -124,10 +131,10 @@ def test_a_commit_wakes_whom_it_touches_and_tells_the_others() -> None:
     stand = Stand()
     here, there = stand.sync("here", "app"), stand.sync("there", "other")
     assert stand.moved(ELSEWHERE) == {there}
-    memory = stand.fleet.memory(here)
-    assert memory.target is not None
-    assert memory.target is memory.good
-    assert (memory.target.sha, memory.target.revision) == (NEXT, f"main@sha1:{SHA}")
+    built = stand.built(here)
+    assert built.target is not None
+    assert built.target is built.good
+    assert (built.target.sha, built.target.revision) == (NEXT, f"main@sha1:{SHA}")
     assert stand.fleet.has_seen(here, NEXT, 1)
     assert not stand.fleet.has_seen(there, NEXT, 1)
     assert stand.moved(EVERYTHING, NEXT, "c" * 40) == {here, there}
@@ -137,7 +144,7 @@ def test_who_fails_is_tried_again_when_somebody_asks_but_not_for_a_commit_elsewh
     stand = Stand()
     stand.sync("app")
     failing = stand.sync("failing")
-    stand.fleet.memory(failing).failing = True
+    stand.fleet.memory(failing).standing = Standing(settled=True, failing=True)
     assert stand.moved(ELSEWHERE) == set()
     assert stand.fleet.has_seen(failing, NEXT, 1)
     assert stand.moved(NOTHING, NEXT, NEXT) == {failing}
@@ -149,7 +156,7 @@ def test_those_that_a_commit_is_for_come_first() -> None:
     stand = Stand()
     keys = [stand.sync(f"app-{number}") for number in range(9)]
     for key in keys[::2]:
-        stand.fleet.memory(key).settled = False
+        stand.fleet.memory(key).standing = Standing()
     assert stand.moved(HERE) == set(keys)
     assert set(stand.woken[:4]) == set(keys[1::2])
 
@@ -158,9 +165,10 @@ def test_what_was_applied_last_stays_as_it_is_where_it_is_not_the_target() -> No
     stand = Stand()
     key = stand.sync("app")
     memory = stand.fleet.memory(key)
-    memory.good = good = target(ref("app"), digest="another")
+    good = target(ref("app"), digest="another")
+    memory.built = replace(memory.built, good=good)
     assert stand.moved(ELSEWHERE) == set()
-    assert memory.good is good
+    assert stand.built(key).good is good
 
 
 def test_a_commit_that_all_know_wakes_nobody() -> None:
@@ -177,7 +185,7 @@ def test_the_same_commit_with_other_submodules_wakes_everyone() -> None:
 
 
 def _unsettled(stand: Stand, key: SyncKey) -> None:
-    stand.fleet.memory(key).settled = False
+    stand.fleet.memory(key).standing = Standing()
 
 
 def _busy(stand: Stand, key: SyncKey) -> None:
@@ -193,7 +201,8 @@ def _behind(stand: Stand, key: SyncKey) -> None:
 
 
 def _without_footprint(stand: Stand, key: SyncKey) -> None:
-    stand.fleet.memory(key).read_set = None
+    memory = stand.fleet.memory(key)
+    memory.built = replace(memory.built, read_set=None)
 
 
 def _forgotten(stand: Stand, key: SyncKey) -> None:
@@ -247,29 +256,28 @@ def test_a_source_without_news_concerns_those_alone_that_are_not_settled() -> No
     stand = Stand()
     stand.sync("app")
     failing, new = stand.sync("failing"), SyncKey("team", "new")
-    stand.fleet.memory(failing).settled = False
+    stand.fleet.memory(failing).standing = Standing()
     stand.put(new, {"source": {"name": "src"}})
     assert set(stand.fleet.unsettled(SOURCE)) == {failing, new}
 
 
 def test_memory_stands_where_it_was_evaluated_if_nothing_is_left() -> None:
-    memory = Memory(evaluated=(SHA, 3))
+    memory = Memory(seen_commit=SeenCommit((SHA, 3)))
     assert memory.stands_at(3) is None
-    memory.settled = True
+    memory.standing = Standing(settled=True)
     assert memory.stands_at(3) == SHA
     assert memory.stands_at(4) is None
-    memory.move(NEXT)
+    memory.seen_commit = memory.seen_commit.move(NEXT)
     assert memory.stands_at(3) == NEXT
 
 
 def test_a_target_of_an_older_commit_than_the_one_that_cannot_be_rendered_stays_there() -> None:
     stand = Stand()
     key = stand.sync("app")
-    memory = stand.fleet.memory(key)
-    old = memory.target
+    old = stand.built(key).target
     stand.fleet.evaluated(key, NEXT, 1)
     assert stand.moved(ELSEWHERE, NEXT, "c" * 40) == set()
-    assert memory.target is memory.good is old
+    assert stand.built(key).target is stand.built(key).good is old
     assert stand.fleet.has_seen(key, "c" * 40, 1) is False  # nothing tells of it until a run has
 
 
@@ -290,7 +298,7 @@ def test_what_comes_late_of_a_sync_that_is_gone_does_not_touch_the_one_that_was_
     stand.woken.clear()
     stand.fleet.forget(key)
     assert key in stand.woken
-    assert stand.fleet.memory(key).target is None
+    assert stand.fleet.memory(key).built.target is None
     seen = observed("a", sync_label=stand.fleet.label(key))
     stand.woken.clear()
     stand.fleet.changed(oid("a"), None, seen)
@@ -325,7 +333,8 @@ def test_news_of_health_gather_where_a_run_is_long_and_drift_never_waits(
     stand = Stand()
     key = stand.sync("app")
     label = stand.fleet.label(key)
-    stand.fleet.memory(key).target = target(*(ref(str(number)) for number in range(count)))
+    found = target(*(ref(str(number)) for number in range(count)))
+    stand.fleet.memory(key).built = Built(found)
     labelled = replace(after, sync_label=label) if after else None
     stand.fleet.changed(oid("a"), observed("a", sync_label=label), labelled)
     [(who, delay)] = stand.later

@@ -11,14 +11,25 @@ from tests.kit.samples import KEY, SHA, Woken, context, oid, reached, ref, targe
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.result import ApplyResult
 from setpoint.git.remotes import Repository, parse_url
+from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.goal import Commit
+from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.memory import HOLD_SECONDS, Memory
+from setpoint.syncs.memory import HOLD_SECONDS, Telling
 from setpoint.syncs.run import Evaluation, PruneResult
+from setpoint.syncs.steps.reporter import Reporter
+
+
+class Written:
+    """Takes a status."""
+
+    async def write(self, _oid: ObjectId, body: Body, new: Any) -> Body:
+        return {**body, "status": new}
+
 
 INVENTORY = [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["a"]}]
 
@@ -38,25 +49,28 @@ CLAIMED = {"inventory": INVENTORY}
 
 
 def test_progress_is_told_when_it_lasts_a_second_and_then_once_a_second() -> None:
-    memory = Memory()
-    assert memory.hold_back(CLAIMED, SLOW, 10.0, fresh=True) == HOLD_SECONDS
-    assert memory.held == SLOW
-    second = context(CLAIMED, held=memory.held)
+    telling, pause = Telling().hold_back(CLAIMED, SLOW, 10.0, fresh=True)
+    assert pause == HOLD_SECONDS
+    assert telling.held == SLOW
+    second = context(CLAIMED, held=telling.held)
     assert second.previous == SLOW
     assert second.stored == CLAIMED
-    pause = memory.hold_back(CLAIMED, {**SLOW, "summary": {"healthy": 1}}, 10.4, fresh=False)
+    telling, pause = telling.hold_back(CLAIMED, {**SLOW, "summary": {"healthy": 1}}, 10.4, fresh=False)
     assert pause == pytest.approx(0.6)
-    assert memory.hold_back(CLAIMED, SLOW, 11.0, fresh=False) is None
-    memory.held = None  # it was written
-    assert memory.hold_back(SLOW, {**SLOW, "summary": {"healthy": 2}}, 11.9, fresh=False) is not None
-    assert memory.hold_back(SLOW, {**SLOW, "summary": {"healthy": 3}}, 12.0, fresh=False) is None
+    telling, pause = telling.hold_back(CLAIMED, SLOW, 11.0, fresh=False)
+    assert pause is None
+    telling = replace(telling, held=None)  # it was written
+    telling, pause = telling.hold_back(SLOW, {**SLOW, "summary": {"healthy": 2}}, 11.9, fresh=False)
+    assert pause is not None
+    assert telling.hold_back(SLOW, {**SLOW, "summary": {"healthy": 3}}, 12.0, fresh=False)[1] is None
 
 
 def test_the_end_is_told_at_once() -> None:
-    memory = Memory()
-    assert memory.hold_back(CLAIMED, SLOW, 10.0, fresh=True) is not None
-    assert memory.hold_back(CLAIMED, DONE, 10.1, fresh=False) is None
-    assert memory.hold_back(CLAIMED, said("Degraded"), 10.1, fresh=False) is None
+    telling, pause = Telling().hold_back(CLAIMED, SLOW, 10.0, fresh=True)
+    assert pause is not None
+    telling, pause = telling.hold_back(CLAIMED, DONE, 10.1, fresh=False)
+    assert pause is None
+    assert telling.hold_back(CLAIMED, said("Degraded"), 10.1, fresh=False)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -69,11 +83,11 @@ def test_the_end_is_told_at_once() -> None:
     ids=["inventory", "answer", "drift"],
 )
 def test_what_others_go_by_is_told_at_once(stored: dict[str, Any], new: dict[str, Any]) -> None:
-    assert Memory().hold_back(stored, new, 10.0, fresh=True) is None
+    assert Telling().hold_back(stored, new, 10.0, fresh=True)[1] is None
 
 
 def test_a_rollout_that_nothing_was_written_for_is_told_at_once() -> None:
-    assert Memory().hold_back(DONE, SLOW, 10.0, fresh=False) is None
+    assert Telling().hold_back(DONE, SLOW, 10.0, fresh=False)[1] is None
 
 
 def test_nobody_goes_by_a_status_that_is_held_back() -> None:
@@ -86,10 +100,8 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     fleet = Dispatcher(store, Claims(), "cluster", queue)
     fleet.evaluated(KEY, SHA, 1)
     assert not fleet.has_seen(KEY, SHA, 1)
-    fleet.memory(KEY).held = SLOW
     fleet.told(KEY)
     assert fleet.has_seen(KEY, SHA, 1)
-    assert fleet.memory(KEY).held is None
     assert woken == [dependent]
     fleet.told(KEY)
     fleet.evaluated(KEY, SHA, 1)
@@ -97,6 +109,20 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
     assert woken == [dependent]
     fleet.evaluated(KEY, "b" * 40, 1)
     assert not fleet.has_seen(KEY, "b" * 40, 1)
+
+
+async def test_what_was_written_is_held_back_no_more() -> None:
+    store = Store()
+    fleet = Dispatcher(store, Claims(), "cluster", Woken())
+    stubs: tuple[Any, ...] = (None, None, store, Written(), None, Metrics(), fleet)
+    reporter, memory = Reporter(*stubs), fleet.memory(KEY)
+    memory.telling = Telling(held=SLOW, held_until=9.0)
+    await reporter.write(KEY, {"metadata": {}}, SLOW)
+    assert memory.telling == Telling(held_until=9.0)
+    memory.telling = Telling(held=SLOW)
+    now = await reporter.claim(context(CLAIMED), memory, {oid("b"): "v1"})
+    assert memory.telling == Telling()
+    assert now.inventory == {oid("b"): "v1"}
 
 
 def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_for() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.kit.samples import target
+from tests.kit.samples import baseline, oid, ref, target
 
+from setpoint.plan.drift import Choice
 from setpoint.runtime.lru import Lru
-from setpoint.syncs.memory import Memory
+from setpoint.syncs.memory import Account, Built, SeenCommit
 from setpoint.syncs.target import Target
 
 
@@ -17,40 +18,65 @@ def made_of(inputs: str) -> Target:
 
 
 def test_manifests_stay_at_hand_for_the_target_and_for_what_is_enforced() -> None:
-    memory = Memory()
-    assert memory.superseded() == set()
-    memory.target = memory.good = made_of("one")
-    assert memory.superseded() == set()
-    memory.target = made_of("broken")
-    assert memory.superseded() == set()
-    memory.target = made_of("two")
-    assert memory.superseded() == {"broken"}
-    memory.good = memory.target
-    assert memory.superseded() == {"one"}
-    assert memory.superseded() == set()
-    assert memory.superseded(ends=True) == {"two"}
+    one, broken, two = made_of("one"), made_of("broken"), made_of("two")
+    built, gone = Built().released()
+    assert gone == set()
+    built, gone = replace(built, target=one, good=one).released()
+    assert gone == set()
+    built, gone = replace(built, target=broken).released()
+    assert gone == set()
+    built, gone = replace(built, target=two).released()
+    assert gone == {"broken"}
+    built, gone = replace(built, good=two).released()
+    assert gone == {"one"}
+    built, gone = built.released()
+    assert gone == set()
+    assert built.released(ends=True)[1] == {"two"}
 
 
 def test_a_commit_is_looked_at_again_only_after_another_look() -> None:
-    memory, found = Memory(evaluated=("a", 1)), replace(target(digest="t"), sha="a")
-    assert not memory.stands("a", submodules=False)
-    memory.target, memory.looked = found, ("a", False, "t")
-    assert memory.stands("a", submodules=False)
-    assert not memory.stands("a", submodules=True)
-    assert not memory.stands("b", submodules=False)
-    memory.looked = None  # a look at another commit, or with another spec, that failed
-    assert not memory.stands("a", submodules=False)
-    memory.looked = ("b", False, "u")  # one that was not rendered
-    assert not memory.stands("a", submodules=False)
-    assert not memory.stands("b", submodules=False)
+    built, found = Built(), replace(target(digest="t"), sha="a")
+    assert not built.stands("a", submodules=False)
+    built = Built(found, looked=("a", False, "t"))
+    assert built.stands("a", submodules=False)
+    assert not built.stands("a", submodules=True)
+    assert not built.stands("b", submodules=False)
+    built = Built(found)  # a look at another commit, or with another spec, that failed
+    assert not built.stands("a", submodules=False)
+    built = Built(found, looked=("b", False, "u"))  # one that was not rendered
+    assert not built.stands("a", submodules=False)
+    assert not built.stands("b", submodules=False)
 
 
 def test_a_commit_that_was_skipped_was_not_looked_at() -> None:
-    memory = Memory(evaluated=("a", 1), target=replace(target(digest="t"), sha="a"), looked=("a", False, "t"))
-    memory.move("b")
-    assert memory.target is not None
-    assert memory.target.sha == "b"
-    assert not memory.stands("b", submodules=False)
+    built = Built(replace(target(digest="t"), sha="a"), looked=("a", False, "t")).moved("a", "b")
+    assert built.target is not None
+    assert built.target.sha == "b"
+    assert not built.stands("b", submodules=False)
+
+
+def test_several_commits_that_were_skipped_are_one_step() -> None:
+    seen = SeenCommit(("a", 1)).move("b").move("c")
+    assert (seen.evaluated, seen.moved) == (("c", 1), ("a", "c"))
+    assert SeenCommit().move("b") == SeenCommit(), "what was never evaluated stands nowhere"
+
+
+def test_a_correction_of_long_ago_counts_no_more() -> None:
+    account = Account().corrected(oid("a"), 0.0, "").corrected(oid("a"), 61.0, "")
+    assert account.corrections == {oid("a"): (61.0,)}
+
+
+def test_who_fights_is_remembered_until_the_object_is_looked_at_again() -> None:
+    account = Account(opponents={oid("a"): "hpa"}).backing_off(Choice(backed_off={oid("a"): 9.0}))
+    words = "hpa undoes every correction of ConfigMap/shop/a; Setpoint backs off for a minute"
+    assert account.fights == {oid("a"): words}
+    assert account.backing_off(Choice()) == account
+    assert account.backing_off(Choice(todo=(ref("a"),))).fights == {}
+
+
+def test_nothing_is_remembered_of_what_is_a_syncs_no_more() -> None:
+    account = Account(baselines={oid("a"): baseline(), oid("b"): baseline()})
+    assert account.let_go([oid("a"), oid("c")]).baselines.keys() == {oid("b")}
 
 
 def test_what_is_dropped_makes_room() -> None:

@@ -33,7 +33,6 @@ from setpoint.status.conditions import condition
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
@@ -201,7 +200,7 @@ class Finalizer:
             pruner,
         )
 
-    async def end(self, ctx: Context, memory: Memory, deleter: Deleter) -> Result:
+    async def end(self, ctx: Context, deleter: Deleter) -> Result:
         """Delete or orphan what a Sync owns, as far as it goes now; the finalizer goes last."""
         if names.FINALIZER not in (ctx.body["metadata"].get("finalizers") or []):
             return Result()
@@ -212,7 +211,7 @@ class Finalizer:
         try:
             await self._observer.require(self._observer.kinds_had(inventory))
             blocker = self._pruner.barrier(ctx, current)
-            handed, take = await self._pruner.give_away(ctx, memory, blocker)
+            handed, take = await self._pruner.give_away(ctx, blocker)
             lent = handed.lent
             blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
             others = Others(blocked, take, self._pruner.nested(inventory))

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from setpoint.api.formats import rfc3339_millis
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
-from setpoint.objects.identity import ObjectId
+from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.change import Action, Change
-from setpoint.plan.desired import Desired
-from setpoint.plan.drift import Baseline, Failure, state_of, written_of
+from setpoint.plan.desired import Desired, Ref
+from setpoint.plan.drift import (
+    Baseline,
+    Choice,
+    Failure,
+    restore_baselines,
+    state_of,
+    still_reported,
+    unreported,
+    written_of,
+)
 from setpoint.plan.redact import shown_patch, shown_value
 from setpoint.runtime.metrics import Metrics
 from setpoint.status.outcome import Correction
+from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
-from setpoint.syncs.run import Reached
+from setpoint.syncs.run import Context, PruneResult, Reached
+from setpoint.syncs.target import Target
 from setpoint.watch.informers import Informers
 
 
 class DriftLog:
     """Keeps account of writes and of drift."""
 
-    def __init__(self, informers: Informers, secret_key: bytes, metrics: Metrics) -> None:
+    def __init__(
+        self, informers: Informers, secret_key: bytes, metrics: Metrics, dispatcher: Dispatcher
+    ) -> None:
         """`secret_key`: what values of Secrets are replaced by is made with it."""
-        self._live, self._key, self._metrics = informers, secret_key, metrics
+        self._live, self._key, self._metrics, self._dispatcher = informers, secret_key, metrics, dispatcher
 
     def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
         """Note how the live objects are, before they are checked: whoever changes one later may mend what fails."""
@@ -48,14 +61,21 @@ class DriftLog:
         `before` is from before the applier looked at anything. `enforced`: this was about what had been applied
         before, so all of it is drift, and what failed in this run before stays.
         """
-        corrections = self._log(memory, result, chosen, old=enforced or not reached.changed)
-        for oid in (*result.unchanged, *(c.id for c in result.written)):
-            memory.detected.pop(oid, None)
-            memory.failed.pop(oid, None)
-        for oid, problem in result.failed.items():
-            if oid in chosen:
-                memory.failed[oid] = Failure(chosen[oid].digest, before[oid], problem)
-        memory.baselines |= result.baselines
+        key = reached.ctx.key
+        corrections = self._log(key, memory, result, chosen, old=enforced or not reached.changed)
+        settled = (*result.unchanged, *(c.id for c in result.written))
+        self._dispatcher.settled(key, settled)
+        account = memory.account.settled(settled)
+        failed = {
+            oid: Failure(chosen[oid].digest, before[oid], problem)
+            for oid, problem in result.failed.items()
+            if oid in chosen
+        }
+        memory.account = replace(
+            account,
+            failed={**account.failed, **failed},
+            baselines={**account.baselines, **result.baselines},
+        )
         applied = reached.applied
         return replace(
             reached,
@@ -66,20 +86,62 @@ class DriftLog:
             waiting=reached.waiting or result.waiting,
         )
 
-    def report(self, memory: Memory, item: DryRun) -> Correction | None:
+    def report(self, key: SyncKey, memory: Memory, item: DryRun) -> Correction | None:
         """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over."""
         oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
+        account = memory.account
         if change.action is Action.KEEP and item.live is not None:
-            memory.reported.pop(oid, None)
-            memory.detected.pop(oid, None)
+            self._dispatcher.settled(key, (oid,))
+            reported = {o: r for o, r in account.reported.items() if o != oid}
+            baselines = account.baselines
             if seen is not None:
-                memory.baselines[oid] = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
+                base = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
+                baselines = {**baselines, oid: base}
+            memory.account = replace(account, reported=reported, baselines=baselines)
             return None
-        memory.reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
-        return self._correction(memory, change, item.desired, corrected=None)
+        report = (state_of(seen), change, shown_patch(change, self._key))
+        memory.account = replace(account, reported={**account.reported, oid: report})
+        return self._correction(key, memory, change, item.desired, corrected=None)
+
+    def restore(self, ctx: Context, target: Target, memory: Memory) -> None:
+        """Take over what a former process wrote, where its status says that this target was applied."""
+        applied = ctx.previous.get("applied") or {}
+        if memory.account.baselines or applied.get("digest") != target.digest or not applied.get("ownership"):
+            return
+        found = restore_baselines(target.refs, self._live.get, applied["ownership"])
+        memory.account = replace(memory.account, baselines=found)
+
+    def back_off(self, memory: Memory, choice: Choice) -> None:
+        """Take in which objects others fight for."""
+        memory.account = memory.account.backing_off(choice)
+
+    def forgive(self, memory: Memory) -> None:
+        """Have all that failed tried again."""
+        memory.account = replace(memory.account, failed={})
+
+    def unreported(self, memory: Memory, todo: Sequence[Ref]) -> tuple[Ref, ...]:
+        """With `drift: Report`, return what was not reported yet or has moved since; forgets what drifts no more."""
+        memory.account = replace(memory.account, reported=still_reported(memory.account.reported, todo))
+        return unreported(memory.account, todo, self._live.get)
+
+    def report_no_more(self, memory: Memory) -> None:
+        """Forget what was reported, as drift is not left alone."""
+        if memory.account.reported:
+            memory.account = replace(memory.account, reported={})
+
+    def let_go(self, memory: Memory, pruned: PruneResult) -> None:
+        """Forget what was written of objects that are the Sync's no more."""
+        if pruned.gone:
+            memory.account = memory.account.let_go(pruned.gone)
 
     def _log(
-        self, memory: Memory, result: ApplyResult, chosen: Mapping[ObjectId, Desired], *, old: bool
+        self,
+        key: SyncKey,
+        memory: Memory,
+        result: ApplyResult,
+        chosen: Mapping[ObjectId, Desired],
+        *,
+        old: bool,
     ) -> tuple[Correction, ...]:
         now = asyncio.get_running_loop().time()
         corrections = []
@@ -87,15 +149,18 @@ class DriftLog:
             d = chosen.get(change.id)
             if d is None or not _was_drift(memory, d, old=old):
                 continue
-            correction = self._correction(memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
+            correction = self._correction(key, memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
             corrections.append(correction)
-            memory.corrected(change.id, now, correction.manager or correction.user or "")
+            by = correction.manager or correction.user or ""
+            memory.account = memory.account.corrected(change.id, now, by)
             self._metrics.corrected(change.id.kind)
         return tuple(corrections)
 
-    def _correction(self, memory: Memory, change: Change, d: Desired, *, corrected: str | None) -> Correction:
+    def _correction(
+        self, key: SyncKey, memory: Memory, change: Change, d: Desired, *, corrected: str | None
+    ) -> Correction:
         seen = self._live.get(change.id)
-        base = memory.baselines.get(change.id)
+        base = memory.account.baselines.get(change.id)
         stamped = seen.changed_by if seen else None
         believed = stamped is not None and base is not None and stamped != base.changed_by
         return Correction(
@@ -103,7 +168,7 @@ class DriftLog:
             d.manifest["apiVersion"],
             change.manager,
             stamped.partition("\n")[0] if believed and stamped else None,
-            memory.detected.get(change.id, rfc3339_millis(datetime.now(UTC))),
+            self._dispatcher.detected(key).get(change.id, rfc3339_millis(datetime.now(UTC))),
             corrected,
             shown_patch(change, self._key),
             shown_value(change.was, change, self._key),
@@ -112,5 +177,5 @@ class DriftLog:
 
 def _was_drift(memory: Memory, d: Desired, *, old: bool) -> bool:
     """Distinguish a correction from news: the very state was written before (`old`: as far as the status knows)."""
-    base = memory.baselines.get(d.id)
+    base = memory.account.baselines.get(d.id)
     return base.digest == d.digest if base is not None else old

@@ -11,8 +11,9 @@ from setpoint.objects.bodies import Body, source_key
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import changed_since_applied, restore_baselines
+from setpoint.plan.drift import changed_since_applied
 from setpoint.plan.goal import Commit, Situation
+from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
 from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
@@ -22,7 +23,7 @@ from setpoint.store.index import Store
 from setpoint.syncs.builder import NotYet, TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
-from setpoint.syncs.run import Context, Evaluation, Given, PruneResult, Reached
+from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
@@ -64,25 +65,25 @@ class Gatherer:
         still = {o: v for o, v in ctx.inventory.items() if o in lent} if lent else {}
         return Reached(ctx, problem=evaluation.problem, pruned=PruneResult(lent=still))
 
-    async def gather(self, given: Given, reached: Reached) -> Reached:
+    async def gather(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """See what is live, claim what is wanted, and find out what is new."""
         ctx, claims = reached.ctx, self._claims
-        if ctx.sync.spec.suspend or given.evaluation.commit is Commit.LOST:
+        if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return reached
-        last, demand = given.memory.good, None
+        last, demand = memory.built.good, None
         if last is None:
-            last, demand = await self._recovered(ctx, given)
+            last, demand = await self._recovered(ctx, evaluation, memory)
         reached = replace(reached, demand=demand)
-        if given.evaluation.target is None:
+        if evaluation.target is None:
             if not self._dispatcher.dropped(ctx.key):
                 return replace(reached, last=last)
-            handed, _ = await self._pruner.give_away(ctx, given.memory, None)
+            handed, _ = await self._pruner.give_away(ctx, None)
             return replace(reached, last=last, pruned=handed)
-        target = given.target
+        target = evaluation.target
         desired = {r.id for r in target.refs}
         # Before anything is awaited, which may fail: from the end of this run on nobody waits to hear what it wants.
         self.want(ctx, target, claims.contested(ctx.key, desired))
-        reached = reached.sooner(await self.watch(ctx, target, given.memory))
+        reached = reached.sooner(await self.observer.watch(ctx, target))
         contested = claims.contested(ctx.key, desired)
         wants = self.want(ctx, target, contested)
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
@@ -99,17 +100,11 @@ class Gatherer:
         self._dispatcher.want(ctx.key, wanted)
         return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
 
-    async def watch(self, ctx: Context, target: Target, memory: Memory) -> float | None:
-        """Watch all kinds of this Sync, and take over what a former process wrote."""
-        again = await self.observer.watch(ctx, target)
-        applied = ctx.previous.get("applied") or {}
-        if not memory.baselines and applied.get("digest") == target.digest and applied.get("ownership"):
-            memory.baselines = restore_baselines(target.refs, self._informers.get, applied["ownership"])
-        return again
-
-    async def _recovered(self, ctx: Context, given: Given) -> tuple[Target | None, Demand | None]:
+    async def _recovered(
+        self, ctx: Context, evaluation: Evaluation, memory: Memory
+    ) -> tuple[Target | None, Demand | None]:
         """Return what was applied last, after a restart: rendered from that commit, or the demand for it."""
-        applied, evaluation = ctx.previous.get("applied"), given.evaluation
+        applied = ctx.previous.get("applied")
         if not applied or evaluation.current is None:
             return None, None
         if evaluation.target is not None and evaluation.target.digest == applied["digest"]:
@@ -129,7 +124,7 @@ class Gatherer:
                 None,
             )  # e.g. the path of the spec is new: what was applied under the old one is not known
         if target.digest == applied["digest"]:
-            given.memory.good = target
+            self._builder.applied(memory, target)
         return target, None
 
     def situation(self, evaluation: Evaluation, reached: Reached) -> Situation:
@@ -171,10 +166,9 @@ class Gatherer:
         return replace(reached, waiting=_unfetched(what, applied["revision"], trouble))
 
     async def manifests(
-        self, ctx: Context, given: Given, target: Target, wanted: Collection[ObjectId]
+        self, ctx: Context, current: Artifact | None, target: Target, wanted: Collection[ObjectId]
     ) -> Sequence[Desired] | Unfetched:
         """Return the manifests of a target, or why its commit, which the cache lost, cannot be fetched now."""
-        current = given.evaluation.current
         if current is None:
             raise NotYet
         try:

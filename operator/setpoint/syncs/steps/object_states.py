@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.identity import ObjectId
-from setpoint.objects.json_patch import Operation
 from setpoint.objects.observed import Observed
-from setpoint.plan.change import Action, Change
+from setpoint.plan.change import Action
 from setpoint.plan.desired import Ref
-from setpoint.plan.drift import Baseline, Lookup
+from setpoint.plan.drift import Lookup
 from setpoint.status.outcome import ObjectState, SyncState
+from setpoint.syncs.memory import Account, Memory
 from setpoint.syncs.run import Evaluation, Reached
-from setpoint.syncs.target import Target
 
 
 def states_of(
-    evaluation: Evaluation, reached: Reached, memory: Remembered, look: Lookup
+    evaluation: Evaluation, reached: Reached, memory: Memory, look: Lookup
 ) -> tuple[ObjectState, ...]:
     """Return the state of each object: those of the target, else of what is enforced, else of the inventory."""
-    target = evaluation.target or memory.good
+    target = evaluation.target or memory.built.good
     if target is None:
         inventory = reached.ctx.inventory.items()
         return tuple(
             ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else None) for o, v in inventory
         )
-    one = _One(evaluation, reached, memory)
+    one = _One(evaluation, reached, memory.account)
     states = [one.state(ref, look(ref.id)) for ref in target.refs]
     placed = {s.id for s in states}
     failed = reached.applied.failed.items()
@@ -39,22 +37,13 @@ def _beside(oid: ObjectId, problem: Problem) -> ObjectState:
     return ObjectState(oid, "", SyncState.FAILED, problem.reason, problem.message, counted=False)
 
 
-class Remembered(Protocol):
-    """What must be remembered of a Sync to say how its objects are."""
-
-    good: Target | None
-    baselines: dict[ObjectId, Baseline]
-    fights: dict[ObjectId, str]
-    reported: dict[ObjectId, tuple[tuple[Any, ...] | None, Change, tuple[Operation, ...]]]
-
-
 @dataclass(frozen=True, slots=True)
 class _One:
     """Says how one object after another is."""
 
     evaluation: Evaluation
     reached: Reached
-    memory: Remembered
+    account: Account
 
     def state(self, ref: Ref, seen: Observed | None) -> ObjectState:
         """Return what is first wrong with an object, or that nothing is."""
@@ -62,7 +51,7 @@ class _One:
 
     def _troubled(self, ref: Ref, seen: Observed | None) -> ObjectState | None:
         """Return the state of an object that was not written, or drifts and is left so."""
-        verdict, memory, applied = seen.verdict if seen else None, self.memory, self.reached.applied
+        verdict, account, applied = seen.verdict if seen else None, self.account, self.reached.applied
 
         def say(sync: SyncState, reason: Reason, message: str) -> ObjectState:
             return ObjectState(ref.id, ref.api_version, sync, reason, message, None, verdict)
@@ -75,10 +64,10 @@ class _One:
             return say(sync, problem.reason, problem.message)
         if ref.id in applied.deferred:
             return say(SyncState.WAITING, Reason.Waiting, applied.deferred[ref.id])
-        if ref.id in memory.fights:
-            return say(SyncState.OUT_OF_SYNC, Reason.Fight, memory.fights[ref.id])
-        if ref.id in memory.reported:
-            _, change, patch = memory.reported[ref.id]
+        if ref.id in account.fights:
+            return say(SyncState.OUT_OF_SYNC, Reason.Fight, account.fights[ref.id])
+        if ref.id in account.reported:
+            _, change, patch = account.reported[ref.id]
             sync = SyncState.MISSING if change.action is Action.CREATE else SyncState.OUT_OF_SYNC
             return ObjectState(ref.id, ref.api_version, sync, change.reason, change.message, patch, verdict)
         return None
@@ -87,7 +76,7 @@ class _One:
         oid, version = ref.id, ref.api_version
         if seen is None:
             return ObjectState(oid, version, SyncState.MISSING, Reason.Missing, "is not in the cluster")
-        base = self.memory.baselines.get(oid)
+        base = self.account.baselines.get(oid)
         if (base is not None and base.digest == ref.digest) or self.evaluation.target is None:
             return ObjectState(oid, version, verdict=seen.verdict)
         text = "is not written yet"

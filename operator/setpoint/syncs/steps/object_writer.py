@@ -11,21 +11,21 @@ from setpoint.api.sync import Drift, OnError
 from setpoint.apply.applier import Applier
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
-from setpoint.objects.identity import ObjectId, oid_of
-from setpoint.objects.inventory import grouped
+from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, drifted
 from setpoint.runtime.metrics import Metrics
+from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import joined
 from setpoint.store.claims import Claims
-from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.memory import Memory
-from setpoint.syncs.run import Context, Given, Reached
+from setpoint.syncs.memory import Memory, Occasion
+from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.actors import Actors
 from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
+from setpoint.syncs.steps.reporter import Reporter
 from setpoint.syncs.target import Target
 
 
@@ -39,39 +39,42 @@ class ObjectWriter:
         actors: Actors,
         claims: Claims,
         dispatcher: Dispatcher,
-        status: StatusWriter,
+        reporter: Reporter,
         drift_log: DriftLog,
         metrics: Metrics,
     ) -> None:
         self._gatherer, self._builder, self._actors, self._claims = gatherer, builder, actors, claims
-        self._dispatcher, self._status, self._drift_log, self._metrics = (
-            dispatcher,
-            status,
-            drift_log,
-            metrics,
-        )
+        self._dispatcher, self._reporter = dispatcher, reporter
+        self._drift_log, self._metrics = drift_log, metrics
 
-    async def write(self, given: Given, reached: Reached) -> Reached:
+    def requested(self, memory: Memory) -> None:
+        """Take in that a check was requested."""
+        memory.occasion = replace(memory.occasion, trigger="Requested")
+
+    def ended(self, memory: Memory) -> None:
+        """Take in that all is written, and told: what comes next is another occasion."""
+        memory.occasion = Occasion("Commit")
+
+    async def write(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Write what was chosen, or report it where drift is left alone. Raises Problem, ApiError."""
-        ctx, target, memory = reached.ctx, given.target, given.memory
+        ctx, target = reached.ctx, evaluation.found
         wanted = {r.id for r in reached.todo}
         if not wanted:
             return reached
-        manifests = given.evaluation.manifests
-        loaded = (
-            manifests if manifests is not None else await self._gatherer.manifests(ctx, given, target, wanted)
-        )
+        loaded: Sequence[Desired] | Unfetched | None = evaluation.manifests
+        if loaded is None:
+            loaded = await self._gatherer.manifests(ctx, evaluation.current, target, wanted)
         if isinstance(loaded, Unfetched):
             return _held_up(reached, wanted, loaded)
         chosen = [d for d in loaded if d.id in wanted]
         if not chosen:
             return reached
-        memory.trigger = _trigger(memory, reached, target)
-        memory.started = memory.started or rfc3339(datetime.now(UTC))
+        started = memory.occasion.started or rfc3339(datetime.now(UTC))
+        memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         applier = self._actors.applier(ctx, abort=abort)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
-            return await self._report_only(given, reached, applier, chosen)
+            return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
 
         async def claim() -> None:
@@ -80,7 +83,7 @@ class ObjectWriter:
 
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
-        result = await self._with_places(ctx, given, target, result, chosen)
+        result = await self._with_places(ctx, evaluation.current, target, result, chosen)
         reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._metrics.written(len(result.written))
         return await self._look_for_kinds(reached, target, result)
@@ -88,13 +91,12 @@ class ObjectWriter:
     async def _with_places(
         self,
         ctx: Context,
-        given: Given,
+        current: Artifact | None,
         target: Target,
         result: ApplyResult,
         chosen: Sequence[Desired],
     ) -> ApplyResult:
         """Return the result with the files of the objects that something is said of."""
-        current = given.evaluation.current
         if current is None:
             return result
         return await self._builder.with_places(ctx.sync, current, target, result, chosen)
@@ -106,45 +108,51 @@ class ObjectWriter:
         await self._builder.discover()
         return reached.sooner(0.3 if not self._builder.unresolved(target) else 1.0)
 
-    async def enforce(self, given: Given, reached: Reached) -> Reached:
+    async def enforce(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Correct drift against what was applied last; nothing new is written and nothing is pruned.
 
         Raises Problem, ApiError.
         """
-        ctx, last, memory = reached.ctx, reached.last, given.memory
-        if last is None or given.evaluation.current is None:
+        ctx, last, current = reached.ctx, reached.last, evaluation.current
+        if last is None or current is None:
             return reached
-        reached = reached.sooner(await self._gatherer.watch(ctx, last, memory))
+        reached = reached.sooner(await self._gatherer.observer.watch(ctx, last))
+        self._drift_log.restore(ctx, last, memory)
         whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
         foreign = {r.id for r in last.refs if self._claims.owner(r.id) not in (None, ctx.key)}
         pruned = reached.pruned
         others = foreign | reached.contested.keys() | pruned.released.keys() | pruned.lent.keys()
-        newer = {r.id for r in given.evaluation.target.refs} if given.evaluation.target else None
-        view = DriftView(ctx.key, ctx.marks.label, self._gatherer.look, memory)
+        newer = {r.id for r in evaluation.target.refs} if evaluation.target else None
+        view = DriftView(ctx.key, ctx.marks.label, self._gatherer.look, memory.account)
         found = drifted(view, last.refs, others, newer, whole=whole)
         if not found:
             return reached
-        loaded = await self._gatherer.manifests(ctx, given, last, found)
+        loaded = await self._gatherer.manifests(ctx, current, last, found)
         if isinstance(loaded, Unfetched):
             return _held_up(reached, found, loaded)
         chosen = [d for d in loaded if d.id in found]
         if not chosen:
             return reached
-        memory.trigger = "Drift"
+        memory.occasion = replace(memory.occasion, trigger="Drift")
         applier = self._actors.applier(ctx, abort=False, keep_ours=True)
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
-        result = await self._with_places(ctx, given, last, result, chosen)
+        result = await self._with_places(ctx, evaluation.current, last, result, chosen)
         by_id = {d.id: d for d in chosen}
         return self._drift_log.absorb(reached, memory, result, by_id, before, enforced=True)
 
     async def _report_only(
-        self, given: Given, reached: Reached, applier: Applier, chosen: Sequence[Desired]
+        self,
+        evaluation: Evaluation,
+        memory: Memory,
+        reached: Reached,
+        applier: Applier,
+        chosen: Sequence[Desired],
     ) -> Reached:
-        found = await applier.check(chosen)
-        reported = [self._drift_log.report(given.memory, item) for item in found if isinstance(item, DryRun)]
+        ctx, found = reached.ctx, await applier.check(chosen)
+        reported = [self._drift_log.report(ctx.key, memory, i) for i in found if isinstance(i, DryRun)]
         failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, DryRun)})
-        failed = await self._with_places(reached.ctx, given, given.target, failed, chosen)
+        failed = await self._with_places(ctx, evaluation.current, evaluation.found, failed, chosen)
         corrections = (*reached.corrections, *(c for c in reported if c is not None))
         return replace(reached, applied=reached.applied | failed, corrections=corrections)
 
@@ -159,22 +167,19 @@ class ObjectWriter:
         self._dispatcher.record(ctx.key, new, reached.pruned.lent)
         if new == ctx.inventory:
             return replace(reached, contested=contested, wants=wants)
-        status = {**ctx.previous, "inventory": grouped((v, o) for o, v in new.items())}
-        body = await self._status.write(oid_of(ctx.key), ctx.body, status)
-        memory.held = None
-        return replace(reached, contested=contested, wants=wants, ctx=ctx.written(body))
+        ctx = await self._reporter.claim(ctx, memory, new)
+        return replace(reached, contested=contested, wants=wants, ctx=ctx)
 
-
-def _trigger(memory: Memory, reached: Reached, target: Target) -> str:
-    """Return why something is written."""
-    ctx, previous = reached.ctx, reached.ctx.previous
-    if memory.trigger == "Requested":
-        return memory.trigger
-    if not reached.changed:
-        return "Drift" if memory.detected else memory.trigger
-    moved = previous.get("observedGeneration") not in (None, ctx.generation)
-    same = (previous.get("applied") or {}).get("revision") == target.revision
-    return "Spec" if moved and same else "Commit"
+    def _trigger(self, occasion: Occasion, reached: Reached, target: Target) -> str:
+        """Return why something is written."""
+        ctx, previous = reached.ctx, reached.ctx.previous
+        if occasion.trigger == "Requested":
+            return occasion.trigger
+        if not reached.changed:
+            return "Drift" if self._dispatcher.detected(ctx.key) else occasion.trigger
+        moved = previous.get("observedGeneration") not in (None, ctx.generation)
+        same = (previous.get("applied") or {}).get("revision") == target.revision
+        return "Spec" if moved and same else "Commit"
 
 
 def _held_up(reached: Reached, wanted: Iterable[ObjectId], lost: Unfetched) -> Reached:

@@ -27,7 +27,6 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
-from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.target import Target
 from setpoint.watch.informers import Informers
@@ -69,7 +68,6 @@ class Pruner:
         ctx: Context,
         evaluation: Evaluation,
         begun: PruneResult,
-        memory: Memory,
         deleter: Deleter,
     ) -> PruneResult:
         """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
@@ -82,13 +80,13 @@ class Pruner:
         words = self.words(ctx, blocker) if blocker else ""
         late = self._unseen(evaluation, leftover)
         if late or (blocker and not blocker.doubtful):
-            handed = self._hand_over(ctx, memory, leftover, live)
+            handed = self._hand_over(ctx, leftover, live)
             kept = {o: v for o, v in leftover.items() if o not in handed.released}
             waiting = Problem(Reason.PruneWaiting, words or late)
             again = MOVED_AGAIN if late else None
             return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
         doubted = await self._doubted(ctx, blocker, leftover)
-        result = await self._go(ctx, evaluation, begun, memory, deleter, live, doubted)
+        result = await self._go(ctx, evaluation, begun, deleter, live, doubted)
         if doubted.keys() & result.lent.keys():
             waiting = result.waiting or Problem(Reason.PruneWaiting, words)
             return replace(result, waiting=waiting)
@@ -99,7 +97,6 @@ class Pruner:
         ctx: Context,
         evaluation: Evaluation,
         begun: PruneResult,
-        memory: Memory,
         deleter: Deleter,
         live: Mapping[ObjectId, Observed],
         doubted: Mapping[ObjectId, SyncKey],
@@ -119,15 +116,13 @@ class Pruner:
         self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
         going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
         removed = await deleter.remove(going, nested)
-        self._let_go(ctx, memory, {**decision.release, **removed.gone})
+        gone = self._let_go(ctx, {**decision.release, **removed.gone})
         result = _result(ctx, begun, live, decision, removed, lent)
         moved = removed.moved or any(n.objects is None for n in nested.values())
         kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
-        return replace(result, kept=kept, again=MOVED_AGAIN if moved else None)
+        return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else None)
 
-    async def hand_over(
-        self, ctx: Context, target: Target, memory: Memory, *, anew: bool = True
-    ) -> PruneResult:
+    async def hand_over(self, ctx: Context, target: Target, *, anew: bool = True) -> PruneResult:
         """Hand over what left Git and another Sync has or waits for, although this one is not complete yet.
 
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
@@ -138,7 +133,7 @@ class Pruner:
         self._drop(ctx, [o for o in leftover if is_sync(o) and self._dispatcher.dropped(key_in(o))])
         if not leftover:
             return PruneResult()
-        return self._hand_over(ctx, memory, leftover, await self._live(ctx, leftover), anew=anew)
+        return self._hand_over(ctx, leftover, await self._live(ctx, leftover), anew=anew)
 
     def without_yielded(self, ctx: Context, evaluation: Evaluation) -> Evaluation:
         """Return what a run goes by; the target of a Sync which a commit dropped lacks what others want.
@@ -180,7 +175,7 @@ class Pruner:
         )
 
     async def give_away(
-        self, ctx: Context, memory: Memory, blocker: Blocker | None
+        self, ctx: Context, blocker: Blocker | None
     ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
         """Leave what others want to them when a Sync ends.
 
@@ -192,7 +187,7 @@ class Pruner:
         wanted = {**doubted, **self._claims.wanted_of(ctx.key, ctx.inventory)}
         live = await self._live(ctx, wanted)
         mine = {o: ctx.inventory[o] for o in wanted}
-        handed = self._hand_over(ctx, memory, mine, live, doubted=doubted)
+        handed = self._hand_over(ctx, mine, live, doubted=doubted)
         wanted = self._claims.wanted_of(ctx.key, handed.lent)
         waits = self.words(ctx, blocker) if blocker else ""
         words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
@@ -201,7 +196,6 @@ class Pruner:
     def _hand_over(
         self,
         ctx: Context,
-        memory: Memory,
         leftover: Mapping[ObjectId, str],
         live: Mapping[ObjectId, Observed],
         *,
@@ -212,8 +206,8 @@ class Pruner:
         wanted = {**doubted, **self._claims.wanted_of(ctx.key, mine)}
         decision = handed_over(leftover, live, ctx.key, wanted)
         lent = self._lend(ctx, decision)
-        self._let_go(ctx, memory, decision.release)
-        return PruneResult(released=decision.release, lent=lent)
+        gone = self._let_go(ctx, decision.release)
+        return PruneResult(released=decision.release, lent=lent, gone=gone)
 
     def _lend(self, ctx: Context, decision: Prune) -> Mapping[ObjectId, str]:
         """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
@@ -221,9 +215,8 @@ class Pruner:
         self._dispatcher.record(ctx.key, ctx.inventory, lent)
         return lent
 
-    def _let_go(self, ctx: Context, memory: Memory, gone: Mapping[ObjectId, str]) -> None:
+    def _let_go(self, ctx: Context, gone: Mapping[ObjectId, str]) -> frozenset[ObjectId]:
         for oid, why in gone.items():
-            memory.baselines.pop(oid, None)
             log.info(
                 "removing an object from the inventory",
                 extra={"key": str(ctx.key), "object": oid.label(), "why": why},
@@ -231,6 +224,7 @@ class Pruner:
             if why.startswith("is handed over"):
                 text = f"{oid.label(ctx.key.namespace)} {why}"
                 self._recorder.record(ctx.body, "Normal", str(Reason.HandedOver), text)
+        return frozenset(gone)
 
     def nested(self, objects: Iterable[ObjectId]) -> Mapping[ObjectId, Nested]:
         """Return what stands behind those of some objects that are Syncs."""

@@ -34,12 +34,12 @@ class Registrar:
         if names.FINALIZER not in finalizers:
             wanted = [*finalizers, names.FINALIZER]
             body = await self._writer.finalizers(oid_of(ctx.key), ctx.body, wanted)
-            ctx = ctx.written(body) if memory.held is None else replace(ctx, body=body)
-        elif not ctx.previous and not memory.known:
+            ctx = ctx.written(body) if memory.telling.held is None else replace(ctx, body=body)
+        elif not ctx.previous and not memory.inventory_known:
             found = await owned(self._cluster, ctx.key, ctx.marks.label)
             if found:
                 status = {**ctx.previous, "inventory": grouped((v, o) for o, v in found.items())}
                 ctx = ctx.written(await self._writer.write(oid_of(ctx.key), ctx.body, status))
             self._dispatcher.record(ctx.key, found)
-        memory.known = True
+        memory.inventory_known = True
         return ctx

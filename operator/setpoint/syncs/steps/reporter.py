@@ -12,6 +12,7 @@ from setpoint.api.formats import seconds, short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
+from setpoint.objects.inventory import grouped
 from setpoint.objects.observed import Observed
 from setpoint.plan.drift import ownership_digest
 from setpoint.plan.goal import Commit
@@ -62,19 +63,27 @@ class Reporter:
         new = status.build(ctx.previous, outcome, datetime.now(UTC))
         self._announce(evaluation, reached, new)
         reached = self._paced(reached, memory, new)
-        until = memory.hold_back(ctx.stored, new, now, fresh=bool(reached.applied.written))
+        fresh = bool(reached.applied.written)
+        memory.telling, until = memory.telling.hold_back(ctx.stored, new, now, fresh=fresh)
         if until is None:
-            memory.held = new  # a write that fails must not take along what this run has to tell
+            # A write that fails must not take along what this run has to tell.
+            memory.telling = replace(memory.telling, held=new)
             await self.write(ctx.key, ctx.body, new)
         self._dispatcher.record(ctx.key, inventory, reached.pruned.lent)
         if self._dispatcher.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
             self._dispatcher.shrunk(ctx.key)
-        memory.ended(settled=reached.settled(evaluation), failing=reached.retries, complete=reached.complete)
         took = asyncio.get_running_loop().time() - ctx.began
         self._metrics.reconciled("Sync", _ready(new)["reason"], took)
         if reached.retries:
             return Result(retry=True)
         return Result(after=reached.sooner(until).again)
+
+    async def claim(self, ctx: Context, memory: Memory, inventory: Mapping[ObjectId, str]) -> Context:
+        """Write an inventory before anything else is told; returns the run's start as it is then."""
+        status = {**ctx.previous, "inventory": grouped((v, o) for o, v in inventory.items())}
+        body = await self._writer.write(oid_of(ctx.key), ctx.body, status)
+        memory.telling = replace(memory.telling, held=None)
+        return ctx.written(body)
 
     def count(self, ctx: Context, evaluation: Evaluation) -> None:
         """Note in the metrics how many objects a Sync has in Git."""
@@ -100,6 +109,8 @@ class Reporter:
         self._metrics.ready("Sync", key.namespace, key.name, ready=ready["status"] == "True")
         before = condition_of(body.get("status") or {}, "Ready")
         await self._writer.write(oid_of(key), body, new)
+        memory = self._dispatcher.memory(key)
+        memory.telling = replace(memory.telling, held=None)
         self._dispatcher.told(key)
         if before is None or before["status"] != ready["status"]:
             self._dispatcher.wake(self._store.dependents(key))
@@ -129,8 +140,8 @@ class Reporter:
             wants=_wants(evaluation, reached, inventory),
             corrections=reached.corrections,
             changed=len(reached.applied.written) + len(reached.pruned.deleted),
-            started=memory.started,
-            trigger=memory.trigger,
+            started=memory.occasion.started,
+            trigger=memory.occasion.trigger,
             timeout=seconds(ctx.sync.spec.timeout),
             waited=_waited(memory, ctx.previous),
             suspended=ctx.sync.spec.suspend,
@@ -138,7 +149,7 @@ class Reporter:
 
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
         """Watch the pods of unhealthy workloads, as long as they are unhealthy."""
-        target = None if ctx.sync.spec.suspend else evaluation.target or memory.good
+        target = None if ctx.sync.spec.suspend else evaluation.target or memory.built.good
         seen = [o for r in (target.refs if target else ()) if (o := self._informers.get(r.id)) is not None]
         healthy = condition_of(ctx.previous, "Healthy")
         known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
@@ -217,7 +228,11 @@ def _waited(memory: Memory, state: Mapping[str, Any]) -> float:
     """Return the seconds since what a status says was applied; the sooner it is asked the first time, the better."""
     applied = state.get("applied")
     clock = asyncio.get_running_loop().time()
-    return memory.rollout.since(applied["at"], datetime.now(UTC), clock) if applied else 0.0
+    if not applied:
+        return 0.0
+    rollout = memory.telling.rollout.counting(applied["at"], datetime.now(UTC), clock)
+    memory.telling = replace(memory.telling, rollout=rollout)
+    return rollout.seconds(clock)
 
 
 def _ready(new: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -29,7 +29,6 @@ from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import PruneResult
 from setpoint.syncs.steps.deletion import LOOK_AGAIN, Deletion, Finalizer
 from setpoint.syncs.steps.observer import Observer
@@ -88,7 +87,7 @@ class Deleted:
         meta = {**now.body["metadata"], "finalizers": [names.FINALIZER], "uid": "u"}
         now = replace(now, body={**now.body, "metadata": meta})
         remover = Deleter(cast("Cluster", self._world), asyncio.Semaphore(4), KEY, now.user)
-        return await self._finalizer.end(now, Memory(), remover)
+        return await self._finalizer.end(now, remover)
 
     @property
     def ready(self) -> tuple[str, str]:

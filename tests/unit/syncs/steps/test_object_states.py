@@ -14,7 +14,7 @@ from setpoint.objects.inventory import grouped
 from setpoint.objects.observed import Observed
 from setpoint.plan.change import Action, Change
 from setpoint.status.outcome import ObjectState, SyncState
-from setpoint.syncs.memory import Memory
+from setpoint.syncs.memory import Account, Built, Memory
 from setpoint.syncs.run import Evaluation, Reached
 from setpoint.syncs.steps.object_states import states_of
 
@@ -27,7 +27,7 @@ class Case:
 
     evaluation: Evaluation = field(default_factory=lambda: Evaluation(target=target(ref("a"))))
     reached: Reached = field(default_factory=reached)
-    memory: Memory = field(default_factory=lambda: Memory(baselines={A: baseline()}))
+    memory: Memory = field(default_factory=lambda: Memory(account=Account(baselines={A: baseline()})))
 
     def applied(self, **changes: Any) -> Case:
         """The same after a run that did something else, too."""
@@ -59,9 +59,10 @@ def test_what_git_changed_and_nobody_wrote_waits() -> None:
 
 def test_the_first_thing_wrong_is_said() -> None:
     case, change = Case(), Change(A, Action.PATCH, Reason.Drift, "differs at /data/k")
-    case.memory.reported[A] = (None, change, ())
+    account = case.memory.account
+    case.memory.account = account = replace(account, reported={A: (None, change, ())})
     assert case.only(observed("a")) == (SyncState.OUT_OF_SYNC, Reason.Drift, "differs at /data/k")
-    case.memory.fights[A] = "x undoes every correction"
+    case.memory.account = replace(account, fights={A: "x undoes every correction"})
     assert case.only(observed("a"))[1] is Reason.Fight
     case = case.applied(deferred={A: "waits: wave 1"})
     assert case.only(observed("a")) == (SyncState.WAITING, Reason.Waiting, "waits: wave 1")
@@ -78,12 +79,13 @@ def test_an_object_that_cannot_be_taken_is_contested_not_failed() -> None:
 
 def test_reported_deletions_are_missing() -> None:
     case = Case()
-    case.memory.reported[A] = (None, Change(A, Action.CREATE, Reason.Missing, "was deleted"), ())
+    change = Change(A, Action.CREATE, Reason.Missing, "was deleted")
+    case.memory.account = replace(case.memory.account, reported={A: (None, change, ())})
     assert case.only() == (SyncState.MISSING, Reason.Missing, "was deleted")
 
 
 def test_without_a_target_what_is_enforced_is_shown_else_the_inventory() -> None:
-    case = Case(Evaluation(), memory=Memory(good=target(ref("a"))))
+    case = Case(Evaluation(), memory=Memory(Built(good=target(ref("a")))))
     assert case.only(observed("a"))[0] is SyncState.SYNCED
     there = reached(ctx=context({"inventory": grouped([("v1", A)])}))
     [state] = Case(Evaluation(), there, Memory()).states(observed("a"))
