@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from setpoint.render.inputs import gather
 from setpoint.render.renderer import Rendered, Renderer
 from setpoint.tree.protocol import Tree
 
+TOKEN = "eyJhbGciOi-token-of-the-operator"
+"""What a repository must not get at: it stands in a file of the machine, as a ServiceAccount's does in the pod."""
+LONG_S, KELVIN = "\u017f", "\u212a"
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n"
 
 
@@ -27,6 +31,30 @@ def sync_spec(**fields: Any) -> SyncSpec:
 def config(name: str) -> str:
     """A ConfigMap as text."""
     return CONFIG % name
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """A file of the machine with `TOKEN`, readable as a value and as a line of an env file."""
+    file = tmp_path / "var/run/secrets/token"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"TOKEN={TOKEN}")
+    return file
+
+
+def shows(made: Rendered) -> str:
+    """All that was built, as text."""
+    return json.dumps([each.manifest for each in made.objects])
+
+
+async def refused(render: Render, tree: Tree, **fields: Any) -> str:
+    """The words of the refusal; fails if anything is built, and shows what."""
+    with pytest.raises(Problem) as raised:
+        pytest.fail(f"it was built: {shows(await render(tree, **fields))[:400]}")
+    assert raised.value.reason is Reason.RenderFailed
+    assert TOKEN not in raised.value.message
+    assert "render-" not in raised.value.message, "a path of this machine is said"
+    return raised.value.message
 
 
 @pytest.fixture(scope="session")

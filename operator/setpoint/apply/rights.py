@@ -2,50 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.objects.identity import Manifest, ObjectId
+from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 
-API = "authorization.k8s.io/v1"
-REVIEW = "SelfSubjectAccessReview"
+API: Final = "authorization.k8s.io/v1"
+REVIEW: Final = "SelfSubjectAccessReview"
+RULES: Final = "SelfSubjectRulesReview"
+AT_ONCE: Final = 8
+VERB: Final = "patch"
+ANY_NAMESPACE: Final = "default"
+"""Rules are asked for in a namespace; those of the whole cluster are among the answers for any."""
 
 
 async def writable(cluster: Cluster, user: str, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
     """Return which of the objects `user` may write; all of which that cannot be found out.
 
-    Asked as that user, which everybody may; first for all objects of a kind in a namespace, then for single ones.
+    Asked as that user, which everybody may: once for all objects of a kind in a namespace. Where that is refused, a
+    role may still name single objects: the rules are asked for once in a namespace, and then those alone that they
+    name; all only where the API server does not know all rules, as another authorizer decides, too.
     """
-    places: dict[tuple[str, str, str], list[ObjectId]] = {}
-    for oid in objects:
-        places.setdefault((oid.group, oid.kind, oid.namespace), []).append(oid)
-    found: set[ObjectId] = set()
-    for (group, name, namespace), members in places.items():
-        kind = cluster.kind_of_group(group, name)
-        if kind is None or await _may(cluster, user, kind, namespace, ""):
-            found.update(members)
-        else:
-            found.update([o for o in members if await _may(cluster, user, kind, namespace, o.name)])
-    return frozenset(found)
+    return await _Questions(cluster, user).answer(objects)
 
 
-async def _may(cluster: Cluster, user: str, kind: Kind, namespace: str, name: str) -> bool:
-    review = cluster.kind(API, REVIEW)
-    if review is None:
-        return True
-    try:
-        answer = await cluster.create(review, _question(kind, namespace, name), user=user)
-    except ApiError:
-        return True
-    said = answer.get("status") or {}
-    return bool(said.get("allowed") or said.get("evaluationError"))
+class _Questions:
+    """What is asked about one user, a few questions at once."""
+
+    def __init__(self, cluster: Cluster, user: str) -> None:
+        self._cluster, self._user = cluster, user
+        self._limit = asyncio.Semaphore(AT_ONCE)
+
+    async def answer(self, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
+        places: dict[tuple[Kind, str], list[ObjectId]] = {}
+        found: set[ObjectId] = set()
+        for oid in objects:
+            if kind := self._cluster.kind_of_group(oid.group, oid.kind):
+                places.setdefault((kind, oid.namespace), []).append(oid)
+            else:
+                found.add(oid)
+        whole = await asyncio.gather(*(self._may(kind, namespace, "") for kind, namespace in places))
+        refused = [place for place, may in zip(places, whole, strict=True) if not may]
+        found.update(o for place, may in zip(places, whole, strict=True) if may for o in places[place])
+        spaces = list(dict.fromkeys(namespace for _, namespace in refused))
+        rules = dict(zip(spaces, await asyncio.gather(*map(self._rules, spaces)), strict=True))
+        single = [(k, o) for k, ns in refused for o in places[k, ns] if _named(rules[ns], k, o.name)]
+        allowed = await asyncio.gather(*(self._may(kind, o.namespace, o.name) for kind, o in single))
+        found.update(oid for (_, oid), may in zip(single, allowed, strict=True) if may)
+        return frozenset(found)
+
+    async def _may(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Return whether an object, or without a name any of its kind, may be written; also if nobody says."""
+        attributes = {"group": kind.group, "resource": kind.plural, "verb": VERB}
+        attributes |= {"namespace": namespace} if namespace else {}
+        attributes |= {"name": name} if name else {}
+        said = await self._ask(REVIEW, {"resourceAttributes": attributes})
+        return said is None or bool(said.get("allowed") or said.get("evaluationError"))
+
+    async def _rules(self, namespace: str) -> list[Mapping[str, Any]] | None:
+        """Return all rules of the user in a namespace; None if not all are known."""
+        said = await self._ask(RULES, {"namespace": namespace or ANY_NAMESPACE})
+        if said is None or said.get("incomplete") or said.get("evaluationError"):
+            return None
+        return said.get("resourceRules") or []
+
+    async def _ask(self, review: str, spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what the API server answers the user; None if it does not."""
+        if (kind := self._cluster.kind(API, review)) is None:
+            return None
+        question = {"apiVersion": API, "kind": review, "metadata": {}, "spec": spec}
+        async with self._limit:
+            try:
+                answer = await self._cluster.create(kind, question, user=self._user)
+            except ApiError:
+                return None
+        return answer.get("status") or {}
 
 
-def _question(kind: Kind, namespace: str, name: str) -> Manifest:
-    attributes = {"group": kind.group, "resource": kind.plural, "verb": "patch"}
-    attributes |= {"namespace": namespace} if namespace else {}
-    attributes |= {"name": name} if name else {}
-    spec = {"resourceAttributes": attributes}
-    return {"apiVersion": API, "kind": REVIEW, "metadata": {}, "spec": spec}
+def _named(rules: list[Mapping[str, Any]] | None, kind: Kind, name: str) -> bool:
+    """Return whether a rule may let this one object be written by its name."""
+    return rules is None or any(
+        name in (rule.get("resourceNames") or ())
+        and _holds(rule.get("verbs"), VERB)
+        and _holds(rule.get("apiGroups"), kind.group)
+        and _holds(rule.get("resources"), kind.plural)
+        for rule in rules
+    )
+
+
+def _holds(words: Iterable[str] | None, word: str) -> bool:
+    return not {"*", word}.isdisjoint(words or ())

@@ -7,11 +7,13 @@ decides that its objects are gone, so that must be true.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError
+from setpoint.kube.errors import ApiError, classify
+from setpoint.kube.explain import problem_of
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 
@@ -51,3 +53,17 @@ def kind_served(cluster: Cluster, oid: ObjectId) -> Kind | None:
     if kind is None and oid.group in cluster.broken_groups:
         raise ApiError(503, "ServiceUnavailable", f"the server of API group {oid.group} does not answer")
     return kind
+
+
+async def unreadable(
+    error: ApiError, what: ObjectId, verb: str, discover: Callable[[], Awaitable[object]]
+) -> Problem:
+    """Return why objects cannot be read; if their kind is not served any more, what is served is asked anew.
+
+    Another 404 says nothing about the kind: the object is missing, or its namespace.
+    """
+    if classify(error) is not Reason.KindUnknown:
+        return problem_of(error, what, verb)
+    with contextlib.suppress(ApiError, Problem):  # the next try asks again; this one is told first
+        await discover()
+    return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")

@@ -16,7 +16,7 @@ import orjson
 from setpoint.api.reasons import Problem, Reason, well_formed
 from setpoint.objects import scalars
 from setpoint.objects import yaml as yamlstream
-from setpoint.objects.identity import ObjectId
+from setpoint.objects.identity import Manifest, ObjectId
 
 MAX_OBJECT_BYTES: Final = 1_572_864
 """etcd's default limit of a request, --max-request-bytes, which is the API server's limit of an object."""
@@ -28,7 +28,7 @@ class Document:
     """One object: the manifest (never mutated), the file it is from, which document of the file, from 1, and
     its first line there, from 1."""
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     file: str
     index: int
     line: int

@@ -46,10 +46,10 @@ class RunSummary:
     revision: str
     total: int
     took: float
-    corrections: Sequence[Correction] = ()
-    written: Sequence[Change] = ()
-    pruned: Sequence[ObjectId] = ()
-    warnings: Sequence[str] = ()
+    corrections: tuple[Correction, ...] = ()
+    written: tuple[Change, ...] = ()
+    pruned: tuple[ObjectId, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def announcements(

@@ -12,9 +12,9 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
 from setpoint.apply.placing import needs_places, with_places
 from setpoint.apply.result import ApplyResult
+from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.kube.explain import problem_of
 from setpoint.objects.bodies import source_model
 from setpoint.objects.identity import ObjectId, SyncKey, digest, oid_of
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
@@ -122,14 +122,8 @@ class TargetBuilder:
         )
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
-        """Return why objects cannot be read; repeats discovery if a kind is no longer served.
-
-        Raises Problem if that does not answer.
-        """
-        if error.status != 404:
-            return problem_of(error, oid_of(key), "reconcile")
-        await self.discover()
-        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
+        """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""
+        return await unreadable(error, oid_of(key), "reconcile", self.discover)
 
     async def at(
         self,

@@ -10,9 +10,10 @@ import pytest
 from tests.kit.samples import Woken, context, target
 
 from setpoint.api import names
-from setpoint.api.reasons import Reason
+from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
 from setpoint.apply.deleter import Deleter
+from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
@@ -158,3 +159,32 @@ async def test_a_commit_without_an_object_lets_go_of_what_has_no_kind_any_more(c
     assert not result.kept
     assert complete or result.released == {WIDGET: "is gone"}
     assert world.discoveries == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason", "asked"),
+    [
+        (404, NO_KIND, Reason.KindUnknown, 1),
+        (404, "404 page not found", Reason.KindUnknown, 1),
+        (404, 'widgets.example.org "w" not found', Reason.Missing, 0),
+        (404, 'namespaces "shop" not found', Reason.NamespaceMissing, 0),
+        (503, "the server is down", Reason.ApiUnavailable, 0),
+    ],
+)
+async def test_only_a_404_about_the_kind_says_that_the_kind_is_not_served(
+    status: int, text: str, reason: Reason, asked: int
+) -> None:
+    world = World(WITH)
+    problem = await unreadable(ApiError(status, "NotFound", text), WIDGET, "delete", world.discover)
+    assert (problem.reason, world.discoveries) == (reason, asked)
+
+
+@pytest.mark.parametrize(
+    "error", [ApiError(503, "ServiceUnavailable", "down"), Problem(Reason.ApiUnavailable, "down")]
+)
+async def test_a_kind_that_is_not_served_is_told_though_discovery_does_not_answer(error: Exception) -> None:
+    async def discover() -> None:
+        raise error
+
+    problem = await unreadable(ApiError(404, "NotFound", NO_KIND), WIDGET, "delete", discover)
+    assert problem.reason is Reason.KindUnknown

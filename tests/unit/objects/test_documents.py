@@ -16,6 +16,7 @@ from tests.kit.cluster import binaries
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects import documents
+from setpoint.objects.identity import Manifest
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 DATA = Path(__file__).resolve().parents[4] / "shared/data/manifests"
@@ -270,7 +271,7 @@ def test_real_manifests_are_typed_as_kubectl_types_them(name: str) -> None:
     )
 
 
-def _without_empty_annotations(manifest: dict[str, Any]) -> dict[str, Any]:
+def _without_empty_annotations(manifest: Manifest) -> dict[str, Any]:
     meta = {name: value for name, value in manifest["metadata"].items() if name != "annotations" or value}
     return {**manifest, "metadata": meta}
 

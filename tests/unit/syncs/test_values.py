@@ -13,14 +13,22 @@ import pydantic
 import pytest
 
 from setpoint.apply.deleter import DeleteResult
+from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.plan.drift import Choice
 from setpoint.plan.goal import FollowUp, Goal, Situation, Written
+from setpoint.plan.nested import Nested
 from setpoint.plan.prune import Prune
+from setpoint.render.renderer import Rendered
 from setpoint.sources.check import CheckResult
 from setpoint.sources.demands import Demand
+from setpoint.status.announcements import RunSummary
 from setpoint.status.outcome import Outcome
+from setpoint.syncs.builder import Loaded
+from setpoint.syncs.dispatcher import Blocker
 from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
+from setpoint.syncs.steps.deletion import Ending, Others
+from setpoint.syncs.target import Target
 
 VALUES = (
     Context,
@@ -30,14 +38,23 @@ VALUES = (
     Written,
     FollowUp,
     Choice,
+    DryRun,
     ApplyResult,
     DeleteResult,
+    Nested,
     Prune,
     PruneResult,
+    Blocker,
+    Target,
+    Loaded,
     Reached,
     Outcome,
     CheckResult,
     Demand,
+    RunSummary,
+    Others,
+    Ending,
+    Rendered,
 )
 PLAIN = (str, bytes, int, float, bool, NoneType, Any, object)
 

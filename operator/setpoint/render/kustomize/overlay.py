@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from setpoint.api.sync import SyncSpec
 from setpoint.objects import documents
+from setpoint.objects.identity import Manifest
 from setpoint.tree.paths import join
 
 _ORIGIN: Final = "config.kubernetes.io/origin"
@@ -72,7 +73,7 @@ def _metadata(content: Mapping[str, Any]) -> list[str]:
     return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
 
 
-def split_origin(manifest: dict[str, Any], folder: str, *, keep: bool) -> tuple[dict[str, Any], str | None]:
+def split_origin(manifest: Manifest, folder: str, *, keep: bool) -> tuple[Manifest, str | None]:
     """Take the note off a manifest; returns the manifest, and the path in the note resolved from `folder`."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
@@ -89,7 +90,7 @@ def split_origin(manifest: dict[str, Any], folder: str, *, keep: bool) -> tuple[
     return {**manifest, "metadata": cleaned}, place
 
 
-def with_true_paths(manifest: dict[str, Any], true: Callable[[str], str]) -> dict[str, Any]:
+def with_true_paths(manifest: Manifest, true: Callable[[str], str]) -> Manifest:
     """Return a manifest with other paths in its notes; the rest of each note stays as kustomize wrote it."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}

@@ -5,7 +5,6 @@ The end of a Sync as its status and finalizer tell it (shell around `deletion`).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,9 +17,8 @@ from setpoint.api.resources import Sync
 from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError, classify
+from setpoint.kube.errors import ApiError
 from setpoint.kube.event_recorder import EventRecorder
-from setpoint.kube.explain import problem_of
 from setpoint.objects.bodies import source_key
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
@@ -116,11 +114,7 @@ class Deletion:
 
     async def unreadable(self, key: SyncKey, error: ApiError) -> Problem:
         """Return why objects cannot be read; a kind that is not served any more has discovery asked again."""
-        if classify(error) is not Reason.KindUnknown:
-            return problem_of(error, oid_of(key), "delete")
-        with contextlib.suppress(ApiError):  # the next try asks again; this one is told first
-            await self._cluster.discover()
-        return Problem(Reason.KindUnknown, "a kind of this Sync is not served any more, or not yet again")
+        return await absence.unreadable(error, oid_of(key), "delete", self._cluster.discover)
 
     async def _crd_is_going(self) -> bool:
         kind = self._cluster.kind_of_group("apiextensions.k8s.io", "CustomResourceDefinition")

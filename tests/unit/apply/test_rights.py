@@ -1,0 +1,106 @@
+"""How many questions it takes to find out what an identity may write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from setpoint.apply.rights import AT_ONCE, writable
+from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.kinds import Kind
+
+MAPS = [ObjectId("", "ConfigMap", "shop", f"c{i}") for i in range(50)]
+SECRETS = [ObjectId("", "Secret", "shop", f"s{i}") for i in range(50)]
+ROLES = [ObjectId("rbac.authorization.k8s.io", "ClusterRole", "", f"r{i}") for i in range(50)]
+REVIEW, RULES = "SelfSubjectAccessReview", "SelfSubjectRulesReview"
+
+
+def rule(group: str, resource: str, *names: str, verb: str = "patch") -> Mapping[str, Any]:
+    found = {"verbs": [verb], "apiGroups": [group], "resources": [resource]}
+    return {**found, "resourceNames": list(names)} if names else found
+
+
+class Authorizer:
+    """A cluster that knows the rules of one user, as far as it tells them."""
+
+    def __init__(self, *rules: Mapping[str, Any], incomplete: bool = False, broken: bool = False) -> None:
+        self.rules, self.incomplete, self.broken = rules, incomplete, broken
+        self.asked: Counter[str] = Counter()
+        self.at_once = self.most = 0
+
+    def kind_of_group(self, group: str, kind: str) -> Kind | None:
+        known = kind in ("ConfigMap", "Secret", "ClusterRole")
+        return Kind(group, "v1", kind, f"{kind.lower()}s", True, frozenset()) if known else None
+
+    def kind(self, _version: str, kind: str) -> Kind:
+        return Kind("authorization.k8s.io", "v1", kind, f"{kind.lower()}s", False, frozenset())
+
+    async def create(self, kind: Kind, body: Mapping[str, Any], *, user: str) -> Mapping[str, Any]:
+        assert user == "u"
+        self.asked[kind.kind] += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if self.broken:
+            raise ApiError(500, "InternalError", "down")
+        if kind.kind == RULES:
+            assert body["spec"]["namespace"]
+            return {"status": {"resourceRules": list(self.rules), "incomplete": self.incomplete}}
+        return {"status": {"allowed": any(map(self._allows(body["spec"]["resourceAttributes"]), self.rules))}}
+
+    @staticmethod
+    def _allows(asked: Mapping[str, str]) -> Any:
+        def allows(rule: Mapping[str, Any]) -> bool:
+            names = rule.get("resourceNames")
+            return (
+                {"*", asked["verb"]} & set(rule["verbs"]) != set()
+                and {"*", asked["group"]} & set(rule["apiGroups"]) != set()
+                and {"*", asked["resource"]} & set(rule["resources"]) != set()
+                and (not names or asked.get("name") in names)
+            )
+
+        return allows
+
+    async def of(self, *objects: ObjectId) -> frozenset[ObjectId]:
+        return await writable(cast("Cluster", self), "u", objects)
+
+
+async def test_who_may_write_a_kind_is_asked_once() -> None:
+    world = Authorizer(rule("*", "*", verb="*"))
+    assert await world.of(*MAPS, *SECRETS) == {*MAPS, *SECRETS}
+    assert world.asked == {REVIEW: 2}
+
+
+async def test_who_may_write_nothing_is_not_asked_object_by_object() -> None:
+    world = Authorizer(rule("", "configmaps", verb="get"))
+    assert await world.of(*MAPS, *SECRETS, *ROLES) == frozenset()
+    assert world.asked == {REVIEW: 3, RULES: 2}  # a kind each; a namespace, and the whole cluster
+
+
+@pytest.mark.parametrize("verb", ["patch", "*"])
+async def test_objects_that_a_role_names_are_asked_for_by_their_names(verb: str) -> None:
+    world = Authorizer(
+        rule("", "configmaps", "c1", "c2", "other", verb=verb), rule("", "secrets", "s1", verb="get")
+    )
+    assert await world.of(*MAPS, *SECRETS) == {MAPS[1], MAPS[2]}
+    assert world.asked == {REVIEW: 2 + 2, RULES: 1}
+
+
+async def test_where_another_authorizer_decides_too_each_is_asked_for_a_few_at_once() -> None:
+    world = Authorizer(rule("", "configmaps", "c1"), incomplete=True)
+    assert await world.of(*MAPS) == {MAPS[1]}
+    assert world.asked == {REVIEW: 1 + len(MAPS), RULES: 1}
+    assert world.most == AT_ONCE
+
+
+async def test_what_nobody_says_counts_as_writable() -> None:
+    unknown = ObjectId("example.org", "Widget", "shop", "w")
+    assert await Authorizer().of(unknown) == {unknown}
+    assert await Authorizer(broken=True).of(*MAPS, unknown) == {*MAPS, unknown}
