@@ -84,7 +84,7 @@ class Settings(BaseModel):
     cluster_id: str = Field(
         "",
         max_length=253,
-        description="What tells this cluster from others in `setpoint.dev/sync`; empty: the uid of the namespace kube-system.",
+        description="What distinguishes this cluster from others in `setpoint.dev/sync`; empty: the uid of the namespace kube-system.",
     )
     admin_namespaces: Words = Field(
         (),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.crash.mortal import MortalOperator
-from tests.crash.saboteur import Saboteur
+from tests.crash.killable import KillableOperator
+from tests.crash.killer import Killer
 from tests.e2e.conftest import World
 from tests.kit.api import Api
 from tests.kit.chart import install
@@ -26,8 +26,8 @@ class Range:
     cluster: LocalCluster
     api: Api
     git: GitHttp
-    operator: MortalOperator
-    saboteur: Saboteur
+    operator: KillableOperator
+    killer: Killer
 
     def world(self) -> World:
         """A new World."""
@@ -45,6 +45,6 @@ def shooting_range(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
         with (
             ApiProxy(cluster) as proxy,
             GitHttp(folder / "git") as git,
-            MortalOperator(proxy.kubeconfig(token), folder) as operator,
+            KillableOperator(proxy.kubeconfig(token), folder) as operator,
         ):
-            yield Range(cluster, Api(cluster), git, operator, Saboteur(proxy, operator))
+            yield Range(cluster, Api(cluster), git, operator, Killer(proxy, operator))

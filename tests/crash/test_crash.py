@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from tests.crash.conftest import Range
-from tests.crash.story import EXTRAS, PHASES, Story
+from tests.crash.scenario import EXTRAS, PHASES, Scenario
 from tests.kit.ci import CI
 
 KILLS = int(os.environ.get("SETPOINT_KILLS") or (200 if CI else 0))
@@ -30,18 +30,18 @@ def test_whenever_it_is_killed_the_next_start_repairs(shooting_range: Range, num
     random = Random(f"{SEED}/{number}")
     operator, budget = shooting_range.operator, -(-KILLS // WORLDS)
     before = operator.kills
-    story = Story(shooting_range.world(), operator, shooting_range.saboteur, random)
+    scenario = Scenario(shooting_range.world(), operator, shooting_range.killer, random)
     try:
-        story.cycle(0)  # nothing is killed: what it takes is measured
+        scenario.cycle(0)  # nothing is killed: what it takes is measured
         while (left := budget - (operator.kills - before)) > 0:
-            story.cycle(left, random.choice(EXTRAS))
+            scenario.cycle(left, random.choice(EXTRAS))
         operator.no_orphans()
     except BaseException as error:
-        told = "\n".join([*story.told, *(f"  killed {each}" for each in shooting_range.saboteur.done)])
+        told = "\n".join([*scenario.told, *(f"  killed {each}" for each in shooting_range.killer.done)])
         error.add_note(
-            f"SETPOINT_SEED={SEED} world {number}, operator log {operator.log}\n{told}\n{story.scene()}"
+            f"SETPOINT_SEED={SEED} world {number}, operator log {operator.log}\n{told}\n{scenario.scene()}"
         )
         raise
-    print(f"\nSETPOINT_SEED={SEED} world {number}: {story.kills}")
-    assert sum(story.kills.values()) >= budget
-    assert budget < 3 * len(PHASES) or all(story.kills.values())
+    print(f"\nSETPOINT_SEED={SEED} world {number}: {scenario.kills}")
+    assert sum(scenario.kills.values()) >= budget
+    assert budget < 3 * len(PHASES) or all(scenario.kills.values())

@@ -15,11 +15,11 @@ import subprocess
 import sys
 
 from image.layout import ImageError
-from tests.demo import kept, stagehand
+from tests.demo import kept, supervisor
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stage import Stage
-from tests.demo.stagehand import Kind
 from tests.demo.story import play
+from tests.demo.supervisor import Kind
 from tests.kit.cluster.binaries import BuildError
 from tests.kit.cluster.node import unavailable
 from tests.kit.cluster.processes import interrupt_on_sigterm
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     interrupt_on_sigterm()
     if chosen.supervise:
-        return stagehand.supervise(Kind(chosen.supervise))
+        return supervisor.supervise(Kind(chosen.supervise))
     screen = Screen()
     if chosen.down is not None:
         return _down(screen, chosen.down)

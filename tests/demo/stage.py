@@ -1,4 +1,4 @@
-"""The demo's side of the stagehand: what there is, and its end.
+"""The demo's side of the supervisor: what there is, and its end.
 
 In: nothing. Out: paths and a URL; as a context manager it ends everything that it was not told to keep.
 """
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.demo.screen import DemoError, Screen
-from tests.demo.stagehand import PROGRAMS, Kind
+from tests.demo.supervisor import PROGRAMS, Kind
 from tests.kit.cluster.processes import lives
 from tests.kit.cluster.workspace import sweep
 from tests.kit.prepare import prepare

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.demo.screen import DemoError, Screen
 from tests.demo.stage import ROOT, Stage
-from tests.demo.stagehand import SYSTEM, Kind
+from tests.demo.supervisor import SYSTEM, Kind
 
 SHOP = ROOT / "examples" / "shop"
 PLACEHOLDER = "https://git.example.org/shop.git"

@@ -14,6 +14,8 @@ from tests.kit.cluster.processes import until
 pytestmark = pytest.mark.cluster
 
 PARTS = ["apiserver", "etcd"]
+WAITS = {"apiserver": "cannot read the list of kinds", "etcd": "cannot acquire or renew the lease"}
+"""What one logs that is started meanwhile: without etcd the API server still lists its kinds."""
 KINDS = ("ConfigMap", "Sync", "Source", "Event", "Namespace", "ServiceAccount")
 LONG, SHORT = "120s", "15s"
 
@@ -78,7 +80,7 @@ def test_away_for_longer_than_the_lease(
         assert operator.ended(90) == 1
         operator.says("the lease was lost; shutting down", said)
         operator.start()  # as the kubelet does
-        operator.says("cannot read the list of kinds", operator.logged())
+        operator.says(WAITS[part], operator.logged())
         assert not operator.ready()
         pid = operator.pid
     finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 
-from tests.crash.mortal import children
+from tests.crash.killable import children
 
 MIB = 2**20
 MOST_GROWTH = 0.10

@@ -1,6 +1,6 @@
 {{/* Made by `python -m setpoint.codegen.generate`; do not edit. The table is operator/setpoint/codegen/rbac.py. */}}
 {{- define "setpoint.rules.cluster" -}}
-# The uid of kube-system identifies the cluster; it tells a namespace that is missing or going away from other errors.
+# The uid of kube-system identifies the cluster; it also distinguishes a missing or terminating namespace from other errors.
 - apiGroups: [""]
   resources: ["namespaces"]
   verbs: ["get", "list", "watch"]
@@ -27,7 +27,7 @@
 - apiGroups: [""]
   resources: ["secrets"]
   verbs: ["get"]
-# It tells a ServiceAccount that does not exist from one without rights.
+# Distinguishes a ServiceAccount that does not exist from one without rights.
 - apiGroups: [""]
   resources: ["serviceaccounts"]
   verbs: ["get"]

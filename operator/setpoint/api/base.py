@@ -74,13 +74,13 @@ class Condition(Reported):
     type: str = Field(description="Ready, Synced, Healthy, Reconciling or Stalled.")
     status: ConditionStatus = Field(description="True, False or Unknown.")
     observed_generation: int | None = Field(
-        None, description="The generation of the spec that this speaks of."
+        None, description="The generation of the spec that this condition is about."
     )
     last_transition_time: str = Field(
         description="When `status` last changed.", json_schema_extra={"format": "date-time"}
     )
-    reason: str = Field(description="A word for machines; `docs/operations.md` explains each.")
-    message: str = Field(description="A sentence for people.")
+    reason: str = Field(description="A machine-readable reason; `docs/operations.md` explains each.")
+    message: str = Field(description="A message for people.")
 
 
 CONDITIONS_LIST: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}

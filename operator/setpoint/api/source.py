@@ -121,7 +121,7 @@ class SourceStatus(Reported):
     )
     revision: str | None = Field(None, description="The last good revision, such as `main@sha1:<40 hex>`.")
     short: str | None = Field(None, description="The revision for people: `main@1a2b3c4`.")
-    commit: Commit | None = Field(None, description="The commit of that revision.")
+    commit: Commit | None = Field(None, description="The commit of the last good revision.")
     last_fetched: str | None = Field(
         None, description="When that commit was fetched.", json_schema_extra=TIME
     )

@@ -73,8 +73,8 @@ class Difference(ObjectReference):
     health: str | None = Field(
         None, description="Healthy, Progressing, Degraded, Suspended, Missing or Unknown."
     )
-    reason: str = Field(description="A word for machines.")
-    message: str = Field("", description="A sentence for people.")
+    reason: str = Field(description="A machine-readable reason.")
+    message: str = Field("", description="A message for people.")
     since: str = Field(description="Since when.", json_schema_extra=TIME)
     patch: tuple[Operation, ...] | None = Field(
         None, description="JSON Patch (RFC 6902) from live to desired."
@@ -126,7 +126,8 @@ class SyncStatus(Reported):
         (), description="What this Sync owns; written before the first write."
     )
     wants: tuple[InventoryGroup, ...] = Field(
-        (), description="What this Sync waits for, as another one has it; all of it, unlike `differences`."
+        (),
+        description="All objects that this Sync wants and another one owns; `differences` lists at most 50.",
     )
     differences: tuple[Difference, ...] = Field((), description="Only what differs, at most 50.")
     omitted: int | None = Field(None, description="How many differences are not listed.")

@@ -1,7 +1,7 @@
 """Applies objects: checks them by dry run, then writes them stage by stage (shell).
 
-Nothing here waits for a rollout: a stage whose ground is not there yet ends the run with `waiting`, and the
-watch event that changes it starts the next one.
+Nothing here waits for a rollout. A stage that cannot begin yet ends the run with `waiting`, and the watch event
+that changes this starts the next run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deletes objects in the order of deletion, and reports what is still there (shell).
 
-Nothing waits: a step whose objects are still terminating ends the run, and the watch event of the last of
-them starts the next one.
+Nothing waits: a step whose objects are still terminating ends the run, and the watch event of the last of them
+starts the next run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parser of the command line: used by `__main__`, and shown in docs/reference/cli.md (pure).
 
-Exit codes stand with each command in `EXIT_CODES`; those of all commands are 0 (done), 1 (failed) and 64 (wrong
-usage, EX_USAGE of sysexits.h; argparse's own 2 would say something else to `health`).
+`EXIT_CODES` lists the exit codes of each command. All commands have 0 (done), 1 (failed) and 64 (wrong usage: EX_USAGE
+of sysexits.h, because argparse's own 2 means something else for `health`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`python -m setpoint render`: prints what the operator would make of a local folder (shell).
 
-In: a folder, and maybe a file with a Sync. With a Sync, the folder stands for the root of the repository, and
-`spec.path`, `exclude`, `kustomize` and `targetNamespace` count. Out: the manifests on stdout, notes and errors
-on stderr, and an exit code of `cli.parser`. Nothing is asked of a cluster.
+In: a folder, and optionally a file with a Sync. With a Sync, the folder is the root of the repository, and
+`spec.path`, `exclude`, `kustomize` and `targetNamespace` apply. Out: the manifests on stdout, notes and errors
+on stderr, and an exit code of `cli.parser`. It sends no request to a cluster.
 """
 
 from __future__ import annotations

@@ -39,15 +39,15 @@ class ServiceAccount(Values):
 
     create: bool = Field(True, description="Whether the chart creates it.")
     automount: bool = Field(True, description="Whether its token is mounted into the operator's pod.")
-    annotations: Strings = Field({}, description="Annotations of it.")
+    annotations: Strings = Field({}, description="Its annotations.")
     name: str = Field("", description="Its name; empty: the full name of the release.")
 
 
 class Service(Values):
     """The Service for metrics."""
 
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field("ClusterIP", description="Type of it.")
-    port: int = Field(8080, ge=1, le=65535, description="Port of it.")
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field("ClusterIP", description="Its type.")
+    port: int = Field(8080, ge=1, le=65535, description="Its port.")
 
 
 class ServiceMonitor(Values):
@@ -55,7 +55,7 @@ class ServiceMonitor(Values):
 
     enabled: bool = Field(False, description="Whether the chart creates it; its CRD must be there.")
     interval: str = Field("30s", description="How often metrics are scraped.")
-    labels: Strings = Field({}, description="Labels of it, for the selector of your Prometheus.")
+    labels: Strings = Field({}, description="Its labels, for the selector of your Prometheus.")
 
 
 class Metrics(Values):
@@ -82,7 +82,7 @@ class Admin(Values):
     )
     namespaces: list[str] = Field(
         [],
-        description="Where such Syncs may be; empty: the release namespace alone. Who may write Syncs there is an administrator.",
+        description="The namespaces of such Syncs; empty: the release namespace alone. Whoever may write Syncs there is an administrator of the cluster.",
     )
 
 

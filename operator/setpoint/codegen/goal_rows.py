@@ -21,7 +21,7 @@ class Row:
 
 _LAST = "corrects drift from what was applied last; writes nothing new, deletes nothing"
 _WRITES = "writes what differs from the commit"
-_LOOKS = "says how the objects are; writes none"
+_LOOKS = "reports the state of the objects; writes none"
 
 ROWS: tuple[Row, ...] = (
     Row("suspended", Situation(suspended=True), "the Sync is suspended", Goal.LOOK, _LOOKS),
@@ -44,7 +44,7 @@ ROWS: tuple[Row, ...] = (
         Situation(commit=Commit.LOST),
         "the commit is not in the cache (a restart), and is being fetched",
         Goal.COMPARE,
-        "if the fetch fails: says which object is not as it was when all was well; writes nothing",
+        "if the fetch fails: reports an object that differs from what was last known to be good; writes nothing",
     ),
     Row(
         "broken",
@@ -56,7 +56,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "broken-unknown",
         Situation(commit=Commit.BROKEN, recalled=False),
-        "the same, and what was applied last is not known either",
+        "the same, and the state that was applied last is not known",
         Goal.LOOK,
         _LOOKS,
     ),
@@ -79,7 +79,7 @@ ROWS: tuple[Row, ...] = (
         Situation(dependency="Sync a/b is not Ready yet"),
         "a Sync of `dependsOn` is not Ready, but nothing is new",
         Goal.CONVERGE,
-        "corrects drift as ever: a dependency holds up what is new, and nothing else",
+        "corrects drift: a dependency delays only what is new",
     ),
     Row("change", Situation(changed=True), "the commit is new", Goal.CONVERGE, _WRITES),
     Row(
@@ -87,47 +87,47 @@ ROWS: tuple[Row, ...] = (
         Situation(),
         "nothing is new",
         Goal.CONVERGE,
-        "corrects drift; without any it writes nothing",
+        "corrects drift; writes nothing if there is none",
     ),
     Row(
         "no-change-report",
         Situation(drift=Drift.REPORT),
         "nothing is new, with `drift: Report`",
         Goal.CONVERGE,
-        "reports drift, and leaves it",
+        "reports drift, and does not correct it",
     ),
     Row(
         "after-all",
         Written(),
-        "afterwards, all is written",
+        "after writing: everything is written",
         FollowUp(prune=True),
         "prunes what left Git, within the limits below",
     ),
     Row(
         "after-waiting",
         Written(deferred=True),
-        "afterwards, objects wait for their turn (a wave, a kind, a namespace)",
+        "after writing: objects wait for their turn (a wave, a kind, a namespace)",
         FollowUp(),
         "hands over what left Git and another Sync wants; the rest stays",
     ),
     Row(
         "after-contested",
         Written(contested=True),
-        "afterwards, objects belong to another Sync still",
+        "after writing: some objects still belong to another Sync",
         FollowUp(),
-        "hands over what left Git and another Sync wants, so that two which exchange objects do not wait for each other",
+        "hands over what left Git and another Sync wants, so that two Syncs that exchange objects do not wait for each other",
     ),
     Row(
         "after-failed",
         Written(failed=True),
-        "afterwards, objects were rejected, and nothing else was applied before",
+        "after writing: objects were rejected, and no other state was applied before",
         FollowUp(lend=False),
-        "goes on with what it was handing over, and offers nothing anew: the commit may be taken back",
+        "completes handovers that have begun, and begins no others: the commit may be reverted",
     ),
     Row(
         "after-failed-superseded",
         Written(failed=True, superseded=True),
-        "afterwards, objects were rejected, and another state was applied before",
+        "after writing: objects were rejected, and another state was applied before",
         FollowUp(enforce=True, lend=False),
         "the same, and corrects drift from that state",
     ),

@@ -1,8 +1,8 @@
 """The rights of the operator's own account: one table for the chart's rules and their docs (pure).
 
 The account has no right to write a managed object: for that it impersonates the ServiceAccount of the Sync. So a
-Sync can do what its ServiceAccount can. Granted in the whole cluster, impersonation makes the account as mighty as
-the mightiest ServiceAccount; `rbac.impersonate: namespaced` leaves that to the owners of the namespaces.
+Sync can do what its ServiceAccount can. Granted in the whole cluster, impersonation makes the account as powerful as
+the most powerful ServiceAccount; `rbac.impersonate: namespaced` leaves that to the owners of the namespaces.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLUSTER = Role(
             ("",),
             ("namespaces",),
             READ,
-            "The uid of kube-system identifies the cluster; it tells a namespace that is missing or going away from other errors.",
+            "The uid of kube-system identifies the cluster; it also distinguishes a missing or terminating namespace from other errors.",
         ),
         Rule(
             ("apiextensions.k8s.io",),
@@ -74,7 +74,7 @@ OWN = Role(
             ("",),
             ("serviceaccounts",),
             ("get",),
-            "It tells a ServiceAccount that does not exist from one without rights.",
+            "Distinguishes a ServiceAccount that does not exist from one without rights.",
         ),
     ),
 )

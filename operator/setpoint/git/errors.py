@@ -1,6 +1,6 @@
 """Turns errors of Git servers and libgit2 into a `Problem` that people understand (no I/O).
 
-libgit2 tells most failures apart by their text only; the texts are those of 1.9, each seen from a real server.
+libgit2 distinguishes most failures only by their text. The texts are those of 1.9, each seen from a real server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Asks remotes for their refs, fetches commits into mirrors, and opens them for reading (async shell).
 
-The only door to this package. What talks to a network runs in child processes (`workers`, `worker.main`); what was
-fetched is read in this process from bare mirrors (`mirror`, `reader`). Every failure is a `Problem`.
+This module is the interface of the package. Network access happens in child processes (`workers`, `worker.main`); fetched
+commits are read in this process from bare mirrors (`mirror`, `reader`). Every failure is a `Problem`.
 """
 
 from __future__ import annotations

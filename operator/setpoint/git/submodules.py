@@ -1,7 +1,7 @@
 """Reads `.gitmodules` (pure): git's configuration syntax, see git-config(1) and gitmodules(5).
 
-In: the bytes of the file. Out: submodule URLs by path. Only `path` and `url` count: what a submodule's
-branch or update rule says is of no use to who follows the pinned commit.
+In: the bytes of the file. Out: submodule URLs by path. Only `path` and `url` count: the branch or update rule of a
+submodule does not matter, because the pinned commit is used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Manages the child processes that talk to Git servers, from the parent's side (async shell).
 
-One per trust set and origin, started when needed and ended when idle. A request that takes too long is given up:
-its child gets no more requests and is killed as soon as the others it works on are done or too late themselves.
-So a hung server never costs another Source anything but a new child.
+There is one for each trust set and origin, started when needed and ended when idle. When a request takes too long, its
+child gets no more requests, and is killed as soon as its other requests are done or too late themselves.
+So a hung server costs other Sources at most a new child.
 """
 
 from __future__ import annotations

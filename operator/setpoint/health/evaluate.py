@@ -1,7 +1,7 @@
 """Evaluates the health of one object (pure).
 
 The order is that of kstatus: deletion, observedGeneration, Reconciling and Stalled, a table by kind, then generic
-rules for conditions, phases and counts; an object that says nothing is healthy, unless its kind is known to speak.
+rules for conditions, phases and counts. An object without a status is healthy, unless its kind always reports one.
 Health rules that users write in CEL (`spec.health`) come before all of this, in `syncs.reconciler`.
 """
 

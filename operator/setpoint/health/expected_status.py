@@ -1,7 +1,7 @@
 """Kinds whose controllers always write a status: without one an object is not ready yet (pure).
 
-Most custom kinds are mute (Istio, Traefik, ServiceMonitors, templates, classes), and a kind taken for a speaker by
-mistake would never become healthy: so mute is the default, and a group is listed here when its API says otherwise.
+Most custom kinds report no status (Istio, Traefik, ServiceMonitors, templates, classes). A kind that is listed here by
+mistake would never become healthy. So the default is no status, and a group is listed when its API says otherwise.
 """
 
 from __future__ import annotations

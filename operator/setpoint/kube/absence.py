@@ -1,8 +1,8 @@
 """Finds out why something is missing: an account without rights or no account, a kind that is not served (shell).
 
-RBAC knows names and not objects: an account that does not exist can be impersonated, and merely may do nothing
-that is not granted to its name. So it is looked up only after something was forbidden. That a kind is not served
-decides that its objects are gone, so that must be true.
+RBAC knows names and not objects: an account that does not exist can be impersonated, and has only the rights that are
+granted to its name. So the account is looked up only after something was forbidden. If a kind is not served, its objects
+count as gone, so this answer must be certain.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The client of the API server: each verb on plain dicts.
 
-The official client gives configuration and TLS (`kubeconfig`); the requests are our own, because its typed models drop
+The official client provides configuration and TLS (`kubeconfig`). The requests are our own, because its typed models drop
 unknown fields and its watch loses in-stream errors. An object's `last-applied-configuration` is dropped on
 receipt: it holds Secret values in plain text.
 """

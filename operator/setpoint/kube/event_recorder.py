@@ -1,8 +1,8 @@
 """Posts Kubernetes Events about Sources and Syncs in the background, without repetition.
 
-core/v1 Events, as `kubectl describe` shows them. The same words within ten minutes raise the count of the
-Event that is there; an object that says too much is cut short by a token bucket (as client-go does).
-A warning about an object whose namespace is being deleted becomes one about the Namespace, and stands in `default`.
+These are core/v1 Events, as `kubectl describe` shows them. The same words within ten minutes increase the count of
+the existing Event. A token bucket limits the Events of one object (as in client-go).
+A warning about an object whose namespace is being deleted becomes one about the Namespace, in `default`.
 """
 
 from __future__ import annotations

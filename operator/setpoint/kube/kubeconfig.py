@@ -1,6 +1,6 @@
 """Reads a kubeconfig or the pod's account: the endpoint, its TLS, and a token that is kept fresh.
 
-The only place that imports `kubernetes.aio`, whose configuration it is.
+This is the only importer of `kubernetes.aio`.
 """
 
 from __future__ import annotations

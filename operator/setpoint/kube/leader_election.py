@@ -1,7 +1,7 @@
 """Leader election on a Lease (coordination.k8s.io/v1), with fencing (shell).
 
-A takeover waits a full lease since the record last changed as seen here, and never trusts another's clock. Who
-waits watches the record, so a lease that is given up passes on at once.
+A takeover waits until the record did not change for a full lease by our own clock; it never trusts another's clock. Waiting
+processes watch the record, so a released lease passes on at once.
 A forced apply always wins, so a stale leader must be kept from writing: every write asks the fence first, and
 no request outlives it. The fence counts from before the renewal was sent, so it closes before others' wait ends.
 """

@@ -1,6 +1,6 @@
 """Chooses the objects of a target that a run must look at (pure: decides over memory and the watch).
 
-An object costs a request only if it is missing, changed in Git, touched by somebody, or if the safety net is due.
+An object costs a request only if it is missing, changed in Git, touched by somebody, or due at the interval.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The order of writing: stages, and what each of them waits for (pure).
 
-Namespaces, CRDs, access objects, then configuration before workloads by waves, and last what can block
-other writes when it is not served: webhook configurations and APIServices (`notes/apply.md`).
+First Namespaces, CRDs and access objects, then configuration before workloads by waves. Last come webhook configurations
+and APIServices, which block other writes while their server does not run.
 """
 
 from __future__ import annotations

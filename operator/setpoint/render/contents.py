@@ -1,7 +1,7 @@
 """The files of a commit as a render reads them; refuses ciphertext of SOPS and Git LFS pointers (pure).
 
-It stands between a `Tree` and all that reads from it, so no reader has to know. Whether an encrypted file matters is
-decided by what came of it: an object that holds its ciphertext. Decryption will have its place here, too.
+It wraps a `Tree`, so that no reader has to check by itself. An encrypted file is an error only if an object would hold
+its ciphertext. Decryption will have its place here, too.
 """
 
 from __future__ import annotations

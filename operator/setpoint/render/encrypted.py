@@ -1,7 +1,7 @@
 """Recognises files that SOPS encrypted and Git LFS pointers, by their content (pure).
 
-SOPS marks what it wrote by metadata of its own, in each of its formats; a text that looks like ciphertext decides
-nothing. A file that cannot be read in a format has no metadata of that format: SOPS could not read it either.
+SOPS marks its files by metadata of its own, in each of its formats; a text that looks like ciphertext is not enough.
+A file that cannot be read in a format has no metadata of that format: SOPS could not read it either.
 """
 
 from __future__ import annotations

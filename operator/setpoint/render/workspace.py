@@ -1,10 +1,10 @@
 """Writes the files of a build, and nothing else, into a private folder (shell).
 
-Kustomization files are written as they were understood, and no other file under one of their names: what was not
-read as a kustomization by us cannot be read as one.
+Kustomization files are written as Setpoint understood them, and no other file gets one of their names. So kustomize cannot
+read a file as a kustomization that Setpoint did not.
 
-The folder lies on a volume that is memory-backed by default; it is removed after the build, and what a crash
-left behind is removed at the next start.
+The folder lies on a volume that is memory-backed by default. It is removed after the build; the next start removes what a
+crash left behind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Structured logs on stderr: one JSON object a line, or text for people (shell).
 
 A record's `extra` fields become fields of the line: `log.info("applied", extra={"sync": "a/b", "revision": "main@1a2b3c4"})`.
-Exceptions appear as their type and where they arose, never with their words, which may quote a Secret.
+Exceptions appear as their type and place in the code, never with their message, which may quote a Secret.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Returns freed memory to the system (shell).
 
-The GNU C library keeps what is freed below what is still used, in pieces that grow in number: in half an hour of commits and
-cut connections, a third of the memory. See mallopt(3) and malloc_trim(3); elsewhere nothing is done.
+The GNU C library keeps freed memory that lies below memory in use, in more and more pieces: in half an hour of commits and
+cut connections, a third of the memory. See mallopt(3) and malloc_trim(3). With other C libraries this module does nothing.
 """
 
 from __future__ import annotations

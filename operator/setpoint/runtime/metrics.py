@@ -1,7 +1,7 @@
 """Serves metrics and probes over HTTP (shell).
 
-The names and labels are in one table, which docs are made from. Reasons in labels are those of `api.reasons`, so
-their number is bounded; only `setpoint_ready` and `setpoint_objects` have one series per object, removed with it.
+One table has the names and labels; the docs are generated from it. Reasons in labels are those of `api.reasons`, so
+their number is bounded. Only `setpoint_ready` and `setpoint_objects` have one series per object, removed with it.
 """
 
 from __future__ import annotations

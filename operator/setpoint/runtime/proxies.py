@@ -1,7 +1,7 @@
 """Selects the proxy for a server from the environment, as Go programs do (pure).
 
-Python's own reading knows no CIDR ranges in NO_PROXY, which clusters behind a proxy rely on for the
-address of their API server.
+Python's own function ignores CIDR ranges in NO_PROXY, which clusters behind a proxy use for the address of their API
+server.
 """
 
 from __future__ import annotations

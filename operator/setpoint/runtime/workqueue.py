@@ -1,8 +1,8 @@
 """A work queue of keys and its workers: without duplicates, with delays and back-off (shell, no I/O).
 
-The contract is controller-runtime's: a key stands for an object, never for an event; adding a key that waits
-changes nothing, adding one that is being worked on has it worked on again. A queue is not its worker: whoever wakes
-takes the queue, and a `Controller` works on it. Nothing polls: a worker is a task that exists only while it works, and
+The contract is that of controller-runtime: a key stands for an object, never for an event. Adding a key that waits
+changes nothing; a key that is added while it is being worked on is worked on again. The queue is separate from its workers: it is
+enough to wake, and a `Controller` works on it. Nothing polls: a worker is a task that exists only while it works, and
 one timer stands for the earliest delay.
 
     queue = WorkQueue()

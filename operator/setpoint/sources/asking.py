@@ -1,7 +1,7 @@
 """The running checks of Sources; cancels those that nobody waits for (shell).
 
-A check may wait for a server for minutes. It is about a Source as it was when the check began: one that is gone
-since, or that has another spec, is not kept waiting for the answer.
+A check may wait for a server for minutes. It belongs to the Source as it was when the check began. If that Source is gone
+or has a new spec, it does not wait for the answer.
 """
 
 from __future__ import annotations

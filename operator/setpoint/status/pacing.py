@@ -1,7 +1,7 @@
 """Decides when to run a Sync again although no event asks for it (pure).
 
-In: seconds of the event loop's clock. Out: seconds from now, or None for never. Never 0: what cannot be done now is
-hindered by something, and to look again at once would be to look for ever.
+In: seconds of the event loop's clock. Out: seconds from now, or None for never. Never 0: something keeps the work from
+being done now, so running again at once would loop for ever.
 """
 
 from __future__ import annotations

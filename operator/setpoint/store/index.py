@@ -1,7 +1,7 @@
 """The last known body of each Source and Sync, and who refers to whom.
 
-A cache of what the watch and our own writes brought, never a source of truth for deciding about objects.
-Whichever resourceVersion is higher is kept: the watch often beats the response of our own write.
+It is a cache of what the watch and our own writes brought, never a source of truth for decisions about objects.
+The body with the higher resourceVersion is kept: the watch often beats the response of our own write.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decides when deletions may begin: all Syncs were evaluated since the start, those of one Source at its commit (pure).
 
-A Sync that cannot be evaluated is no reason to wait: it is `excused` as soon as all that it may take is known. While it
-is not known, it is in `doubt`: then what it may take at the most waits for it, and nothing else.
+A Sync that cannot be evaluated does not hold up others: it is `excused` as soon as all that it may take is known. Until
+then it is in `doubt`, and only the objects that it may take at most wait for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compares the stored Sources and Syncs with those that exist (shell).
 
-A watch that begins, or whose resourceVersion is too old, lists anew (Kubernetes API concepts, "410 Gone responses").
-That list tells what there is; of what is gone nobody tells. So once objects of one have come in, what is known is compared
-with what exists. Of a list without objects kopf tells nothing.
+A watch that begins, or whose resourceVersion is too old, lists again (Kubernetes API concepts, "410 Gone responses").
+The list has what exists, and nothing reports what is gone. So when objects of such a list have come in, the stored ones
+are compared with those that exist. kopf does not report a list without objects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes a status if it differs, as a JSON Patch with a test on resourceVersion (shell).
 
-Never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1). A run that ended before
-its status could be written, for a reason that may go by itself, is tried again.
+It is never a merge patch: that drops nested nulls, which patches in a status may hold (design, 1). A run that failed
+before its status was written is retried, if the cause may go away by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The values of one run of a Sync: its start, the result of each step, and the outcome (pure).
 
-A step takes values and returns a new one; nothing that a step made is changed by another.
+A step takes values and returns a new one. No step changes what another step made.
 """
 
 from __future__ import annotations

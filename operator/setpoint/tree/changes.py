@@ -1,6 +1,6 @@
 """Records what a look at a commit depended on, and whether another commit changes it (pure).
 
-Both commits are compared once, whatever looks at them: equal ids are equal content, so only what differs is read.
+Two commits are compared once for all Syncs. Equal ids mean equal content, so only what differs is read.
 """
 
 from __future__ import annotations

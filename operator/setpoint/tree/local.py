@@ -1,7 +1,7 @@
 """A local folder as a `Tree` (shell): for the command line and for tests.
 
-Files have the ids that git would give them. A folder's id is of this snapshot alone, because git's would cost
-reading everything below it; so no two snapshots share one. What was looked at once is remembered.
+Files have the ids that git would give them. A folder's id is valid for this snapshot alone, because git's id would
+require to read everything below it. So no two snapshots share one. What was read once is remembered.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Why the pods of a workload do not start, in the kubelet's words (pure).
 
-The status of a Deployment counts its pods and no more: that an image cannot be pulled stands in the pods alone. Those carry no
-label of ours, so whose a pod is follows from its controller.
+The status of a Deployment only counts its pods; that an image cannot be pulled is in the pods alone. Pods carry no label of
+ours, so the controller of a pod tells to which workload it belongs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Watches the pods of unhealthy workloads, one watch for each namespace that has any (shell).
 
-A rollout that goes well within moments costs no request: the watch begins when a workload has been in question for
-`GRACE` seconds, and ends with the question. What is kept of a pod is `stuck.PodState`.
+A rollout that ends within moments costs no request: the watch begins when a workload was not healthy for `GRACE`
+seconds, and ends when it is. What is kept of a pod is `pod_states.PodState`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Collects the files of a build: all that the kustomizations of a path lead to (pure).
 
-Exactly these files are given to kustomize and counted as inputs, so that a reference that was overlooked is a
-build that fails with a file that is missing, never a change that goes unnoticed. kustomize reads no file outside of
-its kustomization's folder: one that lies there is copied below it, and the reference says so.
+Exactly these files are given to kustomize and count as inputs. So an overlooked reference fails the build with a missing
+file, and never becomes a change that goes unnoticed. kustomize reads no file outside of its kustomization's folder: such a
+file is copied below it, and the reference is rewritten.
 """
 
 from __future__ import annotations

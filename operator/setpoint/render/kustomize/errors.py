@@ -1,8 +1,7 @@
 """Turns an error of kustomize into one sentence: the first cause, and the file (pure).
 
-Its messages are chains of wrappers with absolute paths, and some quote what they failed on: literals of a
-secretGenerator, patches, whole objects. Causes that are known are said anew; others are shown only if nothing
-in the build is a Secret.
+Its messages are chains of wrappers with absolute paths. Some quote their input: literals of a secretGenerator, patches,
+whole objects. Known causes are reworded; others are shown only if nothing in the build is a Secret.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Brings the keys of a kustomization into their one form, and refuses ambiguous ones (pure).
 
-kustomize turns YAML into JSON with sorted keys and decodes it without regard to case, non-ASCII forms included, so
-that of two keys for one field the last counts. Whoever reads the file must not wonder which: here none has two.
+kustomize turns YAML into JSON with sorted keys and decodes it without regard to case, including non-ASCII forms. So of
+two keys for one field the last one counts. Here no field has two keys, so that nobody has to know this rule.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds the files and folders that a kustomization refers to, and what it may not contain (pure).
 
-Its fields are those of `kustomize_types`. What kustomize is given is what was read here, written anew, so that the two
-cannot read one file differently.
+Its fields are those of `types`. kustomize gets what was read here, written anew, so that the two cannot read one file
+differently.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Deletes a Sync: its objects in reverse order, the finalizer last (shell).
 
-The end of a Sync as its status and finalizer tell it (shell around `deletion`).
+The progress is kept in the status and the finalizer of the Sync.
 """
 
 from __future__ import annotations

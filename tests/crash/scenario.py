@@ -10,8 +10,8 @@ from random import Random
 from tests.crash import content as git
 from tests.crash.checks import Id, Wanted, cluster_equals_commit, marked, record_is_right
 from tests.crash.content import SYNCS, Content
-from tests.crash.mortal import MortalOperator
-from tests.crash.saboteur import Point, Saboteur, draw
+from tests.crash.killable import KillableOperator
+from tests.crash.killer import Killer, Point, draw
 from tests.e2e.conftest import World
 from tests.kit.api import Json, is_ready, says
 
@@ -24,11 +24,11 @@ STARTING = 20  # requests of a start
 Change = Callable[[Content, int], None]
 
 
-class Story:
+class Scenario:
     """See the module. `cycle` goes once through all phases; `told` says what was done so far."""
 
-    def __init__(self, world: World, operator: MortalOperator, saboteur: Saboteur, random: Random) -> None:
-        self._world, self._operator, self._saboteur, self._random = world, operator, saboteur, random
+    def __init__(self, world: World, operator: KillableOperator, killer: Killer, random: Random) -> None:
+        self._world, self._operator, self._killer, self._random = world, operator, killer, random
         self._content, self._commits = Content(world.target), list[str]()
         self._held: dict[str, dict[Id, Json]] = {}
         self._step = self._asked = self._budget = 0
@@ -121,12 +121,12 @@ class Story:
         points, before = self._points(name), self._operator.kills
         self.told.append(f"{name}, to be killed {', then '.join(map(str, points)) or 'never'}")
         began = time.monotonic()
-        self._saboteur.arm(points)
+        self._killer.arm(points)
         act()
         settled()
-        self._measured.setdefault(name, (self._saboteur.seen, time.monotonic() - began))
-        self._saboteur.finish()
-        self.told += [f"  killed {each}" for each in self._saboteur.done]
+        self._measured.setdefault(name, (self._killer.seen, time.monotonic() - began))
+        self._killer.finish()
+        self.told += [f"  killed {each}" for each in self._killer.done]
         self.kills[name] += self._operator.kills - before
         self._operator.reborn()
         self._seen_again()

@@ -1,4 +1,4 @@
-"""Starts the operator as often as asked, by forks of a process that has imported it: `python -m tests.crash.zygote run ...`.
+"""Starts the operator as often as asked, by forks of a process that has imported it: `python -m tests.crash.forkserver run ...`.
 
 Importing takes ten times longer than starting, and a test that kills hundreds of operators pays it once. What runs is
 the program itself: each fork calls its `main` in a process of its own. Protocol, in lines: in `start`; out `pid N`, and

@@ -1,4 +1,4 @@
-"""The saboteur itself: each point is one kill, and it belongs to the phase that armed it."""
+"""The killer itself: each point is one kill, and it belongs to the phase that armed it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from typing import cast
 
 import pytest
-from tests.crash.mortal import MortalOperator
-from tests.crash.saboteur import AGENT, Point, Saboteur
+from tests.crash.killable import KillableOperator
+from tests.crash.killer import AGENT, Killer, Point
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Action, Alter, CutError, Match, Reply, Request
 
@@ -38,9 +38,9 @@ class Operator:
         return 1
 
 
-def saboteur() -> tuple[Saboteur, Proxy, Operator]:
+def killer() -> tuple[Killer, Proxy, Operator]:
     proxy, operator = Proxy(), Operator()
-    return Saboteur(cast(ApiProxy, proxy), cast(MortalOperator, operator)), proxy, operator
+    return Killer(cast(ApiProxy, proxy), cast(KillableOperator, operator)), proxy, operator
 
 
 def cut_by(answer: Reply | Alter | None) -> None:
@@ -50,7 +50,7 @@ def cut_by(answer: Reply | Alter | None) -> None:
 
 
 def test_a_kill_that_waits_for_an_answer_belongs_to_the_phase_that_ends_meanwhile() -> None:
-    it, proxy, operator = saboteur()
+    it, proxy, operator = killer()
     it.arm([Point(2, after=True)])
     assert proxy.arrives() is None
     answer = proxy.arrives()
@@ -64,7 +64,7 @@ def test_a_kill_that_waits_for_an_answer_belongs_to_the_phase_that_ends_meanwhil
 
 
 def test_a_point_that_was_never_reached_is_a_kill_at_rest() -> None:
-    it, proxy, operator = saboteur()
+    it, proxy, operator = killer()
     it.arm([Point(2), Point(1)])
     assert proxy.arrives() is None
     it.finish()

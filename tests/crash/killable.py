@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60.0
 
 
-class MortalOperator:
+class KillableOperator:
     """See the module; a context manager. `kill` may be called from any thread."""
 
     def __init__(self, kubeconfig: Path, folder: Path) -> None:
@@ -33,9 +33,16 @@ class MortalOperator:
         """Ends that nobody asked for."""
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.crash.zygote", "run", "--kubeconfig", str(self._kubeconfig)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.crash.forkserver",
+            "run",
+            "--kubeconfig",
+            str(self._kubeconfig),
+        ]
         with self.log.open("ab") as log:
-            self._zygote = subprocess.Popen(
+            self._forkserver = subprocess.Popen(
                 command,
                 env=self._environment(),
                 cwd=ROOT,
@@ -55,13 +62,13 @@ class MortalOperator:
             self._closing = True
             if self._pid:
                 os.kill(self._pid, signal.SIGKILL)
-        assert self._zygote.stdin
+        assert self._forkserver.stdin
         with contextlib.suppress(BrokenPipeError):
-            self._zygote.stdin.close()
-        self._zygote.wait(WAIT_SECONDS)
+            self._forkserver.stdin.close()
+        self._forkserver.wait(WAIT_SECONDS)
         self._follower.join()
-        assert self._zygote.stdout
-        self._zygote.stdout.close()
+        assert self._forkserver.stdout
+        self._forkserver.stdout.close()
 
     def _environment(self) -> Mapping[str, str]:
         # There is one operator at a time, and whoever takes over from a dead one waits out its lease: 15 seconds
@@ -94,13 +101,13 @@ class MortalOperator:
         self._orphans.clear()
 
     def _start(self) -> None:
-        assert self._zygote.stdin
-        self._zygote.stdin.write("start\n")
-        self._zygote.stdin.flush()
+        assert self._forkserver.stdin
+        self._forkserver.stdin.write("start\n")
+        self._forkserver.stdin.flush()
 
     def _follow(self) -> None:
-        assert self._zygote.stdout
-        for line in self._zygote.stdout:
+        assert self._forkserver.stdout
+        for line in self._forkserver.stdout:
             word, _, value = line.strip().partition(" ")
             with self._changed:
                 self._pid = int(value) if word == "pid" else 0

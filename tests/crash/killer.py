@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.crash.mortal import MortalOperator
+from tests.crash.killable import KillableOperator
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Action, Alter, CutError, Reply, Request
 
@@ -39,10 +39,10 @@ def draw(random: Random, requests: int, seconds: float) -> Point:
     return Point(random.randint(1, max(1, requests)), after=random.random() < 0.5)
 
 
-class Saboteur:
+class Killer:
     """Works through points, one for each life of the operator."""
 
-    def __init__(self, proxy: ApiProxy, operator: MortalOperator) -> None:
+    def __init__(self, proxy: ApiProxy, operator: KillableOperator) -> None:
         self._operator, self._guard = operator, threading.Condition()
         self._points: list[Point] = []
         self._aimed: list[Point] = []
