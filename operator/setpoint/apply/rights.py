@@ -14,9 +14,9 @@ REVIEW = "SelfSubjectAccessReview"
 
 
 async def writable(cluster: Cluster, user: str, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
-    """Return which of the objects `user` may write; all of which that cannot be found out.
+    """Return the objects that `user` may write, and those for which the API server gives no answer.
 
-    Asked as that user, which everybody may; first for all objects of a kind in a namespace, then for single ones.
+    The request is sent as that user, which needs no rights; first for all objects of a kind in a namespace, then for single ones.
     """
     places: dict[tuple[str, str, str], list[ObjectId]] = {}
     for oid in objects:

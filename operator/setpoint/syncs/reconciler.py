@@ -130,7 +130,7 @@ class Syncs:
         return Reached(ctx, waiting=Problem(Reason.SourceNotReady, why)) if OTHERS_WAIT in told else None
 
     def _note(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
-        """Note that a commit was evaluated: who waits to prune may go on."""
+        """Record that a commit was evaluated: Syncs that wait to prune may go on."""
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return
         self._builder.release(memory)
@@ -155,7 +155,7 @@ class Syncs:
     async def _own(self, ctx: Context, memory: Memory) -> Context:
         """Set the finalizer if it is missing, and rebuild a lost inventory once.
 
-        And that it does not say that it goes by a commit while none drops it: whoever deletes it for that says so anew.
+        Remove the mark that a commit deletes the Sync while none does; whoever deletes it for that reason marks it again.
         """
         if is_dropped(ctx.body) and not self._dispatcher.dropped(ctx.key):
             patch = marking(ctx.body, None)

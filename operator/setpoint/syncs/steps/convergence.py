@@ -50,7 +50,7 @@ class Converger:
         self._drift_log = DriftLog(parts)
 
     def deleter(self, ctx: Context) -> Deleter:
-        """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
+        """Return the deleter for a Sync; it deletes by a commit, unless a person deleted the Sync."""
         by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
         return Deleter(self._p.cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
 
@@ -131,7 +131,7 @@ class Converger:
     # --- choose
 
     async def _choose(self, given: Given, reached: Reached) -> Reached:
-        """Choose what to look at: what somebody or Git changed, and all when the safety net is due."""
+        """Choose what to look at: what somebody or Git changed, or everything when the interval is over."""
         ctx, target, memory = reached.ctx, given.target, given.memory
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         if target.unplaced:
@@ -196,7 +196,7 @@ class Converger:
         result: ApplyResult,
         chosen: Sequence[Desired],
     ) -> ApplyResult:
-        """Return the result with the files of the objects that something is said of."""
+        """Return the result with the source files of the objects that it reports."""
         current = given.evaluation.current
         if current is None:
             return result
@@ -291,7 +291,7 @@ class Converger:
         return replace(reached, pruned=pruned)
 
     async def _complete(self, given: Given, reached: Reached) -> Reached:
-        """Note that all of the target is written."""
+        """Record that all of the target is written."""
         given.memory.good = given.target
         pruned = self._pruner.begin(reached.ctx, given.target, reached.pruned.lent)
         return replace(reached, complete=True, pruned=pruned)

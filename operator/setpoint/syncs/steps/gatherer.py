@@ -25,7 +25,7 @@ from setpoint.syncs.target import Target
 
 
 class Gatherer:
-    """Finds out for one Sync after another what is live, what is new, and what others want."""
+    """Gathers what is live, what is new, and what others want, for one Sync after another."""
 
     def __init__(self, parts: Parts, dispatcher: Dispatcher, builder: TargetBuilder, pruner: Pruner) -> None:
         self._p, self._dispatcher, self._builder, self._pruner = parts, dispatcher, builder, pruner
@@ -121,7 +121,7 @@ class Gatherer:
         return waits_for(ctx.key, self._p.store.syncs, seen)
 
     async def compare(self, reached: Reached) -> Reached:
-        """After a restart without a cache, while the Source fails: say what is not as it was applied.
+        """After a restart without a cache, while the Source fails: report what is not as it was applied.
 
         Raises NotYet if nothing is to be said; ApiError.
         """

@@ -121,7 +121,7 @@ class Reporter:
         await self._p.pods.want(ctx.key, workloads, known=known)
 
     def _look(self, oid: ObjectId) -> Observed | None:
-        """Return what is known of an object, in the words of its pods where those tell more."""
+        """Return what is known of an object, with the message of its pods if that says more."""
         seen = self._p.informers.get(oid)
         if seen is None:
             return None
