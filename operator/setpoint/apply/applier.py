@@ -71,7 +71,7 @@ class Applier:
     async def _lacking_namespace(
         self, todo: Sequence[Desired], new: Set[str]
     ) -> tuple[str | None, Mapping[ObjectId, Problem]]:
-        """Return `targetNamespace` if it is to be made and is not there, and what fails if that cannot be read.
+        """Return `targetNamespace` if it must be created, and the failures if it cannot be read.
 
         It is never ours, so it is never pruned.
         """
@@ -104,7 +104,7 @@ class Applier:
         return _Checks({c.desired.id: c for c in good}, failed, tuple(warnings))
 
     def _kept(self, checks: Iterable[DryRun]) -> ApplyResult:
-        """Take over what is as it should be."""
+        """Record the objects that are as they should be."""
         baselines: dict[ObjectId, Baseline] = {}
         for c in checks:
             if c.change.action is Action.KEEP and c.live is not None:
@@ -199,7 +199,7 @@ class _Checks:
 def _split(
     todo: Sequence[Desired], brought: Set[tuple[str, str]]
 ) -> tuple[list[Desired], list[Desired], Mapping[ObjectId, Problem]]:
-    """Cut `todo` into what can be dry-run now, what waits for a kind that this commit brings, and what has no kind."""
+    """Split `todo` into objects to dry-run now, objects that wait for a kind of this commit, and objects without a kind."""
     ready, unplaced = _parted(todo, lambda d: d.kind is not None)
     later, unknown = _parted(unplaced, lambda d: (d.id.group, d.id.kind) in brought)
     text = "{}: the cluster has no kind {} in group {}"

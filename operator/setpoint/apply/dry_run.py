@@ -23,7 +23,7 @@ from setpoint.watch.informers import Informers
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """On whose behalf, and by which rules, objects are read and written."""
+    """The identity that reads and writes objects, and the rules for it."""
 
     key: SyncKey
     label: str
@@ -43,7 +43,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What objects are read and written with: the cluster, what is watched, and a `limit` of requests of all Syncs together."""
+    """The means to read and write objects: the cluster, the watch, and a `limit` on the requests of all Syncs together."""
 
     cluster: Cluster
     informers: Informers
@@ -123,6 +123,6 @@ def kind_of(d: Desired) -> Kind:
 
 
 def problem_at(d: Desired, error: ApiError, verb: str) -> Problem:
-    """Return an API error as a problem that also says where the manifest stands."""
+    """Return an API error as a problem that names the place of the manifest."""
     problem = problem_of(error, d.id, verb)
     return Problem(problem.reason, f"{d.where}: {problem.message}", problem.retry)

@@ -27,7 +27,7 @@ class Gates:
         self._stages = stages(everything)
 
     def wave(self, stage: Stage) -> str | None:
-        """Return which object of an earlier wave is not healthy; None if the stage may go."""
+        """Return an unhealthy object of an earlier wave, in words; None if the stage may begin."""
         if stage.phase is not Phase.WAVES:
             return None
         for earlier in self._stages:
@@ -38,7 +38,7 @@ class Gates:
         return None
 
     def served(self, d: Desired) -> str | None:
-        """Return which workload of this commit must be healthy before a webhook or APIService is made."""
+        """Return the workload of this commit, in words, that must be healthy before a webhook or APIService is created."""
         if not is_blocking(d.id):
             return None
         for oid in servers_of(d.manifest, self._everything):
@@ -48,7 +48,7 @@ class Gates:
 
 
 def unready(oid: ObjectId, seen: Observed | None) -> str | None:
-    """Return in words that an object is not healthy; None if it is."""
+    """Return the sentence that an object is not healthy; None if it is."""
     if seen is None:
         return f"{oid.label()} is not there yet"
     if seen.verdict.health in (Health.Healthy, Health.Suspended):

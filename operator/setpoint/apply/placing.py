@@ -18,14 +18,14 @@ def place_of(places: Places, oid: ObjectId) -> Document | None:
 
 
 def needs_places(result: ApplyResult, chosen: Iterable[Desired]) -> bool:
-    """Return whether anything is said of an object together with its place."""
+    """Return whether the result reports an object together with its file."""
     texts = (*(p.message for p in result.failed.values()), *result.warnings)
     starts = tuple({f"{d.where}: " for d in chosen})
     return any(text.startswith(starts) for text in texts)
 
 
 def with_places(result: ApplyResult, chosen: Iterable[Desired], places: Places) -> ApplyResult:
-    """Return the result with the files of objects in place of what they were known by."""
+    """Return the result with the source files of the objects filled in."""
     known = {d.id: (d, found.where) for d in chosen if (found := place_of(places, d.id))}
     failed = {
         oid: _moved(problem, *known[oid]) if oid in known else problem

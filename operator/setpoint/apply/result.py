@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What was `written` or found `unchanged`, what `failed` and why, what is `deferred` and why, what is waited for."""
+    """The result: objects `written` or `unchanged`, `failed` and `deferred` ones with the reason, and what they wait for."""
 
     written: tuple[Change, ...] = ()
     unchanged: tuple[ObjectId, ...] = ()

@@ -21,7 +21,7 @@ ANY_NAMESPACE: Final = "default"
 
 
 async def writable(cluster: Cluster, user: str, objects: Iterable[ObjectId]) -> frozenset[ObjectId]:
-    """Return which of the objects `user` may write; all of which that cannot be found out.
+    """Return the objects that `user` may write, and those for which the API server gives no answer.
 
     Asked as that user, which everybody may: once for all objects of a kind in a namespace. Where that is refused, a
     role may still name single objects: the rules are asked for once in a namespace, and then those alone that they

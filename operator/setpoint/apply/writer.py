@@ -87,7 +87,7 @@ class Writer:
 def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
     """Return the manifest as it may be applied to the object that was looked at, and to no other that has its name.
 
-    The server refuses it (409) if that object is gone, instead of making it anew: a write that comes late, whoever
+    The server refuses it (409) if that object is gone, instead of creating it again: a write that comes late, whoever
     leads by then, brings nothing back.
     """
     if live is None:

@@ -33,7 +33,7 @@ from setpoint.watch.pods import PodInformers
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Sources and Syncs that wait for a worker, and looks at what of them exists no more."""
+    """The queues of Sources, of Syncs, and of looks for deleted ones."""
 
     sources: WorkQueue[SyncKey]
     syncs: WorkQueue[SyncKey]
@@ -42,7 +42,7 @@ class Queues:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What holds connections, processes or tasks, and is closed at the end."""
+    """The parts that hold connections, processes or tasks, and are closed at the end."""
 
     returns: TrimTimer
     informers: Informers
@@ -52,7 +52,7 @@ class Shared:
     git: Git
 
     async def close(self) -> None:
-        """Close all; what is written last are Events."""
+        """Close all parts; Events are written last."""
         self.returns.close()
         await self.informers.close()
         await self.pods.close()
@@ -83,7 +83,7 @@ class Controllers:
         self._tasks = [asyncio.create_task(controller.run()) for controller in self._work]
 
     async def close(self) -> None:
-        """End in order: no new work, then what that worked with."""
+        """Stop the work, then close the parts that it used."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,7 +91,7 @@ class Controllers:
 
 
 def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metrics: Metrics) -> Controllers:
-    """Make all parts; nothing works yet."""
+    """Build all parts, without starting any."""
     queues = Queues(WorkQueue(), WorkQueue(), WorkQueue())
     store, claims = Store(), Claims()
     fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)

@@ -191,7 +191,7 @@ def main(settings: Settings, kubeconfig: str | None) -> int:
 def _spare_the_collector() -> None:
     """Make the garbage collector run less often, and skip what was imported.
 
-    What is known of the cluster are containers that live long: to go through them again and again was 7 % of an install's CPU.
+    The state of the cluster is in containers that live long; collecting them again and again took 7 % of an install's CPU.
     """
     gc.collect()
     gc.freeze()
@@ -199,7 +199,7 @@ def _spare_the_collector() -> None:
 
 
 def _runner() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Return what runs a coroutine in an event loop of its own."""
+    """Return a runner for a coroutine in an event loop of its own."""
     try:
         import uvloop  # noqa: PLC0415 - optional on platforms without it
     except ImportError:

@@ -113,7 +113,7 @@ class Operator:
 
     @contextlib.asynccontextmanager
     async def working(self, identity: ClusterIdentity, stop: asyncio.Event) -> AsyncIterator[Controllers]:
-        """Read all Sources and Syncs, then have the controllers work, until the end of the block."""
+        """Read all Sources and Syncs, then run the controllers until the end of the block."""
         controllers = build(self.settings, self.cluster, identity, self.telemetry)
         try:
             await until_stopped(controllers.resync.relist, "the list of Sources and Syncs", stop)
@@ -134,7 +134,7 @@ class Operator:
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
 
     async def close(self) -> None:
-        """End in order, when nothing works any more: answers to what was written, lease and connections."""
+        """Close in order, after all work has stopped: wait for answers to writes, then release the lease and the connections."""
         if self._losing is not None:
             self._losing.cancel()
             await asyncio.gather(self._losing, return_exceptions=True)

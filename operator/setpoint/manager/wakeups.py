@@ -13,7 +13,7 @@ from setpoint.store.index import Store
 
 
 class Checks(Protocol):
-    """The checks of Sources that are under way."""
+    """The running checks of Sources."""
 
     def give_up(self, key: SyncKey) -> None:
         """Cancel a check whose Source is gone or has a new spec."""
@@ -23,14 +23,14 @@ class Fleet(Protocol):
     """What is known of all Syncs together."""
 
     def seen(self, body: Body) -> None:
-        """Note a Sync that the watch or a list brought."""
+        """Record a Sync that the watch or a list brought."""
 
     def unsettled(self, source: SyncKey) -> list[SyncKey]:
-        """Return the Syncs of a Source that are not where they are meant to be."""
+        """Return the Syncs of a Source that have work left to do."""
 
 
 class Wakeups:
-    """Told by the store of each change, it wakes whom that concerns."""
+    """Receives each change from the store, and wakes the Sources and Syncs that it concerns."""
 
     def __init__(
         self,

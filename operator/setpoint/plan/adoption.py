@@ -43,7 +43,7 @@ def foreign_tool(live: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | 
 
 
 def may_take(live: Mapping[str, Any], d: Desired, me: SyncKey, claimed: SyncKey | None) -> Change | None:
-    """Judge whether an existing object may be written: None if so, else the refusal.
+    """Decide whether an existing object may be written: None if so, else the refusal.
 
     `claimed` is whose inventory has it. Another Sync's is contested; ours, nobody's, a copy, or left by a Sync
     that let go or is gone may be taken. Helm's, Flux's or Argo CD's: only when annotated `setpoint.dev/adopt: "true"`.

@@ -24,7 +24,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done with one desired object, and what differs."""
+    """The change of one desired object: the action, and what differs."""
 
     id: ObjectId
     action: Action

@@ -30,7 +30,7 @@ def decide(
     *,
     handed: bool = False,
 ) -> Change:
-    """Return what one object needs, from its live state (None: absent) and the server's prediction.
+    """Return the change that one object needs, from its live state (None: absent) and the server's prediction.
 
     `handed`: another Sync hands it over, so that what people added to it is drift, and not theirs to keep.
     """

@@ -32,7 +32,7 @@ STAMPS = frozenset({names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM})
 
 
 def comparable(obj: Mapping[str, Any]) -> Manifest:
-    """Return an object without the server's bookkeeping, status and stamps: what a person would compare."""
+    """Return an object without the server's bookkeeping, status and marks: what a person would compare."""
     meta = {k: v for k, v in obj["metadata"].items() if k not in BOOKKEEPING}
     if annotations := meta.get("annotations"):
         rest = {k: v for k, v in annotations.items() if k not in STAMPS}
@@ -106,7 +106,7 @@ def written_by_us(live: Mapping[str, Any], patch: Sequence[Operation]) -> bool:
 
 
 def describe(patch: Sequence[Operation]) -> str:
-    """Return in a few words what a patch touches."""
+    """Return a short description of what a patch changes."""
     paths = [op["path"] for op in patch]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return f"differs at {', '.join(paths[:3])}{more}" if paths else ""

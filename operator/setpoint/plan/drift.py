@@ -59,7 +59,7 @@ class Remembered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriftView:
-    """What a choice is made from: whose objects, their label, what is live, and what is remembered."""
+    """The basis of a choice: the owner of the objects, their label, what is live, and what is remembered."""
 
     key: SyncKey
     label: str
@@ -81,7 +81,7 @@ class DriftView:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to look at, what failed before and did not change, what is deferred, and what is backed off from."""
+    """The objects to look at, those that failed before and did not change, deferred ones, and those to leave alone for a while."""
 
     todo: tuple[Ref, ...] = ()
     stuck: Mapping[ObjectId, Problem] = field(default_factory=dict)

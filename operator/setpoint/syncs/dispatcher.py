@@ -211,14 +211,14 @@ class Dispatcher:
         self.wake(self._barrier.released())
 
     def told(self, key: SyncKey) -> None:
-        """Note that the stored status is that of the last run: dependents may go by it."""
+        """Record that the stored status is that of the last run, so dependents may rely on it."""
         memory = self.memory(key)
         if not memory.seen_commit.told:
             memory.seen_commit = replace(memory.seen_commit, told=True)
             self.wake(self._store.dependents(key))
 
     def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
-        """Take a Source's step from one commit to another: wake whom it may concern, tell the others.
+        """Handle a Source's step from one commit to another: wake the Syncs that it may concern; the others take the commit over.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
         as before; it is tried again in its own time, or now if there is no new commit, as somebody asked then. The same
@@ -251,7 +251,7 @@ class Dispatcher:
         return moved
 
     def unsettled(self, source: SyncKey) -> list[SyncKey]:
-        """Return the Syncs of a Source that are not where they are meant to be."""
+        """Return the Syncs of a Source that have work left to do."""
         users = self._store.users(source)
         return [key for key in users if not ((memory := self._memory.get(key)) and memory.rests)]
 
@@ -282,7 +282,7 @@ class Dispatcher:
         return self._barrier.doubtful(key)
 
     def cannot_evaluate(self, body: Mapping[str, Any], now: float) -> float | None:
-        """Note that a Sync cannot be evaluated although its Source was asked, or may not be.
+        """Record that a Sync cannot be evaluated although its Source was asked, or may not be asked.
 
         It counts as seen where its status is of its present generation: what it may still take stands there. Else it
         is in doubt until some minutes after the start. Returns how many seconds are left, None if it counts as seen.
@@ -299,7 +299,7 @@ class Dispatcher:
         return left if self._barrier.is_unseen(key) else None
 
     def started(self, now: float) -> None:
-        """Note when this process began to work, in seconds of the event loop's clock."""
+        """Record when this process began to work, in seconds of the event loop's clock."""
         self._grace_until = now + GRACE_SECONDS
 
 

@@ -254,7 +254,7 @@ class Syncs:
         return Reached(ctx, waiting=Problem(Reason.SourceNotReady, why)) if OTHERS_WAIT in told else None
 
     def _note(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
-        """Note that a commit was evaluated: who waits to prune may go on."""
+        """Record that a commit was evaluated: Syncs that wait to prune may go on."""
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return
         self._builder.release(memory)

@@ -24,7 +24,7 @@ from setpoint.syncs.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a run starts from: the Sync as stored, and on whose behalf it acts."""
+    """The start of a run: the Sync as stored, and the identity that it acts as."""
 
     key: SyncKey
     body: Mapping[str, Any]
@@ -79,7 +79,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the commit asks for: the target, or the problem that it has; `manifests` where they are at hand."""
+    """What the commit asks for: the target, or its problem; `manifests` if they are in memory."""
 
     commit: Commit = Commit.KNOWN
     current: Artifact | None = None

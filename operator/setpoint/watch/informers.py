@@ -1,7 +1,7 @@
 """One list and watch for each kind that a Sync manages (shell).
 
-It keeps only what `objects.observed` extracts from an object. Kinds that are always healthy, such as Secrets, are watched as metadata, so
-no value of a Secret enters the process. `Observations` keeps the objects, `Stream` feeds it, `Informers` is the interface.
+It keeps only what `objects.observed` extracts from an object. Kinds that are always healthy, such as Secrets, are
+watched as metadata, so no value of a Secret enters the process. `Observations` keeps the objects, `Stream` feeds it, `Informers` is the interface.
 """
 
 from __future__ import annotations

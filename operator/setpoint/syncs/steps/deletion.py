@@ -39,7 +39,7 @@ from setpoint.syncs.steps.reporter import Reporter
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a deletion stands: `done` when the finalizer may go, what is `left`, and what to say.
+    """The progress of a deletion: `done` when the finalizer may go, what is `left`, and the message.
 
     `kept`: what was released now, as a commit deletes the Sync; `moved`: whether to look again soon.
     """
@@ -104,7 +104,7 @@ class Deletion:
     async def _told(
         self, key: SyncKey, rest: Collection[ObjectId], removed: DeleteResult, user: str
     ) -> Ending:
-        """Return how a deletion stands after what was done; the `rest` of the inventory was to go."""
+        """Return the progress of a deletion after this step; the `rest` of the inventory was to go."""
         if removed.failed and await self._without_identity(key, removed):
             return _orphaned(rest, "its identity is gone with the namespace")
         reasons = {p.reason for p in removed.failed.values()}

@@ -43,7 +43,7 @@ class DriftLog:
         self._live, self._key, self._metrics, self._dispatcher = informers, secret_key, metrics, dispatcher
 
     def before(self, chosen: Iterable[Desired]) -> dict[ObjectId, object]:
-        """Note how the live objects are, before they are checked: whoever changes one later may mend what fails."""
+        """Record the live objects before they are checked: whoever changes one later may repair what fails."""
         return {d.id: written_of(self._live.get(d.id)) for d in chosen}
 
     def absorb(

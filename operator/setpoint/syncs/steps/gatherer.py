@@ -39,7 +39,7 @@ class Unfetched:
 
 
 class Gatherer:
-    """Finds out for one Sync after another what is live, what is new, and what others want."""
+    """Gathers what is live, what is new, and what others want, for one Sync after another."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Gatherer:
         return waits_for(ctx.key, self._store.syncs, seen)
 
     async def compare(self, reached: Reached) -> Reached:
-        """After a restart without a cache, while the Source fails: say what is not as it was applied.
+        """After a restart without a cache, while the Source fails: report what is not as it was applied.
 
         Raises NotYet if nothing is to be said; ApiError.
         """

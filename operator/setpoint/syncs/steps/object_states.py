@@ -39,14 +39,14 @@ def _beside(oid: ObjectId, problem: Problem) -> ObjectState:
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """Says how one object after another is."""
+    """Determines the state of one object after another."""
 
     evaluation: Evaluation
     reached: Reached
     account: Account
 
     def state(self, ref: Ref, seen: Observed | None) -> ObjectState:
-        """Return what is first wrong with an object, or that nothing is."""
+        """Return the first problem of an object, or the state of one without problems."""
         return self._troubled(ref, seen) or self._settled(ref, seen)
 
     def _troubled(self, ref: Ref, seen: Observed | None) -> ObjectState | None:

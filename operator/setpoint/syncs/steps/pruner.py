@@ -136,7 +136,7 @@ class Pruner:
         return self._hand_over(ctx, leftover, await self._live(ctx, leftover), anew=anew)
 
     def without_yielded(self, ctx: Context, evaluation: Evaluation) -> Evaluation:
-        """Return what a run goes by; the target of a Sync which a commit dropped lacks what others want.
+        """Return what a run aims at; the target of a Sync that a commit dropped lacks what others want.
 
         So it hands over what a Sync took its place for, and ends up empty if that is all it has.
         """
@@ -149,7 +149,7 @@ class Pruner:
         return replace(evaluation, target=replace(target, refs=refs), yielded=yielded)
 
     def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
-        """Note which nested Syncs a commit dropped; those of a Sync that was dropped itself are, too."""
+        """Record which nested Syncs a commit dropped, including those of a dropped Sync."""
         every = ctx.inventory if self._dispatcher.dropped(ctx.key) else left
         self._dispatcher.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
 
@@ -231,7 +231,7 @@ class Pruner:
         return nested_of(objects, self._store.syncs, self._claims.wanted_of)
 
     def barrier(self, ctx: Context, current: Artifact | None) -> Blocker | None:
-        """Return which Sync must have been seen before anything is deleted, as it may want it; None if all have."""
+        """Return the Sync that must be evaluated before anything is deleted, as it may want it; None if all were."""
         return self._dispatcher.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
 
     def words(self, ctx: Context, blocker: Blocker) -> str:
