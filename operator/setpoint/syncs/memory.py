@@ -94,11 +94,15 @@ class Account:
         times = _lately(self.corrections.get(oid, ()), now)
         return FIGHT_SECONDS - (now - times[0]) if len(times) > FIGHT_CORRECTIONS else None
 
-    def corrected(self, oid: ObjectId, now: float, by: str) -> Account:
-        """Count one correction of what a manager (`by`; empty if unknown) had done."""
-        times = (*_lately(self.corrections.get(oid, ()), now), now)
-        opponents = {**self.opponents, oid: by} if by else self.opponents
-        return replace(self, corrections={**self.corrections, oid: times}, opponents=opponents)
+    def corrected(self, by: Mapping[ObjectId, str], now: float) -> Account:
+        """Count one correction of each object, with the manager who had changed it (empty if unknown)."""
+        if not by:
+            return self
+        times = {oid: (*_lately(self.corrections.get(oid, ()), now), now) for oid in by}
+        opponents = {oid: who for oid, who in by.items() if who}
+        return replace(
+            self, corrections={**self.corrections, **times}, opponents={**self.opponents, **opponents}
+        )
 
     def fight_words(self, oid: ObjectId) -> str:
         """Return who undoes the corrections of an object."""

@@ -102,7 +102,7 @@ def test_what_may_work_now_is_tried_again(memory: Account) -> None:
 def test_a_fight_is_backed_off_from_until_the_safety_net() -> None:
     memory = held("a", "b")
     for second in range(6):
-        memory = memory.corrected(oid("a"), 90.0 + second, "kubectl-edit")
+        memory = memory.corrected({oid("a"): "kubectl-edit"}, 90.0 + second)
     live = observed("b")
     choice = choose(view(memory, live), (ref("a"), ref("b")), (), 100.0, due=False, abort=True)
     assert (choice.todo, choice.backed_off) == ((), {oid("a"): 50.0})
@@ -113,7 +113,7 @@ def test_a_fight_is_backed_off_from_until_the_safety_net() -> None:
 def test_five_corrections_in_a_minute_are_no_fight() -> None:
     memory = held("a")
     for second in (30.0, 91.0, 92.0, 93.0, 94.0, 95.0):
-        memory = memory.corrected(oid("a"), second, "")
+        memory = memory.corrected({oid("a"): ""}, second)
     assert memory.fights_back(oid("a"), 100.0) is None
 
 

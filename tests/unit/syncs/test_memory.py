@@ -62,7 +62,7 @@ def test_several_commits_that_were_skipped_are_one_step() -> None:
 
 
 def test_a_correction_of_long_ago_counts_no_more() -> None:
-    account = Account().corrected(oid("a"), 0.0, "").corrected(oid("a"), 61.0, "")
+    account = Account().corrected({oid("a"): ""}, 0.0).corrected({oid("a"): ""}, 61.0)
     assert account.corrections == {oid("a"): (61.0,)}
 
 

@@ -86,22 +86,22 @@ class DriftLog:
             waiting=reached.waiting or result.waiting,
         )
 
-    def report(self, key: SyncKey, memory: Memory, item: DryRun) -> Correction | None:
+    def report(self, key: SyncKey, memory: Memory, items: Iterable[DryRun]) -> tuple[Correction, ...]:
         """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over."""
-        oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
-        account = memory.account
-        if change.action is Action.KEEP and item.live is not None:
-            self._dispatcher.settled(key, (oid,))
-            reported = {o: r for o, r in account.reported.items() if o != oid}
-            baselines = account.baselines
-            if seen is not None:
-                base = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
-                baselines = {**baselines, oid: base}
-            memory.account = replace(account, reported=reported, baselines=baselines)
-            return None
-        report = (state_of(seen), change, shown_patch(change, self._key))
-        memory.account = replace(account, reported={**account.reported, oid: report})
-        return self._correction(key, memory, change, item.desired, corrected=None)
+        corrections: list[Correction] = []
+        reported, baselines = dict(memory.account.reported), dict(memory.account.baselines)
+        for item in items:
+            oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
+            if change.action is Action.KEEP and item.live is not None:
+                self._dispatcher.settled(key, (oid,))
+                reported.pop(oid, None)
+                if seen is not None:
+                    baselines[oid] = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
+            else:
+                reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
+                corrections.append(self._correction(key, memory, change, item.desired, corrected=None))
+        memory.account = replace(memory.account, reported=reported, baselines=baselines)
+        return tuple(corrections)
 
     def restore(self, ctx: Context, target: Target, memory: Memory) -> None:
         """Take over what a former process wrote, where its status says that this target was applied."""
@@ -144,16 +144,16 @@ class DriftLog:
         old: bool,
     ) -> tuple[Correction, ...]:
         now = asyncio.get_running_loop().time()
-        corrections = []
+        corrections: list[Correction] = []
         for change in result.written:
             d = chosen.get(change.id)
             if d is None or not _was_drift(memory, d, old=old):
                 continue
             correction = self._correction(key, memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
             corrections.append(correction)
-            by = correction.manager or correction.user or ""
-            memory.account = memory.account.corrected(change.id, now, by)
             self._metrics.corrected(change.id.kind)
+        by = {c.id: c.manager or c.user or "" for c in corrections}
+        memory.account = memory.account.corrected(by, now)
         return tuple(corrections)
 
     def _correction(

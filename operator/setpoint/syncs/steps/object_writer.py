@@ -150,10 +150,10 @@ class ObjectWriter:
         chosen: Sequence[Desired],
     ) -> Reached:
         ctx, found = reached.ctx, await applier.check(chosen)
-        reported = [self._drift_log.report(ctx.key, memory, i) for i in found if isinstance(i, DryRun)]
+        reported = self._drift_log.report(ctx.key, memory, (i for i in found if isinstance(i, DryRun)))
         failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, DryRun)})
         failed = await self._with_places(ctx, evaluation.current, evaluation.found, failed, chosen)
-        corrections = (*reached.corrections, *(c for c in reported if c is not None))
+        corrections = (*reached.corrections, *reported)
         return replace(reached, applied=reached.applied | failed, corrections=corrections)
 
     async def _claim(self, reached: Reached, target: Target, memory: Memory) -> Reached:
