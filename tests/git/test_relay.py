@@ -258,7 +258,7 @@ def test_plain_http_through_a_proxy_with_a_password(password: str) -> None:
 
 
 def test_a_proxy_of_another_kind_is_said() -> None:
-    with pytest.raises(Problem, match="no http:// URL") as caught:
+    with pytest.raises(Problem, match="not an http:// URL") as caught:
         Relay(Repository(parse_url("https://git.example/app")), "socks5://ana:s3cret@127.0.0.1:1")
     assert caught.value.reason is Reason.HostUnreachable
     assert "s3cret" not in caught.value.message
