@@ -72,6 +72,11 @@ class Pods:
         return None
 
 
+class Storage:
+    async def release(self, _key: SyncKey) -> None:
+        """There are no claims."""
+
+
 class Events:
     def record(self, *_: Any) -> None:
         """Nobody listens."""
@@ -167,6 +172,7 @@ class World:
                 self.cluster,
                 self.live,
                 Pods(),
+                Storage(),
                 self.store,
                 claims,
             ),

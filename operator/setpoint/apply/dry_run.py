@@ -19,6 +19,7 @@ from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore import matches, with_ignored
 from setpoint.watch.informers import Informers
+from setpoint.watch.storage import StorageClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Session:
 
     cluster: Cluster
     informers: Informers
+    storage: StorageClasses
     limit: asyncio.Semaphore
     who: Actor
 

@@ -80,6 +80,7 @@ class Syncs:
 
     async def _forget(self, key: SyncKey) -> None:
         await self._p.pods.want(key, (), known=False)
+        await self._p.storage.release(key)
         self._p.metrics.forget("Sync", key.namespace, key.name)
         self._dispatcher.forget(key)
 

@@ -17,6 +17,7 @@ from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
+from setpoint.watch.storage import StorageClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Parts:
     cluster: Cluster
     informers: Informers
     pods: PodInformers
+    storage: StorageClasses
     store: Store
     claims: Claims
     sources: Sources

@@ -252,7 +252,7 @@ class Converger:
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             keep_ours=keep_ours,
         )
-        return Applier(Session(self._p.cluster, self._p.informers, self._limit, who))
+        return Applier(Session(self._p.cluster, self._p.informers, self._p.storage, self._limit, who))
 
     async def _report_only(
         self, given: Given, reached: Reached, applier: Applier, chosen: Sequence[Desired]

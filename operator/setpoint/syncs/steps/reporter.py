@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.api.formats import seconds, short
 from setpoint.api.reasons import Problem, Reason
+from setpoint.health import claims
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.observed import Observed
 from setpoint.plan.drift import ownership_digest
@@ -112,20 +113,36 @@ class Reporter:
         )
 
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
-        """Have the pods of workloads watched that do not get on, as long as they do not."""
+        """Have the pods watched of what does not get on: workloads, and claims that wait for one; as long as they do not."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.good
         seen = [o for r in (target.refs if target else ()) if (o := self._p.informers.get(r.id)) is not None]
+        late = await self._late(ctx.key, seen)
         healthy = condition_of(ctx.previous, "Healthy")
-        known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
-        workloads = (o.id for o in seen if pod_states.in_question(o.id, o.verdict))
-        await self._p.pods.want(ctx.key, workloads, known=known)
+        stuck = healthy is not None and healthy["reason"] == str(Reason.Degraded)
+        workloads = [o.id for o in seen if pod_states.in_question(o.id, o.verdict)]
+        # A claim says the same of itself with a pod and without one.
+        await self._p.pods.want(ctx.key, (*workloads, *late), known=stuck or bool(late))
+
+    async def _late(self, key: SyncKey, seen: Iterable[Observed]) -> list[ObjectId]:
+        """Return the claims that wait for their first consumer."""
+        unbound = [(o.id, o.unbound) for o in seen if o.unbound is not None]
+        if not unbound:
+            await self._p.storage.release(key)
+            return []
+        classes = await self._p.storage.want(key)
+        return [oid for oid, claim in unbound if claims.binds_late(claim, classes)]
 
     def _look(self, oid: ObjectId) -> Observed | None:
         """Return what is known of an object, in the words of its pods where those tell more."""
         seen = self._p.informers.get(oid)
         if seen is None:
             return None
-        verdict = pod_states.refined(oid, seen.verdict, self._p.pods.verdict(oid))
+        if seen.unbound is not None:
+            late = claims.binds_late(seen.unbound, self._p.storage.known())
+            mounted = self._p.pods.mounted(oid)
+            verdict = claims.judged(seen.verdict, seen.unbound, late=late, mounted=mounted)
+        else:
+            verdict = pod_states.refined(oid, seen.verdict, self._p.pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
     def _ownership(self, target: Target) -> str:
