@@ -78,6 +78,8 @@ class Memory:
     asked: str | None = None
     started: str = ""
     known: bool = False
+    noted: str = ""
+    """The digest of the target whose notes were told last."""
     """Whether the inventory is known: stored, new, or rebuilt once from labels after the status was lost."""
     fights: dict[ObjectId, str] = field(default_factory=dict)
     opponents: dict[ObjectId, str] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import Outcome, Revision
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
+from setpoint.syncs.notes import Note
 from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.services import Parts
 from setpoint.syncs.steps.object_states import states_of
@@ -46,7 +47,7 @@ class Reporter:
         await self._ask_pods(ctx, evaluation, memory)
         outcome = self._outcome(evaluation, reached, memory, inventory)
         new = status.build(ctx.previous, outcome, datetime.now(UTC))
-        self._announce(evaluation, reached, new)
+        self._announce(evaluation, reached, memory, new)
         reached = self._paced(reached, memory, new)
         until = memory.hold_back(ctx.stored, new, now, fresh=bool(reached.applied.written))
         if until is None:
@@ -162,7 +163,9 @@ class Reporter:
             reached = reached.sooner(pacing.safety_net(due, now, seconds(spec.interval)))
         return reached
 
-    def _announce(self, evaluation: Evaluation, reached: Reached, new: Mapping[str, Any]) -> None:
+    def _announce(
+        self, evaluation: Evaluation, reached: Reached, memory: Memory, new: Mapping[str, Any]
+    ) -> None:
         """Post Events about what is new."""
         ctx, target = reached.ctx, evaluation.target
         deeds = RunSummary(
@@ -174,9 +177,19 @@ class Reporter:
             written=reached.applied.written,
             pruned=reached.pruned.deleted,
             warnings=reached.applied.warnings,
+            notes=tuple((str(n.reason), n.message) for n in _new_notes(ctx, target, memory)),
         )
         for a in announcements(deeds, condition_of(ctx.previous, "Ready"), _ready(new)):
             self._p.recorder.record(ctx.body, a.type, a.reason, a.message)
+
+
+def _new_notes(ctx: Context, target: Target | None, memory: Memory) -> tuple[Note, ...]:
+    """Return what is said of a commit's manifests, once for each commit that changes them."""
+    applied = (ctx.previous.get("applied") or {}).get("digest")
+    if target is None or target.digest in (applied, memory.noted):
+        return ()
+    memory.noted = target.digest
+    return target.notes
 
 
 def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:
