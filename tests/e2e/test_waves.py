@@ -117,6 +117,14 @@ def test_a_claim_of_the_default_class_does_not_hold_its_consumer(world: World) -
         world.api.delete("StorageClass", None, name)
 
 
+def test_a_team_that_may_not_read_classes_gets_on_too(world: World, late: str) -> None:
+    world.account("team", "edit")
+    commit(world, claim("library", late), deployment("reader", mounting("main", "library"), "1"))
+    world.source()
+    world.sync(serviceAccountName="team")
+    world.until("Deployment", "reader", lambda o: o is not None)
+
+
 def test_a_claim_that_binds_at_once_holds_its_wave(world: World) -> None:
     of = f"soon-{world.namespace}"
     commit(world, storage_class(of, "Immediate"), claim("library", of), later=later("later"))

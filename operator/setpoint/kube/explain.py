@@ -66,6 +66,9 @@ _MODIFIED = re.compile(
     r'(?:cannot be fulfilled on (?P<resource>\S+) "(?P<name>[^"]+)": )?the object has been modified'
 )
 
+# The answer to an apply with a uid (`apply.writer.existing`).
+_GONE = "no existing object was found"
+
 
 def _conflict(error: ApiError, what: Named, verb: str) -> str:
     """Return what a conflict came from: somebody else only if somebody else wrote this very object."""
@@ -75,6 +78,8 @@ def _conflict(error: ApiError, what: Named, verb: str) -> str:
     # A `test` of a JSON Patch that failed is 422; the conflict may also be about e.g. the quota of the namespace.
     if error.status != 409 or (found and found["name"] in (None, what.name)):
         return f"somebody else changed it during {verb}"
+    if _GONE in error.message:
+        return f"somebody else deleted it during {verb}"
     if found:
         return f'{found["resource"]} "{found["name"]}" changed meanwhile during {verb}'
     return (

@@ -92,6 +92,12 @@ TABLE: list[tuple[int, str, Reason, str]] = [
     ),
     (
         409,
+        'Operation cannot be fulfilled on deployments.apps "web": uid mismatch: no existing object was found',
+        Reason.ApplyFailed,
+        "somebody else deleted it during apply; it is tried again",
+    ),
+    (
+        409,
         "another object has this name now",
         Reason.ApplyFailed,
         "the API server reports a conflict during apply: another object has this name now; it is tried again",
