@@ -28,6 +28,7 @@ PLURALS = {
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
     "Namespace": ("api/v1", "namespaces"),
     "Event": ("api/v1", "events"),
     "Pod": ("api/v1", "pods"),

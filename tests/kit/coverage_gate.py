@@ -34,6 +34,7 @@ PURE = (
     "store/dependencies",
     "store/prune_barrier",
     "syncs/memory",
+    "syncs/notes",
     "syncs/run",
     "syncs/steps/object_states",
     "watch/pod_states",

@@ -72,6 +72,11 @@ class Pods:
         return None
 
 
+class Storage:
+    async def release(self, _key: SyncKey) -> None:
+        """There are no claims."""
+
+
 class Events:
     def record(self, *_: Any) -> None:
         """Nobody listens."""
@@ -177,6 +182,7 @@ class World:
             Settings(namespace="sys", cluster_id="c"),
             **stubs,
             pods=cast("Any", Pods()),
+            storage=cast("Any", Storage()),
             store=self.store,
             claims=claims,
             renderer=Renderer(Path("kustomize"), folder),

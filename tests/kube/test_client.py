@@ -21,7 +21,9 @@ from setpoint.api.reasons import Reason
 from setpoint.apply.writer import existing
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError, Fenced, classify
+from setpoint.kube.explain import problem_of
 from setpoint.kube.requests import Selection
+from setpoint.objects.identity import identity
 from setpoint.objects.kinds import Kind
 from setpoint.plan.diff import STAMPS
 
@@ -322,11 +324,13 @@ async def test_an_apply_with_a_uid_makes_nothing_anew(api: Cluster, namespace: s
     with pytest.raises(ApiError) as caught:
         await api.apply(of, late)
     assert (caught.value.status, caught.value.transient) == (409, True)
+    assert "somebody else deleted it" in problem_of(caught.value, identity(late), "apply").message
     assert await api.get(of, namespace, "c") is None
     other = (await api.apply(of, manifest)).object
     with pytest.raises(ApiError) as caught:
         await api.apply(of, late)
     assert (caught.value.status, caught.value.transient) == (409, True)
+    assert "another object has this name now" in problem_of(caught.value, identity(late), "apply").message
     assert (await api.get(of, namespace, "c") or {})["data"] == other["data"]
 
 

@@ -151,3 +151,38 @@ async def test_where_pods_may_not_be_watched_nothing_is_known(
         await pods.want(SYNC, [web], known=True)
     assert pods.verdict(web) is None
     assert woken.count == 0
+
+
+def mounting(namespace: str, name: str, claim: str) -> dict[str, Any]:
+    """Give a pod that mounts a claim."""
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
+    container = {"name": "main", "image": "example.org/x:1"}
+    meta = {"namespace": namespace, "name": name}
+    spec = {"volumes": [volume], "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+async def test_who_mounts_a_claim_is_known_and_wakes_who_asked(
+    api: Cluster, pods: PodInformers, woken: Woken, namespace: str
+) -> None:
+    library, of = ObjectId("", "PersistentVolumeClaim", namespace, "library"), kind(api, "v1", "Pod")
+    assert pods.mounted(library) is None
+    await pods.want(SYNC, [library], known=True)
+    assert pods.mounted(library) is False
+    made = await api.create(of, mounting(namespace, "reader", "library"))
+    await woken.until(lambda: pods.mounted(library) is True)
+    before = woken.count
+    await api.create(of, mounting(namespace, "other", "another"))
+    done = [{"op": "add", "path": "/status/phase", "value": "Succeeded"}]
+    await api.patch(of, namespace, "reader", done, subresource="status")
+    await woken.until(lambda: pods.mounted(library) is False)
+    assert (woken.count, made["metadata"]["name"]) == (before + 1, "reader")
+
+
+async def test_where_pods_may_not_be_watched_nobody_knows_who_mounts_a_claim(
+    pods: PodInformers, api_proxy: ApiProxy, namespace: str
+) -> None:
+    library = ObjectId("", "PersistentVolumeClaim", namespace, "library")
+    with api_proxy.on(of_pods(namespace), reply(403, DENIED)):
+        await pods.want(SYNC, [library], known=True)
+    assert pods.mounted(library) is None

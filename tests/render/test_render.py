@@ -316,7 +316,7 @@ async def test_a_failed_build_never_quotes_a_secret(
 async def test_two_objects_with_one_identity_are_named_with_file_and_document(
     repo: GitFolder, problem_of: Render
 ) -> None:
-    repo.put({"p/a.yaml": config("a"), "p/b.yaml": f"{config('b')}---\n{config('a')}"})
+    repo.put({"p/a.yaml": config("a"), "p/b.yaml": f"{config('b')}---\n{config('a')}data: {{k: v}}\n"})
     assert await problem_of(repo.commit(), path="p") == (
         "p/b.yaml:5 (document 2): ConfigMap/a is already defined at p/a.yaml:1 (document 1); remove one of them"
     )
@@ -329,12 +329,43 @@ async def test_a_build_and_a_plain_file_with_one_identity_are_named_too(
         {
             "p/a.yaml": config("a"),
             "p/k/kustomization.yaml": "resources: [b.yaml]\n",
-            "p/k/b.yaml": config("a"),
+            "p/k/b.yaml": config("a") + "data: {k: v}\n",
         }
     )
     assert "p/k/b.yaml: ConfigMap/a is already defined at p/a.yaml:1" in await problem_of(
         repo.commit(), path="p"
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "over", "places"),
+    [
+        ({"p/b.yaml": f"{config('b')}---\n{config('a')}"}, None, ["p/b.yaml:5 (document 2)"]),
+        ({"p/b.yaml": config("a"), "p/c.yaml": config("a")}, None, ["p/b.yaml:1", "p/c.yaml:1"]),
+        ({"p/k/kustomization.yaml": "resources: [b.yaml]\n", "p/k/b.yaml": config("a")}, None, ["p/k"]),
+        ({"p/b.yaml": config("a")}, {"namePrefix": "x-"}, ["p/b.yaml:1"]),
+    ],
+)
+async def test_equal_documents_are_one_and_are_told(
+    repo: GitFolder,
+    render: Render,
+    files: dict[str, str],
+    over: dict[str, str] | None,
+    places: list[str],
+) -> None:
+    repo.put({"p/a.yaml": config("a"), **files})
+    made = await render(repo.commit(), path="p", **({"kustomize": over} if over else {}))
+    assert [name.removeprefix("x-") for name in names(made)].count("a") == 1
+    assert len(made.twice) == len(places)
+    for text, place in zip(made.twice, places, strict=True):
+        assert text.startswith(place)
+        assert "ConfigMap/a is said at p/a.yaml:1" in text
+
+
+async def test_a_boolean_does_not_equal_a_number(repo: GitFolder, problem_of: Render) -> None:
+    widget = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: a}\nspec: {big: %s}\n"
+    repo.put({"p/a.yaml": widget % "true", "p/b.yaml": widget % "1"})
+    assert "already defined" in await problem_of(repo.commit(), path="p")
 
 
 async def test_a_built_object_that_the_api_server_would_refuse_is_named(

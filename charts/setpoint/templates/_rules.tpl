@@ -8,6 +8,10 @@
 - apiGroups: ["apiextensions.k8s.io"]
   resources: ["customresourcedefinitions"]
   verbs: ["get", "list", "watch"]
+# Whether a claim is bound only when a Pod mounts it: then no wave waits for it. Watched while a claim is not bound.
+- apiGroups: ["storage.k8s.io"]
+  resources: ["storageclasses"]
+  verbs: ["list", "watch"]
 {{- end }}
 
 {{- define "setpoint.rules.own" -}}

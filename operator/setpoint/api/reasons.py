@@ -55,6 +55,16 @@ class Reason(StrEnum):
         "Nothing; the fields that Git does not set stay as they were.",
     )
     Pruned = "Pruned", "Objects that are no longer in Git were deleted.", "Nothing."
+    ServerFields = (
+        "ServerFields",
+        "Manifests hold fields that the API server owns, as `kubectl get -o yaml` writes them; they were left out.",
+        "Take them out of the file that the message names, or leave them: they change nothing.",
+    )
+    Duplicate = (
+        "Duplicate",
+        "Documents are there twice, word for word; each counts once.",
+        "Remove one of the two that the message names.",
+    )
     Orphaned = (
         "Orphaned",
         "A Sync ended and left its objects in the cluster.",
@@ -258,6 +268,11 @@ class Reason(StrEnum):
     TooLarge = "TooLarge", "The object is larger than the API server takes (about 1.5 MB).", "Split it."
 
     # --- a Sync, while or after writing
+    OwnerMissing = (
+        "OwnerMissing",
+        "`metadata.ownerReferences` name an owner that does not exist with that uid: the garbage collector would delete the object.",
+        "Take the owner references out of the manifest, as an export (`kubectl get -o yaml`) has them; an owner gets a new uid when it is made anew.",
+    )
     ApplyFailed = (
         "ApplyFailed",
         "Some objects could not be written.",

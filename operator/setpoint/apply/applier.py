@@ -34,6 +34,7 @@ class Applier:
 
     def __init__(self, session: Session) -> None:
         self._cluster, self._live, self._who = session.cluster, session.informers, session.who
+        self._storage = session.storage
         self._checker, self._writer = DryRunner(session), Writer(session)
 
     async def check(self, desired: Sequence[Desired]) -> list[DryRun | tuple[Desired, Problem]]:
@@ -122,11 +123,12 @@ class Applier:
         before: ApplyResult,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
-        gates, results, failed = Gates(everything, self._live), [before], bool(before.failed)
+        gates = Gates(self._who.key, everything, self._live, self._storage)
+        results, failed = [before], bool(before.failed)
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := gates.wave(stage):
+            elif blocked := await gates.wave(stage):
                 results.append(self._wait(stage.objects, blocked))
             else:
                 results.append(await self._stage(stage.objects, good, later, gates))

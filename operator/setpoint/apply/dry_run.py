@@ -13,12 +13,14 @@ from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
+from setpoint.objects.owners import missing_owner, owners_of
 from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore import matches, with_ignored
 from setpoint.watch.informers import Informers
+from setpoint.watch.storage import StorageClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Session:
 
     cluster: Cluster
     informers: Informers
+    storage: StorageClasses
     limit: asyncio.Semaphore
     who: Actor
 
@@ -94,6 +97,7 @@ class DryRunner:
         known = self._informers.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
+        await self._check_owners(d)
         sent = with_ignored(d.manifest, live, who.rules, d.id)
         predicted = await self._cluster.apply(kind, sent, user=who.user, dry_run=True)
         if not predicted.created and live is None:
@@ -113,6 +117,18 @@ class DryRunner:
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
         return DryRun(d, change, live, sent, predicted.object, predicted.warnings)
+
+    async def _check_owners(self, d: Desired) -> None:
+        """Raise Problem if an owner is not there, as the garbage collector would delete the object."""
+        for owner in owners_of(d.manifest):
+            kind = self._cluster.kind(owner.api_version, owner.kind)
+            uid = ""
+            # The owner of an object in a namespace is of that namespace, or of none; that of another is of none.
+            if kind is not None and (d.id.namespace or not kind.namespaced):
+                found = await self._cluster.get(kind, d.id.namespace, owner.name, user=self._who.user)
+                uid = found["metadata"]["uid"] if found else ""
+            if uid != owner.uid:
+                raise Problem(Reason.OwnerMissing, f"{d.where}: {d.id.label()}: {missing_owner(owner)}")
 
 
 def kind_of(d: Desired) -> Kind:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from setpoint.health import accepted, claims
 from setpoint.health.verdict import Health
-from setpoint.objects.identity import ObjectId
+from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired, Phase
-from setpoint.plan.order import Stage, is_blocking, is_crd, servers_of, stages
+from setpoint.plan.order import Stage, is_blocking, is_crd, is_storage_class, servers_of, stages
 from setpoint.watch.informers import Informers
+from setpoint.watch.storage import StorageClasses
 
 
 def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
@@ -19,23 +21,38 @@ def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
 
 
 class Gates:
-    """What a stage waits for: earlier waves healthy, and what serves a webhook before the webhook."""
+    """What a stage waits for: earlier waves, and what serves a webhook before the webhook."""
 
-    def __init__(self, everything: Sequence[Desired], informers: Informers) -> None:
-        """`everything` is the whole commit, in sync or not."""
-        self._everything, self._informers = everything, informers
+    def __init__(
+        self, key: SyncKey, everything: Sequence[Desired], informers: Informers, storage: StorageClasses
+    ) -> None:
+        """`everything` is the whole commit of the Sync `key`, in sync or not."""
+        self._key, self._everything, self._informers, self._storage = key, everything, informers, storage
         self._stages = stages(everything)
 
-    def wave(self, stage: Stage) -> str | None:
+    async def wave(self, stage: Stage) -> str | None:
         """Return an unhealthy object of an earlier wave, in words; None if the stage may begin."""
         if stage.phase is not Phase.WAVES:
             return None
         for earlier in self._stages:
             if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
                 for d in earlier.objects:
-                    if words := unready(d.id, self._informers.get(d.id)):
+                    if words := await self._holding(d.id):
                         return f"wave {earlier.wave}: {words}"
         return None
+
+    async def _holding(self, oid: ObjectId) -> str | None:
+        """Return in words that an object holds the waves after its own."""
+        seen = self._informers.get(oid)
+        if seen is None:
+            return unready(oid, seen)
+        late = await self._binds_late(seen.unbound) if seen.unbound else False
+        held = accepted.holds(oid.group, oid.kind, seen.verdict, deleting=seen.deleting, late=late)
+        return unready(oid, seen) if held else None
+
+    async def _binds_late(self, claim: claims.Unbound) -> bool | None:
+        brought = [claims.storage_class(d.manifest) for d in self._everything if is_storage_class(d.id)]
+        return claims.binds_late(claim, await self._storage.want(self._key), brought)
 
     def served(self, d: Desired) -> str | None:
         """Return the workload of this commit, in words, that must be healthy before a webhook or APIService is created."""

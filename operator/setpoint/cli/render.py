@@ -134,6 +134,7 @@ def _placed(rendered: Rendered, spec: SyncSpec) -> tuple[list[documents.Document
     count = "1 document" if rendered.skipped == 1 else f"{rendered.skipped} documents"
     verb = "was" if rendered.skipped == 1 else "were"
     notes = [f"{count} without apiVersion and kind {verb} skipped"] if rendered.skipped else []
+    notes += rendered.twice
     if spec.target_namespace is None:
         return list(rendered.objects), notes
     scopes = desired.crd_scopes(desired.Rendered(each.manifest, each.where) for each in rendered.objects)

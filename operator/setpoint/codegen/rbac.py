@@ -52,6 +52,12 @@ CLUSTER = Role(
             READ,
             "A new kind is waited for until it is established; a Sync whose own CRD is going away is orphaned, never pruned.",
         ),
+        Rule(
+            ("storage.k8s.io",),
+            ("storageclasses",),
+            ("list", "watch"),
+            "Whether a claim is bound only when a Pod mounts it: then no wave waits for it. Watched while a claim is not bound.",
+        ),
     ),
 )
 

@@ -124,6 +124,7 @@ _SAFE = tuple(
         r"Required value",
         r"the object has been modified",
         r"the UID in the precondition \([\w-]+\) does not match the UID in record",
+        r"no existing object was found",
         r"illegal base64 data at input byte \d+",
         r"Timeout: request did not complete within requested timeout",
         r"Unauthorized",

@@ -31,6 +31,10 @@ class Named(Protocol):
     def namespace(self) -> str:
         """Its namespace, "" if it has none."""
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+
     def label(self, home: str = "") -> str:
         """`Kind/name` for a person."""
 
@@ -52,11 +56,35 @@ def problem_of(
     if reason is Reason.Forbidden:
         sentence = _forbidden(error, verb, user)
     elif reason is Reason.ApplyFailed:
-        done = "made" if error.reason == "AlreadyExists" else "changed"
-        sentence = f"somebody else {done} it during {verb}; it is tried again"
+        sentence = f"{_conflict(error, what, verb)}; it is tried again"
     else:
         sentence = _SENTENCES.get(reason, _invalid)(error, what)
     return Problem(reason, f"{what.label(home)}: {sentence}")
+
+
+_MODIFIED = re.compile(
+    r'(?:cannot be fulfilled on (?P<resource>\S+) "(?P<name>[^"]+)": )?the object has been modified'
+)
+
+# The answer to an apply with a uid (`apply.writer.existing`).
+_GONE = "no existing object was found"
+
+
+def _conflict(error: ApiError, what: Named, verb: str) -> str:
+    """Return what a conflict came from: somebody else only if somebody else wrote this very object."""
+    if error.reason == "AlreadyExists":
+        return f"somebody else made it during {verb}"
+    found = _MODIFIED.search(error.message)
+    # A `test` of a JSON Patch that failed is 422; the conflict may also be about e.g. the quota of the namespace.
+    if error.status != 409 or (found and found["name"] in (None, what.name)):
+        return f"somebody else changed it during {verb}"
+    if _GONE in error.message:
+        return f"somebody else deleted it during {verb}"
+    if found:
+        return f'{found["resource"]} "{found["name"]}" changed meanwhile during {verb}'
+    return (
+        f"the API server reports a conflict during {verb}: {_short(error.message) or 'it does not say which'}"
+    )
 
 
 def person(user: str) -> str:

@@ -29,6 +29,7 @@ from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.reconciler import Syncs
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
+from setpoint.watch.storage import StorageClasses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Shared:
     returns: TrimTimer
     informers: Informers
     pods: PodInformers
+    storage: StorageClasses
     recorder: EventRecorder
     renderer: Renderer
     git: Git
@@ -56,6 +58,7 @@ class Shared:
         self.returns.close()
         await self.informers.close()
         await self.pods.close()
+        await self.storage.close()
         await self.recorder.close()
         self.renderer.close()
         await self.git.close()
@@ -112,6 +115,7 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
         cluster=cluster,
         informers=shared.informers,
         pods=shared.pods,
+        storage=shared.storage,
         store=store,
         claims=claims,
         sources=sources,
@@ -151,6 +155,7 @@ def _shared(
         returns=TrimTimer(),
         informers=Informers(cluster, people, dispatcher.live_changed, settings.watch_namespaces),
         pods=PodInformers(cluster, syncs),
+        storage=StorageClasses(cluster, syncs),
         recorder=EventRecorder(cluster, metrics),
         renderer=Renderer(
             Path(settings.kustomize),

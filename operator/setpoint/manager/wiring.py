@@ -26,6 +26,7 @@ from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
+from setpoint.watch.storage import StorageClasses
 
 
 def wired(
@@ -34,6 +35,7 @@ def wired(
     cluster: Cluster,
     informers: Informers,
     pods: PodInformers,
+    storage: StorageClasses,
     store: Store,
     claims: Claims,
     sources: Sources,
@@ -45,13 +47,13 @@ def wired(
     dispatcher: Dispatcher,
 ) -> Syncs:
     """Return what reconciles Syncs, made of its steps."""
-    actors = Actors(settings, cluster, informers, claims)
+    actors = Actors(settings, cluster, informers, storage, claims)
     observer = Observer(cluster, informers)
     builder = TargetBuilder(cluster, store, sources, renderer)
     drift_log = DriftLog(informers, secret_key, metrics, dispatcher)
     pruner = Pruner(settings, cluster, informers, store, claims, sources, recorder, dispatcher)
     gatherer = Gatherer(observer, informers, store, claims, sources, dispatcher, builder, pruner)
-    reporter = Reporter(informers, pods, store, writer, recorder, metrics, dispatcher)
+    reporter = Reporter(informers, pods, storage, store, writer, recorder, metrics, dispatcher)
     objects = ObjectWriter(gatherer, builder, actors, claims, dispatcher, reporter, drift_log, metrics)
     steps = Steps(
         registrar=Registrar(cluster, writer, dispatcher),

@@ -26,6 +26,8 @@ class Kind:
     plural: str
     namespaced: bool
     verbs: frozenset[str]
+    has_status: bool = True
+    """Whether status is a subresource, so that no write of the object itself changes it."""
 
     @property
     def api_version(self) -> str:
@@ -115,6 +117,7 @@ def _aggregated_kinds(group: str, version: Mapping[str, Any]) -> Iterator[Kind]:
                 resource["resource"],
                 resource.get("scope") == "Namespaced",
                 frozenset(resource.get("verbs") or ()),
+                any(s.get("subresource") == "status" for s in resource.get("subresources") or ()),
             )
 
 
@@ -132,9 +135,11 @@ def from_legacy(lists: Mapping[tuple[str, str], Mapping[str, Any] | None]) -> Ca
     """Read the APIResourceList of each (group, version); None stands for one that did not answer."""
     kinds: list[Kind] = []
     for (group, version), document in lists.items():
-        kinds += [
-            Kind(group, version, r["kind"], r["name"], bool(r["namespaced"]), frozenset(r.get("verbs") or ()))
-            for r in (document or {}).get("resources") or ()
-            if "/" not in r["name"]
-        ]
+        resources = (document or {}).get("resources") or ()
+        served = {r["name"] for r in resources}
+        for r in resources:
+            if "/" not in (name := r["name"]):
+                verbs = frozenset(r.get("verbs") or ())
+                has_status = f"{name}/status" in served
+                kinds.append(Kind(group, version, r["kind"], name, bool(r["namespaced"]), verbs, has_status))
     return Catalog(tuple(kinds), frozenset(pair for pair, document in lists.items() if document is None))

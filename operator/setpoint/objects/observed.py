@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setpoint.api import names
+from setpoint.health import claims, verdict
 from setpoint.health import evaluate as health
-from setpoint.health import verdict
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, owner_of
 
@@ -32,6 +32,8 @@ class Observed:
     finalizers: tuple[str, ...]
     annotations: Mapping[str, str] = field(compare=False)
     verdict: verdict.Verdict = field(compare=False)
+    unbound: claims.Unbound | None = None
+    """What counts of a claim that may wait for its first consumer."""
 
 
 def changed_by(annotations: Mapping[str, str]) -> str | None:
@@ -63,4 +65,5 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         )
         if health.trivial(oid.group, oid.kind)
         else health.evaluate(obj),
+        unbound=claims.unbound(obj) if (oid.group, oid.kind) == claims.KIND else None,
     )

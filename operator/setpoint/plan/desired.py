@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeGuard
 
 from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
+from setpoint.objects.exported import without_server_fields
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey, digest, group_of, owner_annotation
 from setpoint.objects.kinds import Kind
 
@@ -62,6 +63,8 @@ class Desired:
     digest: str
     where: str
     kind: Kind | None
+    unsent: tuple[str, ...] = ()
+    """Fields of the file that say something and are the API server's, so that they were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +109,31 @@ def _is_of_texts(value: object) -> TypeGuard[dict[str, str]]:
 
 def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
     """Return (group, kind) -> namespaced for the CRDs among the documents."""
-    scopes: dict[tuple[str, str], bool] = {}
+    return {(group, kind): spec.get("scope") == "Namespaced" for group, kind, spec in _definitions(documents)}
+
+
+def _definitions(documents: Iterable[Rendered]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Return group, kind and spec of each CRD among the documents."""
     for d in documents:
         if d.manifest["kind"] == "CustomResourceDefinition":
             spec: Mapping[str, Any] = d.manifest.get("spec") or {}
             kind = (spec.get("names") or {}).get("kind")
             if isinstance(kind, str):
-                scopes[(str(spec.get("group")), kind)] = spec.get("scope") == "Namespaced"
-    return scopes
+                yield str(spec.get("group")), kind, spec
+
+
+def _with_status(documents: Iterable[Rendered]) -> frozenset[tuple[str, str]]:
+    """Return (apiVersion, kind) of what the CRDs among the documents give a status subresource."""
+    return frozenset(
+        (f"{group}/{version.get('name')}", kind)
+        for group, kind, spec in _definitions(documents)
+        for version in _mappings(spec.get("versions"))
+        if isinstance(parts := version.get("subresources"), dict) and "status" in parts
+    )
+
+
+def _mappings(value: object) -> Iterable[Mapping[str, Any]]:
+    return (v for v in value if isinstance(v, dict)) if isinstance(value, list) else ()
 
 
 def complete(
@@ -129,7 +149,7 @@ def complete(
     `broken` are the API groups whose server does not answer, so that their kinds are not known now.
     """
     documents = list(documents)
-    scopes = crd_scopes(documents)
+    scopes, with_status = crd_scopes(documents), _with_status(documents)
     good: list[Desired] = []
     bad: list[tuple[ObjectId, Problem]] = []
     seen: dict[ObjectId, str] = {}
@@ -143,8 +163,11 @@ def complete(
         if problem is not None:
             bad.append((oid, problem))
             continue
-        manifest = stamped(_with_namespace(as_stored(d.manifest), oid.namespace), oid, marks)
-        good.append(Desired(oid, manifest, digest(manifest), d.where, kind))
+        called = (d.manifest["apiVersion"], d.manifest["kind"])
+        has_status = kind.has_status if kind else called in with_status
+        own, unsent = without_server_fields(as_stored(d.manifest), has_status=has_status)
+        manifest = stamped(_with_namespace(own, oid.namespace), oid, marks)
+        good.append(Desired(oid, manifest, digest(manifest), d.where, kind, unsent))
     return good, bad
 
 

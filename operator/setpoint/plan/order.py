@@ -70,6 +70,11 @@ def is_namespace(oid: ObjectId) -> bool:
     return oid.kind == "Namespace" and not oid.group
 
 
+def is_storage_class(oid: ObjectId) -> bool:
+    """Return whether the object is a StorageClass."""
+    return oid.kind == "StorageClass" and oid.group == "storage.k8s.io"
+
+
 def is_blocking(oid: ObjectId) -> bool:
     """Return whether the object can block other writes or break discovery while nothing serves it."""
     return (oid.group == "admissionregistration.k8s.io" and oid.kind in WEBHOOKS) or (

@@ -46,10 +46,11 @@ _SECRET: Final = (b"Secret", b"secret", b"sops")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The objects of a Sync, and how many documents of its files are no objects."""
+    """The objects of a Sync, how many documents of its files are no objects, and in words which are there twice, equal."""
 
     objects: tuple[Document, ...]
     skipped: int = 0
+    twice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,9 @@ class Renderer:
         """Return the objects, of which no two have one identity, and their size as text."""
         try:
             rendered = await self._render(tree, spec, inputs, noted=False)
-            return rendered, await checked(rendered.objects)
+            found = await checked(rendered.objects)
+            twice = (*rendered.twice, *found.twice)
+            return replace(rendered, objects=found.objects, twice=twice), found.size
         except TwiceError:
             await self._tell_twice(tree, spec, inputs)
 
@@ -187,11 +190,14 @@ class Renderer:
             await self._build(partial(job, namespace=spec.target_namespace, noted=noted)) for job in jobs
         ]
         objects = (*plain.objects, *(each for group in built for each in group))
+        twice: tuple[str, ...] = ()
         if overlay.wanted(spec, None) and objects:
-            await checked(objects)
+            # kustomize takes no object twice, not even an equal one.
+            found = await checked(objects)
+            objects, twice = found.objects, found.twice
             over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
             objects = await self._build(partial(over, noted=noted))
-        return Rendered(objects, plain.skipped)
+        return Rendered(objects, plain.skipped, twice)
 
     async def _build(self, prepare: Callable[[Path], _Job]) -> tuple[Document, ...]:
         async with self._slots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -16,27 +17,45 @@ FEW: Final = 10
 
 
 class TwiceError(Exception):
-    """Two objects have one identity; the text says which, and where."""
+    """Two different objects have one identity; the text says which, and where."""
 
 
-async def checked(objects: Sequence[Document]) -> int:
-    """Return the size of the objects as text. Raises TwiceError if two have one identity."""
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Objects of which no two have one identity, their size as text, and in words which documents said the same twice."""
+
+    objects: tuple[Document, ...]
+    size: int
+    twice: tuple[str, ...] = ()
+
+
+async def checked(objects: Sequence[Document]) -> Unique:
+    """Return each object once. Raises TwiceError if two that differ have one identity."""
     if len(objects) <= FEW:
-        return _unique_and_size(objects)
-    return await asyncio.to_thread(_unique_and_size, objects)
+        return _unique(objects)
+    return await asyncio.to_thread(_unique, objects)
 
 
-def _unique_and_size(objects: Iterable[Document]) -> int:
+def _unique(objects: Iterable[Document]) -> Unique:
     seen: dict[ObjectId, Document] = {}
+    twice: list[str] = []
     size = 0
     for each in objects:
         oid = identity(each.manifest)
-        if (other := seen.setdefault(oid, each)) is not each:
+        if (other := seen.setdefault(oid, each)) is each:
+            size += len(orjson.dumps(each.manifest))
+        elif _text(each) == _text(other):
+            twice.append(f"{_place(each)}: {oid.label()} is said at {_place(other)} already, word for word")
+        else:
             raise TwiceError(
                 f"{_place(each)}: {oid.label()} is already defined at {_place(other)}; remove one of them"
             )
-        size += len(orjson.dumps(each.manifest))
-    return size
+    return Unique(tuple(seen.values()), size, tuple(twice))
+
+
+def _text(document: Document) -> bytes:
+    # Not `==`, by which true is 1.
+    return orjson.dumps(document.manifest, option=orjson.OPT_SORT_KEYS)
 
 
 def _place(document: Document) -> str:

@@ -50,6 +50,8 @@ class RunSummary:
     written: tuple[Change, ...] = ()
     pruned: tuple[ObjectId, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    """Reason and message of what is said of the manifests of a new commit."""
 
 
 def announcements(
@@ -66,6 +68,8 @@ def announcements(
         labels = _named([o.label(deeds.home) for o in deeds.pruned])
         yield Announcement("Normal", str(Reason.Pruned), f"{len(deeds.pruned)} deleted: {labels}")
     yield from _turn(before, now)
+    for reason, message in deeds.notes:
+        yield Announcement("Warning", reason, message)
     for warning in deeds.warnings[:MOST_WARNINGS]:
         yield Announcement("Warning", "ApiWarning", warning)
 

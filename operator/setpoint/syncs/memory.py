@@ -169,6 +169,8 @@ class Telling:
     held_until: float = 0.0
     rollout: Elapsed = field(default_factory=Elapsed)
     """Since when what is applied has time to become healthy."""
+    noted: str = ""
+    """The digest of the target whose notes were told last."""
 
     def hold_back(
         self, stored: Mapping[str, Any], new: Mapping[str, Any], now: float, *, fresh: bool

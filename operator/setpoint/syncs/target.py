@@ -8,6 +8,7 @@ from setpoint.api.reasons import Problem
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Ref
 from setpoint.render.inputs import Inputs
+from setpoint.syncs.notes import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Target:
     refs: tuple[Ref, ...]
     skipped: int = 0
     unplaced: tuple[tuple[ObjectId, Problem], ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def kinds(self) -> set[tuple[str, str]]:

@@ -68,6 +68,18 @@ def state_of(pod: Object, before: PodState | None) -> PodState | None:
     return PodState(revision, text(meta, "creationTimestamp"), verdict)
 
 
+def mounts(pod: Object) -> frozenset[str]:
+    """Return the names of the claims that a pod mounts; none if it is finished or going away."""
+    if mapping(pod, "metadata").get("deletionTimestamp"):
+        return frozenset()
+    if text(mapping(pod, "status"), "phase") in ("Succeeded", "Failed"):
+        return frozenset()
+    volumes = items(mapping(pod, "spec"), "volumes")
+    return frozenset(
+        name for v in volumes if (name := text(mapping(v, "persistentVolumeClaim"), "claimName"))
+    )
+
+
 def _steady(before: PodState | None, now: Verdict | None) -> Verdict | None:
     failed = before.verdict if before else None
     if failed is None or failed.health is not Health.Degraded:

@@ -1,4 +1,4 @@
-"""Watches the pods of unhealthy workloads, one watch for each namespace that has any (shell).
+"""Watches the pods of unhealthy workloads and of claims that wait for a pod, one watch for each namespace that has any (shell).
 
 A rollout that ends within moments costs no request: the watch begins when a workload was not healthy for `GRACE`
 seconds, and ends when it is. What is kept of a pod is `pod_states.PodState`.
@@ -7,31 +7,21 @@ seconds, and ends when it is. What is kept of a pod is `pod_states.PodState`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import random
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
+from setpoint.health import claims
 from setpoint.health.verdict import Verdict
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError
-from setpoint.kube.requests import Selection
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.runtime.workqueue import WorkQueue
 from setpoint.watch import pod_states
-
-log = logging.getLogger(__name__)
+from setpoint.watch.follower import Follower
 
 GRACE = 2.0
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 60.0
-FORBIDDEN = 403
-# Rights change rarely, as with any kind that may not be watched.
-FORBIDDEN_PAUSE = 300.0
-GONE = 410
 Pods = dict[str, pod_states.PodState]
+Mounts = dict[str, frozenset[str]]
+"""By the uid of a pod the claims that it mounts; only of pods that mount some."""
 
 
 class PodInformers:
@@ -43,12 +33,12 @@ class PodInformers:
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
         self._followers: dict[str, PodInformer] = {}
 
-    async def want(self, key: SyncKey, workloads: Iterable[ObjectId], *, known: bool) -> None:
-        """Set whose pods a Sync asks about from now on.
+    async def want(self, key: SyncKey, objects: Iterable[ObjectId], *, known: bool) -> None:
+        """Set the workloads and claims whose pods a Sync asks about from now on.
 
         `known`: the status says already that they are stuck; after a restart nothing else is reported before they were read.
         """
-        new = frozenset(workloads)
+        new = frozenset(objects)
         # Nothing is awaited before all is noted: other workers call this too.
         ended = self._note(key, new) if new != self._wanted.get(key, frozenset()) else []
         listed = [self._followers[n].listed() for n in {oid.namespace for oid in new}] if known else []
@@ -69,6 +59,11 @@ class PodInformers:
         follower = self._followers.get(oid.namespace)
         return follower.verdict(oid) if follower else None
 
+    def mounted(self, claim: ObjectId) -> bool | None:
+        """Return whether a pod that is not finished mounts a claim; None if nobody asked about it, or pods may not be read."""
+        follower = self._followers.get(claim.namespace)
+        return follower.mounted(claim.name) if follower else None
+
     async def close(self) -> None:
         """Stop all watches."""
         followers, self._followers = list(self._followers.values()), {}
@@ -81,93 +76,66 @@ class PodInformers:
                 self._queue.add(key)
 
 
-class PodInformer:
-    """One list and watch of the pods of a namespace, tried for ever."""
+class PodInformer(Follower):
+    """One list and watch of the pods of a namespace."""
+
+    grace = GRACE
 
     def __init__(self, cluster: Cluster, namespace: str, changed: Callable[[ObjectId], None]) -> None:
-        self._cluster, self._namespace, self._changed = cluster, namespace, changed
+        self._changed = changed
         self._workloads: dict[ObjectId, Pods] = {}
-        self._version = ""
-        self._now, self._first = asyncio.Event(), asyncio.Event()
-        self._task = asyncio.create_task(self._run())
+        self._mounts: Mounts = {}
+        super().__init__(cluster, "v1", "Pod", namespace)
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
         """Return what keeps the pods of a workload from running."""
         return pod_states.verdict_of(self._workloads.get(oid, {}).values())
 
-    async def listed(self) -> None:
-        """Begin at once, and wait for the end of the first list, or of the try."""
-        self._now.set()
-        await self._first.wait()
+    def mounted(self, claim: str) -> bool | None:
+        """Return whether a pod mounts a claim; None if pods were not read."""
+        return any(claim in names for names in self._mounts.values()) if self.known else None
 
-    async def close(self) -> None:
-        """Stop."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._first.set()
-
-    async def _run(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._now.wait(), GRACE)
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                if not self._version:
-                    await self._list()
-                    pause = FIRST_PAUSE
-                await self._watch()
-                pause = FIRST_PAUSE
-            except ApiError as error:
-                self._version = "" if error.status == GONE else self._version
-                pause = FORBIDDEN_PAUSE if error.status == FORBIDDEN else min(LONGEST_PAUSE, pause * 2)
-                log.debug(
-                    "cannot watch pods; retrying", extra={"where": self._namespace, "error": str(error)}
-                )
-            except Exception:
-                # A pod that cannot be read must not end this for ever.
-                log.exception("the watch of pods failed unexpectedly; retrying")
-                self._version, pause = "", min(LONGEST_PAUSE, pause * 2)
-            self._first.set()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-
-    def _selection(self) -> Selection:
-        kind = self._cluster.kind("v1", "Pod")
-        if kind is None:
-            raise ApiError(404, "NotFound", "pods are not served")
-        return Selection(kind, self._namespace)
-
-    async def _list(self) -> None:
+    async def _relist(self, pages: AsyncIterator[tuple[list[dict[str, Any]], str]]) -> str:
         before, after, version = self._workloads, dict[ObjectId, Pods](), ""
-        async with aclosing(self._cluster.pages(self._selection())) as pages:
-            async for page, of_version in pages:
-                version = of_version
-                for pod in page:
-                    _take(after, pod, before)
-        self._workloads, self._version = after, version
+        mounts: Mounts = {}
+        async for page, version in pages:  # noqa: B007 - that of the last page counts
+            for pod in page:
+                _take(after, pod, before)
+                _mount(mounts, pod)
+        former, self._mounts = self._mounts, mounts
+        self._workloads = after
         for oid in before.keys() | after.keys():
             if pod_states.verdict_of(before.get(oid, {}).values()) != self.verdict(oid):
                 self._changed(oid)
-        self._first.set()
-
-    async def _watch(self) -> None:
-        what = self._selection()
-        stream = self._cluster.watch(what.kind, resource_version=self._version, namespace=what.namespace)
-        async with aclosing(stream) as events:
-            async for event, pod in events:
-                self._event(event, pod)
-                self._version = pod["metadata"]["resourceVersion"]
+        self._tell(frozenset().union(*former.values()) ^ frozenset().union(*mounts.values()))
+        return version
 
     def _event(self, event: str, pod: Mapping[str, Any]) -> None:
-        oid = pod_states.workload_of(pod)
-        if oid is None or event == "BOOKMARK":
+        uid = pod["metadata"]["uid"]
+        before = self._mounts.get(uid, frozenset())
+        _mount(self._mounts, pod, gone=event == "DELETED")
+        self._tell(before ^ self._mounts.get(uid, frozenset()))
+        if (oid := pod_states.workload_of(pod)) is None:
             return
-        before = self.verdict(oid)
+        said = self.verdict(oid)
         if event == "DELETED":
-            self._workloads.get(oid, {}).pop(pod["metadata"]["uid"], None)
+            self._workloads.get(oid, {}).pop(uid, None)
         else:
             _take(self._workloads, pod, self._workloads)
-        if before != self.verdict(oid):
+        if said != self.verdict(oid):
             self._changed(oid)
+
+    def _tell(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._changed(ObjectId(*claims.KIND, self._namespace or "", name))
+
+
+def _mount(mounts: Mounts, pod: Mapping[str, Any], *, gone: bool = False) -> None:
+    """Note which claims a pod mounts."""
+    uid, names = pod["metadata"]["uid"], frozenset[str]() if gone else pod_states.mounts(pod)
+    mounts.pop(uid, None)
+    if names:
+        mounts[uid] = names
 
 
 def _take(workloads: dict[ObjectId, Pods], pod: Mapping[str, Any], known: Mapping[ObjectId, Pods]) -> None:

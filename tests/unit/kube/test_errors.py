@@ -72,6 +72,42 @@ TABLE: list[tuple[int, str, Reason, str]] = [
         Reason.ApplyFailed,
         "somebody else changed it during apply; it is tried again",
     ),
+    (
+        409,
+        'Operation cannot be fulfilled on deployments.apps "web": the object has been modified; please apply your changes',
+        Reason.ApplyFailed,
+        "somebody else changed it during apply; it is tried again",
+    ),
+    (
+        409,
+        "the object has been modified",
+        Reason.ApplyFailed,
+        "somebody else changed it during apply; it is tried again",
+    ),
+    (
+        409,
+        'Operation cannot be fulfilled on resourcequotas "team": the object has been modified; please apply your changes',
+        Reason.ApplyFailed,
+        'resourcequotas "team" changed meanwhile during apply; it is tried again',
+    ),
+    (
+        409,
+        'Operation cannot be fulfilled on deployments.apps "web": uid mismatch: no existing object was found',
+        Reason.ApplyFailed,
+        "somebody else deleted it during apply; it is tried again",
+    ),
+    (
+        409,
+        "another object has this name now",
+        Reason.ApplyFailed,
+        "the API server reports a conflict during apply: another object has this name now; it is tried again",
+    ),
+    (
+        409,
+        "",
+        Reason.ApplyFailed,
+        "the API server reports a conflict during apply: it does not say which; it is tried again",
+    ),
     (404, 'deployments.apps "web" not found', Reason.Missing, "it does not exist"),
     (
         404,

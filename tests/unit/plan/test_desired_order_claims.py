@@ -82,6 +82,33 @@ def test_two_documents_with_one_identity() -> None:
     assert "already defined" in bad[0][1].message
 
 
+STATUS = {"phase": "Active"}
+
+
+def test_what_the_api_server_owns_is_left_out_and_noted() -> None:
+    server = {"uid": "u-1", "resourceVersion": "7", "creationTimestamp": None}
+    exported = doc("Namespace", "n", status=STATUS)
+    exported.manifest["metadata"].update(server)
+    good, _ = place(exported, doc("Namespace", "m", status={"conditions": []}))
+    assert good[0].unsent == ("metadata.resourceVersion", "metadata.uid", "status")
+    assert good[1].unsent == ()
+    assert all("status" not in d.manifest for d in good)
+    assert good[0].manifest["metadata"].keys() == {"name", "labels", "annotations"}
+    plain, _ = place(doc("Namespace", "n"))
+    assert good[0].digest == plain[0].digest
+
+
+@pytest.mark.parametrize(("parts", "sent"), [({"status": {}}, False), ({}, True), (None, True), ("x", True)])
+def test_a_crd_of_the_commit_says_whether_status_is_a_subresource(parts: Any, sent: bool) -> None:
+    versions = [{"name": "v1", "subresources": parts}, "x"]
+    spec = {"group": "example.org", "scope": "Namespaced", "names": {"kind": "Widget"}, "versions": versions}
+    crd = doc("CustomResourceDefinition", "widgets", api="apiextensions.k8s.io/v1", spec=spec)
+    good, _ = place(crd, doc("Widget", api="example.org/v1", namespace="x", status=STATUS))
+    widget = next(d for d in good if d.id.kind == "Widget")
+    assert ("status" in widget.manifest) is sent
+    assert (widget.unsent == ()) is sent
+
+
 def desired(
     kind: str, api: str, name: str = "a", namespace: str = "n", wave: str | None = None, **more: Any
 ) -> Desired:

@@ -233,3 +233,22 @@ def test_a_stuck_pod_is_degraded() -> None:
     assert state is not None
     assert state.verdict is not None
     assert (state.verdict.health, state.verdict.reason) == (Health.Degraded, "ErrImagePull")
+
+
+VOLUMES = [{"name": "a", "persistentVolumeClaim": {"claimName": "library"}}, {"name": "b", "configMap": {}}]
+
+
+@pytest.mark.parametrize(
+    ("pod", "names"),
+    [
+        ({"spec": {"volumes": VOLUMES}}, {"library"}),
+        ({"spec": {"volumes": VOLUMES}, "status": {"phase": "Pending"}}, {"library"}),
+        ({"spec": {"volumes": VOLUMES}, "status": {"phase": "Succeeded"}}, set()),
+        ({"spec": {"volumes": VOLUMES}, "status": {"phase": "Failed"}}, set()),
+        ({"spec": {"volumes": VOLUMES}, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, set()),
+        ({"spec": {"volumes": [{"persistentVolumeClaim": {}}, {"ephemeral": {}}]}}, set()),
+        ({}, set()),
+    ],
+)
+def test_a_pod_mounts_claims_until_it_is_finished(pod: Obj, names: set[str]) -> None:
+    assert pod_states.mounts(pod) == names

@@ -17,13 +17,21 @@ from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.syncs.run import Context
 from setpoint.watch.informers import Informers
+from setpoint.watch.storage import StorageClasses
 
 
 class Actors:
     """Makes appliers and deleters."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, informers: Informers, claims: Claims) -> None:
-        self._cluster, self._informers, self._claims = cluster, informers, claims
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        informers: Informers,
+        storage: StorageClasses,
+        claims: Claims,
+    ) -> None:
+        self._cluster, self._informers, self._storage, self._claims = cluster, informers, storage, claims
         self._limit = asyncio.Semaphore(settings.apply_concurrency)
         people = frozenset(settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
@@ -47,7 +55,7 @@ class Actors:
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             keep_ours=keep_ours,
         )
-        return Applier(Session(self._cluster, self._informers, self._limit, who))
+        return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
 
     def deleter(self, ctx: Context) -> Deleter:
         """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""

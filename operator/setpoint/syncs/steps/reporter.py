@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.api.formats import seconds, short
 from setpoint.api.reasons import Problem, Reason
+from setpoint.health import claims
 from setpoint.kube.event_recorder import EventRecorder
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
@@ -27,12 +28,14 @@ from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
+from setpoint.syncs.notes import Note
 from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.object_states import states_of
 from setpoint.syncs.target import Target
 from setpoint.watch import pod_states
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
+from setpoint.watch.storage import StorageClasses
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
 BUG = "internal error; retrying. See 'work failed unexpectedly' in the operator's log"
@@ -45,13 +48,15 @@ class Reporter:
         self,
         informers: Informers,
         pods: PodInformers,
+        storage: StorageClasses,
         store: Store,
         writer: StatusWriter,
         recorder: EventRecorder,
         metrics: Metrics,
         dispatcher: Dispatcher,
     ) -> None:
-        self._informers, self._pods, self._store, self._writer = informers, pods, store, writer
+        self._informers, self._pods, self._storage = informers, pods, storage
+        self._store, self._writer = store, writer
         self._recorder, self._metrics, self._dispatcher = recorder, metrics, dispatcher
 
     async def publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
@@ -61,7 +66,7 @@ class Reporter:
         await self._ask_pods(ctx, evaluation, memory)
         outcome = self._outcome(evaluation, reached, memory, inventory)
         new = status.build(ctx.previous, outcome, datetime.now(UTC))
-        self._announce(evaluation, reached, new)
+        self._announce(evaluation, reached, memory, new)
         reached = self._paced(reached, memory, new)
         fresh = bool(reached.applied.written)
         memory.telling, until = memory.telling.hold_back(ctx.stored, new, now, fresh=fresh)
@@ -93,6 +98,7 @@ class Reporter:
     async def forget(self, key: SyncKey) -> None:
         """Tell no more of a Sync that is gone."""
         await self._pods.want(key, (), known=False)
+        await self._storage.release(key)
         self._metrics.forget("Sync", key.namespace, key.name)
 
     async def tell_of_bug(
@@ -148,20 +154,36 @@ class Reporter:
         )
 
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
-        """Watch the pods of unhealthy workloads, as long as they are unhealthy."""
+        """Watch the pods of unhealthy workloads, and of claims that wait for one, as long as they do."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.built.good
         seen = [o for r in (target.refs if target else ()) if (o := self._informers.get(r.id)) is not None]
+        late = await self._late(ctx.key, seen)
         healthy = condition_of(ctx.previous, "Healthy")
-        known = healthy is not None and healthy["reason"] == str(Reason.Degraded)
-        workloads = (o.id for o in seen if pod_states.in_question(o.id, o.verdict))
-        await self._pods.want(ctx.key, workloads, known=known)
+        stuck = healthy is not None and healthy["reason"] == str(Reason.Degraded)
+        workloads = [o.id for o in seen if pod_states.in_question(o.id, o.verdict)]
+        # A claim says the same of itself with a pod and without one.
+        await self._pods.want(ctx.key, (*workloads, *late), known=stuck or bool(late))
+
+    async def _late(self, key: SyncKey, seen: Iterable[Observed]) -> list[ObjectId]:
+        """Return the claims that wait for their first consumer."""
+        unbound = [(o.id, o.unbound) for o in seen if o.unbound is not None]
+        if not unbound:
+            await self._storage.release(key)
+            return []
+        classes = await self._storage.want(key)
+        return [oid for oid, claim in unbound if claims.binds_late(claim, classes)]
 
     def _look(self, oid: ObjectId) -> Observed | None:
         """Return what is known of an object, in the words of its pods where those tell more."""
         seen = self._informers.get(oid)
         if seen is None:
             return None
-        verdict = pod_states.refined(oid, seen.verdict, self._pods.verdict(oid))
+        if seen.unbound is not None:
+            late = claims.binds_late(seen.unbound, self._storage.known())
+            mounted = self._pods.mounted(oid)
+            verdict = claims.judged(seen.verdict, seen.unbound, late=late, mounted=mounted)
+        else:
+            verdict = pod_states.refined(oid, seen.verdict, self._pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
     def _ownership(self, target: Target) -> str:
@@ -181,7 +203,9 @@ class Reporter:
             reached = reached.sooner(pacing.safety_net(due, now, seconds(spec.interval)))
         return reached
 
-    def _announce(self, evaluation: Evaluation, reached: Reached, new: Mapping[str, Any]) -> None:
+    def _announce(
+        self, evaluation: Evaluation, reached: Reached, memory: Memory, new: Mapping[str, Any]
+    ) -> None:
         """Post Events about what is new."""
         ctx, target = reached.ctx, evaluation.target
         deeds = RunSummary(
@@ -193,9 +217,19 @@ class Reporter:
             written=reached.applied.written,
             pruned=reached.pruned.deleted,
             warnings=reached.applied.warnings,
+            notes=tuple((str(n.reason), n.message) for n in _new_notes(ctx, target, memory)),
         )
         for a in announcements(deeds, condition_of(ctx.previous, "Ready"), _ready(new)):
             self._recorder.record(ctx.body, a.type, a.reason, a.message)
+
+
+def _new_notes(ctx: Context, target: Target | None, memory: Memory) -> tuple[Note, ...]:
+    """Return what is said of a commit's manifests, once for each commit that changes them."""
+    applied = (ctx.previous.get("applied") or {}).get("digest")
+    if target is None or target.digest in (applied, memory.telling.noted):
+        return ()
+    memory.telling = replace(memory.telling, noted=target.digest)
+    return target.notes
 
 
 def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:
