@@ -39,7 +39,7 @@ def decide(
     patch = difference(live, predicted)
     if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
-    additions = foreign_additions(predicted, rules, d.id, people)
+    additions = foreign_additions(predicted, d.manifest, rules, d.id, people)
     if not patch and not additions and managed_fields.own_entry(live["metadata"].get("managedFields") or ()):
         return Change(d.id, Action.KEEP)
     shown = (*patch, *({"op": "remove", "path": managed_fields.pointer(p)} for p, _ in additions))

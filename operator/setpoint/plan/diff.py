@@ -14,8 +14,8 @@ from setpoint.api import names
 from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId
-from setpoint.objects.json_patch import Operation, overlap, tokens_of
-from setpoint.plan.ignore import is_ignored, matches
+from setpoint.objects.json_patch import Operation, overlap
+from setpoint.plan.ignore.rules import ignored_paths, is_ignored
 
 BOOKKEEPING = frozenset(
     {
@@ -54,9 +54,16 @@ def difference(live: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[O
 
 
 def foreign_additions(
-    live: Mapping[str, Any], rules: Sequence[IgnoreRule], oid: ObjectId, people: frozenset[str]
+    live: Mapping[str, Any],
+    manifest: Manifest,
+    rules: Sequence[IgnoreRule],
+    oid: ObjectId,
+    people: frozenset[str],
 ) -> tuple[tuple[managed_fields.Path, Any], ...]:
-    """Find what people added to an object of ours: (path, value), ignored paths and operations left out."""
+    """Find what people added to an object of ours: (path, value), ignored paths and operations left out.
+
+    `manifest` is what Git says, in which the indexes of ignored paths count.
+    """
     managed = live["metadata"].get("managedFields") or []
     persons = managed_fields.person_entries(managed, people)
     if not persons:
@@ -69,9 +76,13 @@ def foreign_additions(
             theirs = managed_fields.union(theirs, trie)
         else:
             others = managed_fields.union(others, trie)
-    ignored = [tokens_of(p) for r in rules if matches(r, oid) for p in r.paths]
+    ignored = ignored_paths(rules, oid)
     found = managed_fields.additions(live, theirs, others)
-    return tuple((p, v) for p, v in found if not managed_fields.is_kept(p) and not is_ignored(p, ignored))
+    return tuple(
+        (p, v)
+        for p, v in found
+        if not managed_fields.is_kept(p) and not (ignored and is_ignored(p, ignored, manifest, live))
+    )
 
 
 def culprit(
