@@ -26,6 +26,8 @@ class Kind:
     plural: str
     namespaced: bool
     verbs: frozenset[str]
+    has_status: bool = True
+    """Whether `status` is a subresource. Where it is none, `status` is a field like any other."""
 
     @property
     def api_version(self) -> str:
@@ -115,6 +117,7 @@ def _aggregated_kinds(group: str, version: Mapping[str, Any]) -> Iterator[Kind]:
                 resource["resource"],
                 resource.get("scope") == "Namespaced",
                 frozenset(resource.get("verbs") or ()),
+                any(sub.get("subresource") == "status" for sub in resource.get("subresources") or ()),
             )
 
 
@@ -132,9 +135,19 @@ def from_legacy(lists: Mapping[tuple[str, str], Mapping[str, Any] | None]) -> Ca
     """Read the APIResourceList of each (group, version); None stands for one that did not answer."""
     kinds: list[Kind] = []
     for (group, version), document in lists.items():
+        resources = (document or {}).get("resources") or ()
+        named = {r["name"] for r in resources}
         kinds += [
-            Kind(group, version, r["kind"], r["name"], bool(r["namespaced"]), frozenset(r.get("verbs") or ()))
-            for r in (document or {}).get("resources") or ()
+            Kind(
+                group,
+                version,
+                r["kind"],
+                r["name"],
+                bool(r["namespaced"]),
+                frozenset(r.get("verbs") or ()),
+                f"{r['name']}/status" in named,
+            )
+            for r in resources
             if "/" not in r["name"]
         ]
     return Catalog(tuple(kinds), frozenset(pair for pair, document in lists.items() if document is None))

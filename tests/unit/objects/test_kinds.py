@@ -62,9 +62,10 @@ def test_the_aggregated_form() -> None:
         (CORE, group("apps", version("v1", "Deployment"), version("v1beta1", "Deployment")))
     )
     pod, node = catalog.kind("v1", "Pod"), catalog.kind("v1", "Node")
-    assert pod == Kind("", "v1", "Pod", "pods", True, frozenset({"get", "list", "delete"}))
+    assert pod == Kind("", "v1", "Pod", "pods", True, frozenset({"get", "list", "delete"}), has_status=True)
     assert node is not None
     assert not node.namespaced
+    assert not node.has_status
     assert len(catalog.kinds) == 4
     assert catalog.broken == frozenset()
 
@@ -119,13 +120,16 @@ def test_the_legacy_form() -> None:
         "resources": [
             {"name": "deployments", "kind": "Deployment", "namespaced": True, "verbs": ["get"]},
             {"name": "deployments/scale", "kind": "Scale", "namespaced": True, "verbs": ["get"]},
+            {"name": "deployments/status", "kind": "Deployment", "namespaced": True, "verbs": ["get"]},
+            {"name": "plain", "kind": "Plain", "namespaced": True, "verbs": ["get"]},
         ]
     }
     catalog = from_legacy(dict(zip(pairs, [{"resources": []}, deployments, deployments, None], strict=True)))
     preferred = catalog.preferred("apps", "Deployment")
     assert preferred is not None
     assert preferred.api_version == "apps/v1"
-    assert len(catalog.kinds) == 2
+    assert len(catalog.kinds) == 4
+    assert {k.kind: k.has_status for k in catalog.kinds} == {"Deployment": True, "Plain": False}
     assert catalog.broken == {("metrics", "v1")}
 
 

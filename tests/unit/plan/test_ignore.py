@@ -17,6 +17,7 @@ from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
 from setpoint.objects.bodies import sync_model
 from setpoint.objects.identity import identity
+from setpoint.plan.desired import Desired
 from setpoint.plan.diff import foreign_additions
 from setpoint.plan.ignore.paths import fitting, tree_of
 from setpoint.plan.ignore.rules import Carried, is_ignored, with_ignored
@@ -513,7 +514,8 @@ def added(git: Json, live: Json, theirs: Json, *paths: str) -> list[str]:
         {**update, "apiVersion": "apps/v1", "fieldsV1": {"f:spec": person}},
     ]
     m = manifest(git)
-    found = foreign_additions(obj, m, [IgnoreRule(paths=paths)], identity(m), frozenset())
+    d = Desired(identity(m), m, "", "app.yaml:1", None)
+    found = foreign_additions(obj, d, [IgnoreRule(paths=paths)], frozenset())
     return [managed_fields.pointer(path) for path, _ in found]
 
 

@@ -21,7 +21,7 @@ from setpoint.objects.identity import ObjectId, oid_of
 from setpoint.objects.inventory import grouped
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import Choice, DriftView, choose, drifted, unreported
+from setpoint.plan.drift import Choice, DriftView, choose, drifted, meant_otherwise, unreported
 from setpoint.plan.goal import Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.plan.marks import is_dropped
 from setpoint.syncs.builder import TargetBuilder
@@ -34,6 +34,8 @@ from setpoint.syncs.steps.gatherer import Gatherer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
 
+CRD_SECONDS = 1.0
+"""Within which an API server serves what is new in a CRD; nothing tells when."""
 Step = Callable[[Reached], Awaitable[Reached]]
 
 
@@ -186,6 +188,9 @@ class Converger:
         result = await self._with_places(ctx, given, target, result, chosen)
         reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._p.metrics.written(len(result.written))
+        reached = await self._look_again(
+            reached, target, memory, meant_otherwise(result.written, chosen, target.refs)
+        )
         return await self._look_for_kinds(reached, target, result)
 
     async def _with_places(
@@ -201,6 +206,18 @@ class Converger:
         if current is None:
             return result
         return await self._builder.with_places(ctx.sync, current, target, result, chosen)
+
+    async def _look_again(
+        self, reached: Reached, target: Target, memory: Memory, again: frozenset[ObjectId]
+    ) -> Reached:
+        """Have objects checked anew by the next run, once the API server has taken over what is new in their CRD."""
+        if not again:
+            return reached
+        for oid in again & memory.baselines.keys():
+            # Not the state that was written: what is to be done there is no drift.
+            memory.baselines[oid] = replace(memory.baselines[oid], digest="")
+        await self._builder.discover()
+        return reached.sooner(CRD_SECONDS)
 
     async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""
