@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import World
 from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json, is_ready
+from tests.kit.cluster.base import KubectlError
 
 pytestmark = pytest.mark.cluster
 
@@ -162,3 +164,61 @@ def test_what_somebody_else_set_stays_when_its_parent_leaves_git(world: World) -
     sync = commit(world, json.dumps(head))
     assert is_ready(sync)
     assert world.get("ConfigMap", "a")["data"] == {"color": "blue"}
+
+
+def test_a_key_with_a_default_of_its_own_and_another_version_of_the_kind(world: World) -> None:
+    group, name = f"{world.namespace}.example.org", "tasks"
+
+    def version(label: str) -> Json:
+        mode = {"type": "string", "default": "Slow"}
+        fields = {"name": {"type": "string"}, "mode": mode, "size": {"type": "integer"}}
+        items = {"type": "object", "required": ["name"], "properties": fields}
+        steps = {"type": "array", "items": items, "x-kubernetes-list-type": "map"}
+        steps["x-kubernetes-list-map-keys"] = ["name", "mode"]
+        schema = {"openAPIV3Schema": {"type": "object", "properties": {"steps": steps}}}
+        return {"name": label, "served": True, "storage": label == "v1", "schema": schema}
+
+    def task(label: str, *steps: Json) -> str:
+        head = {"apiVersion": f"{group}/{label}", "kind": "Task", "metadata": {"name": "a"}}
+        return json.dumps({**head, "steps": list(steps)})
+
+    def sizes() -> Json:
+        text = world.cluster.kubectl("get", f"{name}.{group}", "a", "-n", world.target, "-o", "json")
+        return {f"{s['name']}-{s['mode']}": s["size"] for s in json.loads(text)["steps"]}
+
+    names = {"kind": "Task", "plural": name, "singular": "task", "listKind": "TaskList"}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version("v1"), version("v2")]}
+    head = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    world.repo.commit(
+        {"crd.yaml": json.dumps({**head, "metadata": {"name": f"{name}.{group}"}, "spec": spec})}, "CRD"
+    )
+    one, fast = {"name": "x", "size": 1}, {"name": "x", "mode": "Fast", "size": 1}
+    start(world, task("v1", one, fast), "/steps/0/size", kind="Task")
+    theirs = task("v1", {**one, "mode": "Slow", "size": 7}, {**fast, "size": 8})
+    world.until("Sync", "app", is_ready)
+    applied(world, theirs)
+    world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 1)
+    assert sizes() == {"x-Slow": 7, "x-Fast": 1}
+    commit(world, task("v1", fast, one))
+    assert sizes() == {"x-Slow": 1, "x-Fast": 1}
+    applied(world, theirs)
+    world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 2)
+    assert sizes() == {"x-Slow": 1, "x-Fast": 8}
+    commit(world, task("v2", {**fast, "size": 2}, {**one, "size": 2}, {"name": "y", "size": 2}))
+    assert sizes() == {"x-Slow": 2, "x-Fast": 8, "y-Slow": 2}
+
+
+def applied(world: World, manifest: str) -> None:
+    """Apply a manifest as another program does, and again for as long as admission does not know its kind."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            world.cluster.kubectl(
+                "apply", "--server-side", "--force-conflicts", "--field-manager=updater", "-n", world.target, "-f", "-",
+                input=manifest,
+            )  # fmt: skip
+        except KubectlError as error:
+            if "There can be a delay" not in str(error) or time.monotonic() > deadline:
+                raise
+        else:
+            return

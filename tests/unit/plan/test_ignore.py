@@ -425,6 +425,14 @@ RULE = "/spec/rules/0/verb"
             "",
             id="a key that the server fills in is found out",
         ),
+        pytest.param(
+            {"modes": [{"name": "x", "size": 1}, {"name": "x", "mode": "Fast", "size": 1}]},
+            {"modes": [{"name": "x", "mode": "Fast", "size": 9}, {"name": "x", "size": 5}]},
+            "/spec/modes/0/size",
+            {"modes": [{"name": "x", "size": 5}, {"name": "x", "mode": "Fast", "size": 1}]},
+            "",
+            id="a key that the server fills in is none that Git spells out",
+        ),
     ],
 )
 def test_where_nobody_can_tell_which_element_is_meant_git_is_right(
@@ -544,6 +552,13 @@ def test_an_index_counts_in_gits_list_for_what_people_add_too(
     theirs: Json, paths: list[str], wanted: list[str]
 ) -> None:
     assert added(GIT, LIVE, theirs, *paths) == wanted
+
+
+def test_what_people_add_to_an_element_is_found_by_its_whole_key() -> None:
+    git = {"modes": [{"name": "x"}, {"name": "x", "mode": "Fast"}]}
+    live = {"modes": [{"name": "x", "mode": "Fast", "size": 1}, {"name": "x", "mode": "Slow", "size": 1}]}
+    assert added(git, live, live, "/spec/modes/0/size") == ["/spec/modes/0/size"]
+    assert added(git, live, live, "/spec/modes/1/size") == ["/spec/modes/1/size"]
 
 
 def test_an_addition_to_a_list_without_keys_is_ignored_as_a_whole_or_not_at_all() -> None:

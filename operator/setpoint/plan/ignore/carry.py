@@ -95,10 +95,11 @@ def _in_object(place: Place, tree: Tree) -> Made:
 def _by_key(place: Place, tree: Tree, keys: Sequence[Key]) -> Made:
     """Carry from live elements to Git's that have the same key."""
     made, doubts = list(place.git), list[str]()
+    rest = paths.not_spelled_out(place.git, keys) if place.is_final else ()
     for index, element in enumerate(place.git):
         if not isinstance(element, dict):
             continue  # for the server to refuse
-        key = paths.key_of(element, keys, complete=place.is_final)
+        key = paths.key_of(element, keys[0], rest)
         if key is None:
             doubts += _of_element(
                 place, tree, index, f"set {' and '.join(sorted(keys[0]))} of the element in Git"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,17 +117,23 @@ def keys_of(trie: FieldSet | None) -> tuple[Key, ...] | None:
     return keys if len({frozenset(key) for key in keys}) < 2 else None
 
 
-def key_of(element: Mapping[str, Any], keys: Sequence[Key], *, complete: bool) -> Key | None:
+def key_of(element: Mapping[str, Any], names: Collection[str], rest: Sequence[Key] = ()) -> Key | None:
     """Return the key of an element of Git's, which may leave out fields that have a default; None if it is not known.
 
-    `complete`: all keys of Git's own elements are among these.
+    `rest`: what the server made of keys that Git does not spell out.
     """
-    given = {name: element[name] for name in keys[0] if element.get(name) is not None}
-    missing = keys[0].keys() - given
+    given = {name: element[name] for name in names if element.get(name) is not None}
+    missing = frozenset(names) - given.keys()
     if missing <= KEY_DEFAULTS.keys():
         return {**{name: KEY_DEFAULTS[name] for name in missing}, **given}
-    found = [key for key in keys if has_key(key, given)]
-    return found[0] if complete and len(found) == 1 else None
+    found = [key for key in rest if has_key(key, given)]
+    return found[0] if len(found) == 1 else None
+
+
+def not_spelled_out(elements: Iterable[Any], keys: Sequence[Key]) -> tuple[Key, ...]:
+    """Return those keys that no element of Git's has in full."""
+    spelled = [key_of(e, keys[0]) for e in elements if isinstance(e, dict)]
+    return tuple(key for key in keys if key not in spelled)
 
 
 def has_key(element: Any, key: Key) -> bool:

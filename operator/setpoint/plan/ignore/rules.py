@@ -95,9 +95,6 @@ def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any) -> int | Non
     elements = git if isinstance(git, list) else []
     if step.guard is None:
         return next((i for i, e in enumerate(elements) if e == theirs), None)
-    keyed = (
-        (i, paths.key_of(e, (step.guard,), complete=True))
-        for i, e in enumerate(elements)
-        if isinstance(e, dict)
-    )
+    rest = paths.not_spelled_out(elements, [step.guard])
+    keyed = ((i, paths.key_of(e, step.guard, rest)) for i, e in enumerate(elements) if isinstance(e, dict))
     return next((i for i, key in keyed if key == step.guard), None)
