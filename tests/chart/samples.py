@@ -47,6 +47,12 @@ GOOD: list[tuple[str, Spec]] = [
         "Sync",
         sync(ignore=[{"target": {"kind": "Deployment"}, "paths": ["/spec/replicas", "/a~1b/~0c", "/"]}]),
     ),
+    (
+        "Sync",
+        sync(
+            ignore=[{"paths": ["/spec/[name=app]/x", '/[a="]\\"~1,",b=1]', "/data/x[0]", "/a/[key~1x=~0]"]}]
+        ),
+    ),
     ("Sync", sync(dependsOn=[{"name": "crds"}, {"name": "base", "namespace": "infra"}])),
     (
         "Sync",
@@ -120,6 +126,19 @@ BAD: list[tuple[str, Spec, str]] = [
     ("Sync", sync(ignore=[{"paths": []}]), "paths"),
     ("Sync", sync(ignore=[{"paths": ["spec/replicas"]}]), "paths"),
     ("Sync", sync(ignore=[{"paths": ["/a~2"]}]), "paths"),
+    *(
+        ("Sync", sync(ignore=[{"paths": [f"/spec/{name}/image"]}]), "paths")
+        for name in (
+            "[app]",
+            "[name=app",
+            "[name=]",
+            "[=app]",
+            "[name=a]b]",
+            '[name="a]',
+            "[name=app]]",
+            "[name=app,]",
+        )
+    ),
     ("Sync", sync(targetNamespace="Prod"), "targetNamespace"),
     ("Sync", sync(serviceAccountName=""), "serviceAccountName"),
     ("Sync", sync(dependsOn=[{"namespace": "infra"}]), "name"),

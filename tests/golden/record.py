@@ -20,7 +20,7 @@ from tests.kit.cluster.local import LocalCluster
 
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId, identity
-from setpoint.plan.ignore import with_ignored
+from setpoint.plan.ignore.rules import with_ignored
 
 TIME = "2026-01-01T00:00:00Z"
 VOLATILE = {"uid": "uid", "resourceVersion": "1", "creationTimestamp": TIME, "time": TIME}
@@ -65,7 +65,7 @@ async def _get(api: Cluster, oid: ObjectId) -> Json | None:
 
 async def _predicted(api: Cluster, case: Case, d: Any, live: Json | None) -> Json:
     sent = with_ignored(d.manifest, live, case.sync.spec.ignore, d.id)
-    return (await api.apply(d.kind, sent, dry_run=True)).object
+    return (await api.apply(d.kind, sent.manifest, dry_run=True)).object
 
 
 def constant(value: Any) -> Any:

@@ -271,7 +271,7 @@ class Reason(StrEnum):
     OwnerMissing = (
         "OwnerMissing",
         "`metadata.ownerReferences` name an owner that does not exist with that uid: the garbage collector would delete the object.",
-        "Take the owner references out of the manifest, as an export (`kubectl get -o yaml`) has them; an owner gets a new uid when it is made anew.",
+        "Take the owner references out of the manifest, as an export (`kubectl get -o yaml`) has them; an owner gets a new uid when it is created again.",
     )
     ApplyFailed = (
         "ApplyFailed",

@@ -87,8 +87,11 @@ class IgnoreRule(Spec):
     """Fields that belong to somebody else: Git's value is used on create, the live one ever after."""
 
     target: IgnoreTarget = Field(default_factory=IgnoreTarget, description="Which objects.")
-    paths: tuple[Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)+$", max_length=1024)], ...] = Field(
-        min_length=1, max_length=256, description="JSON Pointers (RFC 6901), such as `/spec/replicas`."
+    paths: tuple[Annotated[str, Field(max_length=1024), validation.FIELD_PATH], ...] = Field(
+        min_length=1,
+        max_length=256,
+        description="JSON Pointers (RFC 6901), such as `/spec/replicas`. An index counts in Git's list; an element "
+        "may be named by fields: `/spec/template/spec/containers/[name=app]/image`.",
     )
 
 

@@ -56,6 +56,31 @@ def with_rules(schema: JsonSchemaValue, rules: tuple[Rule, ...]) -> JsonSchemaVa
     return {**schema, KEY: [*schema.get(KEY, []), *(rule.entry() for rule in rules)]} if rules else schema
 
 
+@dataclass(frozen=True)
+class Form:
+    """The form of a text, as a `pattern` of the schema: CEL over every element of two nested lists costs too much.
+
+    `example` is shown by the model; the API server quotes the pattern.
+    """
+
+    pattern: str
+    example: str
+
+    def check(self, value: str) -> str:
+        """Return the value back, or raise what pydantic turns into a ValidationError."""
+        if re.search(rf"^({self.pattern})\Z", value) is None:
+            raise PydanticCustomError("form", "{message}", {"message": f"must be {self.example}: {value!r}"})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^({self.pattern})$"}
+
+
 def _matches(pattern: str) -> Callable[[str], bool]:
     """Return a test for a pattern that means the same in RE2 and in Python."""
     return lambda text: re.search(pattern, text) is not None
@@ -115,6 +140,17 @@ NO_DOTS = Rule(
     "url must not hold the segment . or .. in its path, percent-encoded or not: write the path that it leads to",
     lambda spec: not _matches(_DOTS)(spec.url),
     field="url",
+)
+
+# Tokens of RFC 6901, of which one that begins with a bracket names elements of a list: [name=app,kind="a]b"].
+_ESCAPED = "~[01]"
+_PLAIN = rf"(([^~/\[]|{_ESCAPED})([^~/]|{_ESCAPED})*)?"
+_VALUE = rf'("([^~/"\\]|{_ESCAPED}|\\["\\])*"|([^~/,"\[\]]|{_ESCAPED})+)'
+_NAMED = rf'([^~/=,"\[\]]|{_ESCAPED})+={_VALUE}'
+FIELD_PATH = Form(
+    rf"(/({_PLAIN}|\[{_NAMED}(,{_NAMED})*\]))+",
+    "a path such as /spec/replicas or /spec/template/spec/containers/[name=app]/image, with ~1 for / and values "
+    "in quotes that have brackets, commas or quotes",
 )
 
 PATTERNS_SIZE = 16_384

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.dry_run import DryRun, DryRunner, Session, problem_at
-from setpoint.apply.gates import Gates, brought_kinds
+from setpoint.apply.gates import Gates
 from setpoint.apply.result import ApplyResult, merged
 from setpoint.apply.writer import Writer, baseline
 from setpoint.kube.errors import ApiError
@@ -21,7 +21,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
-from setpoint.plan.order import is_crd, is_namespace, stages
+from setpoint.plan.order import brought_kinds, is_crd, is_namespace, stages
 
 ClaimInventory = Callable[[], Awaitable[None]]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
-from setpoint.kube.client import Cluster
+from setpoint.kube.client import Cluster, Written
 from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey
@@ -18,7 +18,7 @@ from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
-from setpoint.plan.ignore import matches, with_ignored
+from setpoint.plan.ignore.rules import Carried, matches, with_ignored
 from setpoint.watch.informers import Informers
 from setpoint.watch.storage import StorageClasses
 
@@ -98,8 +98,7 @@ class DryRunner:
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         await self._check_owners(d)
-        sent = with_ignored(d.manifest, live, who.rules, d.id)
-        predicted = await self._cluster.apply(kind, sent, user=who.user, dry_run=True)
+        carried, predicted = await self._predicted(d, kind, live)
         if not predicted.created and live is None:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         if live is not None:
@@ -116,7 +115,24 @@ class DryRunner:
         change = plan.decide(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
-        return DryRun(d, change, live, sent, predicted.object, predicted.warnings)
+        warnings = (*predicted.warnings, *carried.doubts)
+        return DryRun(d, change, live, carried.manifest, predicted.object, warnings)
+
+    async def _predicted(self, d: Desired, kind: Kind, live: Manifest | None) -> tuple[Carried, Written]:
+        """Return what is to be sent, and what the server would make of it.
+
+        It is asked twice only where ignored paths lead into a list that managedFields tell too little of: its first
+        answer has the keys and defaults of what Git sets.
+        """
+        who = self._who
+        carried = with_ignored(d.manifest, live, who.rules, d.id)
+        answer = await self._cluster.apply(kind, carried.manifest, user=who.user, dry_run=True)
+        if not carried.doubts:
+            return carried, answer
+        better = with_ignored(d.manifest, live, who.rules, d.id, answer.object)
+        if better.manifest == carried.manifest:
+            return better, answer
+        return better, await self._cluster.apply(kind, better.manifest, user=who.user, dry_run=True)
 
     async def _check_owners(self, d: Desired) -> None:
         """Raise Problem if an owner is not there, as the garbage collector would delete the object."""

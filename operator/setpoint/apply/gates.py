@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from setpoint.health import accepted, claims
 from setpoint.health.verdict import Health
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired, Phase
-from setpoint.plan.order import Stage, is_blocking, is_crd, is_storage_class, servers_of, stages
+from setpoint.plan.order import Stage, is_blocking, is_storage_class, servers_of, stages
 from setpoint.watch.informers import Informers
 from setpoint.watch.storage import StorageClasses
-
-
-def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
-    """Return the kinds (group, kind) that a commit brings itself, so that objects of them can wait for it."""
-    specs = (d.manifest.get("spec") or {} for d in everything if is_crd(d.id))
-    return frozenset((str(s.get("group")), str((s.get("names") or {}).get("kind"))) for s in specs)
 
 
 class Gates:

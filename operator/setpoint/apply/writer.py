@@ -64,7 +64,7 @@ class Writer:
         Raises Problem for what cannot be removed, so that it is shown and not tried for ever.
         """
         who = self._who
-        found = sorted(foreign_additions(obj, who.rules, d.id, who.people), key=_last_first)
+        found = sorted(foreign_additions(obj, d, who.rules, who.people), key=_last_first)
         if not found:
             return obj
         try:

@@ -17,7 +17,7 @@ FLOORS = (
     ("kube",),
     ("runtime",),
     ("status",),
-    ("plan",),
+    ("plan", "plan.ignore"),
     ("tree",),
     ("objects",),
     ("api", "health"),

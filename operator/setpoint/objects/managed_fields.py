@@ -180,15 +180,18 @@ KEPT_ANNOTATIONS = frozenset(
 )
 
 
-def is_kept(path: Path) -> bool:
+def is_kept(path: Path, *, plain_status: bool = False) -> bool:
     """Return whether an addition by a person stays: bookkeeping, operations, and what is theirs to ask of us.
 
+    `plain_status`: `status` is no subresource, and so a field like any other.
     `deployment.kubernetes.io/revision` and the like are not here: controllers' fields are never looked at.
     """
     tokens = [s.token for s in path]
     if tokens == ["metadata", "annotations"] or not tokens:
         return False
-    if tokens[0] == "status" or tokens[:2] in (["metadata", "finalizers"], ["metadata", "ownerReferences"]):
+    if tokens[:2] in (["metadata", "finalizers"], ["metadata", "ownerReferences"]):
+        return True
+    if tokens[0] == "status" and not plain_status:
         return True
     if tokens[:-1] == ["metadata", "annotations"] and tokens[-1] in names.PEOPLES_ANNOTATIONS:
         return True

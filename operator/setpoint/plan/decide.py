@@ -17,7 +17,14 @@ from setpoint.objects.json_patch import value_at
 from setpoint.plan.adoption import is_ours
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
-from setpoint.plan.diff import culprit, describe, difference, foreign_additions, written_by_us
+from setpoint.plan.diff import (
+    culprit,
+    describe,
+    difference,
+    foreign_additions,
+    has_plain_status,
+    written_by_us,
+)
 
 
 def decide(
@@ -36,10 +43,10 @@ def decide(
     """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
-    patch = difference(live, predicted)
+    patch = difference(live, predicted, plain_status=has_plain_status(d, predicted))
     if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
-    additions = foreign_additions(predicted, rules, d.id, people)
+    additions = foreign_additions(predicted, d, rules, people)
     if not patch and not additions and managed_fields.own_entry(live["metadata"].get("managedFields") or ()):
         return Change(d.id, Action.KEEP)
     shown = (*patch, *({"op": "remove", "path": managed_fields.pointer(p)} for p, _ in additions))

@@ -13,9 +13,10 @@ import jsonpatch
 from setpoint.api import names
 from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
-from setpoint.objects.identity import Manifest, ObjectId
-from setpoint.objects.json_patch import Operation, overlap, tokens_of
-from setpoint.plan.ignore import is_ignored, matches
+from setpoint.objects.identity import Manifest
+from setpoint.objects.json_patch import Operation, overlap
+from setpoint.plan.desired import Desired
+from setpoint.plan.ignore.rules import ignored_paths, is_ignored
 
 BOOKKEEPING = frozenset(
     {
@@ -31,32 +32,50 @@ BOOKKEEPING = frozenset(
 STAMPS = frozenset({names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM})
 
 
-def comparable(obj: Mapping[str, Any]) -> Manifest:
-    """Return an object without the server's bookkeeping, status and marks: what a person would compare."""
+def has_plain_status(d: Desired, predicted: Mapping[str, Any]) -> bool:
+    """Return whether `status` is a field like any other, because the kind has no such subresource.
+
+    The server has just told if Git sets one: what an apply may not set it does not own. Otherwise discovery knows,
+    which may be older than a change of the CRD.
+    """
+    if d.manifest.get("status") is not None:
+        own = managed_fields.own_entry(predicted["metadata"].get("managedFields") or ()) or {}
+        return "f:status" in (own.get("fieldsV1") or {})
+    return d.kind is not None and not d.kind.has_status
+
+
+def comparable(obj: Mapping[str, Any], *, plain_status: bool = False) -> Manifest:
+    """Return what a person would compare: no bookkeeping of the server's, no marks, no status that is a subresource."""
     meta = {k: v for k, v in obj["metadata"].items() if k not in BOOKKEEPING}
     if annotations := meta.get("annotations"):
         rest = {k: v for k, v in annotations.items() if k not in STAMPS}
         meta = (
             {**meta, "annotations": rest} if rest else {k: v for k, v in meta.items() if k != "annotations"}
         )
-    return {**{k: v for k, v in obj.items() if k not in ("metadata", "status")}, "metadata": meta}
+    left_out = ("metadata",) if plain_status else ("metadata", "status")
+    return {**{k: v for k, v in obj.items() if k not in left_out}, "metadata": meta}
 
 
-def difference(live: Mapping[str, Any], predicted: Mapping[str, Any]) -> tuple[Operation, ...]:
+def difference(
+    live: Mapping[str, Any], predicted: Mapping[str, Any], *, plain_status: bool = False
+) -> tuple[Operation, ...]:
     """Return the JSON Patch from live to predicted; empty if they are equal.
 
     `==` first (a make_patch of equal objects costs 100 times more), and no `move`s between unrelated paths.
     """
-    left, right = comparable(live), comparable(predicted)
+    left, right = (comparable(obj, plain_status=plain_status) for obj in (live, predicted))
     if left == right:
         return ()
     return tuple(jsonpatch.JsonPatch.from_diff(left, right, optimization=False).patch)
 
 
 def foreign_additions(
-    live: Mapping[str, Any], rules: Sequence[IgnoreRule], oid: ObjectId, people: frozenset[str]
+    live: Mapping[str, Any], d: Desired, rules: Sequence[IgnoreRule], people: frozenset[str]
 ) -> tuple[tuple[managed_fields.Path, Any], ...]:
-    """Find what people added to an object of ours: (path, value), ignored paths and operations left out."""
+    """Find what people added to an object of ours: (path, value), ignored paths and operations left out.
+
+    The object is the answer to an apply, as it is or as it is predicted.
+    """
     managed = live["metadata"].get("managedFields") or []
     persons = managed_fields.person_entries(managed, people)
     if not persons:
@@ -69,9 +88,14 @@ def foreign_additions(
             theirs = managed_fields.union(theirs, trie)
         else:
             others = managed_fields.union(others, trie)
-    ignored = [tokens_of(p) for r in rules if matches(r, oid) for p in r.paths]
+    ignored, plain = ignored_paths(rules, d.id), has_plain_status(d, live)
     found = managed_fields.additions(live, theirs, others)
-    return tuple((p, v) for p, v in found if not managed_fields.is_kept(p) and not is_ignored(p, ignored))
+    return tuple(
+        (p, v)
+        for p, v in found
+        if not managed_fields.is_kept(p, plain_status=plain)
+        and not (ignored and is_ignored(p, ignored, d.manifest, live))
+    )
 
 
 def culprit(

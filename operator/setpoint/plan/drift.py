@@ -5,6 +5,7 @@ An object costs a request only if it is missing, changed in Git, touched by some
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -13,7 +14,9 @@ from setpoint.api.reasons import Problem
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, digest
 from setpoint.objects.observed import Observed
-from setpoint.plan.desired import Ref
+from setpoint.plan.change import Change
+from setpoint.plan.desired import Desired, Ref
+from setpoint.plan.order import brought_kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class Failure:
     digest: str
     state: object
     problem: Problem
+
+
+_SUBRESOURCES = re.compile(r"/spec/versions(/[0-9]+(/subresources(/.*)?)?)?$")
 
 
 Lookup = Callable[[ObjectId], Observed | None]
@@ -147,6 +153,18 @@ def _stuck(view: DriftView, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
 def written_of(seen: Observed | None) -> object:
     """Return a token that changes when a writer of its fields touched an object, or it was deleted or created again."""
     return (seen.uid, seen.ownership) if seen else None
+
+
+def meant_otherwise(
+    written: Iterable[Change], chosen: Iterable[Desired], refs: Iterable[Ref]
+) -> frozenset[ObjectId]:
+    """Return the objects whose CRD was just changed in what is a subresource, so that their `status` means something else.
+
+    None of them changed, in Git or in the cluster, so nothing else tells that it must be looked at.
+    """
+    changed = {c.id for c in written if any(_SUBRESOURCES.match(op["path"]) for op in c.patch)}
+    kinds = brought_kinds(d for d in chosen if d.id in changed)
+    return frozenset(r.id for r in refs if (r.id.group, r.id.kind) in kinds)
 
 
 def unreported(memory: Remembered, todo: Sequence[Ref], look: Lookup) -> tuple[Ref, ...]:

@@ -193,3 +193,9 @@ def _selects(selector: Mapping[str, Any], namespace: str, d: Desired) -> bool:
     template = d.manifest if d.id.kind == "Pod" else spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
     return all(labels.get(k) == v for k, v in selector.items())
+
+
+def brought_kinds(everything: Iterable[Desired]) -> frozenset[tuple[str, str]]:
+    """Return the kinds (group, kind) that a commit brings itself, so that objects of them can wait for it."""
+    specs = (d.manifest.get("spec") or {} for d in everything if is_crd(d.id))
+    return frozenset((str(s.get("group")), str((s.get("names") or {}).get("kind"))) for s in specs)

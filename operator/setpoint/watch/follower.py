@@ -72,10 +72,10 @@ class Follower(ABC):
                 self._version = "" if error.status == GONE else self._version
                 pause = FORBIDDEN_PAUSE if error.status == FORBIDDEN else min(LONGEST_PAUSE, pause * 2)
                 where = f"{self._what[1]} {self._namespace or ''}".rstrip()
-                log.debug("a kind cannot be followed", extra={"where": where, "error": str(error)})
+                log.debug("cannot watch a kind; retrying", extra={"where": where, "error": str(error)})
             except Exception:
                 # An object that cannot be read must not end this for ever.
-                log.exception("following a kind met something unexpected", extra={"kind": self._what[1]})
+                log.exception("a watch failed unexpectedly; retrying", extra={"kind": self._what[1]})
                 self._version, pause = "", min(LONGEST_PAUSE, pause * 2)
             self._first.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

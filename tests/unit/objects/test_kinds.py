@@ -62,7 +62,7 @@ def test_the_aggregated_form() -> None:
         (CORE, group("apps", version("v1", "Deployment"), version("v1beta1", "Deployment")))
     )
     pod, node = catalog.kind("v1", "Pod"), catalog.kind("v1", "Node")
-    assert pod == Kind("", "v1", "Pod", "pods", True, frozenset({"get", "list", "delete"}))
+    assert pod == Kind("", "v1", "Pod", "pods", True, frozenset({"get", "list", "delete"}), has_status=True)
     assert node is not None
     assert not node.namespaced
     assert not node.has_status

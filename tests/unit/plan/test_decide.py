@@ -22,7 +22,7 @@ from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired, OwnershipMarks, stamped
 from setpoint.plan.diff import comparable, difference, written_by_us
-from setpoint.plan.ignore import with_ignored
+from setpoint.plan.ignore.rules import with_ignored
 from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
 
 ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
@@ -186,9 +186,10 @@ def test_a_claim_decides_not_the_annotation() -> None:
 def test_an_ignored_path_is_sent_with_the_live_value_and_gits_on_create() -> None:
     d = desired({**config(), "spec": {"replicas": 2, "list": [{"a": 1, "b": 2}]}})
     rules = [IgnoreRule(paths=("/spec/replicas", "/spec/list/0/a", "/spec/gone"))]
-    assert with_ignored(d.manifest, None, rules, d.id) == d.manifest
-    live = {"spec": {"replicas": 9, "list": [{"a": 5, "b": 6}]}}
-    assert with_ignored(d.manifest, live, rules, d.id)["spec"] == {
+    assert with_ignored(d.manifest, None, rules, d.id).manifest == d.manifest
+    managed = [{"manager": "x", "apiVersion": "v1", "fieldsV1": {"f:spec": {"f:list": {}}}}]
+    live = {"metadata": {"managedFields": managed}, "spec": {"replicas": 9, "list": [{"a": 5, "b": 2}]}}
+    assert with_ignored(d.manifest, live, rules, d.id).manifest["spec"] == {
         "replicas": 9,
         "list": [{"a": 5, "b": 2}],
     }
@@ -210,7 +211,8 @@ def test_an_ignored_path_that_git_does_not_have_changes_nothing_and_one_that_onl
 ) -> None:
     d = desired({**config(), "spec": {"list": [{"a": 1}], "text": "x"}})
     live = {"spec": {"list": [{"a": 5}, {"a": 6}]}}
-    assert with_ignored(d.manifest, live, [IgnoreRule(paths=(path,))], d.id)["spec"] == spec
+    made = with_ignored(d.manifest, live, [IgnoreRule(paths=(path,))], d.id)
+    assert (made.manifest["spec"], made.doubts) == (spec, ())
 
 
 # --- prune

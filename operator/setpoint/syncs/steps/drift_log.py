@@ -124,6 +124,13 @@ class DriftLog:
         memory.account = replace(memory.account, reported=still_reported(memory.account.reported, todo))
         return unreported(memory.account, todo, self._live.get)
 
+    def check_again(self, memory: Memory, oids: Iterable[ObjectId]) -> None:
+        """Have objects checked anew by the next run, whose result is no drift."""
+        baselines = memory.account.baselines
+        anew = {oid: replace(b, digest="") for oid in oids if (b := baselines.get(oid)) is not None}
+        if anew:
+            memory.account = replace(memory.account, baselines={**baselines, **anew})
+
     def report_no_more(self, memory: Memory) -> None:
         """Forget what was reported, as drift is not left alone."""
         if memory.account.reported:

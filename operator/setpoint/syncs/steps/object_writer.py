@@ -13,7 +13,7 @@ from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
-from setpoint.plan.drift import DriftView, drifted
+from setpoint.plan.drift import DriftView, drifted, meant_otherwise
 from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import joined
@@ -27,6 +27,9 @@ from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
 from setpoint.syncs.steps.reporter import Reporter
 from setpoint.syncs.target import Target
+
+CRD_SECONDS = 1.0
+"""Within which an API server serves what is new in a CRD."""
 
 
 class ObjectWriter:
@@ -86,6 +89,12 @@ class ObjectWriter:
         result = await self._with_places(ctx, evaluation.current, target, result, chosen)
         reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._metrics.written(len(result.written))
+        again = meant_otherwise(result.written, chosen, target.refs)
+        if again:
+            self._drift_log.check_again(memory, again)
+            # What is new in a CRD is served a moment later; nothing tells when.
+            await self._builder.discover()
+            reached = reached.sooner(CRD_SECONDS)
         return await self._look_for_kinds(reached, target, result)
 
     async def _with_places(

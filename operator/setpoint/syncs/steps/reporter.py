@@ -140,7 +140,7 @@ class Reporter:
             waiting=reached.awaits,
             refused=reached.pruned.refused,
             complete=reached.complete,
-            ownership=self._ownership(target) if reached.complete and target else "",
+            ownership=self._ownership(target, memory) if reached.complete and target else "",
             states=(*states, *reached.pruned.states),
             inventory=tuple((v, o) for o, v in inventory.items()),
             wants=_wants(evaluation, reached, inventory),
@@ -186,7 +186,11 @@ class Reporter:
             verdict = pod_states.refined(oid, seen.verdict, self._pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
-    def _ownership(self, target: Target) -> str:
+    def _ownership(self, target: Target, memory: Memory) -> str:
+        """Return the digest of who owns what, by which a restart knows that all is well; none if it is not."""
+        baselines = memory.account.baselines
+        if any((b := baselines.get(r.id)) and b.digest != r.digest for r in target.refs):
+            return ""
         found = [o for r in target.refs if (o := self._informers.get(r.id)) is not None]
         return ownership_digest(found) if len(found) == len(target.refs) else ""
 

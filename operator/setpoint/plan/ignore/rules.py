@@ -1,0 +1,100 @@
+"""Ignore rules: which objects they are for, and what of an object they leave to others (pure).
+
+An index in a path counts in Git's manifest. What is carried comes from the live element with the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from setpoint.api.sync import IgnoreRule
+from setpoint.objects import managed_fields
+from setpoint.objects.identity import Manifest, ObjectId
+from setpoint.objects.json_patch import ABSENT, child
+from setpoint.plan.ignore import paths
+from setpoint.plan.ignore.carry import Place, carried
+from setpoint.plan.ignore.paths import WHOLE, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The manifest to send, and of which ignored paths Git's value is sent for want of knowing better, and why."""
+
+    manifest: Manifest
+    doubts: tuple[str, ...] = ()
+
+
+def matches(rule: IgnoreRule, oid: ObjectId) -> bool:
+    """Return whether an ignore rule is for this object."""
+    t = rule.target
+    wanted = ((t.group, oid.group), (t.kind, oid.kind), (t.name, oid.name), (t.namespace, oid.namespace))
+    return all(w is None or w == actual for w, actual in wanted)
+
+
+def ignored_paths(rules: Sequence[IgnoreRule], oid: ObjectId) -> Tree | None:
+    """Return the paths that rules have others own of this object; None if there are none."""
+    found = [path for rule in rules if matches(rule, oid) for path in rule.paths]
+    return paths.tree_of(found) if found else None
+
+
+def with_ignored(
+    manifest: Manifest,
+    live: Mapping[str, Any] | None,
+    rules: Sequence[IgnoreRule],
+    oid: ObjectId,
+    predicted: Mapping[str, Any] | None = None,
+) -> Carried:
+    """Return the manifest to send: ignored paths carry the live value (Git's where there is no live object).
+
+    Leaving the path out instead would give the field up, and the server would reset it (`notes/apply.md`). Where
+    doubts are left, `predicted`, what the server would make of the manifest that came out, has the keys and defaults.
+    """
+    tree = ignored_paths(rules, oid)
+    if live is None or tree is None:
+        return Carried(manifest)
+    place = Place(manifest, live, _recorded(live, manifest["apiVersion"]))
+    if predicted is not None:
+        own = managed_fields.own_entry(predicted["metadata"].get("managedFields") or ()) or {}
+        place = Place(manifest, live, own.get("fieldsV1") or {}, predicted)
+    made = carried(place, tree)
+    return Carried(made.value, made.doubts)
+
+
+def _recorded(live: Mapping[str, Any], version: str) -> managed_fields.FieldSet:
+    """Return what managedFields tells of all fields at the version that is sent; at others, they may be called otherwise."""
+    entries = (live.get("metadata") or {}).get("managedFields") or ()
+    tries = (e.get("fieldsV1") or {} for e in entries if e.get("apiVersion") == version)
+    return reduce(managed_fields.union, tries, {})
+
+
+def is_ignored(path: managed_fields.Path, tree: Tree, git: Any, live: Any) -> bool:
+    """Return whether a path of a live object lies at or under an ignored one; `git` is the manifest."""
+    for step in path:
+        if tree == WHOLE:
+            break
+        theirs = child(live, step.token)
+        if isinstance(live, list):
+            index = _index_in_git(git, step, theirs)
+            found = paths.chosen(tree, index, theirs)
+            if not found:
+                return False
+            tree, git = paths.joined(found), git[index] if index is not None else ABSENT
+        elif step.token in tree:
+            tree, git = tree[step.token], child(git, step.token)
+        else:
+            return False
+        live = theirs
+    return tree == WHOLE
+
+
+def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any) -> int | None:
+    """Return the place in Git's list of a live element: the one with its key, or without keys the one that is equal."""
+    elements = git if isinstance(git, list) else []
+    if step.guard is None:
+        return next((i for i, e in enumerate(elements) if e == theirs), None)
+    rest = paths.not_spelled_out(elements, [step.guard])
+    keyed = ((i, paths.key_of(e, step.guard, rest)) for i, e in enumerate(elements) if isinstance(e, dict))
+    return next((i for i, key in keyed if key == step.guard), None)
