@@ -114,7 +114,7 @@ def test_nobody_goes_by_a_status_that_is_held_back() -> None:
 async def test_what_was_written_is_held_back_no_more() -> None:
     store = Store()
     fleet = Dispatcher(store, Claims(), "cluster", Woken())
-    stubs: tuple[Any, ...] = (None, None, store, Written(), None, Metrics(), fleet)
+    stubs: tuple[Any, ...] = (None, None, None, store, Written(), None, Metrics(), fleet)
     reporter, memory = Reporter(*stubs), fleet.memory(KEY)
     memory.telling = Telling(held=SLOW, held_until=9.0)
     await reporter.write(KEY, {"metadata": {}}, SLOW)
