@@ -52,10 +52,10 @@ class Live:
     def get(self, oid: ObjectId) -> Observed | None:
         return self.there.get(oid) if oid.kind in self.listed or oid in self._stored else None
 
-    def store(self, kind: Kind, obj: Any) -> None:
-        self._stored.add(
-            ObjectId(kind.group, kind.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-        )
+    def store(self, kind: Kind, obj: Any) -> Observed:
+        oid = ObjectId(kind.group, kind.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        self._stored.add(oid)
+        return self.there[oid]
 
     def again(self, _kinds: Any) -> None:
         return None
@@ -71,10 +71,19 @@ class Pods:
     def verdict(self, _oid: ObjectId) -> None:
         return None
 
+    def mounted(self, _claim: ObjectId) -> None:
+        return None
+
 
 class Storage:
+    async def want(self, _key: SyncKey) -> None:
+        return None
+
     async def release(self, _key: SyncKey) -> None:
         """There are no claims."""
+
+    def known(self) -> None:
+        return None
 
 
 class Events:
@@ -177,17 +186,18 @@ class World:
         self.controller = Controller(self.queue, self._work, workers=4)
         writer, claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
         fleet = Dispatcher(self.store, claims, "c", self.queue)
-        stubs: dict[str, Any] = {"cluster": self.cluster, "informers": self.live, "sources": self.sources}
         self._syncs = wired(
             Settings(namespace="sys", cluster_id="c"),
-            **stubs,
-            pods=cast("Any", Pods()),
-            storage=cast("Any", Storage()),
+            cluster=cast("Any", self.cluster),
+            informers=self.live,
+            sources=self.sources,
+            pods=Pods(),
+            storage=Storage(),
             store=self.store,
             claims=claims,
             renderer=Renderer(Path("kustomize"), folder),
             writer=writer,
-            recorder=cast("Any", Events()),
+            recorder=Events(),
             metrics=Metrics(),
             secret_key=b"k" * 32,
             dispatcher=fleet,

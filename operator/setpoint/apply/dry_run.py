@@ -19,8 +19,7 @@ from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.rules import Carried, matches, with_ignored
-from setpoint.watch.informers import Informers
-from setpoint.watch.storage import StorageClasses
+from setpoint.watch.protocol import LiveObjects, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Session:
     """The means to read and write objects: the cluster, the watch, and a `limit` on the requests of all Syncs together."""
 
     cluster: Cluster
-    informers: Informers
-    storage: StorageClasses
+    informers: LiveObjects
+    storage: Storage
     limit: asyncio.Semaphore
     who: Actor
 

@@ -10,15 +10,14 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired, Phase
 from setpoint.plan.order import Stage, is_blocking, is_storage_class, servers_of, stages
-from setpoint.watch.informers import Informers
-from setpoint.watch.storage import StorageClasses
+from setpoint.watch.protocol import LiveObjects, Storage
 
 
 class Gates:
     """What a stage waits for: earlier waves, and what serves a webhook before the webhook."""
 
     def __init__(
-        self, key: SyncKey, everything: Sequence[Desired], informers: Informers, storage: StorageClasses
+        self, key: SyncKey, everything: Sequence[Desired], informers: LiveObjects, storage: Storage
     ) -> None:
         """`everything` is the whole commit of the Sync `key`, in sync or not."""
         self._key, self._everything, self._informers, self._storage = key, everything, informers, storage

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from setpoint.api.reasons import Reason
 from setpoint.kube.client import Cluster
@@ -50,6 +50,13 @@ class PostedEvent:
     name: str
     count: int
     last: float
+
+
+class Recorder(Protocol):
+    """Records Events; see `EventRecorder`."""
+
+    def record(self, obj: Mapping[str, Any], type: str, reason: str, message: str) -> None:  # noqa: A002 - the API's word
+        """Record an Event about an object."""
 
 
 class EventRecorder:

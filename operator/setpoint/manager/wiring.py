@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from setpoint.kube.client import Cluster
-from setpoint.kube.event_recorder import EventRecorder
+from setpoint.kube.event_recorder import Recorder
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
 from setpoint.settings import Settings
-from setpoint.sources.reconciler import Sources
+from setpoint.sources.commits import Commits
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
@@ -24,24 +24,22 @@ from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
-from setpoint.watch.informers import Informers
-from setpoint.watch.pods import PodInformers
-from setpoint.watch.storage import StorageClasses
+from setpoint.watch.protocol import LiveObjects, Pods, Storage
 
 
 def wired(
     settings: Settings,
     *,
     cluster: Cluster,
-    informers: Informers,
-    pods: PodInformers,
-    storage: StorageClasses,
+    informers: LiveObjects,
+    pods: Pods,
+    storage: Storage,
     store: Store,
     claims: Claims,
-    sources: Sources,
+    sources: Commits,
     renderer: Renderer,
     writer: StatusWriter,
-    recorder: EventRecorder,
+    recorder: Recorder,
     metrics: Metrics,
     secret_key: bytes,
     dispatcher: Dispatcher,

@@ -24,8 +24,8 @@ from setpoint.render import inputs as inputs_of
 from setpoint.render.inputs import Inputs
 from setpoint.render.renderer import Renderer
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand
-from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.syncs.memory import Memory
@@ -72,7 +72,7 @@ class Loaded:
 class TargetBuilder:
     """Makes targets; keeps no state but the time of the last discovery."""
 
-    def __init__(self, cluster: Cluster, store: Store, sources: Sources, renderer: Renderer) -> None:
+    def __init__(self, cluster: Cluster, store: Store, sources: Commits, renderer: Renderer) -> None:
         self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
         self._discovered = -REDISCOVER_SECONDS
 

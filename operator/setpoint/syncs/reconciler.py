@@ -23,8 +23,8 @@ from setpoint.plan.desired import OwnershipMarks
 from setpoint.plan.goal import Commit, Goal, Situation, Written, enforces, follow_up, goal
 from setpoint.runtime.workqueue import Result
 from setpoint.settings import Settings
+from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand, joined
-from setpoint.sources.reconciler import Sources
 from setpoint.status import build as status
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import Outcome
@@ -72,7 +72,7 @@ class Syncs:
         self,
         settings: Settings,
         store: Store,
-        sources: Sources,
+        sources: Commits,
         dispatcher: Dispatcher,
         actors: Actors,
         steps: Steps,

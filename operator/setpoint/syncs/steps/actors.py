@@ -16,8 +16,7 @@ from setpoint.plan.marks import is_dropped
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.syncs.run import Context
-from setpoint.watch.informers import Informers
-from setpoint.watch.storage import StorageClasses
+from setpoint.watch.protocol import LiveObjects, Storage
 
 
 class Actors:
@@ -27,8 +26,8 @@ class Actors:
         self,
         settings: Settings,
         cluster: Cluster,
-        informers: Informers,
-        storage: StorageClasses,
+        informers: LiveObjects,
+        storage: Storage,
         claims: Claims,
     ) -> None:
         self._cluster, self._informers, self._storage, self._claims = cluster, informers, storage, claims

@@ -18,7 +18,7 @@ from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer
 from setpoint.syncs.steps.object_writer import ObjectWriter
 from setpoint.syncs.steps.pruner import Pruner
-from setpoint.watch.informers import Informers
+from setpoint.watch.protocol import LiveObjects
 
 
 class Converger:
@@ -31,7 +31,7 @@ class Converger:
         pruner: Pruner,
         builder: TargetBuilder,
         actors: Actors,
-        informers: Informers,
+        informers: LiveObjects,
         drift_log: DriftLog,
     ) -> None:
         self._gatherer, self._objects, self._pruner, self._builder = gatherer, objects, pruner, builder

@@ -18,14 +18,14 @@ from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.kube.event_recorder import EventRecorder
+from setpoint.kube.event_recorder import Recorder
 from setpoint.objects.bodies import source_key
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
 from setpoint.plan.nested import Nested, orphans
 from setpoint.plan.prune import NO_SYNCS
 from setpoint.runtime.workqueue import Result
-from setpoint.sources.reconciler import Sources
+from setpoint.sources.commits import Commits
 from setpoint.status.announcements import kept_words
 from setpoint.status.conditions import condition
 from setpoint.store.index import Store
@@ -179,9 +179,9 @@ class Finalizer:
         self,
         deletion: Deletion,
         observer: Observer,
-        sources: Sources,
+        sources: Commits,
         writer: StatusWriter,
-        recorder: EventRecorder,
+        recorder: Recorder,
         dispatcher: Dispatcher,
         reporter: Reporter,
         pruner: Pruner,

@@ -30,14 +30,14 @@ from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, PruneResult, Reached
 from setpoint.syncs.target import Target
-from setpoint.watch.informers import Informers
+from setpoint.watch.protocol import LiveObjects
 
 
 class DriftLog:
     """Keeps account of writes and of drift."""
 
     def __init__(
-        self, informers: Informers, secret_key: bytes, metrics: Metrics, dispatcher: Dispatcher
+        self, informers: LiveObjects, secret_key: bytes, metrics: Metrics, dispatcher: Dispatcher
     ) -> None:
         """`secret_key`: what values of Secrets are replaced by is made with it."""
         self._live, self._key, self._metrics, self._dispatcher = informers, secret_key, metrics, dispatcher

@@ -14,8 +14,8 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import changed_since_applied
 from setpoint.plan.goal import Commit, Situation
 from setpoint.sources.artifact import Artifact
+from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand
-from setpoint.sources.reconciler import Sources
 from setpoint.status.conditions import condition_of
 from setpoint.store.claims import Claims
 from setpoint.store.dependencies import waits_for
@@ -27,7 +27,7 @@ from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.target import Target
-from setpoint.watch.informers import Informers
+from setpoint.watch.protocol import LiveObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Gatherer:
     def __init__(
         self,
         observer: Observer,
-        informers: Informers,
+        informers: LiveObjects,
         store: Store,
         claims: Claims,
-        sources: Sources,
+        sources: Commits,
         dispatcher: Dispatcher,
         builder: TargetBuilder,
         pruner: Pruner,

@@ -11,7 +11,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.syncs.run import Context
 from setpoint.syncs.target import Target
-from setpoint.watch.informers import Informers
+from setpoint.watch.protocol import LiveObjects
 
 # How often an object is read that is not healthy yet and may not be watched.
 UNWATCHED_SECONDS = 15.0
@@ -20,7 +20,7 @@ UNWATCHED_SECONDS = 15.0
 class Observer:
     """Looks at objects on behalf of one Sync after another; each look returns after how many seconds another is due."""
 
-    def __init__(self, cluster: Cluster, informers: Informers) -> None:
+    def __init__(self, cluster: Cluster, informers: LiveObjects) -> None:
         self._cluster, self._informers = cluster, informers
 
     def kinds_had(self, inventory: Iterable[ObjectId]) -> list[Kind]:

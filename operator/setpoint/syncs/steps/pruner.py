@@ -12,7 +12,7 @@ from setpoint.apply.deleter import Deleter, DeleteResult
 from setpoint.apply.rights import writable
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.kube.client import Cluster
-from setpoint.kube.event_recorder import EventRecorder
+from setpoint.kube.event_recorder import Recorder
 from setpoint.objects.bodies import source_key, sync_model, version_of
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed, observe
@@ -20,7 +20,7 @@ from setpoint.plan.nested import Nested, is_sync, key_in, nested_of
 from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
 from setpoint.settings import Settings
 from setpoint.sources.artifact import Artifact
-from setpoint.sources.reconciler import Sources
+from setpoint.sources.commits import Commits
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.store.claims import Claims
@@ -29,7 +29,7 @@ from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.target import Target
-from setpoint.watch.informers import Informers
+from setpoint.watch.protocol import LiveObjects
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Pruner:
         self,
         settings: Settings,
         cluster: Cluster,
-        informers: Informers,
+        informers: LiveObjects,
         store: Store,
         claims: Claims,
-        sources: Sources,
-        recorder: EventRecorder,
+        sources: Commits,
+        recorder: Recorder,
         dispatcher: Dispatcher,
     ) -> None:
         self._settings, self._cluster, self._informers, self._store = settings, cluster, informers, store

@@ -11,7 +11,7 @@ from typing import Any
 from setpoint.api.formats import seconds, short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.health import claims
-from setpoint.kube.event_recorder import EventRecorder
+from setpoint.kube.event_recorder import Recorder
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
 from setpoint.objects.observed import Observed
@@ -33,9 +33,7 @@ from setpoint.syncs.run import Context, Evaluation, Reached
 from setpoint.syncs.steps.object_states import states_of
 from setpoint.syncs.target import Target
 from setpoint.watch import pod_states
-from setpoint.watch.informers import Informers
-from setpoint.watch.pods import PodInformers
-from setpoint.watch.storage import StorageClasses
+from setpoint.watch.protocol import LiveObjects, Pods, Storage
 
 # Not the error itself: it may quote a Secret, and says nothing to who reads a status.
 BUG = "internal error; retrying. See 'work failed unexpectedly' in the operator's log"
@@ -46,12 +44,12 @@ class Reporter:
 
     def __init__(
         self,
-        informers: Informers,
-        pods: PodInformers,
-        storage: StorageClasses,
+        informers: LiveObjects,
+        pods: Pods,
+        storage: Storage,
         store: Store,
         writer: StatusWriter,
-        recorder: EventRecorder,
+        recorder: Recorder,
         metrics: Metrics,
         dispatcher: Dispatcher,
     ) -> None:
