@@ -47,9 +47,9 @@ class Goal(StrEnum):
     ENFORCE = "enforce"
     """Correct drift from what was applied last; nothing new is written and nothing goes."""
     LOOK = "look"
-    """Say how the objects are, and write none."""
+    """Report how the objects are, and write none."""
     COMPARE = "compare"
-    """Say what is not as it was when all was well, and write nothing."""
+    """Report what differs from when all was well, and write nothing."""
 
 
 def goal(s: Situation) -> Goal:

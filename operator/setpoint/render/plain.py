@@ -84,7 +84,7 @@ class _Walk:
         self._linked = 0
 
     def take(self, real: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
-        """Take in the folder at `real`; `relative` is its path for patterns, `shown` the one for people.
+        """Add the folder at `real`; `relative` is its path for patterns, `shown` the one for people.
 
         `above`: the places of the symlinks that led here.
         """

@@ -137,7 +137,7 @@ class Demands:
         return self._done.get(sync) == (source, request)
 
     def remake(self, source: SyncKey) -> None:
-        """Have those who wait for commits of a Source wait for the last good one of another of its name."""
+        """Make Syncs that wait for commits of a deleted Source wait for the last good one of its successor."""
         for sync in self.waiting(source):
             demand = self._by_source[source][sync]
             self.put(sync, replace(demand, commits=NO_COMMITS, latest=True))

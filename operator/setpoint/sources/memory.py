@@ -33,7 +33,7 @@ class SourceMemory:
     """Older commits that failed; they come last, as they may keep others back that would not fail."""
 
     def postpone(self, sha: str) -> None:
-        """Have an older commit that failed come last."""
+        """Move an older commit that failed to the end."""
         self.postponed.pop(sha, None)
         self.postponed[sha] = None
 

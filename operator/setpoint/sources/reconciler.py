@@ -1,4 +1,4 @@
-"""Sources: asks remotes for their refs, fetches what is new, and wakes the Syncs (shell).
+"""Reconciles Sources: lists the refs of remotes, fetches new commits, and wakes Syncs (shell).
 
 A failure never takes the last good commit away: Syncs keep using what was fetched.
 """

@@ -207,13 +207,13 @@ class TargetBuilder:
 
     @staticmethod
     def follow(memory: Memory, moved: tuple[str, str] | None) -> None:
-        """Take in that all is the same at another commit, as (from, to), which no run was needed for."""
+        """Record that everything is the same at another commit, given as (from, to), for which no run was needed."""
         if moved is not None:
             memory.built = memory.built.moved(*moved)
 
     @staticmethod
     def applied(memory: Memory, target: Target) -> None:
-        """Take in what was applied last."""
+        """Record what was applied last."""
         memory.built = replace(memory.built, good=target)
 
     async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:

@@ -202,7 +202,7 @@ class Syncs:
         return reached
 
     async def _publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
-        """Tell what came of a run, and remember how it ended once that is told."""
+        """Report a run, and remember how it ended once that is written."""
         result = await self._reporter.publish(evaluation, reached, memory)
         settled, failing = reached.settled(evaluation), reached.retries
         memory.standing = replace(memory.standing, settled=settled, failing=failing)
@@ -222,7 +222,7 @@ class Syncs:
         self._dispatcher.forget(key)
 
     def _demand(self, ctx: Context, *found: Demand | None) -> None:
-        """Have the Source bring what this run found missing, and do the check that it was asked for."""
+        """Demand from the Source the commits that this run lacked, and the check that was requested."""
         check = Demand(source_key(ctx.body), check=ctx.asks) if ctx.asks is not None else None
         self._sources.demand(ctx.key, joined(check, *found))
 

@@ -29,7 +29,7 @@ class StorageClasses:
         self._follower: _ClassFollower | None = None
 
     async def want(self, key: SyncKey) -> Classes | None:
-        """Have a Sync told from now on when a class changes; returns the classes there are, None if they may not be read."""
+        """Wake a Sync from now on when a class changes; returns the classes there are, None if they may not be read."""
         self._wanted.add(key)
         follower = self._follower = self._follower or _ClassFollower(self._cluster, self._changed)
         await follower.listed()

@@ -121,7 +121,7 @@ class Closure:
         )
 
     def visit(self, folder: str) -> None:
-        """Take in the kustomization of a folder (a real path), and all that it refers to."""
+        """Add the kustomization of a folder (a real path), and all that it refers to."""
         if folder in self._written:
             return
         file = find_kustomization(self._tree, folder)
@@ -137,11 +137,11 @@ class Closure:
         self._written[folder] = Written(file, parsed.moved(moved))
 
     def component(self, folder: str, text: str) -> None:
-        """Take in a component of the Sync's overlay, relative to `folder`."""
+        """Add a component of the Sync's overlay, relative to `folder`."""
         self._follow(folder, "spec.kustomize", Reference(Kind.FOLDER, "components", text))
 
     def _follow(self, folder: str, file: str, reference: Reference) -> str | None:
-        """Take in what a reference leads to; returns the path to put in its place, if it is another."""
+        """Add what a reference leads to; returns the path to put in its place, if it is another."""
         found = self._resolve(folder, file, reference)
         if found is None:
             return None
@@ -191,7 +191,7 @@ class Closure:
         _fail(file, reference, "does not exist in the repository")
 
     def _take(self, found: Found, folder: str, text: str) -> str | None:
-        """Take in a file that is read from `folder`; returns where it is found, if it is another place."""
+        """Add a file that is read from `folder`; returns where it is found, if it is another place."""
         self._count(found)
         name = posixpath.basename(posixpath.normpath(text))
         if below(found.path, folder) and not found.links and name not in NAMES:
@@ -216,7 +216,7 @@ class Closure:
         self._entries.update({each.path: each for each in read})
 
     def _whole(self, folder: str) -> None:
-        """Take in a folder with everything below it: the configuration of a plugin may name any file there.
+        """Add a folder with everything below it: the configuration of a plugin may name any file there.
 
         A symlink to a file elsewhere is that file, as its content is what is read.
         """

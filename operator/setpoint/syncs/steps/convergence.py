@@ -38,7 +38,7 @@ class Converger:
         self._actors, self._informers, self._drift_log = actors, informers, drift_log
 
     def requested(self, memory: Memory) -> None:
-        """Take in that a check was requested: all is looked at again, what failed too."""
+        """Check everything again because a check was requested, including what failed."""
         memory.full_check_at = 0.0
         self._drift_log.forgive(memory)
         self._objects.requested(memory)
@@ -46,7 +46,7 @@ class Converger:
     # --- look
 
     async def gather(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
-        """See what is live, claim what is wanted, and find out what is new."""
+        """Observe what is live, claim what is wanted, and find out what is new."""
         reached = await self._gatherer.gather(evaluation, memory, reached)
         self._drift_log.let_go(memory, reached.pruned)
         return reached

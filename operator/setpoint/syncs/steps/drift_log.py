@@ -112,11 +112,11 @@ class DriftLog:
         memory.account = replace(memory.account, baselines=found)
 
     def back_off(self, memory: Memory, choice: Choice) -> None:
-        """Take in which objects others fight for."""
+        """Record which objects others fight for."""
         memory.account = memory.account.backing_off(choice)
 
     def forgive(self, memory: Memory) -> None:
-        """Have all that failed tried again."""
+        """Forget the failures, so that everything is tried again."""
         memory.account = replace(memory.account, failed={})
 
     def unreported(self, memory: Memory, todo: Sequence[Ref]) -> tuple[Ref, ...]:
@@ -125,7 +125,7 @@ class DriftLog:
         return unreported(memory.account, todo, self._live.get)
 
     def check_again(self, memory: Memory, oids: Iterable[ObjectId]) -> None:
-        """Have objects checked anew by the next run, whose result is no drift."""
+        """Mark objects to be checked again by the next run; what it changes is not drift."""
         baselines = memory.account.baselines
         anew = {oid: replace(b, digest="") for oid in oids if (b := baselines.get(oid)) is not None}
         if anew:

@@ -66,7 +66,7 @@ class Gatherer:
         return Reached(ctx, problem=evaluation.problem, pruned=PruneResult(lent=still))
 
     async def gather(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
-        """See what is live, claim what is wanted, and find out what is new."""
+        """Observe what is live, claim what is wanted, and find out what is new."""
         ctx, claims = reached.ctx, self._claims
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return reached

@@ -51,11 +51,11 @@ class ObjectWriter:
         self._drift_log, self._metrics = drift_log, metrics
 
     def requested(self, memory: Memory) -> None:
-        """Take in that a check was requested."""
+        """Record that a check was requested."""
         memory.occasion = replace(memory.occasion, trigger="Requested")
 
     def ended(self, memory: Memory) -> None:
-        """Take in that all is written, and told: what comes next is another occasion."""
+        """Record that everything is written and reported: what comes next is another occasion."""
         memory.occasion = Occasion("Commit")
 
     async def write(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:

@@ -23,7 +23,7 @@ class Registrar:
         self._cluster, self._writer, self._dispatcher = cluster, writer, dispatcher
 
     async def register(self, ctx: Context, memory: Memory) -> Context:
-        """See that the finalizer is set, and that the inventory is known: a lost one is rebuilt once.
+        """Set the finalizer if it is missing, and rebuild an inventory that was lost, once.
 
         And that it does not say that it goes by a commit while none drops it: whoever deletes it for that says so anew.
         """

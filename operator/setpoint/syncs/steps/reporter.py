@@ -94,7 +94,7 @@ class Reporter:
         self._metrics.objects(ctx.key.namespace, ctx.key.name, count)
 
     async def forget(self, key: SyncKey) -> None:
-        """Tell no more of a Sync that is gone."""
+        """Forget a Sync that is gone."""
         await self._pods.want(key, (), known=False)
         await self._storage.release(key)
         self._metrics.forget("Sync", key.namespace, key.name)
