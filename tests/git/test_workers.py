@@ -105,6 +105,25 @@ async def test_a_child_that_always_dies_is_a_problem(
     assert "SIGKILL" in problem.message
 
 
+async def test_a_child_that_died_gets_no_request_while_it_is_cleaned_up(
+    world: World, git_https: GitHttp, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pipe may take longer to close than the next request takes to come: who waited for it waited for ever."""
+    sha = git_https.repo("app").commit({"a": "1"})
+    arrived, closed = stall(git_https, "app"), asyncio.Event()
+    checking = asyncio.create_task(world.check(trusting(git_https.url("app"), authority)))
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
+    assert world.git._children
+    (child,) = world.git._children._all
+    monkeypatch.setattr(child.process.stdin, "wait_closed", closed.wait)
+    del git_https._rules["app"]
+    os.kill(child.process.pid, signal.SIGKILL)
+    try:
+        assert (await asyncio.wait_for(checking, PATIENCE / 6)).sha == sha
+    finally:
+        closed.set()
+
+
 async def test_what_a_kill_leaves_behind_is_swept(
     world: World, git_https: GitHttp, authority: Authority
 ) -> None:

@@ -50,7 +50,14 @@ class Child:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
         self.retired = False
+        self.died: int | None = None
+        """Its exit status; it is there before `ended` is done, which waits for the pipes."""
         self.ended = asyncio.create_task(self._listen())
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes requests."""
+        return not self.retired and self.died is None
 
     @property
     def busy(self) -> bool:
@@ -59,8 +66,8 @@ class Child:
 
     async def call(self, request: Mapping[str, Any]) -> Any:
         """Send a request and give its result; Problem as the child says, ChildDied."""
-        if self.ended.done():
-            raise ChildDied(self.process.returncode or 0)
+        if self.died is not None:
+            raise ChildDied(self.died)
         self._next += 1
         number, future = self._next, asyncio.get_running_loop().create_future()
         self._pending[number] = future
@@ -102,10 +109,11 @@ class Child:
         except asyncio.IncompleteReadError:
             pass  # the end
         finally:
-            code = await self.process.wait()
+            # Before anything else is awaited: who hears of its death tries again at once, with another child.
+            self.died = await self.process.wait()
             for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(ChildDied(code))
+                    future.set_exception(ChildDied(self.died))
             if self.process.stdin is not None:
                 self.process.stdin.close()
                 with suppress(ConnectionError):
@@ -170,7 +178,7 @@ class Children:
             timer.cancel()
         async with self._starting:
             child = self._children.get(key)
-            if child is None or child.retired or child.ended.done():
+            if child is None or not child.usable:
                 child = self._children[key] = await self._start()
                 self._all.add(child)
                 child.ended.add_done_callback(partial(self._forget, child))
@@ -183,7 +191,7 @@ class Children:
         """Forget a child that is no good any more; let one that has nothing to do live for a while."""
         if self._children.get(key) is not child:
             return
-        if child.retired or child.ended.done():
+        if not child.usable:
             del self._children[key]
         elif not child.busy and key not in self._timers:
             loop = asyncio.get_running_loop()
