@@ -91,6 +91,8 @@ def test_it_backs_off_and_names_the_other(world: World, proxy: ApiProxy) -> None
         found = difference(sync) or {}
         assert (found["name"], found["sync"]) == ("a", "OutOfSync")
         assert WRITER in found["message"]
+        assert "at /data/k;" in found["message"]
+        assert f"paths: {json.dumps(['/data/k'])}}}" in found["message"]
         assert condition(sync)["status"] == "False"
         assert WRITER in condition(sync)["message"]
         assert sync["status"]["summary"]["corrected"] == CORRECTIONS

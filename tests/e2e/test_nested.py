@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import World, config
-from tests.kit.api import Json, condition, says
+from tests.kit.api import Json, condition, is_ready, says
 from tests.kit.pods import UnderTest
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Hold
@@ -289,3 +289,23 @@ def test_a_person_who_deletes_a_sync_means_all_of_it(house: World, name: str) ->
     assert world.seek("PersistentVolumeClaim", "claim") is None
     world.api.until("Namespace", None, extra(world), lambda o: o is None)
     assert world.events("Orphaned") == []
+
+
+def test_what_a_nested_sync_waits_for_is_its_own_affair(world: World) -> None:
+    """It waits for a dependency beyond its parent's time, then it is suspended, then it fails."""
+    world.source(allowedNamespaces=[world.target])
+    child = json.loads(manifest(world, "app", "app"))
+    child["spec"]["dependsOn"] = [{"name": "nobody"}]
+    files = {"root/app.yaml": json.dumps(child), "app/a.yaml": config("a")}
+    sha = world.repo.commit(files, "First")
+    world.sync("root", path="root", timeout="1s")
+    world.until("Sync", "app", says("DependencyNotReady"))
+    world.until("Sync", "root", lambda o: synced_at(sha)(o) and condition(o, "Reconciling"))
+    assert condition(world.api.get("Sync", world.namespace, "root"))["reason"] == "Progressing"
+    child["spec"]["suspend"] = True
+    sha = world.repo.commit({"root/app.yaml": json.dumps(child)}, "Suspend it")
+    world.until("Sync", "root", lambda o: synced_at(sha)(o) and is_ready(o))
+    del child["spec"]["dependsOn"], child["spec"]["suspend"]
+    sha = world.repo.commit({"root/app.yaml": json.dumps(child), "app/a.yaml": "a: [b"}, "Break it")
+    root = world.until("Sync", "root", lambda o: synced_at(sha)(o) and says("Degraded")(o))
+    assert "Sync" in condition(root)["message"]

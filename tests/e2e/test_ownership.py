@@ -242,3 +242,38 @@ def test_a_secret_in_plain_text_is_held_key_by_key(world: World) -> None:
     sha = world.repo.commit({"s.yaml": secret(user="ana")}, "No password any more")
     world.until("Sync", "app", ready_at(sha))
     assert world.get("Secret", "s")["data"] == {"user": "YW5h"}
+
+
+def test_operations_on_an_adopted_object(world: World) -> None:
+    """A restart stays; what was scaled is as Git says, or where Git says nothing as it was scaled."""
+    made = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  selector: {matchLabels: {app: d}}
+  template:
+    metadata: {labels: {app: d}}
+    spec: {containers: [{name: d, image: "d:1"}]}
+"""
+    free, fixed = made.replace("NAME", "free"), made.replace("NAME", "fixed")
+    for text in (free, fixed):
+        world.cluster.kubectl("create", "-f", "-", "-n", world.target, input=text)
+    for name in ("free", "fixed"):
+        world.cluster.kubectl("scale", f"deployment/{name}", "--replicas=0", "-n", world.target)
+    sha = world.repo.commit(
+        {"free.yaml": free, "fixed.yaml": fixed.replace("spec:\n", "spec:\n  replicas: 0\n", 1)}, "First"
+    )
+    world.source()
+    world.sync()
+    world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["applied"]["revision"].endswith(sha))
+    for name in ("free", "fixed"):
+        world.cluster.kubectl("rollout", "restart", f"deployment/{name}", "-n", world.target)
+        world.cluster.kubectl("scale", f"deployment/{name}", "--replicas=2", "-n", world.target)
+    world.until("Deployment", "fixed", lambda o: o and o["spec"]["replicas"] == 0)
+    world.ask("Sync", "app", "all")  # everything is looked at
+    world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "all")
+    assert world.get("Deployment", "free")["spec"]["replicas"] == 2
+    for name in ("free", "fixed"):
+        template = world.get("Deployment", name)["spec"]["template"]
+        assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]

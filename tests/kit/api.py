@@ -34,6 +34,11 @@ PLURALS = {
     "Pod": ("api/v1", "pods"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
+    "ClusterRole": ("apis/rbac.authorization.k8s.io/v1", "clusterroles"),
+    "ValidatingWebhookConfiguration": (
+        "apis/admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+    ),
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Widget": ("apis/test.setpoint.dev/v1", "widgets"),

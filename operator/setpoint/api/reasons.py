@@ -60,6 +60,11 @@ class Reason(StrEnum):
         "Manifests hold fields that the API server owns, as `kubectl get -o yaml` writes them; they were left out.",
         "Take them out of the file that the message names, or leave them: they change nothing.",
     )
+    ControllerFields = (
+        "ControllerFields",
+        "Manifests set fields that a controller owns by contract, such as the rules of an aggregated ClusterRole; what the controller writes stays.",
+        "Take them out of the file that the message names, or leave them: they change nothing.",
+    )
     Duplicate = (
         "Duplicate",
         "Documents are there twice, word for word; each counts once.",
@@ -315,7 +320,7 @@ class Reason(StrEnum):
     Fight = (
         "Fight",
         "Another writer undoes every correction; Setpoint backs off.",
-        "Stop the manager that the message names, or list the field in `spec.ignore`.",
+        "Stop the manager that the message names, or add the rule at the end of the message to `spec.ignore`.",
         "transient",
     )
     Missing = (

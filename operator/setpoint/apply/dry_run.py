@@ -18,7 +18,7 @@ from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
-from setpoint.plan.ignore.rules import Carried, matches, with_ignored
+from setpoint.plan.ignore.rules import Carried, depends_on_live, with_ignored
 from setpoint.watch.protocol import LiveObjects, Storage
 
 
@@ -93,7 +93,7 @@ class DryRunner:
         kind = kind_of(d)
         who = self._who
         live: Manifest | None = None
-        known = self._informers.get(d.id) is not None or any(matches(r, d.id) for r in who.rules)
+        known = self._informers.get(d.id) is not None or depends_on_live(who.rules, d.id, d.manifest)
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         await self._check_owners(d)

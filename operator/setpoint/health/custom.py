@@ -160,3 +160,37 @@ def by_state(obj: Object) -> Verdict | None:
         if "state" in status
         else None
     )
+
+
+_WAITING = frozenset(
+    [
+        "Progressing",
+        "Waiting",
+        "DependencyNotReady",
+        "SourceNotReady",
+        "PruneWaiting",
+        "Contested",
+        "Missing",
+        "Deleting",
+        "NamespaceTerminating",
+        "ApiUnavailable",
+    ]
+)
+"""Why a Sync is not Ready that goes on by itself as soon as something else has happened."""
+_FOR_A_PERSON = frozenset(["Suspended", "Refused", "Drift", "OutOfSync"])
+"""Why a Sync is not Ready that has done all that it may: somebody is to decide, and nothing has failed."""
+
+
+def sync(obj: Object) -> Verdict:
+    """Judge a nested Sync by its Ready: what it waits for is its own affair, and only what has failed is its parent's."""
+    ready = condition(mapping(obj, "status"), "Ready")
+    if mapping(obj, "spec").get("suspend") is True:
+        return suspended("Suspended", ready.words if ready else "spec.suspend is true")
+    if ready is None:
+        return progressing("WaitingForStatus", "it has not been looked at yet")
+    if ready.status == "True":
+        return healthy(ready.reason or "Ready", ready.words)
+    if ready.reason in _FOR_A_PERSON:
+        return suspended(ready.reason, ready.words)
+    make = progressing if ready.reason in _WAITING or ready.status != "False" else degraded
+    return make(ready.reason or "NotReady", ready.words)

@@ -31,7 +31,9 @@ def evaluate(obj: Mapping[str, Any]) -> Verdict:
         return leaving
     if trivial(group, kind):
         return healthy("Exists")
-    if early := _unobserved(obj) or _reconciling(obj):
+    if early := _unobserved(obj):
+        return early
+    if not kinds.speaks_by_rule(group, kind) and (early := _reconciling(obj)):
         return early
     if rule := kinds.rule(group, kind):
         found = rule(obj)

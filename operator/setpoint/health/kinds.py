@@ -33,6 +33,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("game.kruise.io", "GameServerSet"): custom.kruise_workload,
     ("cert-manager.io", "Certificate"): custom.certificate,
     ("grafana.integreatly.org", "Grafana"): custom.grafana,
+    ("setpoint.dev", "Sync"): custom.sync,
     ("promoter.argoproj.io", "CommitStatus"): custom.by_conditions,
 }
 
@@ -55,6 +56,11 @@ def rule(group: str, kind: str) -> Rule | None:
         return found
     parts = group.split(".")
     return next((r for n in range(len(parts)) if (r := _GROUP_RULES.get(".".join(parts[n:])))), None)
+
+
+def speaks_by_rule(group: str, kind: str) -> bool:
+    """Whether the rule of a kind comes before Reconciling and Stalled: our own Syncs say all of it by Ready."""
+    return (group, kind) == ("setpoint.dev", "Sync")
 
 
 def trivial(group: str, kind: str) -> bool:

@@ -37,3 +37,5 @@ class Change:
     """The live value at the path of the first operation, where that is a scalar."""
     ours: bool = False
     """Whether what differs was written by us and by nobody since: a newer commit, before a crash."""
+    fields: tuple[str, ...] = ()
+    """What differs, as paths that a rule of `spec.ignore` may have."""

@@ -7,6 +7,7 @@ are never drift. Whose an object is: `adoption`; what differs: `diff`; what goes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from setpoint.api.reasons import Reason
@@ -18,6 +19,7 @@ from setpoint.plan.adoption import is_ours
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.diff import (
+    comparable,
     culprit,
     describe,
     difference,
@@ -25,6 +27,7 @@ from setpoint.plan.diff import (
     has_plain_status,
     written_by_us,
 )
+from setpoint.plan.ignore import naming
 
 
 def decide(
@@ -43,7 +46,8 @@ def decide(
     """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
-    patch = difference(live, predicted, plain_status=has_plain_status(d, predicted))
+    plain = has_plain_status(d, predicted)
+    patch = difference(live, predicted, plain_status=plain)
     if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
     additions = foreign_additions(predicted, d, rules, people)
@@ -60,4 +64,26 @@ def decide(
         culprit(live, patch, additions),
         value_at(live, shown[0]["path"]) if shown else None,
         bool(patch) and not additions and written_by_us(live, patch),
+        _fields(live, predicted, [path for path, _ in additions], plain=plain),
     )
+
+
+def _fields(
+    live: Mapping[str, Any],
+    predicted: Mapping[str, Any],
+    additions: Sequence[managed_fields.Path],
+    *,
+    plain: bool,
+) -> tuple[str, ...]:
+    """Return what differs, in paths that a rule may have; `plain`: whether `status` is a field like any other."""
+    nothing: managed_fields.FieldSet = {}
+    tries = (e.get("fieldsV1") or {} for obj in (live, predicted) for e in _entries(obj))
+    known = reduce(managed_fields.union, tries, nothing)
+    found = naming.differing(
+        comparable(live, plain_status=plain), comparable(predicted, plain_status=plain), known
+    )
+    return tuple(dict.fromkeys((*found, *(naming.added(path, predicted) for path in additions))))
+
+
+def _entries(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return obj["metadata"].get("managedFields") or ()

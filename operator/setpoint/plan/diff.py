@@ -88,7 +88,7 @@ def foreign_additions(
             theirs = managed_fields.union(theirs, trie)
         else:
             others = managed_fields.union(others, trie)
-    ignored, plain = ignored_paths(rules, d.id), has_plain_status(d, live)
+    ignored, plain = ignored_paths(rules, d.id, d.manifest), has_plain_status(d, live)
     found = managed_fields.additions(live, theirs, others)
     return tuple(
         (p, v)

@@ -9,6 +9,7 @@ from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.health.verdict import Health
 from setpoint.objects.identity import Json
+from setpoint.plan.nested import is_sync
 from setpoint.status.outcome import ObjectState, Outcome, SyncState
 
 LONGEST_MESSAGE = 1024
@@ -77,7 +78,7 @@ def status_text(o: Outcome, states: Sequence[ObjectState], applied: Json | None,
         health[0],
         cut(health[1]),
         stalled=not o.suspended and _is_stalled(o, states),
-        reconciling=health[0] is Reason.Progressing and waited > RECONCILING_AFTER,
+        reconciling=not o.suspended and health[0] is Reason.Progressing and waited > RECONCILING_AFTER,
     )
 
 
@@ -152,7 +153,8 @@ def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited:
         return Reason.Succeeded, f"{total}/{total} healthy"
     first = min(pending, key=lambda s: (s.verdict is None, s.id))
     words = f"{len(pending)} of {total} progressing: {_verdict_words(first, o.namespace)}"
-    if o.complete and waited >= o.timeout:
+    # A nested Sync has a time limit of its own, which begins with what it applies and not with what its parent did.
+    if o.complete and waited >= o.timeout and not all(is_sync(s.id) for s in pending):
         return Reason.TimedOut, f"not healthy after {o.timeout:g} s: {words}"
     return Reason.Progressing, words
 

@@ -29,7 +29,7 @@ from setpoint.sources.demands import Demand
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.syncs.memory import Memory
-from setpoint.syncs.notes import notes_of
+from setpoint.syncs.notes import needs_files, notes_of
 from setpoint.syncs.run import Context, Evaluation
 from setpoint.syncs.target import Target
 from setpoint.tree.changes import RecordingTree
@@ -277,8 +277,7 @@ class TargetBuilder:
             Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
             for d in good
         )
-        exported = any(d.unsent for d in good)
-        places = await self._renderer.places(tree, sync.spec, inputs) if exported else {}
+        places = await self._renderer.places(tree, sync.spec, inputs) if needs_files(good) else {}
         notes = notes_of(good, rendered.twice, places)
         target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad), notes)
         return target, Loaded(target, tuple(good))

@@ -9,7 +9,7 @@ itself from when it first saw such a time; only what is older than that is taken
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.objects.json_patch import Operation
 from setpoint.plan.change import Change
 from setpoint.plan.drift import Baseline, Choice, Failure
+from setpoint.plan.ignore import naming
 from setpoint.status import build as status
 from setpoint.status.conditions import progresses
 from setpoint.syncs.target import Target
@@ -87,6 +88,8 @@ class Account:
     corrections: Mapping[ObjectId, tuple[float, ...]] = field(default_factory=dict)
     opponents: Mapping[ObjectId, str] = field(default_factory=dict)
     """Who made the last change that was corrected, as far as it is known."""
+    disputed: Mapping[ObjectId, tuple[str, ...]] = field(default_factory=dict)
+    """What was corrected lately, as paths that a rule of `spec.ignore` may have."""
     fights: Mapping[ObjectId, str] = field(default_factory=dict)
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
@@ -94,20 +97,34 @@ class Account:
         times = _lately(self.corrections.get(oid, ()), now)
         return FIGHT_SECONDS - (now - times[0]) if len(times) > FIGHT_CORRECTIONS else None
 
-    def corrected(self, by: Mapping[ObjectId, str], now: float) -> Account:
-        """Count one correction of each object, with the manager who had changed it (empty if unknown)."""
+    def corrected(
+        self, by: Mapping[ObjectId, str], now: float, fields: Mapping[ObjectId, Sequence[str]] | None = None
+    ) -> Account:
+        """Count one correction of each object, with the manager who had changed it (empty if unknown) and the `fields`."""
         if not by:
             return self
-        times = {oid: (*_lately(self.corrections.get(oid, ()), now), now) for oid in by}
+        recent = {oid: _lately(self.corrections.get(oid, ()), now) for oid in by}
         opponents = {oid: who for oid, who in by.items() if who}
+        disputed = {
+            oid: tuple(dict.fromkeys((*(self.disputed.get(oid, ()) if recent[oid] else ()), *found)))
+            for oid, found in (fields or {}).items()
+        }
         return replace(
-            self, corrections={**self.corrections, **times}, opponents={**self.opponents, **opponents}
+            self,
+            corrections={**self.corrections, **{oid: (*times, now) for oid, times in recent.items()}},
+            opponents={**self.opponents, **opponents},
+            disputed={**self.disputed, **disputed},
         )
 
     def fight_words(self, oid: ObjectId) -> str:
-        """Return who undoes the corrections of an object."""
-        who = self.opponents.get(oid, "another writer")
-        return f"{who} undoes every correction of {oid.label()}; Setpoint backs off for a minute"
+        """Return who undoes the corrections of an object, of which fields, and how to leave them to that writer."""
+        who, fields = self.opponents.get(oid, "another writer"), self.disputed.get(oid, ())
+        where = f" at {naming.listed(fields)}" if fields else ""
+        words = f"{who} undoes every correction of {oid.label()}{where}; Setpoint backs off for a minute"
+        rule = naming.rule_for(oid, fields)
+        return (
+            f"{words}. Stop that writer, or leave it these fields by spec.ignore: {rule}" if rule else words
+        )
 
     def backing_off(self, choice: Choice) -> Account:
         """Return the same with what is backed off from, and without what is looked at."""

@@ -9,6 +9,7 @@ from setpoint.api.reasons import Reason
 from setpoint.apply.placing import place_of
 from setpoint.objects.documents import Places
 from setpoint.plan.desired import Desired
+from setpoint.plan.ignore.contracts import told_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +20,25 @@ class Note:
     message: str
 
 
-def notes_of(desired: Iterable[Desired], twice: Sequence[str], places: Places) -> tuple[Note, ...]:
+def needs_files(desired: Iterable[Desired]) -> bool:
+    """Return whether there is anything to say for which the file of an object must be known."""
+    return any(d.unsent or told_paths(d.id, d.manifest) for d in desired)
+
+
+def notes_of(desired: Sequence[Desired], twice: Sequence[str], places: Places) -> tuple[Note, ...]:
     """Return what there is to say: one sentence for each trouble, which names the first file that has it."""
     notes: list[Note] = []
-    exported = [d for d in desired if d.unsent]
-    if exported:
-        d = exported[0]
-        found = place_of(places, d.id)
-        where, fields = found.where if found else d.where, ", ".join(d.unsent)
-        text = f"{where}: {d.id.label()}: what the API server owns is left out: {fields}"
-        notes.append(Note(Reason.ServerFields, f"{text}{_more(len(exported), 'object')}"))
+    unsent = [(d, d.unsent) for d in desired if d.unsent]
+    owned = [(d, paths) for d in desired if (paths := told_paths(d.id, d.manifest))]
+    for reason, found, words in (
+        (Reason.ServerFields, unsent, "what the API server owns is left out"),
+        (Reason.ControllerFields, owned, "what a controller owns is left to it"),
+    ):
+        if found:
+            d, fields = found[0]
+            place = place_of(places, d.id)
+            text = f"{place.where if place else d.where}: {d.id.label()}: {words}: {', '.join(fields)}"
+            notes.append(Note(reason, f"{text}{_more(len(found), 'object')}"))
     if twice:
         notes.append(Note(Reason.Duplicate, f"{twice[0]}; it counts once{_more(len(twice), 'document')}"))
     return tuple(notes)

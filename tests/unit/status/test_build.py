@@ -107,6 +107,25 @@ def test_a_rollout_that_takes_too_long_has_failed_and_one_over_two_seconds_is_re
     assert late["history"][0]["result"] == "TimedOut"
 
 
+def nested(name: str) -> ObjectState:
+    return ObjectState(ObjectId("setpoint.dev", "Sync", "shop", name), "setpoint.dev/v1alpha1", verdict=SLOW)
+
+
+def test_a_nested_sync_has_a_time_limit_of_its_own() -> None:
+    o = outcome(state("a"), nested("child"), timeout=60)
+    first = status.build({}, o, NOW)
+    assert ready(status.build(first, replace(o, waited=600), NOW))[:2] == ("False", "Progressing")
+    o = outcome(state("a", SLOW), nested("child"), timeout=60)
+    assert ready(status.build(first, replace(o, waited=600), NOW))[:2] == ("False", "TimedOut")
+
+
+def test_what_is_suspended_is_not_reconciling() -> None:
+    o = outcome(state("a", SLOW), timeout=60)
+    first = status.build({}, o, NOW)
+    built = status.build(first, replace(o, waited=3, suspended=True), NOW)
+    assert "Reconciling" not in [c["type"] for c in built["conditions"]]
+
+
 @pytest.mark.parametrize("step", [timedelta(hours=1), timedelta(hours=-1)])
 def test_a_clock_that_is_set_ends_no_rollout(step: timedelta) -> None:
     o = outcome(state("a", SLOW), timeout=60)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import yaml
 from tests.kit.samples import baseline, oid, ref, target
 
+from setpoint.api.sync import IgnoreRule, IgnoreTarget
+from setpoint.objects.identity import ObjectId
 from setpoint.plan.drift import Choice
 from setpoint.runtime.lru import Lru
 from setpoint.syncs.memory import Account, Built, SeenCommit
@@ -72,6 +75,28 @@ def test_who_fights_is_remembered_until_the_object_is_looked_at_again() -> None:
     assert account.fights == {oid("a"): words}
     assert account.backing_off(Choice()) == account
     assert account.backing_off(Choice(todo=(ref("a"),))).fights == {}
+
+
+def test_the_fields_of_a_fight_are_named_with_the_rule_that_ends_it() -> None:
+    web, image = ObjectId("apps", "Deployment", "shop", "web"), "/spec/containers/[name=app]/image"
+    account = Account().corrected({web: "hpa"}, 0.0, {web: ("/spec/replicas",)})
+    account = account.corrected({web: "hpa"}, 1.0, {web: (image, "/spec/replicas")})
+    words = account.fight_words(web)
+    assert f"hpa undoes every correction of Deployment/shop/web at /spec/replicas, {image};" in words
+    rule = yaml.safe_load(words.partition("spec.ignore: ")[2])
+    assert IgnoreRule.model_validate(rule) == IgnoreRule(
+        target=IgnoreTarget(group="apps", kind="Deployment", name="web"), paths=("/spec/replicas", image)
+    )
+    later = account.corrected({web: "hpa"}, 100.0, {web: ("/spec/paused",)})
+    assert later.disputed[web] == ("/spec/paused",), "an older correction was no part of this fight"
+
+
+def test_no_rule_is_named_for_what_no_rule_ends() -> None:
+    mark = "/metadata/labels/setpoint.dev~1sync"
+    account = Account().corrected({oid("a"): "x"}, 0.0, {oid("a"): (mark,)})
+    assert account.fight_words(oid("a")).endswith(f"at {mark}; Setpoint backs off for a minute")
+    four = account.corrected({oid("b"): "x"}, 0.0, {oid("b"): ("/a", "/b", "/c", "/d")})
+    assert "at /a, /b, /c and 1 more; " in four.fight_words(oid("b"))
 
 
 def test_nothing_is_remembered_of_what_is_a_syncs_no_more() -> None:

@@ -6,12 +6,14 @@ from setpoint.api.reasons import Reason
 from setpoint.objects.documents import Document
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
-from setpoint.syncs.notes import Note, notes_of
+from setpoint.syncs.notes import Note, needs_files, notes_of
 
 
 def desired(name: str, where: str, *unsent: str) -> Desired:
     oid = ObjectId("", "ConfigMap", "shop", name)
-    return Desired(oid, {"metadata": {"name": name}}, "d", where, None, unsent)
+    return Desired(
+        oid, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}, "d", where, None, unsent
+    )
 
 
 PLAIN, UID = desired("a", "a.yaml:1"), desired("b", "b.yaml:3", "metadata.uid", "status")
@@ -40,3 +42,13 @@ def test_equal_documents_are_told_once() -> None:
         Reason.Duplicate,
         "b.yaml:1: ConfigMap/a is said at a.yaml:1 already; it counts once (and 1 more document)",
     )
+
+
+def test_what_a_controller_owns_is_told_once() -> None:
+    oid = ObjectId("rbac.authorization.k8s.io", "ClusterRole", "", "all")
+    manifest = {"metadata": {"name": "all"}, "aggregationRule": {"x": []}, "rules": [{"verbs": ["get"]}]}
+    role = Desired(oid, manifest, "d", "roles.yaml:1", None)
+    assert needs_files([PLAIN, role])
+    assert not needs_files([PLAIN])
+    text = "roles.yaml:1: ClusterRole/all: what a controller owns is left to it: /rules"
+    assert notes_of([PLAIN, role], (), {}) == (Note(Reason.ControllerFields, text),)

@@ -14,7 +14,7 @@ from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.json_patch import ABSENT, child
-from setpoint.plan.ignore import paths
+from setpoint.plan.ignore import contracts, paths
 from setpoint.plan.ignore.carry import Place, carried
 from setpoint.plan.ignore.paths import WHOLE, Tree
 
@@ -34,10 +34,22 @@ def matches(rule: IgnoreRule, oid: ObjectId) -> bool:
     return all(w is None or w == actual for w, actual in wanted)
 
 
-def ignored_paths(rules: Sequence[IgnoreRule], oid: ObjectId) -> Tree | None:
-    """Return the paths that rules have others own of this object; None if there are none."""
-    found = [path for rule in rules if matches(rule, oid) for path in rule.paths]
-    return paths.tree_of(found) if found else None
+def ignored_paths(rules: Sequence[IgnoreRule], oid: ObjectId, manifest: Mapping[str, Any]) -> Tree | None:
+    """Return the paths that rules, and contracts of Kubernetes, have others own of this object; None if there are none."""
+    return _tree(_by_rules(rules, oid), contracts.owned_paths(oid, manifest))
+
+
+def depends_on_live(rules: Sequence[IgnoreRule], oid: ObjectId, manifest: Mapping[str, Any]) -> bool:
+    """Return whether what is sent of this object depends on the live one."""
+    return any(matches(r, oid) for r in rules) or bool(contracts.set_paths(oid, manifest))
+
+
+def _by_rules(rules: Sequence[IgnoreRule], oid: ObjectId) -> Sequence[str]:
+    return [path for rule in rules if matches(rule, oid) for path in rule.paths]
+
+
+def _tree(*found: Sequence[str]) -> Tree | None:
+    return paths.tree_of(path for each in found for path in each) if any(found) else None
 
 
 def with_ignored(
@@ -51,9 +63,12 @@ def with_ignored(
 
     Leaving the path out instead would give the field up, and the server would reset it (`notes/apply.md`). Where
     doubts are left, `predicted`, what the server would make of the manifest that came out, has the keys and defaults.
+    What a controller owns by contract is carried only if Git sets it: otherwise nobody is to take it from the controller.
     """
-    tree = ignored_paths(rules, oid)
-    if live is None or tree is None:
+    tree = _tree(_by_rules(rules, oid), contracts.set_paths(oid, manifest))
+    if live is None:
+        return Carried(contracts.at_creation(oid, manifest))
+    if tree is None:
         return Carried(manifest)
     place = Place(manifest, live, _recorded(live, manifest["apiVersion"]))
     if predicted is not None:

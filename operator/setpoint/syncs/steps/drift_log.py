@@ -160,7 +160,8 @@ class DriftLog:
             corrections.append(correction)
             self._metrics.corrected(change.id.kind)
         by = {c.id: c.manager or c.user or "" for c in corrections}
-        memory.account = memory.account.corrected(by, now)
+        fields = {c.id: c.fields for c in result.written if c.id in by}
+        memory.account = memory.account.corrected(by, now, fields)
         return tuple(corrections)
 
     def _correction(
