@@ -266,7 +266,7 @@ class Reason(StrEnum):
     )
     WebhookFailed = (
         "WebhookFailed",
-        "An admission webhook could not be called.",
+        "A webhook (admission, conversion, authorization) could not be called.",
         "Look at the service of the webhook.",
         "transient",
     )

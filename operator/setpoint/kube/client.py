@@ -145,6 +145,10 @@ class Cluster:
         """Return a kind at the version that the server prefers."""
         return self._shared.catalog.preferred(group, kind)
 
+    def kinds_named(self, kind: str) -> tuple[Kind, ...]:
+        """Return the kinds of that name in all groups and versions, preferred versions first."""
+        return self._shared.catalog.named(kind)
+
     def listable(self) -> tuple[Kind, ...]:
         """Return all kinds, each once at the preferred version, that can be listed and deleted."""
         first = {(k.group, k.kind): k for k in reversed(self._shared.catalog.kinds)}

@@ -35,7 +35,8 @@ class Cause:
 class ApiError(Exception):
     """The API server refused (its HTTP status), or gave no answer (status 0).
 
-    `reason` is `Status.reason`; without an answer it is NotSent, Dropped, Timeout or Untrusted.
+    `reason` is `Status.reason`; without an answer it is NotSent, Dropped, Timeout or Untrusted. `resource` is what
+    was asked for, as a CRD is named (`gadgets.example.org`).
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class ApiError(Exception):
         message: str = "",
         causes: tuple[Cause, ...] = (),
         retry_after: float | None = None,
+        resource: str = "",
     ) -> None:
         super().__init__(message)
         self.status, self.reason, self.message = status, reason, message
         self.causes, self.retry_after = causes, retry_after
+        self.resource = resource
 
     def __str__(self) -> str:
         """Status, reason and the server's message (never of a Secret)."""
@@ -62,20 +65,27 @@ class ApiError(Exception):
         return self.status >= 500 and classify(self) in (Reason.ApiUnavailable, Reason.WebhookFailed)
 
 
-def error_of(status: int, body: bytes, *, retry_after: float | None = None, secret: bool = False) -> ApiError:
+def error_of(
+    status: int, body: bytes, *, retry_after: float | None = None, secret: bool = False, resource: str = ""
+) -> ApiError:
     """Read the body of a refusal; one that is no Status (a proxy's page) counts with its first line."""
     try:
         document = json.loads(body)
     except ValueError:
         document = None
     if not isinstance(document, dict) or document.get("kind") != "Status":
-        text = body.decode(errors="replace").strip().partition("\n")[0][:200]
-        return ApiError(status, "", _rebuilt(text) if secret else text, (), retry_after)
-    return error_of_status(document, status, retry_after=retry_after, secret=secret)
+        text = body.decode(errors="replace").strip().partition("\n")[0][:500]
+        return ApiError(status, "", _rebuilt(text) if secret else text, (), retry_after, resource)
+    return error_of_status(document, status, retry_after=retry_after, secret=secret, resource=resource)
 
 
 def error_of_status(
-    document: Mapping[str, Any], status: int = 0, *, retry_after: float | None = None, secret: bool = False
+    document: Mapping[str, Any],
+    status: int = 0,
+    *,
+    retry_after: float | None = None,
+    secret: bool = False,
+    resource: str = "",
 ) -> ApiError:
     """Read a Status object, also one that came in the middle of a watch."""
     details = document.get("details") or {}
@@ -94,6 +104,7 @@ def error_of_status(
         message,
         causes,
         retry_after if retry_after is not None else (float(after) if after else None),
+        resource,
     )
 
 
@@ -128,6 +139,8 @@ _SAFE = tuple(
         r"illegal base64 data at input byte \d+",
         r"Timeout: request did not complete within requested timeout",
         r"Unauthorized",
+        # An authorization webhook: the path and the host, and nothing of the body. Only as the server itself begins.
+        r'^Internal Server Error: "/[\w./%-]*(?:\?[\w.=&;%-]*)?": Post "https?://[\w.:-]+',
     )
 )
 
@@ -149,11 +162,15 @@ def warning_texts(headers: Sequence[str], *, secret: bool = False) -> tuple[str,
 
 # --- what it means
 
+# Each is of the validation of a kind that Kubernetes serves, or was of an older release.
 _IMMUTABLE = re.compile(
-    r"\bimmutable\b|may not (?:be )?change|cannot be changed|updates to \w+ spec for fields other than"
-    r"|cannot change \w+$|may not be updated|is not allowed to be (?:changed|updated)",
+    r"\bimmutable\b|may not (?:be )?change|updates to \w+ spec for fields other than"
+    r"|\bupdates to [\w. ]+ (?:are|is) forbidden|\bupdate (?:from [\w-]+ value )?to (?:nil|empty string) is forbidden"
+    r"|can ?not be (?:changed|modified|updated|unset)|may not (?:be (?:modified|updated)|add or remove)"
+    r"|must not be (?:changed|modified|updated)|cannot change \w+$|not allowed to be (?:changed|modified|updated)",
     re.MULTILINE,
 )
+SHRINK = re.compile(r"field can ?not be less than (?:previous value|status\.capacity)")
 _TOO_LARGE = re.compile(
     r"request is too large|[Rr]equest entity too large|send message larger than max"
     r"|(?:^|: )(?:\[\]|data)?: ?Too long"
@@ -177,6 +194,12 @@ DENIED = re.compile(
     re.DOTALL,
 )
 UNCALLED = re.compile(r'failed calling webhook "(?P<webhook>[^"]+)"(?:: (?P<chain>.*))?', re.DOTALL)
+CONVERSION = re.compile(
+    r"conversion webhook for (?P<version>\S+), Kind=(?P<kind>\w+) (?P<how>failed|returned)(?P<chain>.*)",
+    re.DOTALL,
+)
+# What else the API server itself asks by POST: authorization, authentication and image policies.
+ASKED = re.compile(r'\bPost "https?://(?P<chain>.*)', re.DOTALL)
 NO_NAMESPACE = re.compile(r'namespaces "(?P<namespace>[^"]+)" not found')
 
 
@@ -192,13 +215,15 @@ def classify(error: ApiError) -> Reason:
         (_is_terminating(error), Reason.NamespaceTerminating),
         (DENIED.search(text) is not None, Reason.AdmissionDenied),
         (UNCALLED.search(text) is not None, Reason.WebhookFailed),
+        (CONVERSION.search(text) is not None, Reason.WebhookFailed),
+        ((status in (401, 403) or status >= 500) and ASKED.search(text) is not None, Reason.WebhookFailed),
         (status == 413 or _too_large(error), Reason.TooLarge),
         (status == 404 and NO_NAMESPACE.search(text) is not None, Reason.NamespaceMissing),
         (status == 404 and not re.search(r'" not found$', text), Reason.KindUnknown),
         (status == 404, Reason.Missing),
         (status == 403 and _may_not(text), Reason.Forbidden),
         (status == 403, Reason.AdmissionDenied),
-        (status == 422 and _IMMUTABLE.search(all_words(error)) is not None, Reason.Immutable),
+        (status == 422 and _may_not_change(all_words(error)), Reason.Immutable),
         # A `test` of a JSON Patch that failed: the server says no more than this.
         (status == 422 and text == _TEST_FAILED and not error.causes, Reason.ApplyFailed),
         (status in (400, 422), Reason.Invalid),
@@ -224,6 +249,10 @@ def _too_large(error: ApiError) -> bool:
     return _TOO_LARGE.search(error.message) is not None or any(
         c.type == "FieldValueTooLong" and c.field in ("", "[]", "data") for c in error.causes
     )
+
+
+def _may_not_change(words: str) -> bool:
+    return SHRINK.search(words) is not None or _IMMUTABLE.search(words) is not None
 
 
 def _may_not(text: str) -> bool:

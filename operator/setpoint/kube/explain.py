@@ -8,10 +8,13 @@ from typing import Protocol
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.errors import (
+    ASKED,
+    CONVERSION,
     DENIED,
     ESCALATION,
     NO_NAMESPACE,
     PERMISSION,
+    SHRINK,
     UNCALLED,
     ApiError,
     Cause,
@@ -164,16 +167,36 @@ def _denied(error: ApiError, _what: Named) -> str:
     return f"denied by {who}" + (f": {_short(text)}" if text else ", without explanation")
 
 
-def _uncalled(error: ApiError, _what: Named) -> str:
-    found = UNCALLED.search(error.message)
-    chain = (found["chain"] or "") if found else ""
+def _uncalled(error: ApiError, what: Named) -> str:
+    if found := UNCALLED.search(error.message):
+        where = _called(found["chain"] or "")
+        return f"admission webhook {found['webhook']} could not be called{where}"
+    if found := CONVERSION.search(error.message):
+        return _unconverted(found, error.resource or found["kind"])
+    found = ASKED.search(error.message)
+    return (
+        f"a webhook that the API server asks about requests (authentication, authorization) could not be called{_called(found[0])}"
+        if found
+        else f"a webhook of {what.kind} could not be called"
+    )
+
+
+def _unconverted(found: re.Match[str], resource: str) -> str:
+    """Return what is wrong with a conversion webhook: it could not be called, or its answer is of no use."""
+    chain = found["chain"].lstrip(": ").strip()
+    if found["how"] == "failed" and ASKED.search(chain):
+        return f"conversion webhook of {resource} could not be called{_called(chain)}"
+    return f"conversion webhook of {resource} {found['how']}{': ' if found['how'] == 'failed' else ' '}{_short(chain)}"
+
+
+def _called(chain: str) -> str:
+    """Return ` (host, why)` of Go's words for a call that failed, or nothing."""
     host = re.search(r'"https?://([^/"?]+)', chain)
     last = re.split(r": (?![^\"]*\"(?:[^\"]*\"[^\"]*\")*[^\"]*$)", chain)[-1].strip()
     where = ", ".join(
         part for part in (host[1] if host else "", last if last != chain or not host else "") if part
     )
-    name = found["webhook"] if found else "?"
-    return f"admission webhook {name} could not be called" + (f" ({_short(where)})" if where else "")
+    return f" ({_short(where)})" if where else ""
 
 
 def _no_namespace(error: ApiError, what: Named) -> str:
@@ -199,10 +222,30 @@ def _unavailable(error: ApiError) -> str:
     if error.status == 0:
         return error.message
     if error.status == 401:
-        return "the API server does not accept the operator's own credentials"
+        return "the API server does not accept the operator's own credentials, or cannot check them (its authentication webhook)"
     if error.status == 429:
         return "the API server has too many requests at the moment"
     return f"the API server failed (HTTP {error.status}): {_short(error.message)}"
+
+
+_STATEFULSET = re.compile(r"updates to statefulset spec for fields other than (?P<fields>.+?) are forbidden")
+
+
+def _immutable(error: ApiError, what: Named) -> str:
+    """Return which field may not change; of what is about sizes also that no volume becomes smaller."""
+    if SHRINK.search(all_words(error)):
+        field = next(
+            (c.field for c in error.causes if SHRINK.search(c.message)), "spec.resources.requests.storage"
+        )
+        return f"{field}: a claim cannot shrink; set it back to the size that it has, or make a new claim"
+    if found := _STATEFULSET.search(all_words(error)):
+        # The server lists what may change, and not what was changed.
+        fields = found["fields"].replace("'", "")
+        return (
+            f"spec: only {fields} of a StatefulSet may change, its volumeClaimTemplates may not: "
+            "a volume grows at its own claim, and none can shrink"
+        )
+    return _invalid(error, what)
 
 
 _SENTENCES: Mapping[Reason, Callable[[ApiError, Named], str]] = {
@@ -212,6 +255,7 @@ _SENTENCES: Mapping[Reason, Callable[[ApiError, Named], str]] = {
     Reason.NamespaceTerminating: _terminating,
     Reason.KindUnknown: _kind_unknown,
     Reason.TooLarge: _too_large_text,
+    Reason.Immutable: _immutable,
     Reason.Missing: lambda _error, _what: "it does not exist",
 }
 

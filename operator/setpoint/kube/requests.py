@@ -6,6 +6,7 @@ of the Kubernetes API concepts page; server-side apply is KEP-555.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,17 @@ class Request:
     user: str | None = None
     repeatable: bool = True
     secret: bool = False
+
+
+_RESOURCE = re.compile(r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)/(?:namespaces/[^/]+/)?(?P<plural>[^/?]+)")
+
+
+def resource_of(target: str) -> str:
+    """Return what a request is about, as RBAC and a CRD name it (`deployments.apps`), or "" for what is no resource."""
+    found = _RESOURCE.match(target)
+    if found is None:
+        return ""
+    return f"{found['plural']}.{found['group']}" if found["group"] else found["plural"]
 
 
 def read(kind: Kind, namespace: str | None, name: str, user: str | None) -> Request:

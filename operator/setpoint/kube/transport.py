@@ -26,7 +26,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from setpoint.kube.errors import ApiError, error_of
-from setpoint.kube.requests import Request
+from setpoint.kube.requests import Request, resource_of
 
 IN_FLIGHT = 64
 CONNECT_SECONDS = 10.0
@@ -340,7 +340,11 @@ def _pause(error: ApiError, request: Request, attempt: int) -> float | None:
 def _error(response: aiohttp.ClientResponse, body: bytes, request: Request) -> ApiError:
     after = response.headers.get("Retry-After", "")
     return error_of(
-        response.status, body, retry_after=float(after) if after.isdigit() else None, secret=request.secret
+        response.status,
+        body,
+        retry_after=float(after) if after.isdigit() else None,
+        secret=request.secret,
+        resource=resource_of(request.target),
     )
 
 

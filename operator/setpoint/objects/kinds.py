@@ -75,6 +75,10 @@ class Catalog:
         """Return the kind at the version that the server prefers."""
         return self._preferred.get((group, kind))
 
+    def named(self, kind: str) -> tuple[Kind, ...]:
+        """Return the kinds of that name in all groups and versions, preferred versions first."""
+        return tuple(k for k in self.kinds if k.kind == kind)
+
     def after(self, known: Catalog) -> Catalog:
         """Keep what `known` knew of versions that are broken now: their kinds still exist, their server is away."""
         present = {(k.group, k.version) for k in self.kinds}

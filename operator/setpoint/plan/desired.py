@@ -13,6 +13,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.exported import without_server_fields
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey, digest, group_of, owner_annotation
 from setpoint.objects.kinds import Kind
+from setpoint.plan.served import FindServed, not_served, successors
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,30 @@ def _is_of_texts(value: object) -> TypeGuard[dict[str, str]]:
 
 def crd_scopes(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], bool]:
     """Return (group, kind) -> namespaced for the CRDs among the documents."""
-    return {(group, kind): spec.get("scope") == "Namespaced" for group, kind, spec in _definitions(documents)}
+    return {called: crd.namespaced for called, crd in _brought(documents).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A kind that a CRD of the commit brings: its scope, and the apiVersions that it serves."""
+
+    namespaced: bool
+    versions: tuple[str, ...]
+
+
+def _brought(documents: Iterable[Rendered]) -> Mapping[tuple[str, str], _Brought]:
+    """Return (group, kind) -> what the CRDs among the documents say."""
+    return {
+        (group, kind): _Brought(
+            spec.get("scope") == "Namespaced",
+            tuple(
+                f"{group}/{v.get('name')}"
+                for v in _mappings(spec.get("versions"))
+                if v.get("served") is not False
+            ),
+        )
+        for group, kind, spec in _definitions(documents)
+    }
 
 
 def _definitions(documents: Iterable[Rendered]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -142,20 +166,22 @@ def complete(
     target_namespace: str | None,
     marks: OwnershipMarks,
     broken: Collection[str] = (),
+    served: FindServed = lambda _kind: (),
 ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
     """Turn documents into desired objects; what cannot be placed comes back as (identity, problem).
 
     Namespaced objects without a namespace get `target_namespace`; cluster-scoped ones lose theirs, as with kubectl.
-    `broken` are the API groups whose server does not answer, so that their kinds are not known now.
+    `broken` are the API groups whose server does not answer, so that their kinds are not known now; `served` says in
+    which other versions a kind is there.
     """
     documents = list(documents)
-    scopes, with_status = crd_scopes(documents), _with_status(documents)
+    brought, with_status = _brought(documents), _with_status(documents)
     good: list[Desired] = []
     bad: list[tuple[ObjectId, Problem]] = []
     seen: dict[ObjectId, str] = {}
     for d in documents:
         kind = find(d.manifest["apiVersion"], d.manifest["kind"])
-        oid, problem = _place(d, kind, scopes, target_namespace, broken)
+        oid, problem = _place(d, kind, brought, target_namespace, _Served(broken, served))
         if problem is None and oid in seen:
             text = f"{d.where}: {oid.label()} is already defined at {seen[oid]}; remove one of them"
             problem = Problem(Reason.RenderFailed, text)
@@ -171,29 +197,48 @@ def complete(
     return good, bad
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What is known of kinds that are not served at the version of Git: as the arguments of `complete`."""
+
+    broken: Collection[str]
+    find: FindServed
+
+
 def _place(
     d: Rendered,
     kind: Kind | None,
-    scopes: Mapping[tuple[str, str], bool],
+    brought: Mapping[tuple[str, str], _Brought],
     target: str | None,
-    broken: Collection[str],
+    known: _Served,
 ) -> tuple[ObjectId, Problem | None]:
     m = d.manifest
     group = group_of(m["apiVersion"])
     name, own = m["metadata"]["name"], m["metadata"].get("namespace") or ""
-    namespaced = kind.namespaced if kind else scopes.get((group, m["kind"]))
-    if namespaced is None:
-        oid = ObjectId(group, m["kind"], own or target or "", name)
-        what = f"{d.where}: the cluster has no kind {m['kind']} in {m['apiVersion']}"
-        if group in broken:
-            why = f"{what} now: the server of API group {group} does not answer; look at its APIService"
-            return oid, Problem(Reason.KindUnknown, why)
-        return oid, Problem(Reason.KindUnknown, f"{what}; install its CRD first")
+    crd = brought.get((group, m["kind"]))
+    if kind is None and (crd is None or (crd.versions and m["apiVersion"] not in crd.versions)):
+        return _unserved(d, own or target or "", crd, known)
+    namespaced = kind.namespaced if kind else crd is not None and crd.namespaced
     oid = ObjectId(group, m["kind"], (own or target or "") if namespaced else "", name)
     if namespaced and not oid.namespace:
         text = f"{d.where}: {oid.label()} names no namespace; set metadata.namespace or spec.targetNamespace"
         return oid, Problem(Reason.NamespaceMissing, text, retry=False)
     return oid, None
+
+
+def _unserved(d: Rendered, namespace: str, crd: _Brought | None, known: _Served) -> tuple[ObjectId, Problem]:
+    """Return the identity of an object whose kind is not served at its version, and what to do about it."""
+    api_version, kind = d.manifest["apiVersion"], d.manifest["kind"]
+    group = group_of(api_version)
+    others = successors(api_version, kind, known.find)
+    namespaced = crd.namespaced if crd else all(k.namespaced for k in others)
+    oid = ObjectId(group, kind, namespace if namespaced else "", d.manifest["metadata"]["name"])
+    if crd is None and group in known.broken:
+        what = f"{d.where}: the cluster has no kind {kind} in {api_version} now"
+        why = f"{what}: the server of API group {group} does not answer; look at its APIService"
+        return oid, Problem(Reason.KindUnknown, why)
+    versions = crd.versions if crd else tuple(k.api_version for k in others)
+    return oid, Problem(Reason.KindUnknown, f"{d.where}: {not_served(api_version, kind, versions)}")
 
 
 def _with_namespace(manifest: Manifest, namespace: str) -> Manifest:

@@ -10,6 +10,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.health.verdict import Health
 from setpoint.objects.identity import Json
 from setpoint.plan.nested import is_sync
+from setpoint.status.causes import alike_in, most_alike, parted, some_of
 from setpoint.status.outcome import ObjectState, Outcome, SyncState
 
 LONGEST_MESSAGE = 1024
@@ -99,12 +100,9 @@ def _sync_words(
     for sync, word in ((SyncState.FAILED, "failed"), (SyncState.CONTESTED, "contested")):
         found = [s for s in o.states if s.sync is sync and (s.counted or sync is SyncState.FAILED)]
         if found:
-            first = min(found, key=lambda s: s.id)
-            reason = first.reason if isinstance(first.reason, Reason) else Reason.ApplyFailed
-            return (
-                reason,
-                f"{len(found)} of {max(total, len(found))} {word}: {_first(first, o.namespace)}{kept}",
-            )
+            alike = most_alike(found)
+            reason = alike[0].reason if isinstance(alike[0].reason, Reason) else Reason.ApplyFailed
+            return reason, f"{_counted(found, total, word, alike, o.namespace)}{kept}"
     if o.waiting is not None:
         return o.waiting.reason, worded(o.waiting)
     if o.refused:
@@ -130,6 +128,17 @@ def _stays(o: Outcome, applied: Json | None) -> str:
     return f"; {applied.get('short') or short(applied['revision'])} stays enforced"
 
 
+def _counted(
+    found: Sequence[ObjectState], total: int, word: str, alike: Sequence[ObjectState], home: str
+) -> str:
+    """Return how many failed, and the cause of most: once, with its count and the first object."""
+    start = f"{len(found)} of {max(total, len(found))} {word}"
+    if len(alike) == 1:
+        return f"{start}: {_first(alike[0], home)}"
+    place, cause = parted(alike[0], home)
+    return f"{start}{some_of(alike, found)}: {cause}; first: {place}"
+
+
 def _first(s: ObjectState, home: str) -> str:
     words = s.message or (s.verdict.message if s.verdict else "")
     label = s.id.label(home)
@@ -138,12 +147,10 @@ def _first(s: ObjectState, home: str) -> str:
 
 def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited: float) -> tuple[Reason, str]:
     by = {h: [s for s in states if s.verdict is not None and s.verdict.health is h] for h in Health}
-    if by[Health.Degraded]:
-        first = min(by[Health.Degraded], key=lambda s: s.id)
-        return (
-            Reason.Degraded,
-            f"{len(by[Health.Degraded])} of {total} degraded: {_verdict_words(first, o.namespace)}",
-        )
+    if degraded := by[Health.Degraded]:
+        alike = alike_in(degraded, lambda s: s.verdict.message if s.verdict else "")
+        words = _degraded(degraded, alike, o.namespace)
+        return Reason.Degraded, f"{len(degraded)} of {total} degraded{words}"
     pending = [
         s
         for s in states
@@ -157,6 +164,13 @@ def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited:
     if o.complete and waited >= o.timeout and not all(is_sync(s.id) for s in pending):
         return Reason.TimedOut, f"not healthy after {o.timeout:g} s: {words}"
     return Reason.Progressing, words
+
+
+def _degraded(degraded: Sequence[ObjectState], alike: Sequence[ObjectState], home: str) -> str:
+    first = alike[0]
+    if len(alike) == 1 or first.verdict is None or not first.verdict.message:
+        return f": {_verdict_words(first, home)}"
+    return f"{some_of(alike, degraded)}: {first.verdict.message}; first: {first.id.label(home)}"
 
 
 def _verdict_words(s: ObjectState, home: str) -> str:

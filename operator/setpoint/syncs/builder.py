@@ -287,7 +287,12 @@ class TargetBuilder:
     ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
         cluster = self._cluster
         return complete(
-            documents, cluster.kind, sync.spec.target_namespace, marks, broken=cluster.broken_groups
+            documents,
+            cluster.kind,
+            sync.spec.target_namespace,
+            marks,
+            broken=cluster.broken_groups,
+            served=cluster.kinds_named,
         )
 
     def resolved(self, target: Target) -> bool:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from setpoint.api.reasons import Reason
 from setpoint.kube.errors import WITHHELD, ApiError, Cause, classify, error_of, error_of_status, warning_texts
 from setpoint.kube.explain import person, problem_of
+from setpoint.kube.requests import resource_of
 from setpoint.objects.identity import ObjectId
 
 WEB = ObjectId("apps", "Deployment", "prod", "web")
@@ -116,12 +117,140 @@ TABLE: list[tuple[int, str, Reason, str]] = [
         "the cluster does not serve kind Deployment (any more)",
     ),
     (500, "etcdserver: request is too large", Reason.TooLarge, "the object is too large; split it"),
+    (
+        500,
+        (
+            'conversion webhook for bugs.example.org/v1alpha1, Kind=Gadget failed: Post "https://nobody.default.svc:443/convert?timeout=30s": '
+            'service "nobody" not found'
+        ),
+        Reason.WebhookFailed,
+        'conversion webhook of deployments.apps could not be called (nobody.default.svc:443, service "nobody" not found)',
+    ),
+    (
+        500,
+        "conversion webhook for bugs.example.org/v1, Kind=Gadget returned 0 objects, expected 1",
+        Reason.WebhookFailed,
+        "conversion webhook of deployments.apps returned 0 objects, expected 1",
+    ),
+    (
+        500,
+        "conversion webhook for bugs.example.org/v1, Kind=Gadget failed: no field size",
+        Reason.WebhookFailed,
+        "conversion webhook of deployments.apps failed: no field size",
+    ),
 ]
+
+IMMUTABLE = [
+    ("parameters", "updates to parameters are forbidden."),
+    ("provisioner", "updates to provisioner are forbidden."),
+    ("spec", "updates to poddisruptionbudget spec are forbidden."),
+    ("spec", "pod updates may not add or remove containers"),
+    ("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"),
+    ("spec.clusterIPs[0]", "primary clusterIP can not be unset"),
+    ("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"),
+    ("spec.selector", "must not be changed"),
+    ("spec.selector", "cannot be modified"),
+    ("roleRef", "cannot change roleRef"),
+    ("spec.claimRef", "field is immutable"),
+]
+
+
+@pytest.mark.parametrize(("field", "words"), IMMUTABLE)
+def test_what_may_not_change_in_the_words_of_many_releases(field: str, words: str) -> None:
+    for kind in ("Forbidden: ", ""):
+        error = ApiError(422, "Invalid", "x is invalid", (Cause(field, f"{kind}{words}", ""),))
+        problem = problem_of(error, WEB, "apply", home="prod")
+        assert (problem.reason, problem.message) == (
+            Reason.Immutable,
+            f"Deployment/web: {field}: {kind}{words}",
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("spec.replicas", "Invalid value: -1: must be greater than or equal to 0"),
+        (
+            "status.storedVersions[0]",
+            'Invalid value: "v1": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions',
+        ),
+        ("spec.ports", "Forbidden: may not be used when `type` is 'ExternalName'"),
+    ],
+)
+def test_what_is_wrong_in_itself_is_invalid_in_the_servers_words(field: str, words: str) -> None:
+    problem = problem_of(ApiError(422, "Invalid", "x", (Cause(field, words, ""),)), WEB, "apply", home="prod")
+    assert (problem.reason, problem.message) == (Reason.Invalid, f"Deployment/web: {field}: {words}")
+
+
+@pytest.mark.parametrize("words", ["previous value", "status.capacity"])
+def test_a_claim_cannot_shrink(words: str) -> None:
+    cause = Cause("spec.resources.requests.storage", f"Forbidden: field can not be less than {words}", "")
+    claim = ObjectId("", "PersistentVolumeClaim", "prod", "data")
+    problem = problem_of(ApiError(422, "Invalid", "x", (cause,)), claim, "apply", home="prod")
+    assert problem.reason is Reason.Immutable
+    assert problem.message == (
+        "PersistentVolumeClaim/data: spec.resources.requests.storage: a claim cannot shrink; "
+        "set it back to the size that it has, or make a new claim"
+    )
+
+
+def test_what_of_a_statefulset_may_change() -> None:
+    words = "Forbidden: updates to statefulset spec for fields other than 'replicas', 'template' and 'updateStrategy' are forbidden"
+    stateful = ObjectId("apps", "StatefulSet", "prod", "db")
+    error = ApiError(422, "Invalid", "x", (Cause("spec", words, ""),))
+    problem = problem_of(error, stateful, "apply", home="prod")
+    assert problem.reason is Reason.Immutable
+    assert problem.message == (
+        "StatefulSet/db: spec: only replicas, template and updateStrategy of a StatefulSet may change, its "
+        "volumeClaimTemplates may not: a volume grows at its own claim, and none can shrink"
+    )
+
+
+AUTHORIZER = (
+    'Internal Server Error: "/api/v1/namespaces/n/secrets/s?fieldManager=setpoint&amp;force=true": Post '
+    '"https://authz.example.org:8443/authorize?timeout=30s": dial tcp 10.0.0.1:8443: connect: connection refused'
+)
+
+
+def test_a_webhook_that_the_api_server_asks_about_requests() -> None:
+    problem = problem_of(error_of(500, AUTHORIZER.encode()), WEB, "apply", home="prod")
+    assert (problem.reason, problem.transient) == (Reason.WebhookFailed, True)
+    assert problem.message == (
+        "Deployment/web: a webhook that the API server asks about requests (authentication, authorization) "
+        "could not be called (authz.example.org:8443, connection refused)"
+    )
+    hidden = problem_of(error_of(500, AUTHORIZER.encode(), secret=True), WEB, "apply", home="prod")
+    assert (hidden.reason, "authz.example.org:8443" in hidden.message) == (Reason.WebhookFailed, True)
+
+
+def test_what_a_conversion_webhook_converts_without_a_request() -> None:
+    error = ApiError(500, "", "conversion webhook for a.example.org/v1, Kind=Gadget failed: no")
+    assert (
+        problem_of(error, WEB, "list", home="prod").message
+        == "Deployment/web: conversion webhook of Gadget failed: no"
+    )
+    assert error.transient
+
+
+@pytest.mark.parametrize(
+    ("target", "resource"),
+    [
+        ("/apis/bugs.example.org/v1/namespaces/n/gadgets/one?force=true", "gadgets.bugs.example.org"),
+        ("/apis/bugs.example.org/v1/gadgets?limit=5", "gadgets.bugs.example.org"),
+        ("/api/v1/namespaces/n/secrets/s", "secrets"),
+        ("/api/v1/namespaces/n", "namespaces"),
+        ("/version", ""),
+        ("/apis", ""),
+    ],
+)
+def test_what_a_request_is_about(target: str, resource: str) -> None:
+    assert resource_of(target) == resource
 
 
 @pytest.mark.parametrize(("code", "message", "reason", "sentence"), TABLE)
 def test_what_it_means(code: int, message: str, reason: Reason, sentence: str) -> None:
-    problem = problem_of(error_of(code, status(code, message)), WEB, "apply", home="prod")
+    error = error_of(code, status(code, message), resource="deployments.apps")
+    problem = problem_of(error, WEB, "apply", home="prod")
     assert (problem.reason, problem.message) == (reason, f"Deployment/web: {sentence}")
 
 
@@ -206,6 +335,8 @@ SECRET_MESSAGES = [
     'Secret "s" is invalid: data[tls.crt]: Invalid value: "{0}": tls: failed to find any PEM data',
     'admission webhook "v.example.org" denied the request: {0} is a weak password',
     "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {0} is a weak password",
+    'Secret "s" is invalid: data: Invalid value: "Post \\"https://{0}.example.org/x\\": updates to {0} are forbidden"',
+    'Internal Server Error: "/api/v1/namespaces/n/secrets/s": the body was {0}',
     "something that no rule knows: {0}",
     "{0}",
 ]

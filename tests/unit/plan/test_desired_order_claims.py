@@ -175,6 +175,97 @@ def test_a_kind_of_a_group_whose_server_is_away_is_told_apart() -> None:
     assert "install its CRD" in none
 
 
+SERVED = (
+    Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, frozenset()),
+    Kind("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, frozenset()),
+    Kind("apps", "v1", "Deployment", "deployments", True, frozenset()),
+    Kind("networking.k8s.io", "v1", "Ingress", "ingresses", True, frozenset()),
+    Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False, frozenset()),
+    Kind("bugs.example.org", "v1", "Gadget", "gadgets", True, frozenset()),
+    Kind("other.example.org", "v1", "Thing", "things", True, frozenset()),
+)
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "words"),
+    [
+        (
+            "autoscaling/v2beta2",
+            "HorizontalPodAutoscaler",
+            "HorizontalPodAutoscaler is served as autoscaling/v2, autoscaling/v1; v2beta2 was removed in 1.26",
+        ),
+        (
+            "extensions/v1beta1",
+            "Deployment",
+            "Deployment is served as apps/v1; extensions/v1beta1 was removed in 1.16",
+        ),
+        (
+            "extensions/v1beta1",
+            "Ingress",
+            "Ingress is served as networking.k8s.io/v1; extensions/v1beta1 was removed in 1.22",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1beta1",
+            "ClusterRole",
+            "ClusterRole is served as rbac.authorization.k8s.io/v1; v1beta1 was removed in 1.22",
+        ),
+        (
+            "policy/v1beta1",
+            "PodSecurityPolicy",
+            "PodSecurityPolicy of policy/v1beta1 was removed in 1.25, and nothing takes its place",
+        ),
+        (
+            "bugs.example.org/v1alpha1",
+            "Gadget",
+            "Gadget is served as bugs.example.org/v1, and not as v1alpha1",
+        ),
+        (
+            "new.example.org/v1",
+            "Thing",
+            "the cluster has no kind Thing in new.example.org/v1; install its CRD first",
+        ),
+        (
+            "apps/v1",
+            "Deploymnet",
+            "the cluster has no kind Deploymnet in apps/v1; correct apiVersion or kind, no CRD brings this group",
+        ),
+    ],
+)
+def test_a_version_that_is_not_served_names_those_that_are(api: str, kind: str, words: str) -> None:
+    def served(name: str) -> list[Kind]:
+        return [k for k in SERVED if k.kind == name]
+
+    _, bad = complete([doc(kind, api=api)], lambda a, k: None, "prod", STAMP, served=served)
+    ((oid, problem),) = bad
+    assert (problem.reason, problem.message) == (Reason.KindUnknown, f"a.yaml:1: {words}")
+    assert oid.namespace == ("" if kind == "ClusterRole" else "prod")
+
+
+def test_a_version_that_the_crd_of_this_commit_does_not_serve() -> None:
+    versions = [{"name": "v1", "served": True}, {"name": "v1alpha1", "served": False}]
+    spec = {
+        "group": "bugs.example.org",
+        "scope": "Namespaced",
+        "names": {"kind": "Gadget"},
+        "versions": versions,
+    }
+    crd = doc("CustomResourceDefinition", "gadgets", api="apiextensions.k8s.io/v1", spec=spec)
+    docs = [
+        crd,
+        doc("Gadget", "old", api="bugs.example.org/v1alpha1"),
+        doc("Gadget", "new", api="bugs.example.org/v1"),
+    ]
+    kinds = {
+        "CustomResourceDefinition": Kind(
+            "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "x", False, frozenset()
+        )
+    }
+    good, bad = complete(docs, lambda a, k: kinds.get(k), "prod", STAMP)
+    assert [d.id.name for d in good] == ["gadgets", "new"]
+    ((_, problem),) = bad
+    assert problem.message == "old.yaml:1: Gadget is served as bugs.example.org/v1, and not as v1alpha1"
+
+
 def test_claims_are_handed_over() -> None:
     claims = Claims()
     a, b = SyncKey("n", "a"), SyncKey("n", "b")

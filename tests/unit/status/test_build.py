@@ -91,6 +91,70 @@ def test_what_ready_says(o: Outcome, expected: tuple[str, str, str]) -> None:
     SyncStatus.model_validate(built)
 
 
+def failed(name: str, cause: str, where: str = "", reason: Reason = Reason.AdmissionDenied) -> ObjectState:
+    message = f"{where or name + '.yaml:3'}: {oid(name).label()}: {cause}"
+    return state(name, None, SyncState.FAILED, reason=reason, message=message)
+
+
+DENIED = "denied by webhook v.example.org: no owner"
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (
+            [failed(f"a{n:02}", DENIED) for n in range(53)],
+            f"53 of 53 failed: {DENIED}; first: a00.yaml:3: Deployment/shop/a00",
+        ),
+        (
+            [
+                failed("a", "may not"),
+                failed("b", DENIED, "some dir/b.yaml:1"),
+                failed("c", DENIED),
+                state("d"),
+            ],
+            f"3 of 4 failed, 2 of them: {DENIED}; first: some dir/b.yaml:1: Deployment/shop/b",
+        ),
+        (
+            [failed("a", "may not", reason=Reason.Forbidden), failed("b", DENIED)],
+            "2 of 2 failed: a.yaml:3: Deployment/shop/a: may not",
+        ),
+        (
+            [
+                state(n, None, SyncState.FAILED, reason=Reason.ApiUnavailable, message="no answer")
+                for n in ("a", "b")
+            ],
+            "2 of 2 failed: no answer; first: Deployment/a",
+        ),
+        (
+            [
+                state(n, None, SyncState.FAILED, reason=Reason.KindUnknown, message=f"{n}.yaml:3: no kind X")
+                for n in ("a", "b")
+            ],
+            "2 of 2 failed: no kind X; first: a.yaml:3: Deployment/a",
+        ),
+        (
+            [state("a", BAD), state("b", SLOW), state("c", BAD)],
+            "2 of 3 degraded: ImagePullBackOff registry/ads:9; first: Deployment/a",
+        ),
+        (
+            [state("a", GOOD), state("b", BAD)],
+            "1 of 2 degraded: Deployment/b (ImagePullBackOff registry/ads:9)",
+        ),
+    ],
+)
+def test_one_cause_of_many_failures_is_told_once_with_its_count(
+    states: list[ObjectState], expected: str
+) -> None:
+    built = status.build({}, outcome(*states), NOW)
+    assert ready(built)[2] == expected
+
+
+def test_the_cause_of_most_failures_gives_the_reason() -> None:
+    states = [failed("a", "may not", reason=Reason.Forbidden), failed("b", DENIED), failed("c", DENIED)]
+    assert ready(status.build({}, outcome(*states), NOW))[1] == "AdmissionDenied"
+
+
 def test_the_same_outcome_gives_the_same_status_later() -> None:
     o = outcome(state("a"), state("b", SLOW))
     first = status.build({}, o, NOW)
