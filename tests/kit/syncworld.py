@@ -147,6 +147,9 @@ class Cluster:
 
     kind_of_group = kind
 
+    def kinds_named(self, _name: str) -> tuple[Kind, ...]:
+        return ()
+
     def listable(self) -> tuple[Kind, ...]:
         return ()
 
