@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tests.e2e.conftest import World, config
 from tests.kit.api import Json, condition, is_ready
+from tests.kit.cluster.processes import until
 
 pytestmark = pytest.mark.cluster
 
@@ -56,6 +57,11 @@ def notes(world: World, reason: str) -> list[Json]:
     ]
 
 
+def told(world: World, reason: str) -> int:
+    """Return how often an Event of this reason was recorded."""
+    return sum(event.get("count") or 1 for event in notes(world, reason))
+
+
 def ready_at(sha: str) -> Any:
     return lambda o: is_ready(o) and (o["status"].get("applied") or {}).get("revision", "").endswith(sha)
 
@@ -80,8 +86,9 @@ def test_an_export_is_adopted_and_what_is_not_a_persons_is_told_once(world: Worl
     sha = world.repo.commit({"shop/web.yaml": changed}, "Shorter history")
     world.until("Sync", "app", ready_at(sha))
     assert world.get("Deployment", "web")["spec"]["revisionHistoryLimit"] == 3
-    told = notes(world, "ServerFields")
-    assert sum(e.get("count") or 1 for e in told) == 2  # one for each commit
+    # One for each commit; an Event is posted a moment after the status that it is about.
+    until(lambda: told(world, "ServerFields") >= 2, "the Event of the second commit", 60)
+    assert told(world, "ServerFields") == 2
     assert not notes(world, "Drift")
 
 
