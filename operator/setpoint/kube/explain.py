@@ -228,7 +228,9 @@ def _unavailable(error: ApiError) -> str:
     return f"the API server failed (HTTP {error.status}): {_short(error.message)}"
 
 
-_STATEFULSET = re.compile(r"updates to statefulset spec for fields other than (?P<fields>.+?) are forbidden")
+_STATEFULSET = re.compile(
+    r"updates to statefulset spec for fields other than (?P<fields>.{1,400}?) are forbidden"
+)
 
 
 def _immutable(error: ApiError, what: Named) -> str:

@@ -21,11 +21,12 @@ class Owner:
 def owners_of(manifest: Manifest) -> tuple[Owner, ...]:
     """Return the owners that a manifest names; what is no reference is left for the server to refuse."""
     found = manifest["metadata"].get("ownerReferences")
-    return tuple(
+    owners = (
         Owner(each["apiVersion"], each["kind"], each["name"], each["uid"])
         for each in (found if isinstance(found, list) else ())
         if _is_reference(each)
     )
+    return tuple(dict.fromkeys(owners))  # each is read once, however often it is named
 
 
 def _is_reference(value: Any) -> bool:

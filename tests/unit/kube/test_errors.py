@@ -398,3 +398,20 @@ def test_fields_are_named_in_one_order_whatever_the_server_says_first() -> None:
         for order in (errors, errors[::-1])
     }
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "updates to ",
+        "updates to statefulset spec for fields other than ",
+        "conversion webhook for a, Kind=b failed",
+        "field can not be ",
+        'Post "https://',
+    ],
+)
+@pytest.mark.parametrize("code", [422, 500])
+def test_a_message_that_quotes_a_tenant_at_length_holds_nobody_up(words: str, code: int) -> None:
+    """A pattern that began anew at each of these words took minutes; this ends, or the test does not."""
+    refusal = ApiError(code, "Invalid", words * (1_000_000 // len(words)))
+    assert len(problem_of(refusal, WEB, "apply").message) < 500

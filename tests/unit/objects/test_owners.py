@@ -17,6 +17,7 @@ WEB = Owner("apps/v1", "ReplicaSet", "web-1", "u-1")
     [
         ([SET], (WEB,)),
         ([SET, {**SET, "uid": ""}, {"kind": "ReplicaSet"}, "x", {**SET, "uid": 1}], (WEB,)),
+        ([SET] * 10_000, (WEB,)),
         ([], ()),
         (None, ()),
         ("x", ()),
