@@ -22,6 +22,7 @@ class Gates:
         """`everything` is the whole commit of the Sync `key`, in sync or not."""
         self._key, self._everything, self._informers, self._storage = key, everything, informers, storage
         self._stages = stages(everything)
+        self._brought = [claims.storage_class(d.manifest) for d in everything if is_storage_class(d.id)]
 
     async def wave(self, stage: Stage) -> str | None:
         """Return an unhealthy object of an earlier wave, in words; None if the stage may begin."""
@@ -44,8 +45,7 @@ class Gates:
         return unready(oid, seen) if held else None
 
     async def _binds_late(self, claim: claims.Unbound) -> bool | None:
-        brought = [claims.storage_class(d.manifest) for d in self._everything if is_storage_class(d.id)]
-        return claims.binds_late(claim, await self._storage.want(self._key), brought)
+        return claims.binds_late(claim, await self._storage.want(self._key), self._brought)
 
     def served(self, d: Desired) -> str | None:
         """Return the workload of this commit, in words, that must be healthy before a webhook or APIService is created."""

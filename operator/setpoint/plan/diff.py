@@ -16,7 +16,7 @@ from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest
 from setpoint.objects.json_patch import Operation, overlap
 from setpoint.plan.desired import Desired
-from setpoint.plan.ignore.rules import ignored_paths, is_ignored
+from setpoint.plan.ignore.rules import Places, ignored_paths, is_ignored
 
 BOOKKEEPING = frozenset(
     {
@@ -89,12 +89,12 @@ def foreign_additions(
         else:
             others = managed_fields.union(others, trie)
     ignored, plain = ignored_paths(rules, d.id, d.manifest), has_plain_status(d, live)
-    found = managed_fields.additions(live, theirs, others)
+    found, places = managed_fields.additions(live, theirs, others), Places()
     return tuple(
         (p, v)
         for p, v in found
         if not managed_fields.is_kept(p, plain_status=plain)
-        and not (ignored and is_ignored(p, ignored, d.manifest, live))
+        and not (ignored and is_ignored(p, ignored, d.manifest, live, places))
     )
 
 

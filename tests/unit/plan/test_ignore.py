@@ -642,3 +642,21 @@ def test_a_bad_path_is_an_invalid_spec_that_names_it(path: str) -> None:
     assert caught.value.reason is Reason.InvalidSpec
     assert "spec.ignore.0.paths.1" in caught.value.message
     assert repr(path) in caught.value.message
+
+
+@pytest.mark.parametrize("token", ["[name=k1]", "[value=git]", "1"])
+def test_long_lists_hold_nobody_up(token: str) -> None:
+    """Where each element was looked for by going through the list this took minutes; it ends, or the test does not."""
+
+    def spec(value: str) -> Json:
+        return {"env": [{"name": f"k{n}", "value": value} for n in range(20_000)]}
+
+    rule = IgnoreRule.model_validate(
+        {"target": {"kind": "Deployment"}, "paths": [f"/spec/env/{token}/value"]}
+    )
+    meta = {"name": "web"}
+    git: Json = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec("git")}
+    made = with_ignored(git, stored(spec("live")), [rule], identity(git))
+    values = [element["value"] for element in made.manifest["spec"]["env"]]
+    assert values.count("live") == (20_000 if token == "[value=git]" else 1)
+    assert values[1] == "live"

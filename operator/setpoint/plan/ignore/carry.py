@@ -43,14 +43,9 @@ class Place:
         trie = (self.trie or {}).get(f"f:{name}")
         return Place(self.git[name], self.live[name], trie, predicted, (*self.at, name))
 
-    def element(self, index: int, live: Any, key: Key) -> Place:
-        """Return the place of an element of Git's list, which has this key there and live."""
-        predicted: Any = None
-        if self.is_final:
-            elements = self.predicted if isinstance(self.predicted, list) else ()
-            predicted = paths.with_key(elements, key) or ABSENT
-        trie = paths.below(self.trie, key)
-        return Place(self.git[index], live, trie, predicted, (*self.at, str(index)))
+    def elements(self) -> Sequence[Any]:
+        """Return the elements of the list that the server made, if it was asked."""
+        return self.predicted if isinstance(self.predicted, list) else ()
 
 
 _Pick = tuple[int, Any, Tree]
@@ -94,8 +89,10 @@ def _in_object(place: Place, tree: Tree) -> Made:
 
 def _by_key(place: Place, tree: Tree, keys: Sequence[Key]) -> Made:
     """Carry from live elements to Git's that have the same key."""
-    made, doubts = list(place.git), list[str]()
+    made, doubts, names = list(place.git), list[str](), keys[0].keys()
     rest = paths.not_spelled_out(place.git, keys) if place.is_final else ()
+    live, predicted = paths.indexed(place.live, names), paths.indexed(place.elements(), names)
+    tries, chooser = paths.tries_of(place.trie, names), paths.chooser(tree)
     for index, element in enumerate(place.git):
         if not isinstance(element, dict):
             continue  # for the server to refuse
@@ -105,10 +102,12 @@ def _by_key(place: Place, tree: Tree, keys: Sequence[Key]) -> Made:
                 place, tree, index, f"set {' and '.join(sorted(keys[0]))} of the element in Git"
             )
             continue
-        wanted = paths.chosen(tree, index, {**element, **key})
-        live = paths.with_key(place.live, key)
-        if wanted and live is not None:
-            found = carried(place.element(index, live, key), paths.joined(wanted))
+        wanted, values = chooser.chosen(index, {**element, **key}), paths.values_of(key, names)
+        if wanted and values is not None and values in live:
+            server = predicted.get(values, (0, ABSENT))[1] if place.is_final else None
+            at = (*place.at, str(index))
+            below = Place(element, live[values][1], tries.get(values), server, at)
+            found = carried(below, paths.joined(wanted))
             made[index] = found.value
             doubts += found.doubts
     return Made(made, tuple(doubts))
@@ -121,7 +120,8 @@ def _without_keys(place: Place, tree: Tree, *, known: bool) -> Made:
     if nothing but what is ignored differs, for then no element was put in or taken out.
     """
     git, live = place.git, place.live
-    if not live or not any(paths.chosen(tree, i, e) for i, e in enumerate(git)):
+    chooser = paths.chooser(tree)
+    if not live or not any(chooser.chosen(i, e) for i, e in enumerate(git)):
         return Made(git)
     if not known and not place.is_final:
         return Made(git, _doubts(place, tree, UNKNOWN))

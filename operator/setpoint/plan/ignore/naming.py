@@ -107,7 +107,17 @@ def _in_list(
     live: Sequence[Any], wanted: Sequence[Any], trie: FieldSet, keys: Sequence[Key], at: _At
 ) -> Iterator[_At]:
     """Compare by key. A rule about an element that only Git has would not hold, so then it is the list."""
-    pairs = [(key, paths.with_key(live, key), paths.with_key(wanted, key)) for key in keys]
+    names = keys[0].keys()
+    there, here_in_git, tries = (
+        paths.indexed(live, names),
+        paths.indexed(wanted, names),
+        paths.tries_of(trie, names),
+    )
+    pairs = [
+        (key, there.get(values, (0, None))[1], here_in_git.get(values, (0, None))[1])
+        for key in keys
+        if (values := paths.values_of(key, names)) is not None
+    ]
     if any(theirs is None and ours is not None for _, theirs, ours in pairs):
         yield at
         return
@@ -117,5 +127,5 @@ def _in_list(
         if ours is None and theirs is not None:
             found.append(here)
         else:
-            found += _differing(theirs, ours, paths.below(trie, key) or {}, here)
+            found += _differing(theirs, ours, tries.get(paths.values_of(key, names) or (), {}), here)
     yield from found or [at]

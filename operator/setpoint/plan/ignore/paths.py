@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from setpoint.objects.json_patch import tokens_of
@@ -48,6 +49,7 @@ def _is(value: Any, wanted: str, *, quoted: bool) -> bool:
     return not quoted and not isinstance(value, dict | list) and json.dumps(value) == wanted
 
 
+@lru_cache(4096)
 def selector_of(token: str) -> Selector | None:
     """Return the selector that an (unescaped) token is, or None."""
     if _SELECTOR.fullmatch(token) is None:
@@ -94,13 +96,27 @@ def pointers(tree: Tree, at: Sequence[str] = ()) -> Iterator[str]:
         yield from pointers(below, (*at, token))
 
 
-def chosen(tree: Tree, index: int | None, element: Any) -> list[Tree]:
-    """Return what a tree says of one element of a list; `index` is its place in Git's list, if it has one."""
-    return [
-        below
-        for token, below in tree.items()
-        if fitting(token, element) or (index is not None and index_of(token) == index)
-    ]
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """What a tree says of the elements of one list; its tokens are read once, and not for each element."""
+
+    by_index: Tree
+    by_fields: tuple[tuple[Selector, Tree], ...]
+
+    def chosen(self, index: int | None, element: Any) -> list[Tree]:
+        """Return what is said of one element; `index` is its place in Git's list, if it has one."""
+        found = [below for selector, below in self.by_fields if selector.fits(element)]
+        counted = self.by_index.get(str(index))
+        return found if counted is None else [counted, *found]
+
+
+def chooser(tree: Tree) -> Chooser:
+    """Return what a tree says of the elements of a list."""
+    by_fields = ((selector_of(token), below) for token, below in tree.items())
+    return Chooser(
+        {token: below for token, below in tree.items() if index_of(token) is not None},
+        tuple((selector, below) for selector, below in by_fields if selector is not None),
+    )
 
 
 def fitting(token: str, element: Any) -> bool:
@@ -132,8 +148,8 @@ def key_of(element: Mapping[str, Any], names: Collection[str], rest: Sequence[Ke
 
 def not_spelled_out(elements: Iterable[Any], keys: Sequence[Key]) -> tuple[Key, ...]:
     """Return those keys that no element of Git's has in full."""
-    spelled = [key_of(e, keys[0]) for e in elements if isinstance(e, dict)]
-    return tuple(key for key in keys if key not in spelled)
+    spelled = {values_of(key_of(e, keys[0]), keys[0]) for e in elements if isinstance(e, dict)}
+    return tuple(key for key in keys if values_of(key, key) not in spelled)
 
 
 def has_key(element: Any, key: Key) -> bool:
@@ -141,12 +157,31 @@ def has_key(element: Any, key: Key) -> bool:
     return isinstance(element, dict) and all(element.get(name) == value for name, value in key.items())
 
 
-def with_key(elements: Iterable[Any], key: Key) -> Any:
-    """Return the element with a key, or None."""
-    return next((element for element in elements if has_key(element, key)), None)
+Values = tuple[Any, ...]
+"""The values of a key, by the names of its fields."""
 
 
-def below(trie: FieldSet | None, key: Key) -> FieldSet | None:
-    """Return what a trie knows of the element with a key."""
-    entries = (trie or {}).items()
-    return next((t for entry, t in entries if entry.startswith("k:") and json.loads(entry[2:]) == key), None)
+def values_of(element: Any, names: Iterable[str]) -> Values | None:
+    """Return the values by which an element is found; None if it has none that a key may have."""
+    if not isinstance(element, Mapping):
+        return None
+    values = tuple(element.get(name) for name in sorted(names))
+    return None if any(isinstance(value, dict | list) for value in values) else values
+
+
+def indexed(elements: Iterable[Any], names: Collection[str]) -> dict[Values, tuple[int, Any]]:
+    """Return the elements of a list, with their places, by their keys; of several with one key the first.
+
+    A list may have thousands of elements, so none is looked for by going through it.
+    """
+    found: dict[Values, tuple[int, Any]] = {}
+    for place, element in enumerate(elements):
+        if (values := values_of(element, names)) is not None:
+            found.setdefault(values, (place, element))
+    return found
+
+
+def tries_of(trie: FieldSet | None, names: Collection[str]) -> dict[Values, FieldSet]:
+    """Return what a trie knows of the elements of a list, by their keys."""
+    keyed = ((json.loads(entry[2:]), t) for entry, t in (trie or {}).items() if entry.startswith("k:"))
+    return {values: t for key, t in keyed if (values := values_of(key, names)) is not None}

@@ -85,15 +85,25 @@ def _recorded(live: Mapping[str, Any], version: str) -> managed_fields.FieldSet:
     return reduce(managed_fields.union, tries, {})
 
 
-def is_ignored(path: managed_fields.Path, tree: Tree, git: Any, live: Any) -> bool:
-    """Return whether a path of a live object lies at or under an ignored one; `git` is the manifest."""
+Places = dict[tuple[int, frozenset[str] | None], Mapping[Any, tuple[int, Any]]]
+"""By a list of Git's (its id) and the names of its keys: its elements with their places. Begin with an empty one."""
+
+
+def is_ignored(
+    path: managed_fields.Path, tree: Tree, git: Any, live: Any, places: Places | None = None
+) -> bool:
+    """Return whether a path of a live object lies at or under an ignored one; `git` is the manifest.
+
+    `places` is kept for other paths of the same object, so that lists are not gone through for each of them.
+    """
+    known: Places = {} if places is None else places
     for step in path:
         if tree == WHOLE:
             break
         theirs = child(live, step.token)
         if isinstance(live, list):
-            index = _index_in_git(git, step, theirs)
-            found = paths.chosen(tree, index, theirs)
+            index = _index_in_git(git, step, theirs, known)
+            found = paths.chooser(tree).chosen(index, theirs)
             if not found:
                 return False
             tree, git = paths.joined(found), git[index] if index is not None else ABSENT
@@ -105,11 +115,19 @@ def is_ignored(path: managed_fields.Path, tree: Tree, git: Any, live: Any) -> bo
     return tree == WHOLE
 
 
-def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any) -> int | None:
+def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any, places: Places) -> int | None:
     """Return the place in Git's list of a live element: the one with its key, or without keys the one that is equal."""
     elements = git if isinstance(git, list) else []
     if step.guard is None:
         return next((i for i, e in enumerate(elements) if e == theirs), None)
-    rest = paths.not_spelled_out(elements, [step.guard])
-    keyed = ((i, paths.key_of(e, step.guard, rest)) for i, e in enumerate(elements) if isinstance(e, dict))
-    return next((i for i, key in keyed if key == step.guard), None)
+    at = (id(git), frozenset(step.guard))
+    if at not in places:
+        keyed = (paths.key_of(e, step.guard) if isinstance(e, dict) else None for e in elements)
+        places[at] = paths.indexed(keyed, step.guard)
+    if (found := places[at].get(paths.values_of(step.guard, step.guard))) is not None:
+        return found[0]
+    rest = (step.guard,)
+    unnamed = (
+        (i, e) for i, e in enumerate(elements) if isinstance(e, dict) and paths.key_of(e, step.guard) is None
+    )
+    return next((i for i, e in unnamed if paths.key_of(e, step.guard, rest) == step.guard), None)
