@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.cluster import binaries
+
 from setpoint.render.kustomize.types import KUSTOMIZATION, Leaf, Many, Shape, Struct
 
 _FIELD = re.compile(r"^\s+(?:(\w+)\s+)?([\w.*\[\]{}]+)\s+`json:\"([^\",]*)", re.MULTILINE)
@@ -16,7 +18,7 @@ _STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTAL
 
 def _sources() -> dict[str, str]:
     """Name -> body of each struct of api/types and of kyaml's resid, of the version that the tests build."""
-    tools = Path(__file__).parents[1] / "cluster/tools/common"
+    tools = binaries.TOOLS / "common"
     found: dict[str, str] = {}
     for module, folder in (("sigs.k8s.io/kustomize/api", "types"), ("sigs.k8s.io/kustomize/kyaml", "resid")):
         command = ["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module]
