@@ -169,19 +169,38 @@ def test_a_kustomization_that_is_a_symlink_means_its_target(
     check(kustomize, repository.root, "m", tmp_path / "sync")
 
 
-def _at_hand() -> list[Path]:
-    found = {f.parent for root in (ROOT / "examples", SHARED) for name in NAMES for f in root.rglob(name)}
-    return sorted(found)
+def _at_hand() -> dict[str, tuple[Path, str]]:
+    """Every kustomization below the checkout and the shared data: for people, and as root and folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    own = [ROOT / path for path in listed.split("\0") if path.rpartition("/")[2] in NAMES]
+    shared = [file for name in NAMES for file in SHARED.rglob(name)]
+    folders = sorted({(ROOT, file.parent) for file in own} | {(SHARED, file.parent) for file in shared})
+    return {str(each.relative_to(ROOT.parent)): (root, str(each.relative_to(root))) for root, each in folders}
 
 
-@pytest.mark.parametrize("folder", _at_hand(), ids=lambda path: str(path.relative_to(ROOT.parent)))
+AT_HAND = _at_hand()
+REFUSED = {"lfs-pointers": "is a Git LFS pointer, and Setpoint does not fetch LFS content"}
+"""Kustomizations at hand that are refused, by a part of their path, with the words."""
+
+
+@pytest.mark.parametrize("name", AT_HAND)
 def test_every_kustomization_at_hand_is_built_as_kustomize_builds_it(
-    folder: Path, kustomize: Path, tmp_path: Path
+    name: str, kustomize: Path, tmp_path: Path
 ) -> None:
-    root = ROOT / "examples" if folder.is_relative_to(ROOT) else SHARED
-    if "lfs" in str(folder):
-        pytest.skip("it holds Git LFS pointers, which are refused")
-    check(kustomize, root, str(folder.relative_to(root)), tmp_path / "sync")
+    root, folder = AT_HAND[name]
+    words = next((words for part, words in REFUSED.items() if part in name), None)
+    if words is None:
+        check(kustomize, root, folder, tmp_path / "sync")
+    else:
+        code, said = ours(kustomize, root, folder, tmp_path / "sync")
+        assert code == 1
+        assert words in said
+
+
+def test_the_examples_are_among_the_kustomizations_at_hand() -> None:
+    assert {f"{ROOT.name}/examples/shop/{each}" for each in ("base", "overlays/production")} <= set(AT_HAND)
 
 
 def test_the_shared_data_are_beside_the_checkout() -> None:

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.kit.cluster import binaries
 
 from setpoint.render.kustomize.types import KUSTOMIZATION, Leaf, Many, Shape, Struct
@@ -16,19 +15,25 @@ _FIELD = re.compile(r"^\s+(?:(\w+)\s+)?([\w.*\[\]{}]+)\s+`json:\"([^\",]*)", re.
 _STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
 
+def kustomize_source(module: str, folder: str) -> list[str]:
+    """The files of a package of kustomize, of the version that the tests build; skips where they are not at hand."""
+    command = ["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module]
+    try:
+        done = subprocess.run(
+            command, cwd=binaries.TOOLS / "common", capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("Go is not at hand")
+    if not done.stdout.strip():
+        pytest.skip("the source of kustomize is not in Go's module cache")
+    return [file.read_text() for file in (Path(done.stdout.strip()) / folder).glob("*.go")]
+
+
 def _sources() -> dict[str, str]:
-    """Name -> body of each struct of api/types and of kyaml's resid, of the version that the tests build."""
-    tools = binaries.TOOLS / "common"
-    found: dict[str, str] = {}
-    for module, folder in (("sigs.k8s.io/kustomize/api", "types"), ("sigs.k8s.io/kustomize/kyaml", "resid")):
-        command = ["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module]
-        try:
-            done = subprocess.run(command, cwd=tools, capture_output=True, text=True, check=True, env=None)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("Go or its module cache is not at hand")
-        for file in (Path(done.stdout.strip()) / folder).glob("*.go"):
-            found |= dict(_STRUCT.findall(file.read_text()))
-    return found
+    """Name -> body of each struct of api/types and of kyaml's resid."""
+    packages = (("sigs.k8s.io/kustomize/api", "types"), ("sigs.k8s.io/kustomize/kyaml", "resid"))
+    texts = [text for package in packages for text in kustomize_source(*package)]
+    return {name: body for text in texts for name, body in _STRUCT.findall(text)}
 
 
 def _fields(name: str, structs: dict[str, str]) -> dict[str, str]:

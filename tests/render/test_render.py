@@ -260,6 +260,18 @@ FAILURES = [
     ("resources: [../l]", "", "l/kustomization.yaml: the kustomizations refer to each other in a circle"),
     ("resources: [../n]", "", "n/kustomization.yaml:1: there is no field 'oops' in a kustomization"),
     ("secretGenerator: [{name: a, literals: [hunter2]}]", "", "k/kustomization.yaml: a literal of a generator is not written key=value"),
+    ("resources: x.yaml", "", "k/kustomization.yaml: resources is of type string, where a list is wanted"),
+    ("configMapGenerator: [{name: a, literals: [1]}]", "", "k/kustomization.yaml: configMapGenerator.literals is of type number, where string is wanted"),
+    ("replicas: [{name: a, count: '1'}]", "", "k/kustomization.yaml: replicas.count is of type string, where number is wanted"),
+    ("labels: [{pairs: [a]}]", "", "k/kustomization.yaml: labels.pairs is of type array, where a mapping is wanted"),
+    ("apiVersion: v1\nkind: Kustomization\nresources: [y.yaml]", "", "k/kustomization.yaml: the apiVersion for Kustomization should be kustomize.config.k8s.io/v1beta1"),
+    ("resources: [y.yaml, '']", "", "k/kustomization.yaml: an entry of resources, bases or components is empty"),
+    ("resources: [x.yaml]", f"{config('a')}data: {{a: b}}\ndata: {{c: d}}\n", "k/x.yaml:5: duplicate key 'data'"),
+    ("resources: [x.yaml]", f"{config('a')}data: {{a: .nan}}\n", "k/x.yaml:4: infinity and NaN have no JSON form; put the value in quotes"),
+    ("resources: [x.yaml]", "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: a}}]\n", "k/x.yaml: an object has no kind or no metadata.name"),
+    ("resources: [github.com/a/b]", "", "k/kustomization.yaml: kustomize takes a reference for a remote one, which is refused; give the folder a path that looks like no URL"),
+    ("generators: [x.yaml]", "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\nfiles: [gone/f.txt]\n",
+     "k/kustomization.yaml: k/gone/f.txt is not among the files that a plugin can name: those of its kustomization's folder, but for kustomizations"),
     ("images: [{nam: a}]\nresources: [y.yaml]", "", "k/kustomization.yaml:1: there is no field 'nam' in 'images[0]' of a kustomization"),
 ]  # fmt: skip
 
@@ -270,6 +282,7 @@ async def test_a_failed_build_says_the_first_cause_and_the_file(
 ) -> None:
     repo.put({"k/kustomization.yaml": text, "k/x.yaml": content, "k/y.yaml": config("a")})
     repo.put({"l/kustomization.yaml": "resources: [../k]", "n/kustomization.yaml": "oops: 1"})
+    repo.put({"k/github.com/a/b/kustomization.yaml": "namePrefix: x-"})
     assert await problem_of(repo.commit(), path="k") == said
 
 

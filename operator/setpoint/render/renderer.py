@@ -42,6 +42,8 @@ _MAX_PLACES: Final = 20_000
 _REPOSITORY: Final = "repository"
 _OVERLAY: Final = "overlay"
 _SECRET: Final = (b"Secret", b"secret", b"sops")
+_UNREADABLE: Final = (b"MalformedYAMLError", b"yaml: unmarshal errors", b"json: unsupported")
+"""Words of kustomize for a file that it cannot read, or cannot write again as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +382,7 @@ def _explain(stderr: bytes, job: _Job) -> str:
 
 def _syntax(stderr: bytes, job: _Job) -> str | None:
     """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
-    if b"MalformedYAMLError" not in stderr:
+    if not any(words in stderr for words in _UNREADABLE):
         return None
     root = job.work / _REPOSITORY
     for folder, _, names in os.walk(root):

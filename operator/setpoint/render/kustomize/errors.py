@@ -42,18 +42,27 @@ _CAUSES: Final = tuple(
         (r"no resource matches strategic merge patch \"" + _ID, r"no resource matches the patch for \1/\2"),
         (r"nothing selected by " + _ID, r"the source of a replacement, \1/\2, is not there"),
         (r"json: unknown field \"([^\"]*)\"", r"there is no field '\1' in a kustomization"),
-        (
-            r"json: cannot unmarshal (\w+) into Go struct field \w+\.([\w.]+) of type (?:\w+\.)*\[?\]?(\w+)",
-            r"\2 is of type \1, where \3 is wanted",
-        ),
         (r"literal sources? .*expected key=value", "a literal of a generator is not written key=value"),
         (r"has invalid utf8 bytes", "an env file has a line that is not UTF-8"),
         (r"unable to parse SM or JSON patch", "a patch is neither a strategic merge patch nor a JSON patch"),
-        (r"missing Resource metadata|missing metadata\.name", "an object has no kind or no metadata.name"),
+        (
+            r"missing Resource metadata|missing metadata\.name|missing kind in object",
+            "an object has no kind or no metadata.name",
+        ),
         (
             r"security; file '[^']*' is not in or below",
             "the configuration of a plugin names a file outside of the kustomization's folder; move it there",
         ),
+        (
+            r"evalsymlink failure on '(?:\./)?([^']*)'",
+            r"\1 is not among the files that a plugin can name: those of its kustomization's folder, but for kustomizations",
+        ),
+        (
+            r"no 'git' program on path",
+            "kustomize takes a reference for a remote one, which is refused; give the folder a path that looks like no URL",
+        ),
+        (r"new root cannot be empty", "an entry of resources, bases or components is empty"),
+        (r"(apiVersion for \w+ should be \S+)", r"the \1"),
         (r"cycle detected", "the kustomizations refer to each other in a circle"),
         (r"external plugins disabled", "it wants a plugin, and only those built into kustomize are run"),
         (r"kustomization\.yaml is empty", "the kustomization is empty"),
@@ -63,6 +72,10 @@ _CAUSES: Final = tuple(
         (r"failed to find unique target for patch " + _ID, r"no single resource matches the patch for \1/\2"),
         (r"\A(?:yaml: )?line (\d+): ([\w\s'/,-]+?)(?: in File: .*)?\Z", r"line \1: \2"),
     )
+)
+
+_TYPE: Final = re.compile(
+    r"json: cannot unmarshal (\w+) into Go struct field \w+\.([\w.]+) of type ([\w.\[\]{}*]+)"
 )
 
 
@@ -76,12 +89,28 @@ def explain(stderr: str, repository: str, folder: str, *, secret: bool) -> str:
     text = text.removeprefix("Error: ").strip()
     text = text.replace(f"{repository}/", "").replace(repository, ".")
     file, text = _unwrap(text, folder)
+    if found := _TYPE.search(text):
+        return f"{file}: {_field(found[2])} is of type {found[1]}, where {_wanted(found[3])} is wanted"
     for pattern, said in _CAUSES:
         if found := pattern.search(text):
             return f"{file}: {found.expand(said)}"
     if secret or not text:
         return f"{file}: kustomize fails; its words are not shown, as they may quote a Secret: run `kustomize build`"
     return f"{file}: {text.splitlines()[0][:_MAX]}"
+
+
+def _field(path: str) -> str:
+    """Return the path of a field without the structs of Go, which begin with a capital and stand in no file."""
+    return ".".join(part for part in path.split(".") if part[:1].islower())
+
+
+def _wanted(kind: str) -> str:
+    """Return in words what a type of Go takes."""
+    if kind.startswith("[]"):
+        return "a list"
+    if kind.startswith("map[") or "." in kind:
+        return "a mapping"
+    return re.sub(r"^u?int\d*$", "number", kind.lstrip("*"))
 
 
 def _unwrap(text: str, folder: str) -> tuple[str, str]:

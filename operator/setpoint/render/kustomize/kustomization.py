@@ -21,7 +21,6 @@ NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names of a kustomization file; kustomize refuses a folder with more than one."""
 
 _CHARTS: Final = ("helmCharts", "helmChartInflationGenerator")
-_PLUGIN_NOTES: Final = ("config.kubernetes.io/function", "config.k8s.io/function")
 _REMOTE: Final = re.compile(
     r"^[a-z][a-z0-9+.-]*::|://|^[\w.-]+@[\w.-]+:|[?&](ref|version)=|\.git(/|$)|^(github\.com|gitlab\.com|bitbucket\.org|gh:)",
     re.IGNORECASE,
@@ -137,16 +136,29 @@ def inline(text: str) -> list[dict[str, Any]]:
 
 def check_plugin(config: dict[str, Any], where: str) -> None:
     """Refuse the configuration of a generator, transformer or validator that is not built into kustomize."""
-    meta = config.get("metadata")
-    notes = (meta.get("annotations") or {}) if isinstance(meta, dict) else {}
-    if config.get("apiVersion") != "builtin" or any(note in notes for note in _PLUGIN_NOTES):
-        raise Problem(
-            Reason.RenderFailed,
-            f"{where}: {config.get('kind', 'it')} is a kustomize plugin; only those built into kustomize "
-            "(apiVersion: builtin) are run",
-        )
-    if config.get("kind") == "HelmChartInflationGenerator":
-        raise Problem(Reason.RenderFailed, f"{where}: inflating Helm charts is not supported")
+    for each in _listed(config):
+        if each.get("apiVersion") != "builtin":
+            raise Problem(
+                Reason.RenderFailed,
+                f"{where}: {each.get('kind', 'it')} is a kustomize plugin; only those built into kustomize "
+                "(apiVersion: builtin) are run",
+            )
+        if each.get("kind") == "HelmChartInflationGenerator":
+            raise Problem(Reason.RenderFailed, f"{where}: inflating Helm charts is not supported")
+
+
+def _listed(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return the objects that a list holds, lists in it too, as kustomize does; else the object itself."""
+    left, seen = [config], set[int]()
+    while left:
+        each = left.pop()
+        kind, items = each.get("kind"), each.get("items", each)
+        if not (isinstance(kind, str) and kind.endswith("List") and items is not each):
+            yield each
+        elif isinstance(items, list) and id(items) not in seen:
+            # Aliases can make few lists stand for many.
+            seen.add(id(items))
+            left += [item for item in items if isinstance(item, dict)]
 
 
 def _with(value: Any, place: Place, new: str) -> Any:
