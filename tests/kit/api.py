@@ -39,8 +39,14 @@ PLURALS = {
         "apis/admissionregistration.k8s.io/v1",
         "validatingwebhookconfigurations",
     ),
+    "MutatingWebhookConfiguration": (
+        "apis/admissionregistration.k8s.io/v1",
+        "mutatingwebhookconfigurations",
+    ),
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
+    "Certificate": ("apis/cert-manager.io/v1", "certificates"),
+    "Issuer": ("apis/cert-manager.io/v1", "issuers"),
     "Widget": ("apis/test.setpoint.dev/v1", "widgets"),
 }
 

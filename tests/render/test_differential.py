@@ -169,6 +169,18 @@ def test_a_kustomization_that_is_a_symlink_means_its_target(
     check(kustomize, repository.root, "m", tmp_path / "sync")
 
 
+def test_a_folder_named_like_a_kustomization_is_a_folder(
+    repository: GitFolder, kustomize: Path, tmp_path: Path
+) -> None:
+    """`kustomize.toolkit.fluxcd.io/Kustomization/` of Argo CD's health checks."""
+    repository.put({"k/kustomization.yaml": CASES["bases"], "k/Kustomization/web.yaml": WEB})
+    check(kustomize, repository.root, "k", tmp_path / "sync")
+    repository.put({"plain/Kustomization/web.yaml": WEB, "plain/kustomization.yml/more.yaml": config("more")})
+    code, found = ours(kustomize, repository.root, "plain", tmp_path / "sync")
+    assert code == 0, found
+    assert len(found) == 3  # a Deployment, a Service and a ConfigMap
+
+
 def _at_hand() -> dict[str, tuple[Path, str]]:
     """Every kustomization below the checkout and the shared data: for people, and as root and folder."""
     listed = subprocess.run(

@@ -84,7 +84,8 @@ def status_text(o: Outcome, states: Sequence[ObjectState], applied: Json | None,
 
 
 def _is_stalled(o: Outcome, states: Sequence[ObjectState]) -> bool:
-    if o.problem is not None and not o.problem.transient:
+    # `retry` only says who wakes it: what its reason calls transient passes by itself, by an event too.
+    if o.problem is not None and not o.problem.transient and not o.problem.reason.transient:
         return True
     return any(
         s.sync is SyncState.FAILED and isinstance(s.reason, Reason) and not s.reason.transient for s in states

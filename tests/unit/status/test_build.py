@@ -91,6 +91,14 @@ def test_what_ready_says(o: Outcome, expected: tuple[str, str, str]) -> None:
     SyncStatus.model_validate(built)
 
 
+@pytest.mark.parametrize("retry", [None, False])
+def test_waiting_for_a_commit_is_not_stalled(retry: bool | None) -> None:
+    """Nobody has to do anything: a Sync that is made with its Source is woken by the first commit."""
+    waits = Problem(Reason.SourceNotReady, "Source team/src has no revision yet", retry=retry)
+    built = status.build({}, outcome(desired=None, problem=waits, complete=False), NOW)
+    assert "Stalled" not in [c["type"] for c in built["conditions"]]
+
+
 def failed(name: str, cause: str, where: str = "", reason: Reason = Reason.AdmissionDenied) -> ObjectState:
     message = f"{where or name + '.yaml:3'}: {oid(name).label()}: {cause}"
     return state(name, None, SyncState.FAILED, reason=reason, message=message)

@@ -75,8 +75,12 @@ class Build:
 
 
 def find_kustomization(tree: Tree, folder: str) -> str | None:
-    """Return the path of the kustomization file of a folder, or None; Problem if there are several."""
-    found = [path for name in kustomization.NAMES if tree.entry(path := join(folder, name))]
+    """Return the path of the kustomization file of a folder, or None; Problem if there are several.
+
+    A folder or a submodule of such a name is none, as for kustomize: some are named after kinds.
+    """
+    places = (tree.entry(join(folder, name)) for name in kustomization.NAMES)
+    found = [each.path for each in places if each and each.kind in (EntryKind.BLOB, EntryKind.LINK)]
     if len(found) > 1:
         raise Problem(
             Reason.RenderFailed,
