@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import World, config
 from tests.e2e.test_exported import notes
+from tests.e2e.test_nested import synced_at
 from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json
 from tests.kit.servers.apiproxy import ApiProxy
@@ -25,6 +27,13 @@ def house(world: World) -> Iterator[World]:
     for kind in ("ClusterRole", "ValidatingWebhookConfiguration"):
         for name in ("whole", "part", "hook"):
             world.api.discard(kind, None, f"{world.namespace}-{name}")
+    group = f"{world.namespace}.example.org"
+    for name in (
+        f"persistentvolume/{world.namespace}-disk",
+        f"apiservice/v9.{group}",
+        f"crd/gadgets.{group}",
+    ):
+        world.cluster.kubectl("delete", name, "--ignore-not-found", "--wait=false")
 
 
 def role(world: World, name: str, **rest: object) -> str:
@@ -120,3 +129,107 @@ def test_a_bundle_beside_an_injector_stays(house: World) -> None:
     assert [w["clientConfig"]["caBundle"] for w in found] == ["Cg==", "cmVhbA=="]
     assert corrected(sync) == 0
     assert not notes(world, "ControllerFields")
+
+
+def placeholders(world: World) -> dict[str, str]:
+    """Give what an injector of CA bundles fills in besides webhooks, and what other controllers write."""
+    group, disk = f"{world.namespace}.example.org", f"{world.namespace}-disk"
+    injected = {"annotations": {"cert-manager.io/inject-ca-from": f"{world.namespace}/ca"}}
+    service = {"name": "server", "namespace": world.namespace}
+    names = {"kind": "Gadget", "plural": "gadgets", "singular": "gadget", "listKind": "GadgetList"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    client = {"service": service, "caBundle": "Cg=="}
+    hook = {"conversionReviewVersions": ["v1"], "clientConfig": client}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"gadgets.{group}", **injected},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": names,
+            "conversion": {"strategy": "Webhook", "webhook": hook},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    labels = {"app": "web"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}
+    web = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "annotations": {"deployment.kubernetes.io/revision": "7"}},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod},
+    }
+    marks = {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
+    size, gone = {"storage": "1Gi"}, "6f1d9a52-0000-4000-8000-000000000000"
+    shape = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand"}
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": disk, "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}},
+        "spec": {
+            **shape,
+            "capacity": size,
+            "hostPath": {"path": "/disk"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": world.target,
+                "name": "data",
+                "uid": gone,
+                "resourceVersion": "1",
+            },
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "annotations": marks},
+        "spec": {**shape, "resources": {"requests": size}, "volumeName": disk},
+    }
+    return {f"{n}.yaml": json.dumps(obj) for n, obj in enumerate((crd, web, volume, claim))}
+
+
+def test_what_controllers_write_stays_whatever_an_export_says(house: World) -> None:
+    world, group, disk = house, f"{house.namespace}.example.org", f"{house.namespace}-disk"
+    sha = world.repo.commit(placeholders(world), "First")
+    world.source()
+    world.sync()
+    # The placeholder of a CRD is no bundle, so it is not healthy before it is injected.
+    world.until("Sync", "app", synced_at(sha))
+    # The volume and the claim of the export are bound anew, to each other.
+    claim = world.until("PersistentVolumeClaim", "data", lambda o: o["status"].get("phase") == "Bound")
+    volume = json.loads(world.cluster.kubectl("get", "persistentvolume", disk, "-o", "json"))
+    assert (volume["status"]["phase"], volume["spec"]["claimRef"]["uid"]) == (
+        "Bound",
+        claim["metadata"]["uid"],
+    )
+    bundle = base64.b64encode(world.cluster.ca.read_bytes()).decode()
+    path = "/spec/conversion/webhook/clientConfig/caBundle"
+    inject = json.dumps([{"op": "replace", "path": path, "value": bundle}])
+    world.cluster.kubectl(
+        "patch", "crd", f"gadgets.{group}", "--type=json", f"--patch={inject}", "--field-manager=cainjector"
+    )
+    # A commit that changes each of them, and a check of everything.
+    files = {
+        name: text.replace('"metadata": {', '"metadata": {"labels": {"step": "2"}, ', 1)
+        for name, text in placeholders(world).items()
+    }
+    sha = world.repo.commit(files, "Second")
+    world.until("Sync", "app", ready_at(sha))
+    world.ask("Sync", "app", "again")
+    sync = world.until("Sync", "app", lambda o: ready_at(sha)(o) and o["status"].get("requested") == "again")
+    assert corrected(sync) == 0
+    assert not sync["status"].get("driftLog")
+    crd = world.api.get("CustomResourceDefinition", None, f"gadgets.{group}")
+    assert crd["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"] == bundle
+    annotations = world.get("Deployment", "web")["metadata"]["annotations"]
+    assert annotations["deployment.kubernetes.io/revision"] == "1"
+    after = world.get("PersistentVolumeClaim", "data")
+    assert (after["status"]["phase"], after["metadata"]["labels"]) == (
+        "Bound",
+        {**after["metadata"]["labels"], "step": "2"},
+    )
+    told = world.announced("ControllerFields")["message"]
+    assert "claimRef" in told or "pv.kubernetes.io" in told or "revision" in told

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import yaml
 from tests.e2e.conftest import World, config
 from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json, condition, is_ready
@@ -105,6 +106,12 @@ def test_it_backs_off_and_names_the_other(world: World, proxy: ApiProxy) -> None
         world.until("ConfigMap", "b", lambda o: o["data"] == {"k": "1"})
         world.until("Sync", "app", lambda o: o["status"]["summary"]["corrected"] == CORRECTIONS + 1)
         assert len(writes(proxy, world, "a")) == 1 + CORRECTIONS
+        assert world.get("ConfigMap", "a")["data"] == STUBBORN
+        # The rule at the end of the message, copied as it stands, is peace.
+        text = found["message"]
+        world.sync(ignore=[yaml.safe_load(text[text.index("{target:") :])])
+        world.until("Sync", "app", is_ready)
+        assert difference(world.api.get("Sync", world.namespace, "app")) is None
         assert world.get("ConfigMap", "a")["data"] == STUBBORN
 
 

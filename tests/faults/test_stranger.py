@@ -132,7 +132,9 @@ def test_a_sync_and_its_namespace_go(world: World, stranger: Stranger, operator:
     world.until("Sync", "app", lambda o: o is None)
     assert world.seek("ConfigMap", "a") is None
     assert world.seek("ConfigMap", "c") is None
-    world.api.delete("Namespace", None, world.target)
+    for name in (world.target, world.namespace):
+        world.api.delete("Namespace", None, name)
+        world.api.until("Namespace", None, name, lambda o: o is None)
 
 
 def test_what_the_stranger_waits_for_is_lent_and_not_deleted(

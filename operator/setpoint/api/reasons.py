@@ -40,7 +40,7 @@ class Reason(StrEnum):
     )
     Waiting = (
         "Waiting",
-        "A stage waits for the one before: a CRD to be established, or what serves a webhook or an APIService to become healthy.",
+        "A stage waits for the one before: a CRD to be established, or what serves a webhook or an APIService to become healthy. Or an object is being deleted, and is made anew.",
         "Wait; the message says for what. If it never comes, look at that object.",
     )
     DependencyNotReady = (

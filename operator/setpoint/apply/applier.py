@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.dry_run import DryRun, DryRunner, Session, problem_at
@@ -22,6 +22,7 @@ from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
 from setpoint.plan.order import brought_kinds, is_crd, is_namespace, stages
+from setpoint.plan.served import FindServed, unserved
 
 ClaimInventory = Callable[[], Awaitable[None]]
 
@@ -48,7 +49,7 @@ class Applier:
 
         `claim` writes the inventory; it runs after the dry runs and before the first write.
         """
-        ready, later, unknown = _split(todo, brought_kinds(everything))
+        ready, later, unknown = _split(todo, brought_kinds(everything), self._cluster.kinds_named)
         first, rest = _parted(ready, lambda d: is_namespace(d.id) or is_crd(d.id))
         checks = await self._checked(first)
         new = {
@@ -58,7 +59,7 @@ class Applier:
         new |= {lacking} if lacking else set()
         later_too, now = _parted(rest, lambda d: d.id.namespace in new)
         checks |= await self._checked(now)
-        result = ApplyResult(failed={**unknown, **unread, **checks.failed}, warnings=checks.warnings)
+        result = ApplyResult(failed={**unknown, **unread}) | checks.result
         if result.failed and self._who.abort:
             return result | _deferred([d for d in todo if d.id not in result.failed], REJECTED)
         waiting = frozenset(d.id for d in (*later, *later_too))
@@ -100,9 +101,8 @@ class Applier:
     async def _checked(self, desired: Sequence[Desired]) -> _Checks:
         found = await self._checker.check(desired)
         good = [c for c in found if isinstance(c, DryRun)]
-        failed = {c[0].id: c[1] for c in found if not isinstance(c, DryRun)}
-        warnings = [f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings]
-        return _Checks({c.desired.id: c for c in good}, failed, tuple(warnings))
+        warnings = tuple(f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings)
+        return _Checks({c.desired.id: c for c in good}, replace(held_back(found), warnings=warnings))
 
     def _kept(self, checks: Iterable[DryRun]) -> ApplyResult:
         """Record the objects that are as they should be."""
@@ -147,9 +147,9 @@ class Applier:
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late = await self._checked(pending)
-        result = merged([waits or ApplyResult(), ApplyResult(failed=late.failed, warnings=late.warnings)])
-        if late.failed and self._who.abort:
-            return result | _deferred([d for d in objects if d.id not in late.failed], EARLIER)
+        result = merged([waits or ApplyResult(), late.result])
+        if late.result.failed and self._who.abort:
+            return result | _deferred([d for d in objects if d.id not in late.result.failed], EARLIER)
         checks = [c for d in objects if (c := late.good.get(d.id) or good.get(d.id)) is not None]
         return result | await self._write(checks, gates)
 
@@ -175,7 +175,7 @@ class Applier:
         try:
             return await self._writer.write(c)
         except ApiError as error:
-            return problem_at(c.desired, error, "apply")
+            return problem_at(c.desired, error, "apply", self._cluster.kinds_named)
         except Problem as problem:
             return problem
 
@@ -187,32 +187,37 @@ class Applier:
 
 @dataclass(frozen=True, slots=True)
 class _Checks:
-    """What dry runs found: verdicts, problems, and the warnings of the API server."""
+    """What dry runs found: verdicts, and the result for objects that have none, with the warnings of the API server."""
 
     good: Mapping[ObjectId, DryRun]
-    failed: Mapping[ObjectId, Problem] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    result: ApplyResult
 
     def __or__(self, later: _Checks) -> _Checks:
-        good, failed = {**self.good, **later.good}, {**self.failed, **later.failed}
-        return _Checks(good, failed, (*self.warnings, *later.warnings))
+        return _Checks({**self.good, **later.good}, self.result | later.result)
+
+
+def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:
+    """Return what came of those objects without a verdict: they are rejected, or wait until an older one is gone."""
+    bad = {c[0].id: c[1] for c in found if not isinstance(c, DryRun)}
+    held = {oid: p for oid, p in bad.items() if p.reason is Reason.Waiting}
+    failed = {oid: p for oid, p in bad.items() if oid not in held}
+    deferred = {oid: str(p) for oid, p in held.items()}
+    return ApplyResult(failed=failed, deferred=deferred, waiting=next(iter(held.values()), None))
 
 
 def _split(
-    todo: Sequence[Desired], brought: Set[tuple[str, str]]
+    todo: Sequence[Desired], brought: Set[tuple[str, str]], served: FindServed
 ) -> tuple[list[Desired], list[Desired], Mapping[ObjectId, Problem]]:
     """Split `todo` into objects to dry-run now, objects that wait for a kind of this commit, and objects without a kind."""
     ready, unplaced = _parted(todo, lambda d: d.kind is not None)
     later, unknown = _parted(unplaced, lambda d: (d.id.group, d.id.kind) in brought)
-    text = "{}: the cluster has no kind {} in group {}"
-    return (
-        ready,
-        later,
-        {
-            d.id: Problem(Reason.KindUnknown, text.format(d.where, d.id.kind, d.id.group or "core"))
-            for d in unknown
-        },
-    )
+    problems = {
+        d.id: Problem(
+            Reason.KindUnknown, f"{d.where}: {unserved(d.manifest['apiVersion'], d.id.kind, served)}"
+        )
+        for d in unknown
+    }
+    return ready, later, problems
 
 
 def _parted(

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.result import united
+from setpoint.health.evaluate import terminating
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
@@ -163,7 +163,7 @@ class Deleter:
         if (meta.get("annotations") or {}).get(names.ANNOTATION_PRUNE) == "never":
             return DeleteResult(gone={oid: "stays, as it may not be pruned"})
         if "deletionTimestamp" in meta:
-            return DeleteResult(pending={oid: _terminating(meta)})
+            return DeleteResult(pending={oid: terminating(meta)})
         version = await self._marked(kind, oid, live, nested) if is_sync(oid) else ""
         uid = str(meta["uid"])
         done = await self._cluster.delete(
@@ -179,7 +179,7 @@ class Deleter:
             return _refused(oid, error)
         if rest is None or rest["metadata"]["uid"] != uid:
             return DeleteResult(gone={oid: "deleted"})
-        return DeleteResult(pending={oid: _terminating(rest["metadata"])})
+        return DeleteResult(pending={oid: terminating(rest["metadata"])})
 
 
 def _refused(oid: ObjectId, error: ApiError) -> DeleteResult:
@@ -187,12 +187,3 @@ def _refused(oid: ObjectId, error: ApiError) -> DeleteResult:
     if is_sync(oid) and error.status in (409, 422):
         return DeleteResult(pending={oid: MOVED}, moved=True)
     return DeleteResult(failed={oid: problem_of(error, oid, "delete")})
-
-
-def _terminating(meta: Mapping[str, Any]) -> str:
-    finalizers: list[str] = meta.get("finalizers") or []
-    return (
-        f"is being deleted, waits for finalizers {', '.join(finalizers)}"
-        if finalizers
-        else "is being deleted"
-    )

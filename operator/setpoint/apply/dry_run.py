@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
+from setpoint.health.evaluate import terminating
 from setpoint.kube.client import Cluster, Written
 from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
@@ -19,6 +20,7 @@ from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.rules import Carried, depends_on_live, with_ignored
+from setpoint.plan.served import FindServed, unserved
 from setpoint.watch.protocol import LiveObjects, Storage
 
 
@@ -85,7 +87,7 @@ class DryRunner:
             try:
                 return await self._judged(d)
             except ApiError as error:
-                return d, problem_at(d, error, "apply")
+                return d, problem_at(d, error, "apply", self._cluster.kinds_named)
             except Problem as problem:
                 return d, problem
 
@@ -102,11 +104,8 @@ class DryRunner:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         if live is not None:
             if "deletionTimestamp" in live["metadata"]:
-                raise Problem(
-                    Reason.Waiting,
-                    f"{d.id.label()} is being deleted; it is created again once it is gone",
-                    retry=True,
-                )
+                why = f"{terminating(live['metadata'])}; it is created again once it is gone"
+                raise Problem(Reason.Waiting, f"{d.id.label()} {why}", retry=True)
             refusal = may_take(live, d, who.key, who.owner_of(d.id))
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
@@ -153,7 +152,10 @@ def kind_of(d: Desired) -> Kind:
     return d.kind
 
 
-def problem_at(d: Desired, error: ApiError, verb: str) -> Problem:
+def problem_at(d: Desired, error: ApiError, verb: str, served: FindServed) -> Problem:
     """Return an API error as a problem that names the place of the manifest."""
     problem = problem_of(error, d.id, verb)
+    if problem.reason is Reason.KindUnknown:
+        why = unserved(d.manifest["apiVersion"], d.id.kind, served)
+        return Problem(problem.reason, f"{d.where}: {d.id.label()}: {why}", problem.retry)
     return Problem(problem.reason, f"{d.where}: {problem.message}", problem.retry)

@@ -26,6 +26,11 @@ class ApplyResult:
     baselines: Mapping[ObjectId, Baseline] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def transient(self) -> bool:
+        """Whether another try may come to more, though nobody changes anything that is watched."""
+        return any(p is not None and p.transient for p in (*self.failed.values(), self.waiting))
+
     def __or__(self, later: ApplyResult) -> ApplyResult:
         """Return both results as one."""
         return merged((self, later))

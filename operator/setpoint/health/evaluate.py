@@ -76,9 +76,14 @@ def _deleted(obj: Object) -> Verdict | None:
     meta = mapping(obj, "metadata")
     if not meta.get("deletionTimestamp"):
         return None
+    return progressing("Terminating", terminating(meta))
+
+
+def terminating(meta: Mapping[str, Any]) -> str:
+    """Return what an object waits for that is being deleted, from its metadata."""
     names = meta.get("finalizers")
     waits = ", ".join(str(name) for name in names[:5]) if isinstance(names, list | tuple) else ""
-    return progressing("Terminating", f"is being deleted{f', waits for finalizers {waits}' if waits else ''}")
+    return f"is being deleted, waits for finalizers {waits}" if waits else "is being deleted"
 
 
 def _unobserved(obj: Object) -> Verdict | None:

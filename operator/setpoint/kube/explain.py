@@ -233,6 +233,10 @@ _STATEFULSET = re.compile(
 )
 
 
+# Followed by a diff of Go structs, which names the size in no words of a manifest.
+_PENDING_CLAIM = "spec is immutable after creation except resources.requests"
+
+
 def _immutable(error: ApiError, what: Named) -> str:
     """Return which field may not change; of what is about sizes also that no volume becomes smaller."""
     if SHRINK.search(all_words(error)):
@@ -240,6 +244,11 @@ def _immutable(error: ApiError, what: Named) -> str:
             (c.field for c in error.causes if SHRINK.search(c.message)), "spec.resources.requests.storage"
         )
         return f"{field}: a claim cannot shrink; set it back to the size that it has, or make a new claim"
+    if _PENDING_CLAIM in all_words(error):
+        return (
+            "spec: only the size and volumeAttributesClassName of a claim may change, once it has its volume, and it "
+            "cannot shrink; set it back, or make a new claim"
+        )
     if found := _STATEFULSET.search(all_words(error)):
         # The server lists what may change, and not what was changed.
         fields = found["fields"].replace("'", "")

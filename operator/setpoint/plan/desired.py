@@ -216,7 +216,8 @@ def _place(
     group = group_of(m["apiVersion"])
     name, own = m["metadata"]["name"], m["metadata"].get("namespace") or ""
     crd = brought.get((group, m["kind"]))
-    if kind is None and (crd is None or (crd.versions and m["apiVersion"] not in crd.versions)):
+    # What the commit says of a kind counts, though the cluster may serve another version until its CRD is written.
+    if kind is None if crd is None else crd.versions and m["apiVersion"] not in crd.versions:
         return _unserved(d, own or target or "", crd, known)
     namespaced = kind.namespaced if kind else crd is not None and crd.namespaced
     oid = ObjectId(group, m["kind"], (own or target or "") if namespaced else "", name)

@@ -71,6 +71,15 @@ def successors(api_version: str, kind: str, served: FindServed) -> Sequence[Kind
     return [k for k in served(kind) if k.group in groups]
 
 
+def unserved(api_version: str, kind: str, served: FindServed) -> str:
+    """Return why the API server refuses a kind, though discovery may still have it at `api_version`: that may be old."""
+    found = successors(api_version, kind, served)
+    versions = tuple(k.api_version for k in found if k.api_version != api_version)
+    if not versions and found:
+        return f"the cluster does not serve {kind} in {api_version} any more, or not yet again"
+    return not_served(api_version, kind, versions)
+
+
 def not_served(api_version: str, kind: str, versions: Collection[str]) -> str:
     """Return why a kind cannot be had at `api_version`; `versions` are the apiVersions that are served."""
     group, _, version = api_version.rpartition("/")

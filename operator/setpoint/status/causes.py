@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Sequence
 
+from setpoint.api.reasons import Reason
+from setpoint.plan.order import is_crd, is_namespace
 from setpoint.status.outcome import ObjectState
 
 _PLACE = re.compile(r"(?P<where>[^\n]*?:\d+): ")
@@ -22,8 +24,24 @@ def parted(s: ObjectState, home: str) -> tuple[str, str]:
 
 
 def most_alike(failed: Sequence[ObjectState]) -> Sequence[ObjectState]:
-    """Return those that failed for the commonest cause, in order; of causes as common as each other the first's."""
-    return alike_in(failed, lambda s: (str(s.reason), parted(s, "")[1]))
+    """Return those that failed for the commonest cause, in order; of causes as common as each other the first's.
+
+    What fails only because another of these did is no cause, however often it is said.
+    """
+    return alike_in(_roots(failed), lambda s: (str(s.reason), parted(s, "")[1]))
+
+
+def _roots(failed: Sequence[ObjectState]) -> Sequence[ObjectState]:
+    """Return the objects without those of a Namespace, or of a kind, that itself was rejected."""
+    namespaces = {s.id.name for s in failed if is_namespace(s.id)}
+    groups = {s.id.name.partition(".")[2] for s in failed if is_crd(s.id)} - {""}
+
+    def follows(s: ObjectState) -> bool:
+        if s.reason is Reason.NamespaceMissing:
+            return s.id.namespace in namespaces
+        return s.id.group in groups and s.reason in (Reason.KindUnknown, Reason.Invalid) and not is_crd(s.id)
+
+    return [s for s in failed if not follows(s)]
 
 
 def alike_in(

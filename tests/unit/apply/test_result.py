@@ -24,3 +24,9 @@ def test_later_results_count_for_an_object_and_the_first_wait_is_told() -> None:
     )
     assert first | second == merged([first, second])
     assert merged([]) == ApplyResult()
+
+
+def test_another_try_is_wanted_for_what_no_event_ends() -> None:
+    assert not ApplyResult(failed={oid("a"): BAD}, waiting=WAITS).transient
+    assert ApplyResult(failed={oid("a"): Problem(Reason.Forbidden, "no")}).transient
+    assert ApplyResult(waiting=Problem(Reason.Waiting, "a is being deleted", retry=True)).transient

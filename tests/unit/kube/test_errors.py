@@ -194,6 +194,18 @@ def test_a_claim_cannot_shrink(words: str) -> None:
     )
 
 
+def test_what_of_a_claim_may_change() -> None:
+    words = "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+    claim = ObjectId("", "PersistentVolumeClaim", "prod", "data")
+    error = ApiError(422, "Invalid", "x", (Cause("spec", f"{words}\n@@ -6,7 +6,7 @@", ""),))
+    problem = problem_of(error, claim, "apply", home="prod")
+    assert problem.reason is Reason.Immutable
+    assert problem.message == (
+        "PersistentVolumeClaim/data: spec: only the size and volumeAttributesClassName of a claim may change, "
+        "once it has its volume, and it cannot shrink; set it back, or make a new claim"
+    )
+
+
 def test_what_of_a_statefulset_may_change() -> None:
     words = "Forbidden: updates to statefulset spec for fields other than 'replicas', 'template' and 'updateStrategy' are forbidden"
     stateful = ObjectId("apps", "StatefulSet", "prod", "db")

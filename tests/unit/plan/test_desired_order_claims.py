@@ -25,6 +25,7 @@ from setpoint.objects.kinds import Kind
 from setpoint.plan import order
 from setpoint.plan.desired import Desired, OwnershipMarks, Rendered, as_stored, complete
 from setpoint.plan.redact import shown
+from setpoint.plan.served import unserved
 from setpoint.store.claims import Claims
 
 STAMP = OwnershipMarks(SyncKey("team", "web"), "0123456789abcdef")
@@ -241,7 +242,29 @@ def test_a_version_that_is_not_served_names_those_that_are(api: str, kind: str, 
     assert oid.namespace == ("" if kind == "ClusterRole" else "prod")
 
 
-def test_a_version_that_the_crd_of_this_commit_does_not_serve() -> None:
+@pytest.mark.parametrize(
+    ("api", "words"),
+    [
+        ("bugs.example.org/v1alpha1", "Gadget is served as bugs.example.org/v1, and not as v1alpha1"),
+        (
+            "bugs.example.org/v1",
+            "the cluster does not serve Gadget in bugs.example.org/v1 any more, or not yet again",
+        ),
+        (
+            "none.example.org/v1",
+            "the cluster has no kind Gadget in none.example.org/v1; install its CRD first",
+        ),
+    ],
+)
+def test_a_kind_that_the_api_server_refuses_though_discovery_has_it(api: str, words: str) -> None:
+    known = [*SERVED]
+    if api.endswith("alpha1"):
+        known.append(Kind("bugs.example.org", "v1alpha1", "Gadget", "gadgets", True, frozenset()))
+    assert unserved(api, "Gadget", lambda name: [k for k in known if k.kind == name]) == words
+
+
+@pytest.mark.parametrize("served", [True, False], ids=["still served", "not served"])
+def test_a_version_that_the_crd_of_this_commit_does_not_serve(served: bool) -> None:
     versions = [{"name": "v1", "served": True}, {"name": "v1alpha1", "served": False}]
     spec = {
         "group": "bugs.example.org",
@@ -260,6 +283,8 @@ def test_a_version_that_the_crd_of_this_commit_does_not_serve() -> None:
             "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "x", False, frozenset()
         )
     }
+    if served:  # until the CRD of this commit is written
+        kinds["Gadget"] = Kind("bugs.example.org", "v1alpha1", "Gadget", "gadgets", True, frozenset())
     good, bad = complete(docs, lambda a, k: kinds.get(k), "prod", STAMP)
     assert [d.id.name for d in good] == ["gadgets", "new"]
     ((_, problem),) = bad

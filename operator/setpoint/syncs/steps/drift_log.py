@@ -82,7 +82,7 @@ class DriftLog:
             # What failed before this is told first.
             applied=replace(applied | result, failed={**result.failed, **applied.failed}),
             corrections=(*reached.corrections, *corrections),
-            retry=reached.retry or any(p.transient for p in result.failed.values()),
+            retry=reached.retry or result.transient,
             waiting=reached.waiting or result.waiting,
         )
 

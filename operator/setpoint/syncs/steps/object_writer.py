@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from setpoint.api.formats import rfc3339
+from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
-from setpoint.apply.applier import Applier
+from setpoint.apply.applier import Applier, held_back
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
@@ -89,6 +91,9 @@ class ObjectWriter:
         result = await self._with_places(ctx, evaluation.current, target, result, chosen)
         reached = self._drift_log.absorb(claimed, memory, result, {d.id: d for d in chosen}, before)
         self._metrics.written(len(result.written))
+        if any(p.reason is Reason.KindUnknown for p in result.failed.values()):
+            with contextlib.suppress(Problem):  # the next try asks again; what was written is told first
+                await self._builder.discover()
         again = meant_otherwise(result.written, chosen, target.refs)
         if again:
             self._drift_log.check_again(memory, again)
@@ -160,10 +165,9 @@ class ObjectWriter:
     ) -> Reached:
         ctx, found = reached.ctx, await applier.check(chosen)
         reported = self._drift_log.report(ctx.key, memory, (i for i in found if isinstance(i, DryRun)))
-        failed = ApplyResult(failed={i[0].id: i[1] for i in found if not isinstance(i, DryRun)})
-        failed = await self._with_places(ctx, evaluation.current, evaluation.found, failed, chosen)
-        corrections = (*reached.corrections, *reported)
-        return replace(reached, applied=reached.applied | failed, corrections=corrections)
+        rest = await self._with_places(ctx, evaluation.current, evaluation.found, held_back(found), chosen)
+        corrections, waiting = (*reached.corrections, *reported), reached.waiting or rest.waiting
+        return replace(reached, applied=reached.applied | rest, corrections=corrections, waiting=waiting)
 
     async def _claim(self, reached: Reached, target: Target, memory: Memory) -> Reached:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
