@@ -21,7 +21,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
-from setpoint.plan.order import brought_kinds, is_crd, is_namespace, stages
+from setpoint.plan.order import admitted_after, brought_kinds, is_crd, is_namespace, stages
 
 ClaimInventory = Callable[[], Awaitable[None]]
 
@@ -57,6 +57,9 @@ class Applier:
         lacking, unread = await self._lacking_namespace(todo, new)
         new |= {lacking} if lacking else set()
         later_too, now = _parted(rest, lambda d: d.id.namespace in new)
+        unseen = {d.id for d in todo if self._live.get(d.id) is None}
+        pods, now = _parted(now, lambda d: not unseen.isdisjoint(admitted_after(d)))
+        later_too += pods
         checks |= await self._checked(now)
         result = ApplyResult(failed={**unknown, **unread, **checks.failed}, warnings=checks.warnings)
         if result.failed and self._who.abort:
@@ -146,7 +149,7 @@ class Applier:
         waits = (
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
-        late = await self._checked(pending)
+        late = _again_if_denied(await self._checked(pending))
         result = merged([waits or ApplyResult(), ApplyResult(failed=late.failed, warnings=late.warnings)])
         if late.failed and self._who.abort:
             return result | _deferred([d for d in objects if d.id not in late.failed], EARLIER)
@@ -196,6 +199,15 @@ class _Checks:
     def __or__(self, later: _Checks) -> _Checks:
         good, failed = {**self.good, **later.good}, {**self.failed, **later.failed}
         return _Checks(good, failed, (*self.warnings, *later.warnings))
+
+
+def _again_if_denied(late: _Checks) -> _Checks:
+    """Return checks whose denials are tried again: admission learns a moment later of what was written just now."""
+    failed = {
+        oid: Problem(p.reason, p.message, True) if p.reason is Reason.AdmissionDenied else p
+        for oid, p in late.failed.items()
+    }
+    return replace(late, failed=failed)
 
 
 def _split(
