@@ -21,7 +21,7 @@ SHORT := -m "not node" $(addprefix --ignore=,tests/container/test_image.py tests
 endif
 # Those that are left out have clusters without a node, for themselves.
 AS_POD := SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile tests/e2e --ignore=tests/e2e/test_real_content.py
-.PHONY: help setup image demo bench soak check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image demo bench soak compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ ifdef KILLS
 else
 	@$(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 endif
+
+compat: setup ## every kind of Kubernetes through the operator: writes the table of docs/compatibility.md, or with KINDS= of some (RECORD=1: and their rows), CHECK=1 to compare
+	@$(PY) -m tests.compat $(if $(CHECK),--check) $(if $(RECORD),--record) $(KINDS)
 
 cluster-up: setup ## a local Kubernetes, with NODE=1 one that runs containers; the last line is KUBECONFIG=<path>
 	@$(PY) -m tests.kit.cluster up $(if $(NAME),--name $(NAME)) $(if $(NODE),--node)

@@ -184,3 +184,36 @@ def test_what_waits_for_an_address_or_a_target_holds_no_wave(world: World) -> No
         "Sync", "app", lambda o: o and (o["status"].get("applied") or {}).get("revision", "").endswith(sha)
     )
     assert condition(sync, "Healthy")["status"] == "False"
+
+
+def test_a_pod_comes_with_what_it_must_not_be_without(world: World) -> None:
+    """The API server refuses a Pod whose ServiceAccount or class is not there, so its dry run has to wait for them."""
+    name = world.namespace
+    account: Json = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mine"}}
+    rank = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name},
+        "value": 10,
+    }
+    runtime = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": name},
+        "handler": "x",
+    }
+    containers = [{"name": "one", "image": "registry.example.org/one:1"}]
+    spec = {
+        "serviceAccountName": "mine",
+        "priorityClassName": name,
+        "runtimeClassName": name,
+        "containers": containers,
+    }
+    pod: Json = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": spec}
+    files = {f"{o['kind']}.json": json.dumps(o) for o in (account, rank, runtime, pod)}
+    sha = world.repo.commit(files, "All at once")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", lambda o: condition(o, "Synced").get("status") == "True")
+    assert world.status()["applied"]["revision"].endswith(sha)
+    assert world.get("Pod", "one")["spec"]["priority"] == 10

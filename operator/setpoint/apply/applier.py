@@ -21,7 +21,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
-from setpoint.plan.order import brought_kinds, is_crd, is_namespace, stages
+from setpoint.plan.order import admitted_after, brought_kinds, is_crd, is_namespace, stages
 from setpoint.plan.served import FindServed, unserved
 
 ClaimInventory = Callable[[], Awaitable[None]]
@@ -58,6 +58,9 @@ class Applier:
         lacking, unread = await self._lacking_namespace(todo, new)
         new |= {lacking} if lacking else set()
         later_too, now = _parted(rest, lambda d: d.id.namespace in new)
+        unseen = {d.id for d in todo if self._live.get(d.id) is None}
+        pods, now = _parted(now, lambda d: not unseen.isdisjoint(admitted_after(d)))
+        later_too += pods
         checks |= await self._checked(now)
         result = ApplyResult(failed={**unknown, **unread}) | checks.result
         if result.failed and self._who.abort:
@@ -146,7 +149,7 @@ class Applier:
         waits = (
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
-        late = await self._checked(pending)
+        late = _again_if_denied(await self._checked(pending))
         result = merged([waits or ApplyResult(), late.result])
         if late.result.failed and self._who.abort:
             return result | _deferred([d for d in objects if d.id not in late.result.failed], EARLIER)
@@ -203,6 +206,15 @@ def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:
     failed = {oid: p for oid, p in bad.items() if oid not in held}
     deferred = {oid: str(p) for oid, p in held.items()}
     return ApplyResult(failed=failed, deferred=deferred, waiting=next(iter(held.values()), None))
+
+
+def _again_if_denied(late: _Checks) -> _Checks:
+    """Return checks whose denials are tried again: admission learns a moment later of what was written just now."""
+    failed = {
+        oid: Problem(p.reason, p.message, True) if p.reason is Reason.AdmissionDenied else p
+        for oid, p in late.result.failed.items()
+    }
+    return replace(late, result=replace(late.result, failed=failed))
 
 
 def _split(

@@ -75,6 +75,20 @@ def is_storage_class(oid: ObjectId) -> bool:
     return oid.kind == "StorageClass" and oid.group == "storage.k8s.io"
 
 
+def admitted_after(d: Desired) -> frozenset[ObjectId]:
+    """Return what must exist before a Pod is accepted: its ServiceAccount and its classes; workloads are accepted without."""
+    if d.id.kind != "Pod" or d.id.group:
+        return frozenset()
+    spec = d.manifest.get("spec")
+    names_of = spec if isinstance(spec, Mapping) else {}
+    named = (
+        ("", "ServiceAccount", d.id.namespace, names_of.get("serviceAccountName")),
+        ("scheduling.k8s.io", "PriorityClass", "", names_of.get("priorityClassName")),
+        ("node.k8s.io", "RuntimeClass", "", names_of.get("runtimeClassName")),
+    )
+    return frozenset(ObjectId(*rest, name) for *rest, name in named if isinstance(name, str))
+
+
 def is_blocking(oid: ObjectId) -> bool:
     """Return whether the object can block other writes or break discovery while nothing serves it."""
     return (oid.group == "admissionregistration.k8s.io" and oid.kind in WEBHOOKS) or (

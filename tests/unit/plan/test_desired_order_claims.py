@@ -151,6 +151,21 @@ def test_the_order_of_writing_and_of_deletion() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "named"),
+    [
+        ("Pod", {"serviceAccountName": "a", "priorityClassName": "b", "runtimeClassName": "c"}, "abc"),
+        ("Pod", {"serviceAccountName": 1}, ""),
+        ("Pod", None, ""),
+        ("ConfigMap", {"serviceAccountName": "a"}, ""),
+    ],
+)
+def test_a_pod_comes_after_what_it_must_not_be_without(kind: str, spec: Any, named: str) -> None:
+    ids = order.admitted_after(desired(kind, "v1", spec=spec))
+    assert "".join(sorted(oid.name for oid in ids)) == named
+    assert {oid.namespace for oid in ids if oid.kind == "ServiceAccount"} <= {"n"}
+
+
 def test_what_serves_a_webhook() -> None:
     service = desired("Service", "v1", "hook", spec={"selector": {"app": "hook"}})
     server = desired(
