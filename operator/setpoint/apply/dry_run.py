@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
 from setpoint.health.evaluate import terminating
 from setpoint.kube.client import Cluster, Written
-from setpoint.kube.errors import ApiError
+from setpoint.kube.errors import ApiError, classify, is_failed_test
 from setpoint.kube.explain import problem_of
+from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.owners import missing_owner, owners_of
 from setpoint.plan import decide as plan
-from setpoint.plan.adoption import may_take
+from setpoint.plan.adoption import is_ours, may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.rules import Carried, depends_on_live, with_ignored
 from setpoint.plan.served import FindServed, unserved
+from setpoint.plan.unions.exchange import Exchange, verdict
 from setpoint.watch.protocol import LiveObjects, Storage
+
+TRIES = 5
+"""For what is tried again at once, because a controller wrote just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Actor:
     """Whether an object is being handed over from one Sync to another."""
     abort: bool
     create_namespace: str | None
+    refused: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What could not be written before, by the digest of its manifest."""
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
 
@@ -65,6 +72,17 @@ class DryRun:
     sent: Manifest | None = None
     predicted: Manifest | None = None
     warnings: tuple[str, ...] = ()
+    exchange: Exchange | None = None
+    """What must be patched before the apply, as the server refuses that otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is to be sent, and what the server would make of it."""
+
+    carried: Carried
+    written: Written
+    exchange: Exchange | None = None
 
 
 class DryRunner:
@@ -99,7 +117,8 @@ class DryRunner:
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         await self._check_owners(d)
-        carried, predicted = await self._predicted(d, kind, live)
+        answer = await self._predicted(d, kind, live)
+        carried, predicted = answer.carried, answer.written
         if not predicted.created and live is None:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         if live is not None:
@@ -114,9 +133,9 @@ class DryRunner:
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
         warnings = (*predicted.warnings, *carried.doubts)
-        return DryRun(d, change, live, carried.manifest, predicted.object, warnings)
+        return DryRun(d, change, live, carried.manifest, predicted.object, warnings, answer.exchange)
 
-    async def _predicted(self, d: Desired, kind: Kind, live: Manifest | None) -> tuple[Carried, Written]:
+    async def _predicted(self, d: Desired, kind: Kind, live: Manifest | None) -> _Answer:
         """Return what is to be sent, and what the server would make of it.
 
         It is asked twice only where ignored paths lead into a list that managedFields tell too little of: its first
@@ -124,13 +143,59 @@ class DryRunner:
         """
         who = self._who
         carried = with_ignored(d.manifest, live, who.rules, d.id)
-        answer = await self._cluster.apply(kind, carried.manifest, user=who.user, dry_run=True)
+        try:
+            answer = await self._cluster.apply(kind, carried.manifest, user=who.user, dry_run=True)
+        except ApiError as error:
+            return await self._exchanged(d, kind, carried, error)
         if not carried.doubts:
-            return carried, answer
+            return _Answer(carried, answer)
         better = with_ignored(d.manifest, live, who.rules, d.id, answer.object)
-        if better.manifest == carried.manifest:
-            return better, answer
-        return better, await self._cluster.apply(kind, better.manifest, user=who.user, dry_run=True)
+        if better.manifest != carried.manifest:
+            answer = await self._cluster.apply(kind, better.manifest, user=who.user, dry_run=True)
+        return _Answer(better, answer)
+
+    async def _exchanged(self, d: Desired, kind: Kind, carried: Carried, refusal: ApiError) -> _Answer:
+        """Return what the server makes of an object if a union's old member is taken away first. Raises the refusal."""
+        if refusal.status != 422 or not refusal.causes or classify(refusal) is not Reason.Invalid:
+            raise refusal
+        for _ in range(TRIES):
+            live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=self._who.user)
+            if live is None:
+                raise refusal
+            found = verdict(live, carried.manifest, refusal.causes, self._former(d, live))
+            if found.exchange is None or self._was_tried(d, live):
+                break
+            try:
+                return _Answer(carried, await self._tried(d, kind, found.exchange), found.exchange)
+            except ApiError as error:
+                if error.transient:
+                    raise
+                if not is_failed_test(error):
+                    break
+            # A controller wrote meanwhile, perhaps only the status.
+        if found.words:
+            problem = problem_at(d, refusal, "apply")
+            raise Problem(problem.reason, f"{problem.message}; {found.words}", problem.retry)
+        raise refusal
+
+    async def _tried(self, d: Desired, kind: Kind, exchange: Exchange) -> Written:
+        """Return what the server would make of the patch, and of the rest of the manifest."""
+        user = self._who.user
+        patched = await self._cluster.patch(
+            kind, d.id.namespace, d.id.name, exchange.operations, user=user, dry_run=True
+        )
+        rest = await self._cluster.apply(kind, exchange.rest, user=user, dry_run=True)
+        return replace(rest, object=dict(exchange.predicted(rest.object, patched)))
+
+    def _former(self, d: Desired, live: Manifest) -> frozenset[str] | None:
+        """Return the managers whose fields an adoption takes over, if this is one."""
+        who = self._who
+        return None if is_ours(live, d.id, who.key) or who.is_lent(d.id) else who.takeover
+
+    def _was_tried(self, d: Desired, live: Manifest) -> bool:
+        """Return whether this manifest was refused although the patch before it had been made: it would be for ever."""
+        left = managed_fields.patched_entry(live["metadata"].get("managedFields") or ())
+        return left is not None and self._who.refused.get(d.id) == d.digest
 
     async def _check_owners(self, d: Desired) -> None:
         """Raise Problem if an owner is not there, as the garbage collector would delete the object."""

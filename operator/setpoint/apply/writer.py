@@ -1,20 +1,23 @@
-"""Writes one object, and removes what people added to it (shell)."""
+"""Writes one object, with what must be patched before an apply, and removes what people added to it (shell)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.apply.dry_run import DryRun, Session, kind_of
-from setpoint.kube.errors import ApiError
+from setpoint.apply.dry_run import TRIES, DryRun, Session, kind_of
+from setpoint.kube.errors import ApiError, is_failed_test
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest
+from setpoint.objects.json_patch import Operation
 from setpoint.objects.observed import changed_by
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
-from setpoint.plan.diff import foreign_additions
+from setpoint.plan.diff import comparable, foreign_additions
 from setpoint.plan.drift import Baseline
+from setpoint.plan.unions.exchange import Exchange
 
 
 class Writer:
@@ -34,12 +37,15 @@ class Writer:
             d, kind, who = checked.desired, kind_of(checked.desired), self._who
             if (owner := who.owner_of(d.id)) not in (None, who.key):
                 raise Problem(Reason.Contested, f"{d.id.label()} belongs to Sync {owner}")
+            if checked.exchange is not None:
+                checked = replace(checked, live=await self._exchanged(checked, checked.exchange))
             if checked.change.action is Action.ADOPT and checked.live is not None:
                 await self._keep_adopted(checked)
             sent = existing(checked.sent or d.manifest, checked.live)
             obj: Manifest = (await self._cluster.apply(kind, sent, user=who.user)).object
             if checked.change.action is Action.PATCH:
                 obj = await self._without_additions(d, obj)
+            obj = await self._without_patched(d, obj)
             self._live.store(kind, obj)
             return baseline(d, obj, who.people)
 
@@ -78,7 +84,51 @@ class Writer:
             obj = await self._patch(d, managed_fields.removal(path, value))
         return obj
 
-    async def _patch(self, d: Desired, operations: list[dict[str, Any]]) -> Manifest:
+    async def _exchanged(self, checked: DryRun, exchange: Exchange) -> Manifest:
+        """Patch as it was tried: on the object as it was looked at, and no other. Raises ApiError."""
+        d, before = checked.desired, self._counts(checked.live or {})
+        for _ in range(TRIES):
+            live = await self._read(d)
+            if live is None or self._counts(live) != before:
+                break
+            try:
+                return await self._patch(d, exchange.at(live["metadata"]["resourceVersion"]))
+            except ApiError as error:
+                if not is_failed_test(error):
+                    raise
+            # A controller wrote the status meanwhile: that is no reason to begin anew.
+        return await self._patch(d, exchange.operations)
+
+    def _counts(self, live: Manifest) -> object:
+        """Return what of an object a patch was made for."""
+        managed = live["metadata"].get("managedFields") or ()
+        return comparable(live), managed_fields.ownership(managed, self._who.people)
+
+    async def _read(self, d: Desired) -> Manifest | None:
+        return await self._cluster.get(kind_of(d), d.id.namespace, d.id.name, user=self._who.user)
+
+    async def _without_patched(self, d: Desired, obj: Manifest) -> Manifest:
+        """Take out what a JSON Patch of ours left in managedFields: the fields would stay when they leave Git.
+
+        A crash before this leaves the entry, and whoever looks at the object next finds it there.
+        """
+        for left in reversed(range(TRIES)):
+            operations = managed_fields.without_patched(obj["metadata"].get("managedFields") or ())
+            if not operations:
+                break
+            try:
+                return await self._patch(d, operations)
+            except ApiError as error:
+                if not is_failed_test(error) or not left:
+                    raise
+            # Somebody wrote meanwhile, and the entry stands elsewhere in the list.
+            found = await self._read(d)
+            if found is None:
+                break
+            obj = found
+        return obj
+
+    async def _patch(self, d: Desired, operations: Sequence[Operation]) -> Manifest:
         return await self._cluster.patch(
             kind_of(d), d.id.namespace, d.id.name, operations, user=self._who.user
         )

@@ -226,13 +226,18 @@ def classify(error: ApiError) -> Reason:
         (status == 403, Reason.AdmissionDenied),
         (status == 422 and _may_not_change(all_words(error)), Reason.Immutable),
         # A `test` of a JSON Patch that failed: the server says no more than this.
-        (status == 422 and text == _TEST_FAILED and not error.causes, Reason.ApplyFailed),
+        (is_failed_test(error), Reason.ApplyFailed),
         (status in (400, 422), Reason.Invalid),
         (status == 500 and _TYPED.search(text) is not None, Reason.Invalid),
         (status == 409, Reason.ApplyFailed),
         (status in (401, 408, 410, 429) or status >= 500, Reason.ApiUnavailable),
     )
     return next((reason for holds, reason in rules if holds), Reason.Invalid)
+
+
+def is_failed_test(error: ApiError) -> bool:
+    """Return whether a `test` of a JSON Patch failed, so that nothing was written."""
+    return error.status == 422 and error.message == _TEST_FAILED and not error.causes
 
 
 def is_absence(error: ApiError) -> bool:

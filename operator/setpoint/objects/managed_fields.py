@@ -30,7 +30,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Our own entry (digest of its fields, and time) and those of people; equal means that nobody touched our fields."""
+    """Our own entry (digest of its fields, and time) and those of people; equal means that nobody touched our fields.
+
+    `ours` also tells that a JSON Patch of ours left an entry, as a crash may leave it.
+    """
 
     ours: str
     time: str
@@ -56,6 +59,42 @@ def own_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     )
 
 
+def patched_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the entry that a JSON Patch of ours has left, if it owns more than metadata.
+
+    What it owns stays when it leaves Git, so it is taken out as soon as the apply that comes after it is through.
+    """
+    return next(
+        (
+            e
+            for e in managed
+            if e.get("manager") == names.FIELD_MANAGER
+            and e.get("operation") == "Update"
+            and not e.get("subresource")
+            and (e.get("fieldsV1") or {}).keys() - {"f:metadata"}
+        ),
+        None,
+    )
+
+
+def without_patched(managed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the JSON Patch that takes out what `patched_entry` found; empty if there is none.
+
+    It tests the entry and no resourceVersion: a controller that writes the status meanwhile is no obstacle.
+    """
+    entry = patched_entry(managed)
+    if entry is None:
+        return []
+    path = f"/metadata/managedFields/{next(i for i, e in enumerate(managed) if e is entry)}"
+    rest = {k: v for k, v in entry["fieldsV1"].items() if k == "f:metadata"}
+    last = (
+        {"op": "replace", "path": f"{path}/fieldsV1", "value": rest}
+        if rest
+        else {"op": "remove", "path": path}
+    )
+    return [{"op": "test", "path": path, "value": entry}, last]
+
+
 def person_entries(
     managed: Iterable[Mapping[str, Any]], extra: frozenset[str] = frozenset()
 ) -> list[Mapping[str, Any]]:
@@ -65,13 +104,14 @@ def person_entries(
 
 def ownership(managed: Sequence[Mapping[str, Any]], extra: frozenset[str] = frozenset()) -> Ownership:
     """Reduce managedFields to what tells of drift (see `notes/apply.md`, a drift test that costs nothing)."""
-    own = own_entry(managed)
+    own, patched = own_entry(managed), patched_entry(managed)
     people = [
         Person(e["manager"], e.get("time", ""), _digest(e.get("fieldsV1")))
         for e in person_entries(managed, extra)
     ]
+    ours = (e.get("fieldsV1") for e in (own, patched) if e is not None)
     return Ownership(
-        _digest(own.get("fieldsV1")) if own else "",
+        "+".join(map(_digest, ours)),
         own.get("time", "") if own else "",
         tuple(sorted(people, key=lambda p: (p.manager, p.time, p.digest))),
     )
@@ -214,8 +254,9 @@ def adopted(
 ) -> list[dict[str, Any]] | None:
     """Rewrite managedFields for an adoption: what people and former owners set is kept, and never mistaken for drift.
 
-    What Git sets too is taken out of their entries (else it would stay after Git drops it); the rest moves to
-    manager `setpoint-adopted`, which no rule ever removes. None if there is nothing to rewrite.
+    What Git sets too is taken out of their entries (else it would stay after Git drops it), and so is what lies inside
+    of a node that Git sets (else the node could neither go nor become another one); the rest moves to manager
+    `setpoint-adopted`, which no rule ever removes. None if there is nothing to rewrite.
     """
     kept: FieldSet = {}
     result: list[dict[str, Any]] = []
@@ -226,7 +267,7 @@ def adopted(
             kept = union(kept, entry.get("fieldsV1") or {})
     if len(result) == len(managed):
         return None
-    rest = subtract(kept, ours)
+    rest = _beside(kept, ours)
     if rest:
         first = next(e for e in managed if is_person(e.get("manager", ""), takeover))
         result.append(
@@ -240,6 +281,37 @@ def adopted(
             }
         )
     return result
+
+
+_MAPS = frozenset(
+    f"f:{name}"
+    for name in (
+        *("labels", "annotations", "data", "binaryData", "matchLabels", "nodeSelector"),
+        *("limits", "requests", "hard", "capacity", "parameters", "volumeAttributes"),
+    )
+)
+"""Objects whose entries are independent of each other: one that Git does not set lies beside those that it sets."""
+
+
+def _beside(theirs: FieldSet, ours: FieldSet, *, top: bool = True) -> FieldSet:
+    """Return what of `theirs` lies in no node that both they and Git made: an object, or an element of a list."""
+    result: FieldSet = {}
+    for key, fields in theirs.items():
+        if key not in ours:
+            rest = fields if key != "." else None
+        else:
+            goes = not fields or not ours[key] or (not top and _is_one(key, fields))
+            rest = None if goes else _beside(fields, ours[key], top=False) or None
+        if rest is not None:
+            result[key] = rest
+    return result
+
+
+def _is_one(key: str, fields: FieldSet) -> bool:
+    """Return whether what is in a node belongs together, and whoever owns these fields of it made the node."""
+    if key.startswith("k:"):
+        return True
+    return "." in fields and key not in _MAPS and not any(k.startswith(("k:", "v:")) for k in fields)
 
 
 def pointers(obj: Mapping[str, Any], trie: FieldSet) -> set[str]:

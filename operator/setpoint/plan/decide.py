@@ -51,8 +51,10 @@ def decide(
     if not is_ours(live, d.id, me) and not handed:
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
     additions = foreign_additions(predicted, d, rules, people)
-    if not patch and not additions and managed_fields.own_entry(live["metadata"].get("managedFields") or ()):
-        return Change(d.id, Action.KEEP)
+    if not patch and not additions and managed_fields.own_entry(_entries(live)):
+        if managed_fields.patched_entry(_entries(live)) is None:
+            return Change(d.id, Action.KEEP)
+        return Change(d.id, Action.PATCH, Reason.OutOfSync, "was left half-way", tidies=True)
     shown = (*patch, *({"op": "remove", "path": managed_fields.pointer(p)} for p, _ in additions))
     return Change(
         d.id,

@@ -92,6 +92,11 @@ class Account:
     """What was corrected lately, as paths that a rule of `spec.ignore` may have."""
     fights: Mapping[ObjectId, str] = field(default_factory=dict)
 
+    @property
+    def refused(self) -> Mapping[ObjectId, str]:
+        """What could not be written, by the digest of its manifest."""
+        return {oid: f.digest for oid, f in self.failed.items()}
+
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Return the seconds to back off from an object that was corrected over 5 times in a minute, or None."""
         times = _lately(self.corrections.get(oid, ()), now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from setpoint.api.reasons import Problem
 from setpoint.apply.applier import Applier
@@ -11,6 +11,7 @@ from setpoint.apply.deleter import Deleter
 from setpoint.apply.dry_run import Actor, Session
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
+from setpoint.objects.identity import ObjectId
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.marks import is_dropped
 from setpoint.settings import Settings
@@ -35,10 +36,13 @@ class Actors:
         people = frozenset(settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
 
-    def applier(self, ctx: Context, *, abort: bool, keep_ours: bool = False) -> Applier:
+    def applier(
+        self, ctx: Context, refused: Mapping[ObjectId, str], *, abort: bool, keep_ours: bool = False
+    ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
-        `abort`: nothing is written beside an object that is rejected. `keep_ours`: what is written was applied before.
+        `refused`: what could not be written before, by the digest of its manifest. `abort`: nothing is written beside an
+        object that is rejected. `keep_ours`: what is written was applied before.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -52,6 +56,7 @@ class Actors:
             is_lent=self._claims.is_lent,
             abort=abort,
             create_namespace=spec.target_namespace if spec.create_namespace else None,
+            refused=refused,
             keep_ours=keep_ours,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))

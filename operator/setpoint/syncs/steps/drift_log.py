@@ -154,7 +154,7 @@ class DriftLog:
         corrections: list[Correction] = []
         for change in result.written:
             d = chosen.get(change.id)
-            if d is None or not _was_drift(memory, d, old=old):
+            if d is None or change.tidies or not _was_drift(memory, d, old=old):
                 continue
             correction = self._correction(key, memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
             corrections.append(correction)

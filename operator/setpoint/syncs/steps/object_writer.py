@@ -77,7 +77,7 @@ class ObjectWriter:
         started = memory.occasion.started or rfc3339(datetime.now(UTC))
         memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
-        applier = self._actors.applier(ctx, abort=abort)
+        applier = self._actors.applier(ctx, memory.account.refused, abort=abort)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
@@ -148,7 +148,7 @@ class ObjectWriter:
         if not chosen:
             return reached
         memory.occasion = replace(memory.occasion, trigger="Drift")
-        applier = self._actors.applier(ctx, abort=False, keep_ours=True)
+        applier = self._actors.applier(ctx, memory.account.refused, abort=False, keep_ours=True)
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, _no_claim)
         result = await self._with_places(ctx, evaluation.current, last, result, chosen)

@@ -1,0 +1,222 @@
+"""Exchanges one member of a union for another (pure): the JSON Patch that a server-side apply must be preceded by.
+
+An apply leaves alone what nobody owns. So where Git sets one member of a union, and the API server's defaults or the
+manager `setpoint-adopted` hold another, both would be there, and that is refused. Taking the old one away alone is of no
+use, as defaulting puts it back: the same patch sets what Git sets in that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from setpoint.api import names
+from setpoint.objects import managed_fields
+from setpoint.objects.identity import Manifest
+from setpoint.objects.json_patch import Operation, child
+from setpoint.objects.managed_fields import FieldSet, Path, Step, pointer
+from setpoint.plan.ignore import paths
+from setpoint.plan.unions.candidates import Candidate, Cause, candidates, named
+from setpoint.plan.unions.places import Place, Tries
+
+_Operations = list[dict[str, Any]]
+MOST = 100
+"""Fields that one patch takes away. Each is looked for in its lists, so more would be a way to keep the operator busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The patch, and how the rest of the manifest is tried without it.
+
+    `rest` is the manifest with the nodes that are patched as they are now: its dry run tells what the apply does elsewhere.
+    """
+
+    operations: tuple[Operation, ...]
+    """The first is the test on the resourceVersion."""
+    rest: Manifest
+    nodes: tuple[Path, ...]
+
+    def at(self, version: str) -> tuple[Operation, ...]:
+        """Return the patch for a later version of the object, in which nothing changed that counts."""
+        first, *others = self.operations
+        return ({**first, "value": version}, *others)
+
+    def predicted(self, rest: Manifest, patched: Manifest) -> Manifest:
+        """Return the object as it will be: the dry run of the `rest`, with the nodes as the dry run of the patch has them."""
+        return reduce(lambda made, path: _with_node(made, path, patched), self.nodes, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What can be done about a refusal: an exchange, and what is left to others, in words."""
+
+    exchange: Exchange | None = None
+    words: str = ""
+
+
+def verdict(
+    live: Mapping[str, Any], manifest: Manifest, causes: Iterable[Cause], former: frozenset[str] | None
+) -> Verdict:
+    """Return what can be done about a refusal of `manifest` with these causes.
+
+    `former`: the managers whose fields an adoption takes over, beside people's, if this is one.
+    """
+    managed = live["metadata"].get("managedFields") or ()
+    foreign = [e for e in managed if not _is_ours(e, former)]
+    root = Place(manifest, live, Tries(_recorded(managed, manifest), _own(managed), _union(foreign)))
+    found = candidates(root, causes)
+    free = [each for each in found if not each.is_foreign]
+    held = [each for each in found if each.is_foreign]
+    return Verdict(
+        _exchange(live, manifest, free) if 0 < len(free) <= MOST else None, _held_words(live, held, foreign)
+    )
+
+
+def _is_ours(entry: Mapping[str, Any], former: frozenset[str] | None) -> bool:
+    manager = entry.get("manager", "")
+    if entry.get("subresource") == "status":
+        return False
+    ours = manager in (names.FIELD_MANAGER, names.ADOPTED_MANAGER)
+    return ours or (former is not None and managed_fields.is_person(manager, former))
+
+
+def _recorded(managed: Iterable[Mapping[str, Any]], manifest: Manifest) -> FieldSet:
+    """Return what is recorded at the version that is sent; at others, fields may be called otherwise."""
+    return _union(e for e in managed if e.get("apiVersion") == manifest["apiVersion"])
+
+
+def _own(managed: Sequence[Mapping[str, Any]]) -> FieldSet:
+    own = managed_fields.own_entry(managed) or {}
+    return own.get("fieldsV1") or {}
+
+
+def _union(entries: Iterable[Mapping[str, Any]]) -> FieldSet:
+    nothing: FieldSet = {}
+    return reduce(managed_fields.union, (e.get("fieldsV1") or {} for e in entries), nothing)
+
+
+def _held_words(
+    live: Mapping[str, Any], held: Sequence[Candidate], foreign: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return whose fields stand in the way, and what to do; empty if there are none."""
+    if not held:
+        return ""
+    where = pointer(held[0].path)
+    owners = dict.fromkeys(
+        str(entry.get("manager", ""))
+        for entry in foreign
+        if any(_leads(where, p) for p in managed_fields.pointers(live, entry.get("fieldsV1") or {}))
+    )
+    who = " and ".join(list(owners)[:3]) or "another manager"
+    return (
+        f"{named(held)} is not in Git and belongs to {who}, so it stays: "
+        "remove it from the object, or write into Git what is to be there"
+    )
+
+
+def _leads(where: str, to: str) -> bool:
+    return to == where or to.startswith(where + "/")
+
+
+def _exchange(live: Mapping[str, Any], manifest: Manifest, found: Sequence[Candidate]) -> Exchange:
+    nodes = {each.place.at: each.place for each in found}
+    # A node within another one that is patched is patched with it.
+    outer = {at: p for at, p in nodes.items() if not any(at[:i] in nodes for i in range(len(at)))}
+    operations: _Operations = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
+    ]
+    for each in found:
+        operations += managed_fields.removal(each.path, each.value)
+    for place in outer.values():
+        operations += _sets(place)
+    rest = reduce(_as_live, outer.values(), manifest)
+    return Exchange(tuple(_once(operations)), rest, tuple(p.path for p in outer.values()))
+
+
+def _once(operations: Iterable[Operation]) -> Iterable[Operation]:
+    """Leave out tests that were made before: several removals from one element would each ask for its key."""
+    seen: set[tuple[str, str]] = set()
+    for op in operations:
+        key = (op["path"], repr(op.get("value")))
+        if op["op"] != "test" or key not in seen:
+            yield op
+        if op["op"] == "test":
+            seen.add(key)
+
+
+def _sets(place: Place) -> _Operations:
+    """Return what sets in a live node what Git sets there, and leaves all else as it is."""
+    if place.is_object:
+        return [op for name in place.git if place.sets(name) for op in _sets_field(place, name)]
+    keys = paths.keys_of(place.tries.known)
+    if any(entry.startswith("v:") for entry in place.tries.known):
+        return []  # a set: others may have values in it, and the apply joins them
+    if not keys or not isinstance(place.live, list) or not isinstance(place.git, list):
+        return [] if place.git == place.live else [_put(place.path, place.git)]
+    return _sets_elements(place, tuple(keys[0]))
+
+
+def _sets_field(place: Place, name: str) -> _Operations:
+    if name in place.live:
+        return _sets(place.field(name))
+    return [_put((*place.path, Step(name)), place.git[name])]
+
+
+def _sets_elements(place: Place, key: Sequence[str]) -> _Operations:
+    live, tries = paths.indexed(place.live, key), paths.tries_of(place.tries.known, key)
+    found: _Operations = []
+    for element in place.git:
+        name = paths.key_of(element, key) if isinstance(element, dict) else None
+        values = paths.values_of(name, key)
+        if values is None or values not in live:
+            found.append(_put((*place.path, Step("-")), element))
+            continue
+        there, theirs = live[values]
+        known: FieldSet = tries.get(values) or {}
+        path = (*place.path, Step(str(there), name))
+        found += _sets(Place(element, theirs, Tries(known, {}, {}), path))
+    return found
+
+
+def _put(path: Path, value: Any) -> dict[str, Any]:
+    return {"op": "add", "path": pointer(path), "value": value}
+
+
+def _as_live(manifest: Manifest, place: Place) -> Manifest:
+    """Return the manifest with a node as the live object has it; what is not on the way is shared."""
+    made: Manifest = _replaced(manifest, place.at, place.live)
+    return made
+
+
+def _replaced(node: Any, at: Sequence[str], value: Any) -> Any:
+    if not at:
+        return value
+    token, rest = at[0], at[1:]
+    if isinstance(node, list):
+        index = int(token)
+        return [*node[:index], _replaced(node[index], rest, value), *node[index + 1 :]]
+    return {**node, token: _replaced(node[token], rest, value)}
+
+
+def _with_node(made: Any, path: Sequence[Step], patched: Any) -> Any:
+    """Return an object with the node at a path as another object has it. Elements are found by their keys."""
+    if not path:
+        return patched
+    token = _token(made, path[0])
+    other = child(patched, _token(patched, path[0]))
+    if isinstance(made, list):
+        index = int(token)
+        return [
+            *made[:index],
+            *(_with_node(e, path[1:], other) for e in made[index : index + 1]),
+            *made[index + 1 :],
+        ]
+    return {**made, token: _with_node(made.get(token), path[1:], other)} if isinstance(made, dict) else other
+
+
+def _token(node: Any, step: Step) -> str:
+    if step.guard is None or not isinstance(node, list):
+        return step.token
+    return next((str(i) for i, e in enumerate(node) if paths.has_key(e, step.guard)), step.token)
