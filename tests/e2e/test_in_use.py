@@ -15,6 +15,7 @@ from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json, condition, is_ready
 from tests.kit.pods import UnderTest
 from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import reply
 
 pytestmark = pytest.mark.cluster
 
@@ -158,3 +159,83 @@ def asked(world: World, proxy: ApiProxy) -> Counter[str]:
     """How often users were listed in the target namespace."""
     found = [r.path.rpartition("/")[2] for r in proxy.requests if world.target in r.path and r.is_read]
     return Counter(kind for kind in found if kind in ("pods", "replicasets", "jobs"))
+
+
+def pod(name: str, used: str) -> Json:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": using(used)}
+
+
+def test_users_that_git_does_not_know(world: World, proxy: ApiProxy) -> None:
+    """A Job that runs and a stranger's Pod keep what they use; a ReplicaSet without pods keeps nothing."""
+    files = {f"{n}.yaml": config(n, k="1") for n in ("job", "pod", "idle", "nobody", "stays")}
+    start(world, files)
+    template = {"spec": {**using("job"), "restartPolicy": "Never"}}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "nightly-1"},
+        "spec": {"template": template},
+    }
+    labels = {"app": "idle"}
+    old = {"metadata": {"labels": labels}, "spec": using("idle")}
+    idle = {"replicas": 0, "selector": {"matchLabels": labels}, "template": old}
+    replica_set = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "idle-1"},
+        "spec": idle,
+    }
+    api, where = world.api, f"namespaces/{world.target}"
+    api.request("POST", f"/apis/batch/v1/{where}/jobs", job).close()
+    api.request("POST", f"/apis/apps/v1/{where}/replicasets", replica_set).close()
+    api.create("Pod", world.target, pod("stranger", "pod"))
+    proxy.clear()
+    sync = commit(world, {"job.yaml": None, "pod.yaml": None, "idle.yaml": None, "nobody.yaml": None})
+    gone(world, "ConfigMap", "idle")
+    gone(world, "ConfigMap", "nobody")
+    assert {name: text.rpartition("while ")[2] for name, text in kept(sync).items()} == {
+        "job": f"Job/{world.target}/nightly-1 uses it",
+        "pod": f"Pod/{world.target}/stranger uses it",
+    }
+    assert is_ready(sync)
+    assert asked(world, proxy) == {"pods": 1, "replicasets": 1, "jobs": 1}
+    assert len([r for r in proxy.requests if world.target in r.path and not r.is_watch]) <= 25
+    set_status(world, "stranger", {"phase": "Succeeded"})
+    gone(world, "ConfigMap", "pod")
+    api.request("DELETE", f"/apis/batch/v1/{where}/jobs/nightly-1?propagationPolicy=Background").close()
+    gone(world, "ConfigMap", "job")
+    # Once nothing stays nothing is watched, and a commit that drops nothing asks nobody.
+    world.until("Sync", "app", lambda o: is_ready(o) and not o["status"].get("leaving"))
+    proxy.clear()
+    commit(world, {"stays.yaml": config("stays", k="2")})
+    assert asked(world, proxy) == {}
+
+
+def test_all_goes_with_the_sync(world: World) -> None:
+    start(world, {"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")})
+    for name in ("a", "b"):
+        world.api.create("Pod", world.target, pod(f"user-{name}", name))
+    assert set(kept(commit(world, {"a.yaml": None}))) == {"a"}
+    world.api.delete("Sync", world.namespace, "app")
+    world.until("Sync", "app", lambda o: o is None)
+    assert (world.seek("ConfigMap", "a"), world.seek("ConfigMap", "b")) == (None, None)
+
+
+def test_where_pods_may_not_be_read_the_rollout_decides(world: World, proxy: ApiProxy) -> None:
+    with (
+        proxy.on(lambda r: world.target in r.path and r.path.endswith("/pods"), reply(403, DENIED)),
+        proxy.on(lambda r: world.target in r.path and r.path.endswith("/replicasets"), reply(403, DENIED)),
+    ):
+        files = {"a.yaml": config("web-1", k="1"), "b.yaml": config("other", k="1")}
+        sha = start(world, {**files, "web.yaml": deployment("web", using("web-1"), replicas=1)})
+        runs(world, "web")
+        world.until("Sync", "app", ready_at(sha))
+        new = {"a.yaml": config("web-2", k="1"), "web.yaml": deployment("web", using("web-2"), replicas=1)}
+        sync = commit(world, {**new, "b.yaml": None})
+        gone(world, "ConfigMap", "other")
+        assert list(kept(sync).values()) == [
+            f"is no longer in Git and stays while Deployment/{world.target}/web uses it"
+        ]
+        assert world.seek("ConfigMap", "web-1")
+        runs(world, "web")
+        gone(world, "ConfigMap", "web-1")
