@@ -39,8 +39,8 @@ class UserIndex:
         if not users:
             return None
         if (uid := self._named.get(name)) not in users:
-            uid = min(users, key=lambda u: users[u])
-            self._named[name] = uid
+            # Not the least of all: each that goes would cost a look at all that are left.
+            uid = self._named[name] = next(iter(users))
         return users[uid]
 
     def take(self, obj: Mapping[str, Any], *, gone: bool = False) -> frozenset[Name]:

@@ -41,7 +41,7 @@ def test_a_user_that_was_named_is_named_until_it_goes() -> None:
 
 
 def test_who_was_not_named_goes_without_a_word() -> None:
-    pods = index(pod("m", "a"), pod("c", "a"))
+    pods = index(pod("c", "a"), pod("m", "a"))
     assert named(pods) == "c"
     assert pods.take(pod("m", "a"), gone=True) == frozenset()
 
