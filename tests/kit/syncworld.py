@@ -68,6 +68,12 @@ class Pods:
     async def want(self, *_: Any, **__: Any) -> None:
         """Nobody wants any."""
 
+    async def users(self, *_: Any) -> dict[ObjectId, ObjectId]:
+        return {}
+
+    async def keep(self, *_: Any) -> None:
+        """Nothing is used."""
+
     def verdict(self, _oid: ObjectId) -> None:
         return None
 

@@ -125,6 +125,10 @@ class SyncStatus(Reported):
     inventory: tuple[InventoryGroup, ...] = Field(
         (), description="What this Sync owns; written before the first write."
     )
+    leaving: tuple[InventoryGroup, ...] = Field(
+        (),
+        description="What of the inventory is no longer in Git and is deleted when nothing uses it any more; `differences` names a user.",
+    )
     wants: tuple[InventoryGroup, ...] = Field(
         (),
         description="All objects that this Sync wants and another one owns; `differences` lists at most 50.",

@@ -57,7 +57,7 @@ def wired(
         registrar=Registrar(cluster, writer, dispatcher),
         builder=builder,
         gatherer=gatherer,
-        converger=Converger(gatherer, objects, pruner, builder, actors, informers, drift_log),
+        converger=Converger(gatherer, objects, pruner, builder, actors, informers, pods, drift_log),
         objects=objects,
         pruner=pruner,
         reporter=reporter,

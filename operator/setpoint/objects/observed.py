@@ -11,6 +11,7 @@ from setpoint.health import claims, verdict
 from setpoint.health import evaluate as health
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, owner_of
+from setpoint.objects.users.rollouts import Rollout, rollout_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Observed:
     verdict: verdict.Verdict = field(compare=False)
     unbound: claims.Unbound | None = None
     """What counts of a claim that may wait for its first consumer."""
+    rollout: Rollout | None = field(default=None, compare=False)
+    """What the pods of a workload name, by its present template and by former ones."""
 
 
 def changed_by(annotations: Mapping[str, str]) -> str | None:
@@ -66,4 +69,5 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         if health.trivial(oid.group, oid.kind)
         else health.evaluate(obj),
         unbound=claims.unbound(obj) if (oid.group, oid.kind) == claims.KIND else None,
+        rollout=rollout_of(obj),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from setpoint.api import names
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
+from setpoint.objects.users.references import KINDS, Name
 from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import is_namespace
 
@@ -23,6 +24,8 @@ PROTECTED = frozenset(
 """Kinds that hold what a commit must not delete by a slip; a Sync holds all that it has."""
 LEAST_LIMIT = 5
 NO_SYNCS: Mapping[ObjectId, Nested] = {}
+NOBODY: frozenset[ObjectId] = frozenset()
+UNKNOWN_USERS = "is no longer in Git and stays until it is known who uses it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,12 @@ class PrunePolicy:
 class Prune:
     """What happens to objects that left Git.
 
-    `delete`, `refuse` (stays in the inventory), `release` (leaves it), `lend` (is another Sync's to take, and stays
-    until that has written it).
+    `delete`, `in_use` (is deleted when nothing uses it any more), `refuse` (stays in the inventory), `release` (leaves
+    it), `lend` (is another Sync's to take, and stays until that has written it).
     """
 
     delete: tuple[ObjectId, ...] = ()
+    in_use: Mapping[ObjectId, str] = field(default_factory=dict)
     refuse: Mapping[ObjectId, str] = field(default_factory=dict)
     release: Mapping[ObjectId, str] = field(default_factory=dict)
     lend: frozenset[ObjectId] = frozenset()
@@ -63,11 +67,13 @@ def prune(
     wanted_by: Mapping[ObjectId, SyncKey],
     policy: PrunePolicy,
     nested: Mapping[ObjectId, Nested] = NO_SYNCS,
+    agreed: Container[ObjectId] = NOBODY,
 ) -> Prune:
     """Decide about inventory minus desired. Nothing outside the inventory is ever named.
 
     `live` holds what still exists of the candidates; `wanted_by` names other Syncs that own or wait for an object;
-    `nested` says what goes with the Syncs among the candidates.
+    `nested` says what goes with the Syncs among the candidates. What is `agreed` was within the limit of an earlier
+    commit, and only stayed because it was used: it does not count again.
     """
     left = handed_over(inventory - desired, live, me, wanted_by)
     release, lend = dict(left.release), left.lend
@@ -88,14 +94,62 @@ def prune(
         o: f"is no longer in Git and is kept, as {inside.label()} is in it" for o, inside in holding.items()
     }
     delete = [o for o in delete if o not in holding]
-    message = _beyond_limits(delete, inventory, desired, policy, nested)
+    counted = [o for o in delete if o not in agreed]
+    message = _beyond_limits(counted, inventory, desired, policy, nested)
     if message:
         refuse = {**refuse, **dict.fromkeys(delete, "is no longer in Git and is kept")}
         delete = []
     elif refuse:
         first = next(iter(sorted(refuse)))
         message = f"{first.label()} {refuse[first]}"
-    return Prune(tuple(delete), refuse, release, lend, message)
+    return Prune(tuple(delete), refuse=refuse, release=release, lend=lend, message=message)
+
+
+def in_question(decision: Prune) -> frozenset[ObjectId]:
+    """Return what of the objects to delete may be used by pods, so that it must be known whether it is.
+
+    What goes with its Namespace is not asked about: its pods go as well.
+    """
+    going = {o.name for o in decision.delete if is_namespace(o)}
+    usable = (o for o in decision.delete if not o.group and o.kind in KINDS)
+    return frozenset(o for o in usable if o.namespace not in going)
+
+
+def without_used(
+    decision: Prune, asked: Container[ObjectId], users: Mapping[ObjectId, ObjectId], home: str = ""
+) -> Prune:
+    """Return the same, but what is used stays.
+
+    `users` names one user of each object that has any; what was not `asked` about stays too. `home` is the namespace
+    that need not be named.
+    """
+    in_use: dict[ObjectId, str] = {}
+    for oid in sorted(in_question(decision)):
+        if (user := users.get(oid)) is not None:
+            in_use[oid] = f"is no longer in Git and stays while {user.label(home)} uses it"
+        elif oid not in asked:
+            in_use[oid] = UNKNOWN_USERS
+    return replace(decision, delete=tuple(o for o in decision.delete if o not in in_use), in_use=in_use)
+
+
+def users_in_git(objects: Iterable[ObjectId], workloads: Iterable[Observed]) -> Mapping[ObjectId, ObjectId]:
+    """Return which workloads of Git use objects, or may, as long as their rollout is not complete.
+
+    For where pods may not be read. Of what is named by a former template of a workload that was changed while nobody
+    looked nothing is known: it may be any object in its namespace.
+    """
+    by_name: dict[tuple[str, Name], ObjectId] = {}
+    by_any: dict[str, ObjectId] = {}
+    for seen in sorted(workloads, key=lambda o: o.id):
+        if (rollout := seen.rollout) is None:
+            continue
+        earlier = () if rollout.complete else rollout.earlier
+        if earlier is None:
+            by_any.setdefault(seen.id.namespace, seen.id)
+        for name in (*rollout.names, *(earlier or ())):
+            by_name.setdefault((seen.id.namespace, name), seen.id)
+    found = {o: by_name.get((o.namespace, (o.kind, o.name))) or by_any.get(o.namespace) for o in objects}
+    return {o: user for o, user in found.items() if user is not None}
 
 
 def handed_over(

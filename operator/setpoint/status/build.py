@@ -50,6 +50,7 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
         ("healthy", healthy),
         ("summary", summary),
         ("inventory", grouped(o.inventory)),
+        ("leaving", grouped(o.leaving)),
         ("wants", previous.get("wants") if o.wants is None else grouped(o.wants)),
         ("differences", differences[:MOST_DIFFERENCES]),
         ("omitted", max(0, len(differences) - MOST_DIFFERENCES)),

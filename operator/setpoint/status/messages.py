@@ -68,10 +68,11 @@ def status_text(o: Outcome, states: Sequence[ObjectState], applied: Json | None,
     else:
         ready, reason, message = True, Reason.Succeeded, f"{total}/{total} healthy"
     revision = short(o.desired.revision) if o.desired else ""
+    kept = _kept_words(o) if synced and not o.suspended else ""
     return StatusText(
         ready,
         reason,
-        cut(message),
+        cut(message, LONGEST_MESSAGE - len(kept)) + kept,
         synced,
         sync_reason,
         cut(f"{revision}, {total} objects" if synced else sync_message),
@@ -179,7 +180,16 @@ def _verdict_words(s: ObjectState, home: str) -> str:
     return f"{s.id.label(home)} ({words})" if words else s.id.label(home)
 
 
-def cut(text: str) -> str:
-    """Return a text on one line, at most 1024 characters long."""
+def _kept_words(o: Outcome) -> str:
+    """Return what stays although it left Git, and who uses it: the first, and how many more there are."""
+    if not o.in_use:
+        return ""
+    oid = min(o.in_use)
+    more = f" (and {len(o.in_use) - 1} more)" if len(o.in_use) > 1 else ""
+    return cut(f"; {oid.label(o.namespace)} {o.in_use[oid]}{more}", LONGEST_MESSAGE // 2)
+
+
+def cut(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """Return a text on one line, at most so many characters long."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"

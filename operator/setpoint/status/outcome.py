@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -77,11 +77,15 @@ class Outcome:
     waiting: Problem | None = None
     """What it waits for (its reason and message)."""
     refused: str = ""
+    in_use: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What left Git and stays as long as something uses it, with words for each."""
     complete: bool = False
     """Whether everything of `desired` is written and pruned."""
     ownership: str = ""
     states: tuple[ObjectState, ...] = ()
     inventory: tuple[tuple[str, ObjectId], ...] = ()
+    leaving: tuple[tuple[str, ObjectId], ...] = ()
+    """What of the inventory left Git and was in use when somebody looked last."""
     wants: tuple[tuple[str, ObjectId], ...] | None = ()
     """What it waits for and does not own; None: as before, as nobody knows."""
     corrections: tuple[Correction, ...] = ()

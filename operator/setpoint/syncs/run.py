@@ -35,6 +35,8 @@ class Context:
     """The status as of the run before: as stored, unless it is held back."""
     inventory: Mapping[ObjectId, str]
     """The inventory of that status: identity -> apiVersion."""
+    leaving: Mapping[ObjectId, str] = field(default_factory=dict)
+    """What of the inventory left Git, and stays only as long as something uses it."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
     asks: str | None = None
@@ -56,8 +58,8 @@ class Context:
     ) -> Context:
         """Return the start of a run; `held` is a status that is held back."""
         previous = held if held is not None else body.get("status") or {}
-        inventory = ungrouped(previous.get("inventory") or [])
-        return cls(key, body, sync, marks, user, previous, inventory, began=began)
+        inventory, leaving = (ungrouped(previous.get(k) or []) for k in ("inventory", "leaving"))
+        return cls(key, body, sync, marks, user, previous, inventory, leaving, began=began)
 
     @property
     def generation(self) -> int:
@@ -103,11 +105,13 @@ class Evaluation:
 class PruneResult:
     """The result for objects that left Git, each with its apiVersion.
 
-    `kept` stay in the inventory; `released` are gone or another's; `lent` are others' to take, and stay in the
+    `kept` stay in the inventory, and those of them that are `in_use` only until they are not, with words for each
+    (None: nobody looked); `released` are gone or another's; `lent` are others' to take, and stay in the
     inventory until they are written.
     """
 
     kept: Mapping[ObjectId, str] = field(default_factory=dict)
+    in_use: Mapping[ObjectId, str] | None = None
     released: Mapping[ObjectId, str] = field(default_factory=dict)
     lent: Mapping[ObjectId, str] = field(default_factory=dict)
     deleted: tuple[ObjectId, ...] = ()
@@ -170,7 +174,13 @@ class Reached:
     def settled(self, evaluation: Evaluation) -> bool:
         """Return whether a commit that touches nothing of it is no news: all is done, or it fails for reasons of its own."""
         pruned = self.pruned
-        unclear = pruned.kept or self.contested or pruned.lent or pruned.released
+        # What is in use goes when its user does, whatever others commit.
+        unclear = (
+            pruned.kept.keys() - (pruned.in_use or {}).keys()
+            or self.contested
+            or pruned.lent
+            or pruned.released
+        )
         done = self.complete and self.problem is None and not (self.retry or pruned.retry)
         return (done or self._fails(evaluation)) and not (self.awaits or pruned.refused or unclear)
 

@@ -22,21 +22,24 @@ LONGEST_PAUSE = 60.0
 FORBIDDEN = 403
 # Rights change rarely, as with any kind that may not be watched.
 FORBIDDEN_PAUSE = 300.0
+NOT_FOUND = 404
 GONE = 410
 
 
 class Follower(ABC):
-    """Begins after `grace` seconds, or as soon as somebody waits for the first list; what is kept is up to subclasses."""
+    """Begins after `grace` seconds (None: not by itself), or when somebody asks; what is kept is up to subclasses."""
 
     def __init__(self, cluster: Cluster, api_version: str, kind: str, namespace: str | None = None) -> None:
         self._cluster, self._what, self._namespace = cluster, (api_version, kind), namespace
         self._version = ""
         self.known = False
         """Whether a list was read: before, and where the kind may not be listed, nothing is known."""
+        self.forbidden = False
+        """Whether the last list was refused for lack of rights, or as the kind is not served."""
         self._now, self._first = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
-    grace = 0.0
+    grace: float | None = 0.0
 
     @abstractmethod
     async def _relist(self, pages: AsyncIterator[tuple[list[dict[str, Any]], str]]) -> str:
@@ -51,13 +54,39 @@ class Follower(ABC):
         self._now.set()
         await self._first.wait()
 
+    @property
+    def following(self) -> bool:
+        """Whether it goes on by itself, so that what is known will be corrected."""
+        return self._now.is_set() or self.grace is not None
+
+    def follow(self) -> None:
+        """Begin at once."""
+        self._now.set()
+
+    async def anew(self) -> None:
+        """Read the list now, as of this moment; a watch goes on from there. Raises ApiError, but `forbidden` is no error."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        rest = 0.0
+        try:
+            await self._list()
+        except ApiError as error:
+            if error.status not in (FORBIDDEN, NOT_FOUND):
+                raise
+            self.forbidden, rest = True, FORBIDDEN_PAUSE
+        finally:
+            self._task = asyncio.create_task(self._run(rest))
+
     async def close(self) -> None:
         """Stop."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._first.set()
 
-    async def _run(self) -> None:
+    async def _run(self, rest: float = 0.0) -> None:
+        if rest:
+            self._first.set()
+            await asyncio.sleep(rest)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._now.wait(), self.grace)
         pause = FIRST_PAUSE
@@ -70,6 +99,7 @@ class Follower(ABC):
                 pause = FIRST_PAUSE
             except ApiError as error:
                 self._version = "" if error.status == GONE else self._version
+                self.forbidden = error.status in (FORBIDDEN, NOT_FOUND)
                 pause = FORBIDDEN_PAUSE if error.status == FORBIDDEN else min(LONGEST_PAUSE, pause * 2)
                 where = f"{self._what[1]} {self._namespace or ''}".rstrip()
                 log.debug("cannot watch a kind; retrying", extra={"where": where, "error": str(error)})
@@ -89,7 +119,7 @@ class Follower(ABC):
     async def _list(self) -> None:
         async with aclosing(self._cluster.pages(self._selection())) as pages:
             self._version = await self._relist(pages)
-        self.known = True
+        self.known, self.forbidden = True, False
         self._first.set()
 
     async def _watch(self) -> None:

@@ -36,6 +36,7 @@ def matters(before: Observed | None, after: Observed | None) -> bool:
         replace(before, resource_version=after.resource_version) != after
         or before.verdict != after.verdict
         or before.annotations != after.annotations
+        or before.rollout != after.rollout
     )
 
 
@@ -64,9 +65,11 @@ class Observations:
         found = self._kinds.get((oid.group, oid.kind))
         return found.get(oid) if found else None
 
-    def reduced(self, oid: ObjectId, obj: Mapping[str, Any]) -> Observed:
-        """Reduce an object; strings that many objects share are kept once."""
+    def reduced(self, oid: ObjectId, obj: Mapping[str, Any], before: Observed | None = None) -> Observed:
+        """Reduce an object, of which `before` is known; strings that many objects share are kept once."""
         seen = objects.observe(obj, oid, self._people)
+        if seen.rollout and before and before.rollout and before.uid == seen.uid:
+            seen = replace(seen, rollout=seen.rollout.after(before.rollout))
         owner = self._owners.setdefault(seen.owner, seen.owner) if seen.owner else None
         return replace(seen, sync_label=intern(seen.sync_label), owner=owner)
 
@@ -75,7 +78,7 @@ class Observations:
         before = self.get(oid)
         if before is not None and before.resource_version >= int(obj["metadata"]["resourceVersion"]):
             return
-        self._put(oid, before, self.reduced(oid, obj), quiet=False)
+        self._put(oid, before, self.reduced(oid, obj, before), quiet=False)
 
     def written(self, oid: ObjectId, obj: Mapping[str, Any], seen_to: int | None) -> Observed:
         """Take the answer to a write of ours; returns the newest that is known.
@@ -86,7 +89,7 @@ class Observations:
         before = self.get(oid)
         if before is not None and before.resource_version >= int(obj["metadata"]["resourceVersion"]):
             return before  # the watch was faster
-        after = self.reduced(oid, obj)
+        after = self.reduced(oid, obj, before)
         if before is None and (seen_to is None or after.resource_version <= seen_to):
             return after
         moved = before is not None and before.sync_label != after.sync_label

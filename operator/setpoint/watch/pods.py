@@ -1,6 +1,6 @@
-"""Watches the pods of unhealthy workloads and of claims that wait for a pod, one watch for each namespace that has any (shell).
+"""Watches the pods of unhealthy workloads, of claims that wait for a pod, and of what left Git and may be in use (shell).
 
-A rollout that ends within moments costs no request: the watch begins when a workload was not healthy for `GRACE`
+There is one watch for each namespace that has any of these. A rollout that ends within moments costs no request: the watch begins when a workload was not healthy for `GRACE`
 seconds, and ends when it is. What is kept of a pod is `pod_states.PodState`.
 """
 
@@ -17,6 +17,7 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.runtime.workqueue import WorkQueue
 from setpoint.watch import pod_states
 from setpoint.watch.follower import Follower
+from setpoint.watch.users import NamespaceUsers, UserIndex, by_namespace, tell
 
 GRACE = 2.0
 Pods = dict[str, pod_states.PodState]
@@ -31,7 +32,9 @@ class PodInformers:
         """`queue` is that of the Syncs."""
         self._cluster, self._queue = cluster, queue
         self._wanted: dict[SyncKey, frozenset[ObjectId]] = {}
+        self._kept: dict[SyncKey, frozenset[ObjectId]] = {}
         self._followers: dict[str, PodInformer] = {}
+        self._users: dict[str, NamespaceUsers] = {}
 
     async def want(self, key: SyncKey, objects: Iterable[ObjectId], *, known: bool) -> None:
         """Set the workloads and claims whose pods a Sync asks about from now on.
@@ -40,19 +43,48 @@ class PodInformers:
         """
         new = frozenset(objects)
         # Nothing is awaited before all is noted: other workers call this too.
-        ended = self._note(key, new) if new != self._wanted.get(key, frozenset()) else []
+        ended = self._note(self._wanted, key, new)
         listed = [self._followers[n].listed() for n in {oid.namespace for oid in new}] if known else []
         await asyncio.gather(*(f.close() for f in ended), *listed)
 
-    def _note(self, key: SyncKey, new: frozenset[ObjectId]) -> list[PodInformer]:
-        """Note what a Sync asks about, begin to follow what nobody asked about before; returns the followers to end."""
-        self._wanted.pop(key, None)
+    async def users(
+        self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]
+    ) -> Mapping[ObjectId, ObjectId]:
+        """Return who uses objects; the users that are given with them are believed where pods may not be read.
+
+        `keep` must follow, with what stays. Raises ApiError if it cannot be found out.
+        """
+        self._note(self._kept, key, self._kept.get(key, frozenset()) | objects.keys())
+        asked = by_namespace(objects)
+        each = [self._users[n].of({o: objects[o] for o in found}) for n, found in asked.items()]
+        return {oid: user for found in await asyncio.gather(*each) for oid, user in found.items()}
+
+    async def keep(self, key: SyncKey, objects: Iterable[ObjectId]) -> None:
+        """Wake a Sync from now on when the user that was named of one of these objects is none any more."""
+        new = frozenset(objects)
+        ended = self._note(self._kept, key, new)
+        for namespace in by_namespace(new):
+            self._users[namespace].follow()
+        await asyncio.gather(*(e.close() for e in ended))
+
+    def _note(
+        self, table: dict[SyncKey, frozenset[ObjectId]], key: SyncKey, new: frozenset[ObjectId]
+    ) -> list[PodInformer | NamespaceUsers]:
+        """Note what a Sync asks about, begin to follow what nobody asked about before; returns what is to end."""
+        if new == table.get(key, frozenset()):
+            return []
+        table.pop(key, None)
         if new:
-            self._wanted[key] = new
-        wanted = {oid.namespace for oids in self._wanted.values() for oid in oids}
+            table[key] = new
+        kept = {oid.namespace for oids in self._kept.values() for oid in oids}
+        wanted = kept | {oid.namespace for oids in self._wanted.values() for oid in oids}
         for namespace in wanted - set(self._followers):
             self._followers[namespace] = PodInformer(self._cluster, namespace, self._changed)
-        return [self._followers.pop(n) for n in set(self._followers) - wanted]
+        for namespace in kept - set(self._users):
+            pods = self._followers[namespace]
+            self._users[namespace] = NamespaceUsers(self._cluster, namespace, pods, self._changed)
+        ended = [self._users.pop(n) for n in set(self._users) - kept]
+        return [*ended, *(self._followers.pop(n) for n in set(self._followers) - wanted)]
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
         """Return what keeps the pods of a workload from running, as far as it is known."""
@@ -66,14 +98,15 @@ class PodInformers:
 
     async def close(self) -> None:
         """Stop all watches."""
-        followers, self._followers = list(self._followers.values()), {}
-        self._wanted.clear()
-        await asyncio.gather(*(f.close() for f in followers))
+        ended: list[PodInformer | NamespaceUsers] = [*self._users.values(), *self._followers.values()]
+        self._users, self._followers, self._wanted, self._kept = {}, {}, {}, {}
+        await asyncio.gather(*(e.close() for e in ended))
 
     def _changed(self, oid: ObjectId) -> None:
-        for key, wanted in self._wanted.items():
-            if oid in wanted:
-                self._queue.add(key)
+        for table in (self._wanted, self._kept):
+            for key, wanted in table.items():
+                if oid in wanted:
+                    self._queue.add(key)
 
 
 class PodInformer(Follower):
@@ -85,6 +118,7 @@ class PodInformer(Follower):
         self._changed = changed
         self._workloads: dict[ObjectId, Pods] = {}
         self._mounts: Mounts = {}
+        self.index = UserIndex("Pod")
         super().__init__(cluster, "v1", "Pod", namespace)
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
@@ -98,22 +132,27 @@ class PodInformer(Follower):
     async def _relist(self, pages: AsyncIterator[tuple[list[dict[str, Any]], str]]) -> str:
         before, after, version = self._workloads, dict[ObjectId, Pods](), ""
         mounts: Mounts = {}
+        index = UserIndex("Pod", self.index.about)
         async for page, version in pages:  # noqa: B007 - that of the last page counts
             for pod in page:
                 _take(after, pod, before)
                 _mount(mounts, pod)
+                index.take(pod)
         former, self._mounts = self._mounts, mounts
+        self.index, used = index, self.index
         self._workloads = after
         for oid in before.keys() | after.keys():
             if pod_states.verdict_of(before.get(oid, {}).values()) != self.verdict(oid):
                 self._changed(oid)
         self._tell(frozenset().union(*former.values()) ^ frozenset().union(*mounts.values()))
+        tell(self._changed, self._namespace, index.lost(used))
         return version
 
     def _event(self, event: str, pod: Mapping[str, Any]) -> None:
         uid = pod["metadata"]["uid"]
         before = self._mounts.get(uid, frozenset())
         _mount(self._mounts, pod, gone=event == "DELETED")
+        tell(self._changed, self._namespace, self.index.take(pod, gone=event == "DELETED"))
         self._tell(before ^ self._mounts.get(uid, frozenset()))
         if (oid := pod_states.workload_of(pod)) is None:
             return

@@ -32,10 +32,18 @@ class LiveObjects(Protocol):
 
 
 class Pods(Protocol):
-    """The pods of workloads and of claims; see `watch.pods.PodInformers`."""
+    """The pods of workloads and of claims, and who uses what left Git; see `watch.pods.PodInformers`."""
 
     async def want(self, key: SyncKey, objects: Iterable[ObjectId], *, known: bool) -> None:
         """Set the workloads and claims whose pods a Sync asks about from now on."""
+
+    async def users(
+        self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]
+    ) -> Mapping[ObjectId, ObjectId]:
+        """Return who uses objects; the users that are given with them are believed where pods may not be read."""
+
+    async def keep(self, key: SyncKey, objects: Iterable[ObjectId]) -> None:
+        """Wake a Sync from now on when the user that was named of one of these objects is none any more."""
 
     def verdict(self, oid: ObjectId) -> Verdict | None:
         """Return what keeps the pods of a workload from running."""

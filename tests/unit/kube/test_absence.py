@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from tests.kit.samples import Woken, context, target
+from tests.kit.syncworld import Pods
 
 from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
@@ -91,7 +92,7 @@ class World:
         if complete:
             begun = pruner.begin(now, target(), {})
             assert WIDGET in begun.kept
-            return await pruner.prune(now, Evaluation(target=target()), begun, self.remover())
+            return await pruner.prune(now, Evaluation(target=target()), begun, self.remover(), Pods())
         return await pruner.hand_over(now, target())
 
 

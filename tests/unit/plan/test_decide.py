@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import jsonpatch
@@ -17,13 +18,23 @@ from setpoint.health.verdict import Health, Verdict
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, digest, identity, owner_annotation
 from setpoint.objects.observed import Observed, observe
+from setpoint.objects.users.rollouts import Rollout
 from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired, OwnershipMarks, stamped
 from setpoint.plan.diff import comparable, difference, written_by_us
 from setpoint.plan.ignore.rules import with_ignored
-from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
+from setpoint.plan.prune import (
+    UNKNOWN_USERS,
+    Prune,
+    PrunePolicy,
+    handed_over,
+    in_question,
+    prune,
+    users_in_git,
+    without_used,
+)
 
 ME, OTHER = SyncKey("team", "web"), SyncKey("team", "other")
 STAMP = OwnershipMarks(ME, "0123456789abcdef")
@@ -385,3 +396,86 @@ def test_a_verdict_is_remembered_and_never_the_content() -> None:
     assert "aHVudGVyMg" not in repr(memory)
     assert isinstance(memory.verdict, Verdict)
     assert memory.verdict.health is Health.Healthy
+
+
+# --- what is in use
+
+WEB = ObjectId("apps", "ReplicaSet", "team", "web-1")
+
+
+def test_what_is_used_stays_and_names_a_user() -> None:
+    a, b, c = maps("a", "b", "c")
+    decision = pruned([a, b, c], [c])
+    assert in_question(decision) == {a, b}
+    spared = without_used(decision, {a, b}, {a: WEB}, "team")
+    assert (spared.delete, spared.message) == ((b,), "")
+    assert spared.in_use == {a: "is no longer in Git and stays while ReplicaSet/web-1 uses it"}
+    assert "ReplicaSet/team/web-1" in without_used(decision, {a, b}, {a: WEB}).in_use[a]
+
+
+def test_what_nobody_was_asked_about_stays() -> None:
+    a, b = maps("a", "b")
+    assert (
+        set(without_used(pruned([a, b], []), frozenset(), {}).in_use) == set()
+    )  # an empty commit deletes nothing
+    spared = without_used(pruned([a, b], [b]), frozenset(), {})
+    assert (spared.delete, spared.in_use) == ((), {a: UNKNOWN_USERS})
+
+
+def test_of_other_kinds_and_of_what_stays_anyway_nobody_asks() -> None:
+    (a,) = maps("a")
+    others = [ObjectId("", "Service", "team", "s"), ObjectId("example.org", "Secret", "team", "x")]
+    claim = ObjectId("", "PersistentVolumeClaim", "team", "data")
+    assert in_question(pruned([a, *others, claim], [a])) == frozenset()
+    allowed = {claim: seen(claim, ME, **{names.ANNOTATION_PRUNE: "allow"})}
+    assert in_question(pruned([a, claim], [a], allowed)) == {claim}
+
+
+def test_what_goes_with_its_namespace_is_not_asked_about() -> None:
+    (a,), b = maps("a"), ObjectId("", "ConfigMap", "third", "b")
+    namespace = ObjectId("", "Namespace", "", "team")
+    elsewhere = ObjectId("", "Secret", "other", "s")
+    live = {o: seen(o, ME, **{names.ANNOTATION_PRUNE: "allow"}) for o in (namespace, a, b, elsewhere)}
+    decision = pruned([namespace, a, elsewhere, b], [b], live)
+    assert in_question(decision) == {elsewhere}
+    assert without_used(decision, {elsewhere}, {a: WEB, elsewhere: WEB}).delete == (a, namespace)
+
+
+def test_what_stayed_as_it_was_used_does_not_count_again_for_the_limit() -> None:
+    """Each commit of a rollout that hangs leaves one behind, and their sum is no reason to refuse the next."""
+    many = maps(*(f"o{i}" for i in range(8)))
+    live = {o: seen(o) for o in many}
+    policy = PrunePolicy(True, "25%")
+
+    def decide(agreed: list[ObjectId]) -> Prune:
+        return prune(frozenset(many), frozenset(many[:1]), live, ME, {}, policy, agreed=agreed)
+
+    assert decide([]).delete == ()
+    assert decide([]).message.startswith("would delete 7 of 8")
+    assert len(decide(many[1:7]).delete) == 7
+
+
+def rolling(
+    name: str, namespace: str = "team", *found: str, earlier: Any = (), complete: bool = False
+) -> Observed:
+    used = frozenset(("ConfigMap", n) for n in found)
+    former = None if earlier is None else frozenset(("ConfigMap", n) for n in earlier)
+    oid = ObjectId("apps", "Deployment", namespace, name)
+    return replace(seen(oid), rollout=Rollout(used, former, complete))
+
+
+def test_where_pods_may_not_be_read_the_workloads_of_git_decide() -> None:
+    a, b, c = maps("a", "b", "c")
+    new = rolling("new", "team", "b", earlier=["a"])
+    done = rolling("done", "team", "c", earlier=["a"], complete=True)
+    assert users_in_git([a, b, c], [new, done]) == {a: new.id, b: new.id, c: done.id}
+    assert users_in_git([a], [done, seen(a)]) == {}
+    assert users_in_git([a], [rolling("new", "other", "b", earlier=["a"])]) == {}
+
+
+def test_a_workload_whose_former_templates_nobody_knows_may_use_anything_beside_it() -> None:
+    (a,) = maps("a")
+    elsewhere = ObjectId("", "ConfigMap", "other", "a")
+    hangs = rolling("hangs", "team", "b", earlier=None)
+    assert users_in_git([a, elsewhere], [hangs]) == {a: hangs.id}
+    assert users_in_git([a], [rolling("done", "team", "b", earlier=None, complete=True)]) == {}

@@ -183,3 +183,28 @@ def test_what_is_known_is_what_came_last(events: list[tuple[str, str, str]]) -> 
             world.seen.forget(oid(name))
     assert {n: label_of(world, n) for n in "ab"} == {n: expected.get(n) for n in "ab"}
     assert len(world.seen) == len(expected)
+
+
+def test_former_templates_of_a_workload_are_remembered_until_its_rollout_is_complete() -> None:
+    world, web = World(), ObjectId("apps", "Deployment", "n", "a")
+
+    def deployment(version: int, names: str, **status: int) -> dict[str, Any]:
+        volume = {"name": "v", "configMap": {"name": names}}
+        spec = {"template": {"spec": {"volumes": [volume]}}}
+        meta = obj(version, generation=version)["metadata"]
+        full = {"observedGeneration": version, **status}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec, "status": full}
+
+    def earlier() -> Any:
+        seen = world.seen.get(web)
+        assert seen is not None
+        assert seen.rollout is not None
+        return seen.rollout.earlier
+
+    done = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    world.seen.observed(web, deployment(2, "one", **done))
+    world.seen.written(web, deployment(3, "two"), 2)
+    assert ("ConfigMap", "one") in earlier()
+    before = len(world.changes)
+    world.seen.observed(web, deployment(4, "two", **done))
+    assert (earlier(), len(world.changes)) == (frozenset(), before + 1)

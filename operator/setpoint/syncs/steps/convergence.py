@@ -18,7 +18,7 @@ from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer
 from setpoint.syncs.steps.object_writer import ObjectWriter
 from setpoint.syncs.steps.pruner import Pruner
-from setpoint.watch.protocol import LiveObjects
+from setpoint.watch.protocol import LiveObjects, Pods
 
 
 class Converger:
@@ -32,9 +32,11 @@ class Converger:
         builder: TargetBuilder,
         actors: Actors,
         informers: LiveObjects,
+        pods: Pods,
         drift_log: DriftLog,
     ) -> None:
         self._gatherer, self._objects, self._pruner, self._builder = gatherer, objects, pruner, builder
+        self._pods = pods
         self._actors, self._informers, self._drift_log = actors, informers, drift_log
 
     def requested(self, memory: Memory) -> None:
@@ -113,6 +115,7 @@ class Converger:
     async def prune(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Delete what left Git, as far as it may go now. Raises ApiError."""
         ctx = reached.ctx
-        pruned = await self._pruner.prune(ctx, evaluation, reached.pruned, self._actors.deleter(ctx))
+        deleter = self._actors.deleter(ctx)
+        pruned = await self._pruner.prune(ctx, evaluation, reached.pruned, deleter, self._pods)
         self._drift_log.let_go(memory, pruned)
         return replace(reached, pruned=pruned).sooner(pruned.again)

@@ -252,9 +252,9 @@ class Finalizer:
         )
         rows = [ready, *(c for c in old if c["type"] in ("Synced", "Healthy"))]
         entries = grouped((v, o) for o, v in left.items())
-        await self._reporter.write(
-            ctx.key, ctx.body, {**ctx.previous, "inventory": entries, "conditions": rows}
-        )
+        # All goes now, whatever is in use.
+        told = {k: v for k, v in ctx.previous.items() if k != "leaving"}
+        await self._reporter.write(ctx.key, ctx.body, {**told, "inventory": entries, "conditions": rows})
         self._dispatcher.record(ctx.key, left, lent)
 
     async def _release(self, key: SyncKey, body: Mapping[str, Any]) -> None:

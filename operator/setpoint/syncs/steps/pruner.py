@@ -17,7 +17,16 @@ from setpoint.objects.bodies import source_key, sync_model, version_of
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed, observe
 from setpoint.plan.nested import Nested, is_sync, key_in, nested_of
-from setpoint.plan.prune import Prune, PrunePolicy, handed_over, prune
+from setpoint.plan.prune import (
+    UNKNOWN_USERS,
+    Prune,
+    PrunePolicy,
+    handed_over,
+    in_question,
+    prune,
+    users_in_git,
+    without_used,
+)
 from setpoint.settings import Settings
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.commits import Commits
@@ -29,7 +38,7 @@ from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.target import Target
-from setpoint.watch.protocol import LiveObjects
+from setpoint.watch.protocol import LiveObjects, Pods
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +78,9 @@ class Pruner:
         evaluation: Evaluation,
         begun: PruneResult,
         deleter: Deleter,
+        pods: Pods,
     ) -> PruneResult:
-        """Delete what left Git, as far as it may go now; `begun` names it. Raises ApiError."""
+        """Delete what left Git, as far as it may go now; `begun` names it, `pods` who uses it. Raises ApiError."""
         leftover = begun.kept
         if not leftover:
             self._drop(ctx, ())
@@ -86,7 +96,7 @@ class Pruner:
             again = MOVED_AGAIN if late else None
             return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
         doubted = await self._doubted(ctx, blocker, leftover)
-        result = await self._go(ctx, evaluation, begun, deleter, live, doubted)
+        result = await self._go(ctx, evaluation, begun, deleter, live, doubted, pods)
         if doubted.keys() & result.lent.keys():
             waiting = result.waiting or Problem(Reason.PruneWaiting, words)
             return replace(result, waiting=waiting)
@@ -100,18 +110,15 @@ class Pruner:
         deleter: Deleter,
         live: Mapping[ObjectId, Observed],
         doubted: Mapping[ObjectId, SyncKey],
+        pods: Pods,
     ) -> PruneResult:
         """Decide what goes, and delete it; what is `doubted` counts as wanted."""
         leftover, inventory = begun.kept, ctx.inventory
-        wanted = self._claims.wanted_of(ctx.key, leftover)
-        # What is yielded and nobody wants any more is as much in Git as before.
-        stay = evaluation.yielded - wanted.keys()
-        nested = self.nested(leftover)
-        desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
-        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
-        decision = prune(
-            frozenset(inventory), desired | stay, live, ctx.key, {**doubted, **wanted}, policy, nested
-        )
+        first, _, _ = self._decide(ctx, evaluation, leftover, live, doubted)
+        users = await self._users(ctx, in_question(first), pods)
+        # Once more, as others may want something by now.
+        decision, stay, nested = self._decide(ctx, evaluation, leftover, live, doubted)
+        decision = without_used(decision, in_question(first), users, ctx.key.namespace)
         lent = self._lend(ctx, decision)
         self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
         going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
@@ -119,8 +126,38 @@ class Pruner:
         gone = self._let_go(ctx, {**decision.release, **removed.gone})
         result = _result(ctx, begun, live, decision, removed, lent)
         moved = removed.moved or any(n.objects is None for n in nested.values())
+        moved = moved or UNKNOWN_USERS in decision.in_use.values()
         kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
         return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else None)
+
+    def _decide(
+        self,
+        ctx: Context,
+        evaluation: Evaluation,
+        leftover: Mapping[ObjectId, str],
+        live: Mapping[ObjectId, Observed],
+        doubted: Mapping[ObjectId, SyncKey],
+    ) -> tuple[Prune, frozenset[ObjectId], Mapping[ObjectId, Nested]]:
+        """Decide what goes, were nothing in use; returns what stays as it is yielded, and what stands behind Syncs, too."""
+        wanted = self._claims.wanted_of(ctx.key, leftover)
+        # What is yielded and nobody wants any more is as much in Git as before.
+        stay = evaluation.yielded - wanted.keys()
+        nested = self.nested(leftover)
+        desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
+        policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
+        inventory, wanted = frozenset(ctx.inventory), {**doubted, **wanted}
+        decision = prune(inventory, desired | stay, live, ctx.key, wanted, policy, nested, ctx.leaving.keys())
+        return decision, stay, nested
+
+    async def _users(
+        self, ctx: Context, objects: frozenset[ObjectId], pods: Pods
+    ) -> Mapping[ObjectId, ObjectId]:
+        """Return who uses objects that are to go. Where no such object goes, nobody is asked."""
+        if not objects:
+            return {}
+        workloads = [seen for o in ctx.inventory if (seen := self._informers.get(o)) and seen.rollout]
+        own = users_in_git(objects, workloads)
+        return await pods.users(ctx.key, {o: own.get(o) for o in objects})
 
     async def hand_over(self, ctx: Context, target: Target, *, anew: bool = True) -> PruneResult:
         """Hand over what left Git and another Sync has or waits for, although this one is not complete yet.
@@ -297,19 +334,25 @@ def _result(
         verdict = live[oid].verdict if oid in live else None
         return ObjectState(oid, inventory[oid], sync, reason, message, verdict=verdict)
 
-    stays = (*decision.refuse, *decision.lend, *removed.left)
+    stays = (*decision.refuse, *decision.lend, *decision.in_use, *removed.left)
     waiting = None
     if removed.pending and not removed.failed:
         oid, why = next(iter(removed.pending.items()))
         waiting = Problem(Reason.PruneWaiting, f"{oid.label(ctx.key.namespace)} {why}")
     return PruneResult(
         kept={o: inventory[o] for o in stays if o in inventory},
+        in_use=decision.in_use,
         lent=lent,
         deleted=removed.deleted,
         states=(
             *begun.states,
             *(say(o, SyncState.REFUSED, Reason.Refused, m) for o, m in decision.refuse.items()),
             *(say(o, SyncState.WAITING, Reason.PruneWaiting, m) for o, m in removed.pending.items()),
+            # It is in nobody's way, and Git's objects are counted without it.
+            *(
+                replace(say(o, SyncState.WAITING, Reason.PruneWaiting, m), counted=False)
+                for o, m in decision.in_use.items()
+            ),
             *(say(o, SyncState.FAILED, p.reason, p.message) for o, p in removed.failed.items()),
         ),
         refused=decision.message,

@@ -61,6 +61,7 @@ class Reporter:
         """Write the result of a run, if it differs from what is stored; returns when to run again."""
         ctx, now = reached.ctx, asyncio.get_running_loop().time()
         inventory = _next_inventory(evaluation, reached)
+        await self._pods.keep(ctx.key, reached.pruned.in_use or ())
         await self._ask_pods(ctx, evaluation, memory)
         outcome = self._outcome(evaluation, reached, memory, inventory)
         new = status.build(ctx.previous, outcome, datetime.now(UTC))
@@ -96,6 +97,7 @@ class Reporter:
     async def forget(self, key: SyncKey) -> None:
         """Forget a Sync that is gone."""
         await self._pods.want(key, (), known=False)
+        await self._pods.keep(key, ())
         await self._storage.release(key)
         self._metrics.forget("Sync", key.namespace, key.name)
 
@@ -137,10 +139,12 @@ class Reporter:
             problem=reached.problem,
             waiting=reached.awaits,
             refused=reached.pruned.refused,
+            in_use=reached.pruned.in_use or {},
             complete=reached.complete,
             ownership=self._ownership(target, memory) if reached.complete and target else "",
             states=(*states, *reached.pruned.states),
             inventory=tuple((v, o) for o, v in inventory.items()),
+            leaving=tuple((inventory[o], o) for o in _leaving(evaluation, reached) if o in inventory),
             wants=_wants(evaluation, reached, inventory),
             corrections=reached.corrections,
             changed=len(reached.applied.written) + len(reached.pruned.deleted),
@@ -240,6 +244,14 @@ def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectI
         return {o: v for o, v in reached.ctx.inventory.items() if o not in pruned.released}
     desired = {r.id: r.api_version for r in target.refs if r.id not in reached.contested}
     return {**desired, **pruned.kept}
+
+
+def _leaving(evaluation: Evaluation, reached: Reached) -> Iterable[ObjectId]:
+    """Return what left Git and is still used; as before, but what is in Git again, where nobody looked."""
+    if reached.pruned.in_use is not None:
+        return reached.pruned.in_use
+    desired = {r.id for r in evaluation.target.refs} if evaluation.target else set()
+    return [o for o in reached.ctx.leaving if o not in desired]
 
 
 def _observed(ctx: Context, evaluation: Evaluation) -> int:

@@ -1,0 +1,64 @@
+"""The objects that a pod names, in whatever way it may name them (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from setpoint.health.verdict import Object, items, mapping, text
+
+Name = tuple[str, str]
+"""Kind and name of an object in the namespace of the pod."""
+
+CONFIG_MAP, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
+KINDS = frozenset({CONFIG_MAP, SECRET, CLAIM, ACCOUNT})
+"""The kinds of the core group that a pod may name."""
+_DEFAULT_ACCOUNT = "default"
+
+
+def names_in(spec: Object, pod: str = "") -> frozenset[Name]:
+    """Return what a pod's spec names; `pod` is the pod's name, which its ephemeral claims are called after.
+
+    An optional reference counts like any other: the pod would start without the object, but not as before.
+    """
+    return frozenset(pair for pair in _named(spec, pod) if pair[1])
+
+
+def _named(spec: Object, pod: str) -> Iterator[Name]:
+    yield ACCOUNT, text(spec, "serviceAccountName") or text(spec, "serviceAccount") or _DEFAULT_ACCOUNT
+    for secret in items(spec, "imagePullSecrets"):
+        yield SECRET, text(secret, "name")
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for container in items(spec, kind):
+            yield from _by_container(container)
+    for volume in items(spec, "volumes"):
+        yield from _by_volume(volume)
+        if pod and "ephemeral" in volume:
+            yield CLAIM, f"{pod}-{text(volume, 'name')}"
+
+
+def _by_container(container: Object) -> Iterator[Name]:
+    for source in items(container, "envFrom"):
+        yield CONFIG_MAP, text(mapping(source, "configMapRef"), "name")
+        yield SECRET, text(mapping(source, "secretRef"), "name")
+    for variable in items(container, "env"):
+        source = mapping(variable, "valueFrom")
+        yield CONFIG_MAP, text(mapping(source, "configMapKeyRef"), "name")
+        yield SECRET, text(mapping(source, "secretKeyRef"), "name")
+
+
+def _by_volume(volume: Object) -> Iterator[Name]:
+    yield CONFIG_MAP, text(mapping(volume, "configMap"), "name")
+    yield CLAIM, text(mapping(volume, "persistentVolumeClaim"), "claimName")
+    for source in items(mapping(volume, "projected"), "sources"):
+        yield CONFIG_MAP, text(mapping(source, "configMap"), "name")
+        yield SECRET, text(mapping(source, "secret"), "name")
+    claim = mapping(volume, "ephemeral", "volumeClaimTemplate", "spec")
+    for key in ("dataSource", "dataSourceRef"):
+        if text(mapping(claim, key), "kind") == CLAIM:
+            yield CLAIM, text(mapping(claim, key), "name")
+    # Each type of volume that needs a Secret names it in one of these ways: azureFile and secret in the first, csi in
+    # the last, and cephfs, cinder, flexVolume, iscsi, rbd, scaleIO and storageos in between.
+    for source in volume.values():
+        yield SECRET, text(source, "secretName")
+        yield SECRET, text(mapping(source, "secretRef"), "name")
+        yield SECRET, text(mapping(source, "nodePublishSecretRef"), "name")

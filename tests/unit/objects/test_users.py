@@ -1,0 +1,230 @@
+"""What pods name, in every spelling; who wants pods; and what a workload tells where pods may not be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from setpoint.objects.users.references import KINDS, names_in
+from setpoint.objects.users.rollouts import Rollout, rollout_of
+from setpoint.objects.users.wants import names_used
+
+CONFIG, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
+DEFAULT = {(ACCOUNT, "default")}
+
+
+def volume(**source: Any) -> dict[str, Any]:
+    return {"volumes": [{"name": "v", **source}]}
+
+
+def projected(**source: Any) -> dict[str, Any]:
+    return volume(projected={"sources": [{"serviceAccountToken": {"path": "t"}}, source]})
+
+
+def ephemeral(**claim: Any) -> dict[str, Any]:
+    return volume(ephemeral={"volumeClaimTemplate": {"spec": claim}})
+
+
+def env(**source: Any) -> dict[str, Any]:
+    return {"env": [{"name": "A", "value": "x"}, {"name": "B", "valueFrom": source}]}
+
+
+OF_POD = [
+    (CONFIG, volume(configMap={"name": "x"})),
+    (CONFIG, volume(configMap={"name": "x", "optional": True})),
+    (CONFIG, projected(configMap={"name": "x"})),
+    (SECRET, volume(secret={"secretName": "x"})),
+    (SECRET, projected(secret={"name": "x"})),
+    (SECRET, {"imagePullSecrets": [{"name": "x"}]}),
+    (SECRET, volume(csi={"driver": "d", "nodePublishSecretRef": {"name": "x"}})),
+    (SECRET, volume(azureFile={"shareName": "s", "secretName": "x"})),
+    (CLAIM, volume(persistentVolumeClaim={"claimName": "x"})),
+    (CLAIM, ephemeral(dataSource={"kind": CLAIM, "name": "x"})),
+    (CLAIM, ephemeral(dataSourceRef={"kind": CLAIM, "name": "x"})),
+    *((SECRET, volume(**{kind: {"secretRef": {"name": "x"}}})) for kind in
+      ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")),
+]  # fmt: skip
+OF_CONTAINER = [
+    (CONFIG, {"envFrom": [{"prefix": "P", "configMapRef": {"name": "x"}}]}),
+    (SECRET, {"envFrom": [{"secretRef": {"name": "x"}}]}),
+    (CONFIG, env(configMapKeyRef={"name": "x", "key": "k"})),
+    (SECRET, env(secretKeyRef={"name": "x", "key": "k", "optional": True})),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), OF_POD)
+def test_a_pod_names_it(kind: str, spec: dict[str, Any]) -> None:
+    assert names_in(spec) == {(kind, "x")} | DEFAULT
+
+
+@pytest.mark.parametrize("where", ["containers", "initContainers", "ephemeralContainers"])
+@pytest.mark.parametrize(("kind", "container"), OF_CONTAINER)
+def test_a_container_names_it(kind: str, container: dict[str, Any], where: str) -> None:
+    assert names_in({where: [{"name": "a"}, container]}) == {(kind, "x")} | DEFAULT
+
+
+@pytest.mark.parametrize("key", ["serviceAccountName", "serviceAccount"])
+def test_the_account_in_both_spellings(key: str) -> None:
+    assert names_in({key: "x"}) == {(ACCOUNT, "x")}
+
+
+def test_the_claim_of_an_ephemeral_volume_is_called_after_its_pod() -> None:
+    pod = {"metadata": {"name": "web-1"}, "spec": ephemeral(storageClassName="s")}
+    assert (CLAIM, "web-1-v") in names_used("Pod", pod)
+    assert names_in(ephemeral(dataSource={"kind": "VolumeSnapshot", "name": "x"})) == DEFAULT
+
+
+@given(st.lists(st.sampled_from(OF_POD)), st.lists(st.sampled_from(OF_CONTAINER)))
+def test_together_they_name_what_each_of_them_names(pods: Any, containers: Any) -> None:
+    lists = ("volumes", "imagePullSecrets")
+    spec = {key: [one for _, part in pods for one in part.get(key, [])] for key in lists}
+    spec["containers"] = [part for _, part in containers]
+    assert names_in(spec) == {(kind, "x") for kind, _ in (*pods, *containers)} | DEFAULT
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "volumes",
+                    "containers",
+                    "env",
+                    "envFrom",
+                    "valueFrom",
+                    "name",
+                    "secretRef",
+                    "configMap",
+                    "projected",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["volumes", "containers", "imagePullSecrets"]), ANY))
+def test_whatever_stands_there_is_read_without_an_error(spec: dict[str, Any]) -> None:
+    for kind, name in names_in(spec):
+        assert kind in KINDS
+        assert isinstance(name, str)
+        assert name
+    assert rollout_of({"apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}) is not None
+
+
+# --- who wants pods
+
+TEMPLATE = {"spec": volume(configMap={"name": "x"})}
+USED = {(CONFIG, "x")} | DEFAULT
+
+
+def ended(kind: str, status: str = "True") -> dict[str, Any]:
+    return {"status": {"conditions": [{"type": kind, "status": status}]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "uses"),
+    [
+        ("Pod", {"spec": TEMPLATE["spec"]}, True),
+        ("Pod", {"spec": TEMPLATE["spec"], "status": {"phase": "Running"}}, True),
+        ("Pod", {"metadata": {"deletionTimestamp": "t"}, "spec": TEMPLATE["spec"]}, True),
+        ("Pod", {"spec": TEMPLATE["spec"], "status": {"phase": "Succeeded"}}, False),
+        ("Pod", {"spec": TEMPLATE["spec"], "status": {"phase": "Failed"}}, False),
+        ("ReplicaSet", {"spec": {"template": TEMPLATE}}, True),
+        ("ReplicaSet", {"spec": {"replicas": 2, "template": TEMPLATE}}, True),
+        ("ReplicaSet", {"spec": {"replicas": 0, "template": TEMPLATE}, "status": {"replicas": 1}}, False),
+        ("ReplicaSet", {"metadata": {"deletionTimestamp": "t"}, "spec": {"template": TEMPLATE}}, False),
+        ("Job", {"spec": {"template": TEMPLATE}}, True),
+        ("Job", {"spec": {"suspend": True, "template": TEMPLATE}}, True),
+        ("Job", {"spec": {"parallelism": 0, "template": TEMPLATE}}, False),
+        ("Job", {"spec": {"template": TEMPLATE}, **ended("Complete")}, False),
+        ("Job", {"spec": {"template": TEMPLATE}, **ended("Failed")}, False),
+        ("Job", {"spec": {"template": TEMPLATE}, **ended("Failed", "False")}, True),
+    ],
+)
+def test_who_wants_pods_uses_what_they_name(kind: str, obj: dict[str, Any], *, uses: bool) -> None:
+    assert names_used(kind, obj) == (USED if uses else frozenset())
+
+
+# --- rollouts
+
+
+def workload(
+    kind: str, generation: int = 2, observed: int = 2, spec: Any = None, **status: Any
+) -> dict[str, Any]:
+    group = {"ReplicationController": "v1", "Pod": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}.get(
+        kind, "apps/v1"
+    )
+    meta = {"name": "w", "generation": generation}
+    full = {"template": TEMPLATE, "jobTemplate": {"spec": {"template": TEMPLATE}}, **(spec or {})}
+    return {
+        "apiVersion": group, "kind": kind, "metadata": meta, "spec": full,
+        "status": {"observedGeneration": observed, **status},
+    }  # fmt: skip
+
+
+DONE: Any = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+SETS: Any = {"currentRevision": "a", "updateRevision": "a"}
+NODES: Any = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}
+
+
+@pytest.mark.parametrize(
+    ("obj", "complete", "uses"),
+    [
+        (workload("Deployment", **DONE), True, True),
+        (workload("Deployment", observed=1, **DONE), False, True),
+        (workload("Deployment", **{**DONE, "replicas": 2}), False, True),
+        (workload("Deployment", **{**DONE, "availableReplicas": 0}), False, True),
+        (workload("Deployment", **DONE, terminatingReplicas=1), False, True),
+        (workload("Deployment", spec={"replicas": 0}), True, False),
+        (workload("StatefulSet", **DONE, **SETS), True, True),
+        (workload("StatefulSet", **{**DONE, "updatedReplicas": 0}, currentRevision="a", updateRevision="b"), False, True),
+        (workload("StatefulSet", **{**DONE, "readyReplicas": 0}, **SETS), False, True),
+        (workload("DaemonSet", **NODES), True, True),
+        (workload("DaemonSet", **{**NODES, "updatedNumberScheduled": 1}), False, True),
+        (workload("ReplicaSet", **DONE), True, True),
+        (workload("ReplicationController", **{**DONE, "readyReplicas": 0}), False, True),
+        (workload("Job"), False, True),
+        (workload("Job", conditions=[{"type": "Complete", "status": "True"}]), True, False),
+        (workload("CronJob"), True, False),
+        (workload("CronJob", active=[{"name": "w-1"}]), False, True),
+    ],
+)  # fmt: skip
+def test_a_workload_tells_what_its_pods_name(obj: dict[str, Any], *, complete: bool, uses: bool) -> None:
+    found = rollout_of(obj)
+    assert found is not None
+    assert (found.complete, found.names) == (complete, USED if uses else frozenset())
+    # It was changed while nobody looked, so that nobody knows its former templates.
+    assert found.earlier == (frozenset() if complete else None)
+
+
+def test_a_pod_of_git_and_other_kinds() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": TEMPLATE["spec"]}
+    assert rollout_of(pod) == Rollout(frozenset(USED), frozenset(), complete=False)
+    assert rollout_of({**pod, "status": {"phase": "Failed"}}) == Rollout(frozenset())
+    assert rollout_of({"apiVersion": "v1", "kind": "ConfigMap"}) is None
+
+
+def test_a_new_workload_had_no_template_before() -> None:
+    found = rollout_of(workload("Deployment", generation=1, observed=0))
+    assert found is not None
+    assert (found.complete, found.earlier) == (False, frozenset())
+
+
+def test_former_templates_count_until_the_rollout_is_complete() -> None:
+    a, b, c = (frozenset({(CONFIG, n)}) for n in "abc")
+    second = Rollout(b, None, complete=False).after(Rollout(a))
+    assert second.earlier == a
+    assert Rollout(c, None, complete=False).after(second).earlier == a | b
+    assert Rollout(c).after(second) == Rollout(c)
+    unknown = Rollout(b, None, complete=False)
+    assert unknown.after(None) == unknown
+    assert Rollout(c, frozenset(), complete=False).after(unknown).earlier is None
