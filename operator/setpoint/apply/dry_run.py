@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
+from setpoint.health.verdict import Verdict
 from setpoint.kube.client import Cluster, Written
 from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
@@ -40,6 +41,8 @@ class Actor:
     create_namespace: str | None
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
+    ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
+    """The objects of the commit that are done, as they ended by themselves, each with its health."""
 
 
 @dataclass(frozen=True, slots=True)

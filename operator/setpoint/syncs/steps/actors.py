@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
 from setpoint.apply.applier import Applier
 from setpoint.apply.deleter import Deleter
 from setpoint.apply.dry_run import Actor, Session
+from setpoint.health.verdict import Verdict
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
+from setpoint.objects.identity import ObjectId
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.marks import is_dropped
 from setpoint.settings import Settings
@@ -35,10 +38,18 @@ class Actors:
         people = frozenset(settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
 
-    def applier(self, ctx: Context, *, abort: bool, keep_ours: bool = False) -> Applier:
+    def applier(
+        self,
+        ctx: Context,
+        *,
+        abort: bool,
+        keep_ours: bool = False,
+        ended: Mapping[ObjectId, Verdict] = MappingProxyType({}),
+    ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
         `abort`: nothing is written beside an object that is rejected. `keep_ours`: what is written was applied before.
+        `ended`: the objects that are done, each with its health.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -53,6 +64,7 @@ class Actors:
             abort=abort,
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             keep_ours=keep_ours,
+            ended=ended,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
 
