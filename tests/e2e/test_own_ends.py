@@ -53,7 +53,7 @@ def gone(o: Json | None) -> bool:
 
 def completed(count: int) -> Any:
     def fits(o: Json | None) -> bool:
-        return ((o or {}).get("status") or {}).get("summary", {}).get("completed") == count
+        return bool(((o or {}).get("status") or {}).get("summary", {}).get("completed") == count)
 
     return fits
 

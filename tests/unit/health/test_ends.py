@@ -29,7 +29,7 @@ def pod(policy: str = "Never", **status: Any) -> dict[str, Any]:
     return made("v1", "Pod", spec={"restartPolicy": policy}, status=status)
 
 
-ENDED = {"containerStatuses": [{"state": {"terminated": {"finishedAt": AT, "exitCode": 0}}}]}
+ENDED: dict[str, Any] = {"containerStatuses": [{"state": {"terminated": {"finishedAt": AT, "exitCode": 0}}}]}
 PRUNED = {"annotations": {"pruner.tekton.dev/ttlSecondsAfterFinished": "60"}}
 RAN = {"completionTime": AT, "conditions": [{"type": "Succeeded", "status": "True"}]}
 WORKFLOW = "argoproj.io/v1alpha1"
