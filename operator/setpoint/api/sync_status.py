@@ -32,6 +32,9 @@ class Summary(Reported):
     objects: int = Field(0, description="Objects of this Sync.")
     synced: int = Field(0, description="As Git says.")
     healthy: int = Field(0, description="Healthy.")
+    completed: int | None = Field(
+        None, description="Of the healthy ones: came to their own end, and are gone."
+    )
     drifted: int = Field(0, description="Different from Git now.")
     corrected: int = Field(0, description="Corrections so far.")
 
@@ -43,6 +46,25 @@ class InventoryGroup(Reported):
     kind: str = Field(description="Kind.")
     namespace: str | None = Field(None, description="Namespace; none for cluster-scoped objects.")
     names: tuple[str, ...] = Field(description="Names.")
+
+
+class EndingGroup(Reported):
+    """Objects of one kind in one namespace that end by themselves, and are equally far."""
+
+    api_version: str = Field(description="API version.")
+    kind: str = Field(description="Kind.")
+    namespace: str | None = Field(None, description="Namespace; none for cluster-scoped objects.")
+    state: str = Field(description="Running, Succeeded, Failed, or Unknown: its end was not seen.")
+    gone: bool | None = Field(
+        None, description="Whether they came to their own end; they are not made again."
+    )
+    due: str | None = Field(
+        None, description="They do not end by themselves before this time.", json_schema_extra=TIME
+    )
+    message: str | None = Field(None, description="Why they failed.")
+    digests: dict[str, str] = Field(
+        description="By name: the digest of the manifest that this is about. Another manifest begins anew."
+    )
 
 
 class PatchOperation(Reported):
@@ -128,6 +150,9 @@ class SyncStatus(Reported):
     leaving: tuple[InventoryGroup, ...] = Field(
         (),
         description="What of the inventory is no longer in Git and is deleted when nothing uses it any more; `differences` names a user.",
+    )
+    endings: tuple[EndingGroup, ...] = Field(
+        (), description="Objects that end by themselves, such as Jobs with a TTL, and how far they are."
     )
     wants: tuple[InventoryGroup, ...] = Field(
         (),

@@ -17,14 +17,16 @@ from setpoint.apply.result import ApplyResult, merged
 from setpoint.apply.writer import Writer, baseline
 from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
-from setpoint.objects.identity import ObjectId
+from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
 from setpoint.plan.order import admitted_after, brought_kinds, is_crd, is_namespace, stages
 from setpoint.plan.served import FindServed, unserved
 
-ClaimInventory = Callable[[], Awaitable[None]]
+Writes = Sequence[tuple[Desired, Manifest]]
+"""What is about to be written, each with what the API server will make of it, as far as that is known."""
+ClaimInventory = Callable[[Writes], Awaitable[None]]
 
 REJECTED = "is not written while another object is rejected"
 EARLIER = "waits for the objects before it"
@@ -68,7 +70,13 @@ class Applier:
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
             return result | self._kept(checks.good.values())
-        await claim()
+        await claim(
+            [
+                (d, (c.predicted if c else None) or d.manifest)
+                for d in todo
+                if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
+            ]
+        )
         if lacking:
             result |= await self._make_namespace(lacking)
         return await self._stages(todo, everything, checks.good, waiting, result)
@@ -126,7 +134,7 @@ class Applier:
         before: ApplyResult,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
-        gates = Gates(self._who.key, everything, self._live, self._storage)
+        gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         results, failed = [before], bool(before.failed)
         for stage in stages(todo):
             if failed and self._who.abort:

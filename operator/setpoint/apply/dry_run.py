@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
 from setpoint.health.evaluate import terminating
+from setpoint.health.verdict import Verdict
 from setpoint.kube.client import Cluster, Written
 from setpoint.kube.errors import ApiError, classify, is_failed_test
 from setpoint.kube.explain import problem_of
@@ -49,6 +50,8 @@ class Actor:
     """What could not be written before, by the digest of its manifest."""
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
+    ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
+    """The objects of the commit that are done, as they ended by themselves, each with its health."""
 
 
 @dataclass(frozen=True, slots=True)

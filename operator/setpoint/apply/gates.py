@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from setpoint.health import accepted, claims
-from setpoint.health.verdict import Health
+from setpoint.health.verdict import Health, Verdict
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired, Phase
@@ -17,9 +17,15 @@ class Gates:
     """What a stage waits for: earlier waves, and what serves a webhook before the webhook."""
 
     def __init__(
-        self, key: SyncKey, everything: Sequence[Desired], informers: LiveObjects, storage: Storage
+        self,
+        key: SyncKey,
+        everything: Sequence[Desired],
+        informers: LiveObjects,
+        storage: Storage,
+        ended: Mapping[ObjectId, Verdict],
     ) -> None:
-        """`everything` is the whole commit of the Sync `key`, in sync or not."""
+        """`everything` is the whole commit of the Sync `key`, in sync or not; `ended`: what of it is done."""
+        self._ended = ended
         self._key, self._everything, self._informers, self._storage = key, everything, informers, storage
         self._stages = stages(everything)
         self._brought = [claims.storage_class(d.manifest) for d in everything if is_storage_class(d.id)]
@@ -39,7 +45,8 @@ class Gates:
         """Return in words that an object holds the waves after its own."""
         seen = self._informers.get(oid)
         if seen is None:
-            return unready(oid, seen)
+            done = self._ended.get(oid)
+            return unready(oid, seen) if done is None else _failed(oid, done)
         late = await self._binds_late(seen.unbound) if seen.unbound else False
         held = accepted.holds(oid.group, oid.kind, seen.verdict, deleting=seen.deleting, late=late)
         return unready(oid, seen) if held else None
@@ -55,6 +62,11 @@ class Gates:
             if words := unready(oid, self._informers.get(oid)):
                 return words
         return None
+
+
+def _failed(oid: ObjectId, done: Verdict) -> str | None:
+    """Return the sentence that an object failed that is gone by itself; None if it did not."""
+    return f"{oid.label()} ({done.message})" if done.health is Health.Degraded else None
 
 
 def unready(oid: ObjectId, seen: Observed | None) -> str | None:

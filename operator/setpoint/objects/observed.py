@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint.api import names
 from setpoint.health import claims, verdict
 from setpoint.health import evaluate as health
+from setpoint.health.ends.end import End, end_of, may_end
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, owner_of
 from setpoint.objects.users.rollouts import Rollout, rollout_of
@@ -37,6 +38,20 @@ class Observed:
     """What counts of a claim that may wait for its first consumer."""
     rollout: Rollout | None = field(default=None, compare=False)
     """What the pods of a workload name, by its present template and by former ones."""
+    end: End | None = field(default=None, compare=False)
+    """What counts of an object that ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How an object went that may end by itself."""
+
+    end: End | None
+    """The last that was seen of it."""
+    at: int | None = None
+    """When it was told to go, in seconds since 1970; None if it does not say."""
+    watched: bool = True
+    """Whether nothing happened between that and its deletion; False if it was found missing."""
 
 
 def changed_by(annotations: Mapping[str, str]) -> str | None:
@@ -70,4 +85,14 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         else health.evaluate(obj),
         unbound=claims.unbound(obj) if (oid.group, oid.kind) == claims.KIND else None,
         rollout=rollout_of(obj),
+        end=end_of(obj) if may_end(oid.group, oid.kind) else None,
     )
+
+
+def following(before: Observed | None, after: Observed) -> Observed:
+    """Return what is remembered of an object after what was: what was told to go before it finished was cut off."""
+    if before is None or before.uid != after.uid or not before.deleting:
+        return after
+    if before.end is None or after.end is None or before.end.finished is not None:
+        return after
+    return replace(after, end=End(after.end.least))

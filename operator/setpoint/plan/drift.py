@@ -71,9 +71,13 @@ class DriftView:
     label: str
     look: Lookup
     memory: Remembered
+    over: Container[ObjectId] = frozenset()
+    """What is done, as it ended by itself."""
 
     def needs(self, ref: Ref) -> bool:
         """Return whether an object must be looked at: missing, changed in Git, or touched by somebody."""
+        if ref.id in self.over:
+            return False
         seen, base = self.look(ref.id), self.memory.baselines.get(ref.id)
         if seen is None or base is None or base.digest != ref.digest:
             return True
@@ -108,7 +112,8 @@ def choose(
     deferred: dict[ObjectId, str] = {}
     backed_off: dict[ObjectId, float] = {}
     for ref in refs:
-        if ref.id in others or ref.id in stuck or not (due or view.needs(ref)):
+        left = ref.id in others or ref.id in stuck or ref.id in view.over
+        if left or not (due or view.needs(ref)):
             continue
         if stuck and abort and not view.held(ref):
             deferred[ref.id] = "is not written while another object is rejected"

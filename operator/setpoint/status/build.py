@@ -14,11 +14,12 @@ from setpoint.api.formats import rfc3339, short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.identity import Json
 from setpoint.objects.inventory import grouped
+from setpoint.plan.endings.ending import grouped as grouped_endings
 from setpoint.status.conditions import condition, progresses
 from setpoint.status.differences import differences_of, drift_entry, is_healthy
 from setpoint.status.history import history_of
 from setpoint.status.messages import StatusText, status_text
-from setpoint.status.outcome import ObjectState, Outcome, Revision, SyncState
+from setpoint.status.outcome import ObjectState, Outcome, Revision, SyncState, is_completed
 
 MOST_DIFFERENCES = 50
 MOST_DRIFT = 20
@@ -38,6 +39,8 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
     summary = _summary(
         previous.get("summary") or {}, counted, sum(c.corrected is not None for c in o.corrections)
     )
+    if completed := sum(is_completed(s) for s in counted):
+        summary["completed"] = completed
     waited = o.waited if applied and applied["at"] == (previous.get("applied") or {}).get("at") else 0.0
     phrase = status_text(o, counted, applied, waited)
     healthy = previous.get("healthy")
@@ -51,6 +54,7 @@ def build(previous: Mapping[str, Any], o: Outcome, now: datetime) -> Json:
         ("summary", summary),
         ("inventory", grouped(o.inventory)),
         ("leaving", grouped(o.leaving)),
+        ("endings", previous.get("endings") if o.endings is None else grouped_endings(o.endings)),
         ("wants", previous.get("wants") if o.wants is None else grouped(o.wants)),
         ("differences", differences[:MOST_DIFFERENCES]),
         ("omitted", max(0, len(differences) - MOST_DIFFERENCES)),

@@ -9,9 +9,10 @@ from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.health.verdict import Health
 from setpoint.objects.identity import Json
+from setpoint.plan.endings.ending import RESULT_UNKNOWN
 from setpoint.plan.nested import is_sync
 from setpoint.status.causes import alike_in, most_alike, parted, some_of
-from setpoint.status.outcome import ObjectState, Outcome, SyncState
+from setpoint.status.outcome import ObjectState, Outcome, SyncState, is_completed
 
 LONGEST_MESSAGE = 1024
 RECONCILING_AFTER = 2.0
@@ -66,7 +67,7 @@ def status_text(o: Outcome, states: Sequence[ObjectState], applied: Json | None,
     elif health[0] is not Reason.Succeeded:
         ready, reason, message = False, health[0], health[1]
     else:
-        ready, reason, message = True, Reason.Succeeded, f"{total}/{total} healthy"
+        ready, reason, message = True, Reason.Succeeded, health[1]
     revision = short(o.desired.revision) if o.desired else ""
     kept = _kept_words(o) if synced and not o.suspended else ""
     return StatusText(
@@ -159,13 +160,25 @@ def _health_words(o: Outcome, states: Sequence[ObjectState], total: int, waited:
         if s.verdict is None or s.verdict.health in (Health.Progressing, Health.Missing, Health.Unknown)
     ]
     if not pending:
-        return Reason.Succeeded, f"{total}/{total} healthy"
+        return Reason.Succeeded, f"{total}/{total} healthy{_completed(states, o.namespace)}"
     first = min(pending, key=lambda s: (s.verdict is None, s.id))
     words = f"{len(pending)} of {total} progressing: {_verdict_words(first, o.namespace)}"
     # A nested Sync has a time limit of its own, which begins with what it applies and not with what its parent did.
     if o.complete and waited >= o.timeout and not all(is_sync(s.id) for s in pending):
         return Reason.TimedOut, f"not healthy after {o.timeout:g} s: {words}"
     return Reason.Progressing, words
+
+
+def _completed(states: Sequence[ObjectState], home: str) -> str:
+    """Return how many objects are done, and that the end of one was not seen."""
+    done = [s for s in states if is_completed(s)]
+    unseen = [s for s in done if s.verdict is not None and s.verdict.reason == RESULT_UNKNOWN]
+    words = f", {len(done)} completed" if done else ""
+    if not unseen:
+        return words
+    first = min(unseen, key=lambda s: s.id)
+    more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+    return f"{words}; the result of {first.id.label(home)}{more} is unknown, as the end was not seen"
 
 
 def _degraded(degraded: Sequence[ObjectState], alike: Sequence[ObjectState], home: str) -> str:

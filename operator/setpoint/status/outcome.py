@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.health.verdict import Verdict
+from setpoint.health.verdict import Health, Verdict
 from setpoint.objects.identity import ObjectId
+from setpoint.plan.endings.ending import Ending
 
 
 class SyncState(StrEnum):
@@ -35,8 +36,15 @@ class ObjectState:
     message: str = ""
     patch: tuple[Mapping[str, Any], ...] | None = None
     verdict: Verdict | None = None
+    gone: bool = False
+    """Whether it is done: it ended by itself."""
     counted: bool = True
     """Whether it counts among the Sync's objects (a Contested one of another Sync does not)."""
+
+
+def is_completed(s: ObjectState) -> bool:
+    """Return whether an object is done, and did not fail as far as it was seen."""
+    return s.gone and s.verdict is not None and s.verdict.health is Health.Healthy
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ class Outcome:
     """What of the inventory left Git and was in use when somebody looked last."""
     wants: tuple[tuple[str, ObjectId], ...] | None = ()
     """What it waits for and does not own; None: as before, as nobody knows."""
+    endings: Mapping[ObjectId, Ending] | None = None
+    """How far objects are that end by themselves; None: as before, as nobody knows."""
     corrections: tuple[Correction, ...] = ()
     changed: int = 0
     started: str = ""

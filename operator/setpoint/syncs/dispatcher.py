@@ -12,7 +12,7 @@ from setpoint.api.reasons import Reason
 from setpoint.objects.bodies import Body, key_of, source_key
 from setpoint.objects.identity import ObjectId, SyncKey, sync_label
 from setpoint.objects.inventory import ungrouped
-from setpoint.objects.observed import Observed
+from setpoint.objects.observed import Departure, Observed
 from setpoint.runtime.workqueue import WorkQueue
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import SyncState
@@ -65,6 +65,7 @@ class Dispatcher:
         self._store, self._claims, self._cluster_id, self._queue = store, claims, cluster_id, queue
         self._memory: dict[SyncKey, Memory] = {}
         self._detected: dict[SyncKey, dict[ObjectId, str]] = {}
+        self._departed: dict[SyncKey, dict[ObjectId, Departure]] = {}
         self._labels: dict[str, SyncKey] = {}
         self._barrier = Barrier()
         self._dropped: dict[SyncKey, SyncKey] = {}
@@ -118,6 +119,7 @@ class Dispatcher:
         """
         self._memory.pop(key, None)
         self._detected.pop(key, None)
+        self._departed.pop(key, None)
         self.drop(key, ())
         self._barrier.leave(key)
         self._barrier.drop(key)
@@ -165,7 +167,24 @@ class Dispatcher:
 
     def live_changed(self, change: LiveChange) -> None:
         """Take a change of a live object, as those who watch tell of it."""
+        if change.went is not None and change.before is not None:
+            self._note_departure(change.before.sync_label, change.oid, change.went)
         self.changed(change.oid, change.before, change.after)
+
+    def _note_departure(self, label: str, oid: ObjectId, went: Departure) -> None:
+        key = self._labels.get(label)
+        if key is not None:
+            at = int(datetime.now(UTC).timestamp()) if went.at is None else went.at
+            self._departed.setdefault(key, {})[oid] = replace(went, at=at)
+
+    def departed(self, key: SyncKey) -> Mapping[ObjectId, Departure]:
+        """Return how objects of a Sync went that may end by themselves, until that is `noted`."""
+        return self._departed.get(key, {})
+
+    def noted(self, key: SyncKey, done: Iterable[ObjectId]) -> None:
+        """Note that it is held in the status how objects went; those that are `done` did not drift."""
+        self._departed.pop(key, None)
+        self.settled(key, done)
 
     def changed(self, oid: ObjectId, before: Observed | None, after: Observed | None) -> None:
         """Wake the Syncs that a change of a live object concerns, and note when it was seen."""

@@ -203,6 +203,10 @@ class Syncs:
 
     async def _publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
         """Report a run, and remember how it ended once that is written."""
+        if reached.endings is not None:
+            reached = replace(reached, endings=self._gatherer.endings(evaluation, memory, reached))
+            done = [o for o, e in reached.course.items() if e.gone]
+            self._dispatcher.noted(reached.ctx.key, done)
         result = await self._reporter.publish(evaluation, reached, memory)
         settled, failing = reached.settled(evaluation), reached.retries
         memory.standing = replace(memory.standing, settled=settled, failing=failing)

@@ -15,6 +15,8 @@ from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.inventory import ungrouped
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref
+from setpoint.plan.endings.ending import Ending
+from setpoint.plan.endings.ending import ungrouped as endings_in
 from setpoint.plan.goal import Commit
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
@@ -65,6 +67,11 @@ class Context:
     def generation(self) -> int:
         """The generation of the spec that this run works with."""
         return int(self.body["metadata"].get("generation", 0))
+
+    @property
+    def endings(self) -> Mapping[ObjectId, Ending]:
+        """How far objects are that end by themselves, as of that status."""
+        return endings_in(self.previous.get("endings") or ())
 
     @property
     def stored(self) -> Mapping[str, Any]:
@@ -139,6 +146,8 @@ class Reached:
     contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
     wants: Mapping[ObjectId, str] = field(default_factory=dict)
     """What of the target it waits for, or is about to take from another Sync, each with its apiVersion."""
+    endings: Mapping[ObjectId, Ending] | None = None
+    """How far objects are that end by themselves; None until it is known which objects there are."""
     todo: tuple[Ref, ...] = ()
     """What is looked at in this run."""
     applied: ApplyResult = field(default_factory=ApplyResult)
@@ -165,6 +174,11 @@ class Reached:
     def met(self, problem: Problem, *, retry: bool = False) -> Reached:
         """Return the same, ended by a problem; of several the first is reported."""
         return replace(self, problem=self.problem or problem, retry=self.retry or retry, stopped=True)
+
+    @property
+    def course(self) -> Mapping[ObjectId, Ending]:
+        """How far objects are that end by themselves, as far as it is known."""
+        return self.ctx.endings if self.endings is None else self.endings
 
     @property
     def awaits(self) -> Problem | None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any
 
+from setpoint.health.ends.end import may_end, requested_at
 from setpoint.objects import observed as objects
 from setpoint.objects.identity import ObjectId, SyncKey
-from setpoint.objects.observed import Observed
+from setpoint.objects.observed import Departure, Observed
 
 GroupKind = tuple[str, str]
 
@@ -26,6 +27,8 @@ class LiveChange:
     label: str
     before: Observed | None
     after: Observed | None
+    went: Departure | None = None
+    """How it went, if it did and is of a kind whose objects may end by themselves."""
 
 
 def matters(before: Observed | None, after: Observed | None) -> bool:
@@ -37,6 +40,7 @@ def matters(before: Observed | None, after: Observed | None) -> bool:
         or before.verdict != after.verdict
         or before.annotations != after.annotations
         or before.rollout != after.rollout
+        or before.end != after.end
     )
 
 
@@ -67,7 +71,7 @@ class Observations:
 
     def reduced(self, oid: ObjectId, obj: Mapping[str, Any], before: Observed | None = None) -> Observed:
         """Reduce an object, of which `before` is known; strings that many objects share are kept once."""
-        seen = objects.observe(obj, oid, self._people)
+        seen = objects.following(before, objects.observe(obj, oid, self._people))
         if seen.rollout and before and before.rollout and before.uid == seen.uid:
             seen = replace(seen, rollout=seen.rollout.after(before.rollout))
         owner = self._owners.setdefault(seen.owner, seen.owner) if seen.owner else None
@@ -96,11 +100,16 @@ class Observations:
         self._put(oid, before, after if after.sync_label else None, quiet=not moved)
         return after
 
-    def deleted(self, oid: ObjectId, version: int) -> None:
-        """Take a deletion (or the loss of our label), unless something newer is known."""
+    def deleted(self, oid: ObjectId, obj: Mapping[str, Any]) -> None:
+        """Take a deletion (or the loss of our label), unless something newer is known; `obj` is the last state."""
         before = self.get(oid)
-        if before is not None and before.resource_version <= version:
-            self._put(oid, before, None, quiet=False)
+        if before is not None and before.resource_version <= int(obj["metadata"]["resourceVersion"]):
+            went = (
+                Departure(self.reduced(oid, obj, before).end, requested_at(obj))
+                if may_end(oid.group, oid.kind)
+                else None
+            )
+            self._put(oid, before, None, quiet=False, went=went)
 
     def forget(self, oid: ObjectId) -> None:
         """Forget an object without telling."""
@@ -114,14 +123,23 @@ class Observations:
             inside = namespace is None or oid.namespace == namespace
             old = version is None or before.resource_version <= version
             if inside and old and oid not in present:
-                self._put(oid, before, None, quiet=False)
+                went = Departure(before.end, watched=False) if before.end is not None else None
+                self._put(oid, before, None, quiet=False, went=went)
 
     def drop(self, key: GroupKind) -> None:
         """Forget a kind without telling."""
         for oid in list(self._kinds.get(key, {})):
             self.forget(oid)
 
-    def _put(self, oid: ObjectId, before: Observed | None, after: Observed | None, *, quiet: bool) -> None:
+    def _put(
+        self,
+        oid: ObjectId,
+        before: Observed | None,
+        after: Observed | None,
+        *,
+        quiet: bool,
+        went: Departure | None = None,
+    ) -> None:
         known = self._kinds.setdefault((oid.group, oid.kind), {})
         if after is None:
             known.pop(oid, None)
@@ -129,7 +147,7 @@ class Observations:
             known[after.id] = after
         if not quiet and matters(before, after):
             label = (after or before).sync_label  # type: ignore[union-attr]  # one of them is there, as they differ
-            self._on_change(LiveChange(oid, label, before, after))
+            self._on_change(LiveChange(oid, label, before, after, went))
 
 
 def identity(group: str, kind: str, meta: Mapping[str, Any]) -> ObjectId:

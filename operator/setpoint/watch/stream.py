@@ -140,7 +140,7 @@ class Informer:
 
     def _event(self, event: str, obj: Mapping[str, Any]) -> None:
         if event == "DELETED":
-            self._observations.deleted(self._identity(obj), int(obj["metadata"]["resourceVersion"]))
+            self._observations.deleted(self._identity(obj), obj)
         elif event in ("ADDED", "MODIFIED"):
             self._take(obj)
         self.seen = max(self.seen, int(obj["metadata"]["resourceVersion"]))

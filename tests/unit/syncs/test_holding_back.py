@@ -120,7 +120,7 @@ async def test_what_was_written_is_held_back_no_more() -> None:
     await reporter.write(KEY, {"metadata": {}}, SLOW)
     assert memory.telling == Telling(held_until=9.0)
     memory.telling = Telling(held=SLOW)
-    now = await reporter.claim(context(CLAIMED), memory, {oid("b"): "v1"})
+    now = await reporter.claim(context(CLAIMED), memory, {oid("b"): "v1"}, {})
     assert memory.telling == Telling()
     assert now.inventory == {oid("b"): "v1"}
 

@@ -67,7 +67,7 @@ def test_coming_changing_and_going_are_told() -> None:
     world = World()
     world.seen.observed(oid(), obj(1))
     world.seen.observed(oid(), obj(2, finalizers=["example.org/x"]))
-    world.seen.deleted(oid(), 3)
+    world.seen.deleted(oid(), obj(3))
     assert world.told() == [("x", None, 1), ("x", 1, 2), ("x", 2, None)]
     assert world.seen.get(oid()) is None
     assert len(world.seen) == 0
@@ -111,7 +111,7 @@ def test_an_answer_that_comes_after_the_deletion_does_not_bring_the_object_back(
 def test_an_old_deletion_does_not_remove_the_new_object() -> None:
     world = World()
     world.seen.written(oid(), obj(9), seen_to=3)
-    world.seen.deleted(oid(), 8)
+    world.seen.deleted(oid(), obj(8))
     assert world.seen.get(oid()) is not None
 
 
@@ -178,7 +178,7 @@ def test_what_is_known_is_what_came_last(events: list[tuple[str, str, str]]) -> 
         elif what == "written":
             world.seen.written(oid(name), obj(version, name, label), seen_to=version - 1)
         elif what == "deleted":
-            world.seen.deleted(oid(name), version)
+            world.seen.deleted(oid(name), obj(version, name))
         else:
             world.seen.forget(oid(name))
     assert {n: label_of(world, n) for n in "ab"} == {n: expected.get(n) for n in "ab"}
@@ -208,3 +208,52 @@ def test_former_templates_of_a_workload_are_remembered_until_its_rollout_is_comp
     before = len(world.changes)
     world.seen.observed(web, deployment(4, "two", **done))
     assert (earlier(), len(world.changes)) == (frozenset(), before + 1)
+
+
+def job(version: int, finished: str = "", deleted: str = "") -> dict[str, Any]:
+    made = obj(version, **({"deletionTimestamp": deleted} if deleted else {}))
+    done = {"type": "Complete", "status": "True", "lastTransitionTime": finished}
+    status = {"conditions": [done]} if finished else {}
+    return {
+        **made,
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": {"ttlSecondsAfterFinished": 60},
+        "status": status,
+    }
+
+
+JOB = ObjectId("batch", "Job", "n", "a")
+
+
+def test_how_an_object_went_that_ends_by_itself_is_told() -> None:
+    world = World()
+    world.seen.observed(JOB, job(1))
+    world.seen.observed(JOB, job(2, finished="2026-01-01T00:00:10Z"))
+    gone = job(3, finished="2026-01-01T00:00:10Z", deleted="2026-01-01T00:01:10Z")
+    world.seen.deleted(JOB, gone)
+    went = world.changes[-1].went
+    assert went is not None
+    assert went.watched
+    assert went.end is not None
+    assert went.at == went.end.due
+
+
+def test_a_job_that_was_told_to_go_before_it_finished_is_not_finished() -> None:
+    world = World()
+    world.seen.observed(JOB, job(1))
+    world.seen.observed(JOB, job(2, deleted="2026-01-01T00:00:10Z"))
+    world.seen.observed(JOB, job(3, finished="2026-01-01T00:00:10Z", deleted="2026-01-01T00:00:10Z"))
+    seen = world.seen.get(JOB)
+    assert seen is not None
+    assert seen.end is not None
+    assert seen.end.finished is None
+
+
+def test_what_was_found_missing_was_not_watched_as_it_went() -> None:
+    world = World()
+    world.seen.observed(JOB, job(1))
+    world.seen.keep_only(("batch", "Job"), None, frozenset(), 5)
+    went = world.changes[-1].went
+    assert went is not None
+    assert not went.watched

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
 from setpoint.apply.applier import Applier
 from setpoint.apply.deleter import Deleter
 from setpoint.apply.dry_run import Actor, Session
+from setpoint.health.verdict import Verdict
 from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId
@@ -37,12 +39,19 @@ class Actors:
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
 
     def applier(
-        self, ctx: Context, refused: Mapping[ObjectId, str], *, abort: bool, keep_ours: bool = False
+        self,
+        ctx: Context,
+        refused: Mapping[ObjectId, str],
+        *,
+        abort: bool,
+        keep_ours: bool = False,
+        ended: Mapping[ObjectId, Verdict] = MappingProxyType({}),
     ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
         `refused`: what could not be written before, by the digest of its manifest. `abort`: nothing is written beside an
-        object that is rejected. `keep_ours`: what is written was applied before.
+        object that is rejected. `keep_ours`: what is written was applied before. `ended`: the objects that are done, each
+        with its health.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -58,6 +67,7 @@ class Actors:
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             refused=refused,
             keep_ours=keep_ours,
+            ended=ended,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
 

@@ -10,6 +10,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
 from setpoint.apply.result import ApplyResult
 from setpoint.plan.drift import DriftView, choose
+from setpoint.plan.endings.course import over
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, Reached
@@ -62,7 +63,8 @@ class Converger:
     async def choose(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Choose what to look at: what somebody or Git changed, and all when the safety net is due."""
         ctx, target = reached.ctx, evaluation.found
-        self._drift_log.restore(ctx, target, memory)
+        done = over(reached.course, target.refs, self._informers.get)
+        self._drift_log.restore(ctx, target, memory, done)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         if target.unplaced:
             unplaced = ApplyResult(failed=dict(target.unplaced))
@@ -71,7 +73,7 @@ class Converger:
                 return reached
         now = asyncio.get_running_loop().time()
         due = self._safety_net(ctx, memory, now)
-        view = DriftView(ctx.key, ctx.marks.label, self._informers.get, memory.account)
+        view = DriftView(ctx.key, ctx.marks.label, self._informers.get, memory.account, done)
         choice = choose(view, target.refs, reached.contested, now, due=due, abort=abort)
         applied = reached.applied | ApplyResult(failed=choice.stuck, deferred=choice.deferred)
         reached = replace(reached, applied=applied).sooner(min(choice.backed_off.values(), default=None))

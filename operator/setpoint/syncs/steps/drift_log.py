@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -103,12 +103,15 @@ class DriftLog:
         memory.account = replace(memory.account, reported=reported, baselines=baselines)
         return tuple(corrections)
 
-    def restore(self, ctx: Context, target: Target, memory: Memory) -> None:
-        """Take over what a former process wrote, where its status says that this target was applied."""
+    def restore(
+        self, ctx: Context, target: Target, memory: Memory, over: Container[ObjectId] = frozenset()
+    ) -> None:
+        """Take over what a former process wrote, where its status says that this target was applied; `over`: what is done."""
         applied = ctx.previous.get("applied") or {}
         if memory.account.baselines or applied.get("digest") != target.digest or not applied.get("ownership"):
             return
-        found = restore_baselines(target.refs, self._live.get, applied["ownership"])
+        refs = [r for r in target.refs if r.id not in over]
+        found = restore_baselines(refs, self._live.get, applied["ownership"])
         memory.account = replace(memory.account, baselines=found)
 
     def back_off(self, memory: Memory, choice: Choice) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.bodies import Body, source_key
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
-from setpoint.plan.desired import Desired
+from setpoint.plan.desired import Desired, Ref
 from setpoint.plan.drift import changed_since_applied
+from setpoint.plan.endings.course import Facts, courses
+from setpoint.plan.endings.ending import Ending
 from setpoint.plan.goal import Commit, Situation
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.commits import Commits
@@ -86,10 +89,25 @@ class Gatherer:
         reached = reached.sooner(await self.observer.watch(ctx, target))
         contested = claims.contested(ctx.key, desired)
         wants = self.want(ctx, target, contested)
+        reached = replace(reached, last=last)
+        reached = replace(reached, endings=self.endings(evaluation, memory, reached))
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
         changed = target.digest != (ctx.previous.get("applied") or {}).get("digest")
         pruned = replace(reached.pruned, lent=lent)
         return replace(reached, last=last, changed=changed, contested=contested, wants=wants, pruned=pruned)
+
+    def endings(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Mapping[ObjectId, Ending]:
+        """Return how far objects are that end by themselves; all kinds that the Sync has are watched by now."""
+        last = reached.last or memory.built.good
+        targets = [t for t in (evaluation.target, last) if t is not None]
+        wanted: list[Ref] | None = [r for t in targets for r in t.refs] if targets else None
+        complete = reached.complete and evaluation.target is not None
+        if complete and evaluation.target is not None:
+            wanted = list(evaluation.target.refs)
+        written = {o: b.digest for o, b in memory.account.baselines.items()}
+        departed = self._dispatcher.departed(reached.ctx.key)
+        now = int(datetime.now(UTC).timestamp())
+        return courses(reached.course, wanted, Facts(self._informers.get, departed, written, now))
 
     def want(
         self, ctx: Context, target: Target, contested: Mapping[ObjectId, SyncKey]
@@ -160,7 +178,9 @@ class Gatherer:
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
             raise NotYet
         await live.require(self.observer.kinds_had(ctx.inventory))
-        what = changed_since_applied(ctx.inventory, live.get, applied["ownership"], ctx.key.namespace)
+        endings = ctx.endings
+        there = [o for o in ctx.inventory if not (o in endings and endings[o].gone)]
+        what = changed_since_applied(there, live.get, applied["ownership"], ctx.key.namespace)
         if not what or any(live.unwatched(oid) for oid in ctx.inventory):
             raise NotYet
         return replace(reached, waiting=_unfetched(what, applied["revision"], trouble))

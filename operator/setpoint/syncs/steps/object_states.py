@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.health.verdict import Verdict
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.observed import Observed
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Ref
 from setpoint.plan.drift import Lookup
+from setpoint.plan.endings.course import over
 from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.syncs.memory import Account, Memory
 from setpoint.syncs.run import Evaluation, Reached
@@ -22,10 +25,12 @@ def states_of(
     target = evaluation.target or memory.built.good
     if target is None:
         inventory = reached.ctx.inventory.items()
+        gone = {o: e.verdict for o, e in reached.course.items() if e.gone}
         return tuple(
-            ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else None) for o, v in inventory
+            ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else gone.get(o))
+            for o, v in inventory
         )
-    one = _One(evaluation, reached, memory.account)
+    one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
     states = [one.state(ref, look(ref.id)) for ref in target.refs]
     placed = {s.id for s in states}
     failed = reached.applied.failed.items()
@@ -44,6 +49,7 @@ class _One:
     evaluation: Evaluation
     reached: Reached
     account: Account
+    ended: Mapping[ObjectId, Verdict]
 
     def state(self, ref: Ref, seen: Observed | None) -> ObjectState:
         """Return the first problem of an object, or the state of one without problems."""
@@ -74,6 +80,8 @@ class _One:
 
     def _settled(self, ref: Ref, seen: Observed | None) -> ObjectState:
         oid, version = ref.id, ref.api_version
+        if (done := self.ended.get(oid)) is not None:
+            return ObjectState(oid, version, verdict=done, gone=True)
         if seen is None:
             return ObjectState(oid, version, SyncState.MISSING, Reason.Missing, "is not in the cluster")
         base = self.account.baselines.get(oid)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
-from setpoint.apply.applier import Applier, held_back
+from setpoint.apply.applier import Applier, Writes, held_back
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, drifted, meant_otherwise
+from setpoint.plan.endings.course import begun, over
 from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import joined
@@ -77,14 +78,15 @@ class ObjectWriter:
         started = memory.occasion.started or rfc3339(datetime.now(UTC))
         memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
-        applier = self._actors.applier(ctx, memory.account.refused, abort=abort)
+        ended = over(reached.course, target.refs, self._gatherer.look)
+        applier = self._actors.applier(ctx, memory.account.refused, abort=abort, ended=ended)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
 
-        async def claim() -> None:
+        async def claim(writes: Writes) -> None:
             nonlocal claimed
-            claimed = await self._claim(reached, target, memory)
+            claimed = await self._claim(reached, target, memory, writes)
 
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
@@ -131,13 +133,16 @@ class ObjectWriter:
         if last is None or current is None:
             return reached
         reached = reached.sooner(await self._gatherer.observer.watch(ctx, last))
-        self._drift_log.restore(ctx, last, memory)
+        if reached.endings is None:
+            reached = replace(reached, endings=self._gatherer.endings(evaluation, memory, reached))
+        ended = over(reached.course, last.refs, self._gatherer.look)
+        self._drift_log.restore(ctx, last, memory, ended)
         whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
         foreign = {r.id for r in last.refs if self._claims.owner(r.id) not in (None, ctx.key)}
         pruned = reached.pruned
         others = foreign | reached.contested.keys() | pruned.released.keys() | pruned.lent.keys()
         newer = {r.id for r in evaluation.target.refs} if evaluation.target else None
-        view = DriftView(ctx.key, ctx.marks.label, self._gatherer.look, memory.account)
+        view = DriftView(ctx.key, ctx.marks.label, self._gatherer.look, memory.account, ended)
         found = drifted(view, last.refs, others, newer, whole=whole)
         if not found:
             return reached
@@ -148,9 +153,16 @@ class ObjectWriter:
         if not chosen:
             return reached
         memory.occasion = replace(memory.occasion, trigger="Drift")
-        applier = self._actors.applier(ctx, memory.account.refused, abort=False, keep_ours=True)
+        applier = self._actors.applier(ctx, memory.account.refused, abort=False, keep_ours=True, ended=ended)
+        begin = reached
+
+        async def claim(writes: Writes) -> None:
+            nonlocal begin
+            begin = await self._begin(reached, memory, writes)
+
         before = self._drift_log.before(chosen)
-        result = await applier.converge(chosen, loaded, _no_claim)
+        result = await applier.converge(chosen, loaded, claim)
+        reached = begin
         result = await self._with_places(ctx, evaluation.current, last, result, chosen)
         by_id = {d.id: d for d in chosen}
         return self._drift_log.absorb(reached, memory, result, by_id, before, enforced=True)
@@ -169,7 +181,17 @@ class ObjectWriter:
         corrections, waiting = (*reached.corrections, *reported), reached.waiting or rest.waiting
         return replace(reached, applied=reached.applied | rest, corrections=corrections, waiting=waiting)
 
-    async def _claim(self, reached: Reached, target: Target, memory: Memory) -> Reached:
+    async def _begin(self, reached: Reached, memory: Memory, writes: Writes) -> Reached:
+        """Note what is about to begin that ends by itself: it may be done before this process can say so."""
+        started = begun(writes, int(datetime.now(UTC).timestamp()))
+        if not started:
+            return reached
+        ctx = await self._reporter.claim(
+            reached.ctx, memory, reached.ctx.inventory, {**reached.course, **started}
+        )
+        return replace(reached, ctx=ctx)
+
+    async def _claim(self, reached: Reached, target: Target, memory: Memory, writes: Writes) -> Reached:
         """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
         # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
         ctx, claims, desired = reached.ctx, self._claims, [r.id for r in target.refs]
@@ -178,9 +200,10 @@ class ObjectWriter:
         wants = self._gatherer.want(ctx, target, contested)
         new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
         self._dispatcher.record(ctx.key, new, reached.pruned.lent)
-        if new == ctx.inventory:
+        started = begun(writes, int(datetime.now(UTC).timestamp()))
+        if new == ctx.inventory and not started:
             return replace(reached, contested=contested, wants=wants)
-        ctx = await self._reporter.claim(ctx, memory, new)
+        ctx = await self._reporter.claim(ctx, memory, new, {**reached.course, **started})
         return replace(reached, contested=contested, wants=wants, ctx=ctx)
 
     def _trigger(self, occasion: Occasion, reached: Reached, target: Target) -> str:
@@ -200,7 +223,3 @@ def _held_up(reached: Reached, wanted: Iterable[ObjectId], lost: Unfetched) -> R
     deferred = ApplyResult(deferred=dict.fromkeys(wanted, lost.why.message))
     demand = joined(reached.demand, lost.demand)
     return replace(reached, waiting=lost.why, applied=reached.applied | deferred, demand=demand)
-
-
-async def _no_claim() -> None:
-    """Claim nothing: what was applied is in the inventory already."""

@@ -16,6 +16,9 @@ from setpoint.objects.identity import ObjectId, SyncKey, oid_of
 from setpoint.objects.inventory import grouped
 from setpoint.objects.observed import Observed
 from setpoint.plan.drift import ownership_digest
+from setpoint.plan.endings.course import over
+from setpoint.plan.endings.ending import Ending
+from setpoint.plan.endings.ending import grouped as grouped_endings
 from setpoint.plan.goal import Commit
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Result
@@ -82,9 +85,17 @@ class Reporter:
             return Result(retry=True)
         return Result(after=reached.sooner(until).again)
 
-    async def claim(self, ctx: Context, memory: Memory, inventory: Mapping[ObjectId, str]) -> Context:
+    async def claim(
+        self,
+        ctx: Context,
+        memory: Memory,
+        inventory: Mapping[ObjectId, str],
+        endings: Mapping[ObjectId, Ending],
+    ) -> Context:
         """Write an inventory before anything else is told; returns the run's start as it is then."""
         status = {**ctx.previous, "inventory": grouped((v, o) for o, v in inventory.items())}
+        if endings:
+            status["endings"] = grouped_endings(endings)
         body = await self._writer.write(oid_of(ctx.key), ctx.body, status)
         memory.telling = replace(memory.telling, held=None)
         return ctx.written(body)
@@ -141,10 +152,11 @@ class Reporter:
             refused=reached.pruned.refused,
             in_use=reached.pruned.in_use or {},
             complete=reached.complete,
-            ownership=self._ownership(target, memory) if reached.complete and target else "",
+            ownership=self._ownership(target, memory, reached) if reached.complete and target else "",
             states=(*states, *reached.pruned.states),
             inventory=tuple((v, o) for o, v in inventory.items()),
             leaving=tuple((inventory[o], o) for o in _leaving(evaluation, reached) if o in inventory),
+            endings=reached.endings,
             wants=_wants(evaluation, reached, inventory),
             corrections=reached.corrections,
             changed=len(reached.applied.written) + len(reached.pruned.deleted),
@@ -188,13 +200,15 @@ class Reporter:
             verdict = pod_states.refined(oid, seen.verdict, self._pods.verdict(oid))
         return seen if verdict is seen.verdict else replace(seen, verdict=verdict)
 
-    def _ownership(self, target: Target, memory: Memory) -> str:
+    def _ownership(self, target: Target, memory: Memory, reached: Reached) -> str:
         """Return the digest of who owns what, by which a restart knows that all is well; none if it is not."""
         baselines = memory.account.baselines
         if any((b := baselines.get(r.id)) and b.digest != r.digest for r in target.refs):
             return ""
-        found = [o for r in target.refs if (o := self._informers.get(r.id)) is not None]
-        return ownership_digest(found) if len(found) == len(target.refs) else ""
+        done = over(reached.course, target.refs, self._informers.get)
+        refs = [r for r in target.refs if r.id not in done]
+        found = [o for r in refs if (o := self._informers.get(r.id)) is not None]
+        return ownership_digest(found) if len(found) == len(refs) else ""
 
     @staticmethod
     def _paced(reached: Reached, memory: Memory, new: Mapping[str, Any]) -> Reached:

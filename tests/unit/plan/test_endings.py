@@ -1,0 +1,130 @@
+"""What becomes of objects that end by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.kit.samples import observed
+
+from setpoint.health.ends.end import End
+from setpoint.health.verdict import Health, degraded, healthy
+from setpoint.objects.identity import ObjectId
+from setpoint.objects.observed import Departure, Observed
+from setpoint.plan.desired import Desired, Phase, Ref
+from setpoint.plan.endings.course import Facts, begun, courses, over
+from setpoint.plan.endings.ending import MOST_GROUPS, Ending, State, grouped, ungrouped
+
+JOB = ObjectId("batch", "Job", "shop", "migrate")
+DIGEST = "0123456789abcdef"
+REF = Ref(JOB, "batch/v1", DIGEST, "a.yaml:1", (Phase.WAVES, 0, 1))
+FINE = End(60, 100, 160, healthy("Complete", "completed"))
+BROKEN = replace(FINE, result=degraded("BackoffLimitExceeded", "too often"))
+
+
+def ending(state: State = State.RUNNING, due: int | None = 70, **more: Any) -> Ending:
+    return Ending("batch/v1", DIGEST[:10], state, due, **more)
+
+
+def after(
+    before: Ending | None,
+    *,
+    end: End | None = None,
+    live: bool = False,
+    went: Departure | None = None,
+    now: int = 1000,
+    digest: str = DIGEST,
+) -> Ending | None:
+    seen: Observed | None = replace(observed("x"), id=JOB, end=end) if live else None
+    facts = Facts(lambda _: seen, {JOB: went} if went else {}, {JOB: digest} if live and digest else {}, now)
+    return courses({JOB: before} if before else {}, [REF], facts).get(JOB)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (End(60), ending(due=1060)),
+        (End(None), None),
+        (None, None),
+        (FINE, ending(State.SUCCEEDED, 160)),
+        (BROKEN, ending(State.FAILED, 160, words="too often")),
+        (replace(FINE, due=None), None),
+    ],
+)
+def test_what_is_there_is_as_far_as_it_says(end: End | None, expected: Ending | None) -> None:
+    assert after(None, end=end, live=True) == expected
+
+
+def test_the_time_before_which_it_cannot_end_does_not_move_on() -> None:
+    assert after(ending(due=70), end=End(60), live=True) == ending(due=70)
+    assert after(ending(due=70), end=FINE, live=True, digest="") == ending(due=70)
+
+
+@pytest.mark.parametrize(
+    ("before", "went", "now", "state"),
+    [
+        (ending(), Departure(FINE, 160), 161, State.SUCCEEDED),
+        (ending(), Departure(FINE, 159), 161, State.SUCCEEDED),
+        (ending(), Departure(BROKEN, 160), 161, State.FAILED),
+        (ending(), Departure(FINE, 150), 161, None),
+        (ending(), Departure(End(60), 161), 161, None),
+        (ending(), Departure(End(60), watched=False), 161, State.UNKNOWN),
+        (ending(), Departure(FINE, watched=False), 161, State.SUCCEEDED),
+        (ending(), None, 161, State.UNKNOWN),
+        (ending(), None, 60, None),
+        (ending(State.SUCCEEDED, 160), None, 161, State.SUCCEEDED),
+        (ending(State.FAILED, 160), None, 161, State.FAILED),
+        (ending(State.SUCCEEDED, 160), None, 100, None),
+        (None, Departure(FINE, 160), 161, None),
+    ],
+)
+def test_what_went_is_done_if_its_end_was_due(
+    before: Ending | None, went: Departure | None, now: int, state: State | None
+) -> None:
+    found = after(before, went=went, now=now)
+    assert (found.state if found else None) == state
+    assert found is None or found.gone
+
+
+def test_it_is_done_for_as_long_as_its_manifest_is_the_same() -> None:
+    done = ending(State.SUCCEEDED, None, gone=True)
+    assert after(done) == done
+    facts = Facts(lambda _: None, {}, {}, 1000)
+    assert courses({JOB: done}, [replace(REF, digest="f" * 16)], facts) == {}
+    assert courses({JOB: done}, [], facts) == {}
+    assert courses({JOB: done}, None, facts) == {JOB: done}
+    assert over({JOB: done}, [REF], lambda _: None)[JOB].health is Health.Healthy
+    assert over({JOB: done}, [REF], lambda _: observed("x")) == {}
+    assert over({}, [REF], lambda _: None) == {}
+
+
+def test_one_that_failed_and_one_that_nobody_saw_say_so() -> None:
+    failed = ending(State.FAILED, None, gone=True, words="too often").verdict
+    assert (failed.health, failed.message.endswith("again: too often")) == (Health.Degraded, True)
+    assert "unknown" in ending(State.UNKNOWN, None, gone=True).verdict.message
+
+
+def test_what_is_about_to_be_written_is_noted() -> None:
+    job = {"apiVersion": "batch/v1", "kind": "Job", "spec": {"ttlSecondsAfterFinished": 60}}
+    d = Desired(JOB, job, DIGEST, "a.yaml:1", None)
+    assert begun([(d, job), (d, job)], 10) == {JOB: ending(due=70)}
+    assert begun([(d, {**job, "spec": {}})], 10) == {}
+
+
+def test_a_status_holds_them_grouped_and_bounded() -> None:
+    few = {
+        JOB: ending(State.FAILED, 1_000_000_007, words="w"),
+        replace_name("b"): ending(gone=True, due=None),
+    }
+    assert ungrouped(grouped(few)) == few
+    assert ungrouped([{"state": "Else"}]) == {}
+    many = {replace_name(f"j{i}"): ending(State.SUCCEEDED, 1_000_000_000 + 977 * i) for i in range(10_000)}
+    groups = grouped(many)
+    assert len(groups) <= MOST_GROUPS
+    assert ungrouped(groups).keys() == many.keys()
+    assert len(str(groups)) < 400_000
+
+
+def replace_name(name: str) -> ObjectId:
+    return JOB._replace(name=name)
