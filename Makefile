@@ -77,11 +77,18 @@ prepare: setup ## build what `make test` needs and a machine keeps: minutes, onc
 programs:
 	@python3 -m tests.kit.cluster.binaries default >/dev/null
 
-test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 200 kills and, as root, test-pod
+ifdef K8S
+test: export SETPOINT_TEST_KUBERNETES := $(K8S)
+test: setup
+	@python3 -m tests.kit.cluster.binaries default >/dev/null
+	@$(PY) -m pytest --durations=15 $(PARALLEL) -m "not node" tests/e2e
+else
+test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 200 kills and, as root, the pod; K8S=1.31: tests/e2e there
 	@+$(TWO) programs check
 	@$(MAKE) --no-print-directory prepare
 	@$(PY) -m pytest --durations=15 $(PARALLEL) $(SHORT) $(addprefix --ignore=,$(PURE))
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
+endif
 
 test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root
 	@$(PY) -m tests.kit.prepare all
