@@ -2,6 +2,7 @@
 
 `SETPOINT_TEST_CLUSTER` chooses: `local` (processes on this machine), `node` (the same with a real node; there, tests/e2e run
 against the operator as a pod), `kind` (needs Docker), `kubeconfig` (the cluster that $KUBECONFIG points to). Without it: kind where a Docker engine answers, else local.
+`SETPOINT_TEST_KUBERNETES=1.31` has the servers of that version, as processes without a node.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def provide(*, scheduler: bool = False, kwok: bool = False) -> Cluster:
     from tests.kit.cluster.foreign import KindCluster, KubeconfigCluster, docker_answers
     from tests.kit.cluster.local import LocalCluster
 
+    if os.environ.get("SETPOINT_TEST_KUBERNETES"):
+        return LocalCluster(scheduler=scheduler, kwok=kwok)
     match os.environ.get("SETPOINT_TEST_CLUSTER") or ("kind" if docker_answers() else "local"):
         case "local":
             return LocalCluster(scheduler=scheduler, kwok=kwok)

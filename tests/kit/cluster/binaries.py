@@ -35,9 +35,9 @@ PROGRESS_SECONDS = 15
 SIDE_BY_SIDE = 2  # families: compilers use all cores, linkers one
 # A compiler lives for seconds, and collecting its garbage takes a tenth of them; the limit is for small machines.
 UNHURRIED = {"GOGC": "1600", "GOMEMLIMIT": "1GiB"}
-KUBERNETES = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (TOOLS / "common/go.mod").read_text())
-assert KUBERNETES, "tools/common/go.mod requires k8s.io/kubernetes"
-KUBERNETES_VERSION = KUBERNETES[1]
+# SETPOINT_TEST_KUBERNETES -> the family that has the servers of that Kubernetes; everything else is the same for each.
+OTHER_KUBERNETES = {"1.31": "kubernetes-1.31"}
+SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 class BuildError(RuntimeError):
@@ -96,11 +96,19 @@ def ensure(*names: str) -> dict[str, Path]:
         raise BuildError(f"unknown program {unknown[0]!r}; known: kubectl, {', '.join(TOOL)}")
     families: dict[str, list[str]] = {}
     for name in _missing(built):
-        families.setdefault(TOOL[name].family, []).append(name)
+        families.setdefault(_family(name), []).append(name)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for done in [pool.submit(_ensure, *each) for each in families.items()]:
             done.result()
     return {name: kubectl() if name == "kubectl" else _path(name) for name in names}
+
+
+def older() -> str | None:
+    """The family of the servers that SETPOINT_TEST_KUBERNETES asks for; None for those of `common`. Raises BuildError."""
+    chosen = os.environ.get("SETPOINT_TEST_KUBERNETES")
+    if chosen and chosen not in OTHER_KUBERNETES:
+        raise BuildError(f"SETPOINT_TEST_KUBERNETES is {chosen!r}; known: {', '.join(OTHER_KUBERNETES)}")
+    return OTHER_KUBERNETES[chosen] if chosen else None
 
 
 def kubectl() -> Path:
@@ -126,8 +134,12 @@ def _missing(names: list[str]) -> list[str]:
     return [name for name in names if not _path(name).exists()]
 
 
+def _family(name: str) -> str:
+    return (older() if name in SERVERS else None) or TOOL[name].family
+
+
 def _path(name: str) -> Path:
-    family = TOOL[name].family
+    family = _family(name)
     return cache() / "bin" / f"{family}-{_digest(family)}" / name
 
 
@@ -146,13 +158,19 @@ def flags() -> list[str]:
 
 def _more_flags(family: str) -> list[str]:
     tags = [f"-tags={TAGS[family]}"] if family in TAGS else []
-    if family != "common":
+    version = _kubernetes(family)
+    if version is None:
         return tags
     # Unstamped servers report v0.0.0, which kubectl and helm cannot parse.
-    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-    stamp = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor}
+    major, minor, _ = version.removeprefix("v").split(".")
+    stamp = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     link = [f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items()]
     return [*tags, "-ldflags", " ".join([f"k8s.io/kubernetes/...={STRIPPED}", *link])]
+
+
+def _kubernetes(family: str) -> str | None:
+    found = re.search(r"k8s\.io/kubernetes (v[\d.]+)", (TOOLS / family / "go.mod").read_text())
+    return found[1] if found else None
 
 
 @functools.cache

@@ -92,6 +92,21 @@ def test_every_family_pins_its_programs_by_tool_directives() -> None:
     for tool in binaries.TOOL.values():
         assert tool.package in (binaries.TOOLS / tool.family / "go.mod").read_text()
         assert (binaries.TOOLS / tool.family / "go.sum").stat().st_size
+    for name in binaries.SERVERS:
+        for family in binaries.OTHER_KUBERNETES.values():
+            assert binaries.TOOL[name].package in (binaries.TOOLS / family / "go.mod").read_text()
+
+
+def test_servers_of_another_kubernetes_lie_apart_and_all_else_is_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (*binaries.SERVERS, "etcd", "helm")
+    newest = {name: binaries._path(name) for name in names}
+    monkeypatch.setenv("SETPOINT_TEST_KUBERNETES", "1.31")
+    assert {n for n in names if binaries._path(n) != newest[n]} == set(binaries.SERVERS)
+    monkeypatch.setenv("SETPOINT_TEST_KUBERNETES", "1.2")
+    with pytest.raises(binaries.BuildError, match=r"1\.2"):
+        binaries.ensure("kube-apiserver")
 
 
 def test_what_families_share_has_one_version_so_that_it_is_compiled_once() -> None:
