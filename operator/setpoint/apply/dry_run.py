@@ -177,7 +177,7 @@ class DryRunner:
                     break
             # A controller wrote meanwhile, perhaps only the status.
         if found.words:
-            problem = problem_at(d, refusal, "apply")
+            problem = problem_at(d, refusal, "apply", self._cluster.kinds_named)
             raise Problem(problem.reason, f"{problem.message}; {found.words}", problem.retry)
         raise refusal
 

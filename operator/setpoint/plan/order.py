@@ -86,7 +86,9 @@ def admitted_after(d: Desired) -> frozenset[ObjectId]:
         ("scheduling.k8s.io", "PriorityClass", "", names_of.get("priorityClassName")),
         ("node.k8s.io", "RuntimeClass", "", names_of.get("runtimeClassName")),
     )
-    return frozenset(ObjectId(*rest, name) for *rest, name in named if isinstance(name, str))
+    return frozenset(
+        ObjectId(group, kind, place, name) for group, kind, place, name in named if isinstance(name, str)
+    )
 
 
 def is_blocking(oid: ObjectId) -> bool:
