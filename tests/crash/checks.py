@@ -15,7 +15,7 @@ from tests.kit.api import PLURALS, Api, Json, condition
 SYNC_LABEL, OWNER = "setpoint.dev/sync", "setpoint.dev/owner"
 FINALIZER = "setpoint.dev/finalizer"
 CLUSTER_KINDS = frozenset({"Namespace", "CustomResourceDefinition"})
-OPTIONAL_KINDS = frozenset({"Widget"})
+OPTIONAL_KINDS = frozenset({"Widget", "Certificate", "Issuer"})
 KINDS = tuple(kind for kind in PLURALS if kind not in ("Sync", "Source", "Event"))
 MOST_HISTORY = 10
 
