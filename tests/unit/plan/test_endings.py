@@ -126,5 +126,22 @@ def test_a_status_holds_them_grouped_and_bounded() -> None:
     assert len(str(groups)) < 400_000
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"due": "soon"},
+        {"due": 7},
+        {"digests": ["a"]},
+        {"digests": "a"},
+        {"kind": ["a"]},
+        {"state": ["Running"]},
+    ],
+)
+def test_what_was_written_by_hand_and_cannot_be_read_is_left_out(wrong: Any) -> None:
+    [good] = grouped({JOB: ending()})
+    assert ungrouped([{**good, **wrong}, good]) == {JOB: ending()}
+    assert ungrouped([{}, good]) == {JOB: ending()}
+
+
 def replace_name(name: str) -> ObjectId:
     return JOB._replace(name=name)

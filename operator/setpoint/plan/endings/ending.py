@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -102,15 +103,19 @@ def _group(
 
 
 def ungrouped(groups: Iterable[Mapping[str, Any]]) -> dict[ObjectId, Ending]:
-    """Read the endings of a status back; whatever has no known state is left out."""
+    """Read the endings of a status back; a group that cannot be read is left out, as if it had never been noted."""
     found: dict[ObjectId, Ending] = {}
     for g in groups:
-        if g.get("state") not in tuple(State):
-            continue
-        version = g["apiVersion"]
-        due = int(datetime.fromisoformat(g["due"]).timestamp()) if g.get("due") else None
-        one = Ending(version, "", State(g["state"]), due, bool(g.get("gone")), g.get("message") or "")
-        for name, digest in (g.get("digests") or {}).items():
-            oid = ObjectId(version.rpartition("/")[0], g["kind"], g.get("namespace") or "", name)
-            found[oid] = replace(one, digest=digest)
+        # People may edit a status: it must not keep the Sync from running.
+        with contextlib.suppress(AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            found |= _members(g)
     return found
+
+
+def _members(g: Mapping[str, Any]) -> dict[ObjectId, Ending]:
+    version, state = g["apiVersion"], State(g["state"])
+    due = int(datetime.fromisoformat(g["due"]).timestamp()) if g.get("due") else None
+    one = Ending(version, "", state, due, bool(g.get("gone")), str(g.get("message") or ""))
+    group, place = version.rpartition("/")[0], g.get("namespace") or ""
+    digests = (g.get("digests") or {}).items()
+    return {ObjectId(group, g["kind"], place, n): replace(one, digest=d) for n, d in digests}
