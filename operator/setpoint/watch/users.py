@@ -120,7 +120,8 @@ class NamespaceUsers:
 
     def __init__(self, cluster: Cluster, namespace: str, pods: Reader, changed: Changed) -> None:
         self._wants = tuple(WantInformer(cluster, kind, namespace, changed) for kind in WANTS)
-        self._pods, self._readers = pods, (*self._wants, pods)
+        self._pods = pods
+        self._readers: tuple[Reader, ...] = (*self._wants, pods)
         self._following = False
         self._asking = asyncio.Lock()
 
