@@ -97,8 +97,9 @@ def prune(
     counted = [o for o in delete if o not in agreed]
     message = _beyond_limits(counted, inventory, desired, policy, nested)
     if message:
-        refuse = {**refuse, **dict.fromkeys(delete, "is no longer in Git and is kept")}
-        delete = []
+        # What is agreed goes on its own way: were it refused too, it would count from then on.
+        refuse = {**refuse, **dict.fromkeys(counted, "is no longer in Git and is kept")}
+        delete = [o for o in delete if o in agreed]
     elif refuse:
         first = next(iter(sorted(refuse)))
         message = f"{first.label()} {refuse[first]}"

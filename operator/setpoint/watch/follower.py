@@ -63,8 +63,11 @@ class Follower(ABC):
         """Begin at once."""
         self._now.set()
 
-    async def anew(self) -> None:
-        """Read the list now, as of this moment; a watch goes on from there. Raises ApiError, but `forbidden` is no error."""
+    async def anew(self) -> bool:
+        """Read the list now, as of this moment; a watch goes on from there.
+
+        Returns whether it may be read: `forbidden` may say otherwise a moment later, of the watch. Raises ApiError.
+        """
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         rest = 0.0
@@ -76,6 +79,7 @@ class Follower(ABC):
             self.forbidden, rest = True, FORBIDDEN_PAUSE
         finally:
             self._task = asyncio.create_task(self._run(rest))
+        return not rest
 
     async def close(self) -> None:
         """Stop."""

@@ -7,7 +7,7 @@ were read for the question: a watch may lag, or hang.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from setpoint.kube.client import Cluster
@@ -27,8 +27,9 @@ class UserIndex:
     A user that was named is named as long as it is one, so that a status does not change with each pod that goes.
     """
 
-    def __init__(self, kind: str, about: frozenset[Name] = frozenset()) -> None:
-        self._kind, self.about = kind, about
+    def __init__(self, kind: str, about: set[Name] | None = None) -> None:
+        """`about`: the names asked about; an index and the one that replaces it share them, as more may come between."""
+        self._kind, self.about = kind, set[Name]() if about is None else about
         self._uses: dict[str, frozenset[Name]] = {}
         self._users: dict[Name, dict[str, ObjectId]] = {}
         self._named: dict[Name, str] = {}
@@ -78,8 +79,8 @@ class Reader(Protocol):
     forbidden: bool
     index: UserIndex
 
-    async def anew(self) -> None:
-        """Read the list now. Raises ApiError."""
+    async def anew(self) -> bool:
+        """Read the list now; returns whether it may be read. Raises ApiError."""
 
     def follow(self) -> None:
         """Begin to watch."""
@@ -119,6 +120,7 @@ class NamespaceUsers:
 
     def __init__(self, cluster: Cluster, namespace: str, pods: Reader, changed: Changed) -> None:
         self._wants = tuple(WantInformer(cluster, kind, namespace, changed) for kind in WANTS)
+        self._pods = pods
         self._readers: tuple[Reader, ...] = (*self._wants, pods)
         self._following = False
         self._asking = asyncio.Lock()
@@ -129,10 +131,10 @@ class NamespaceUsers:
         Raises ApiError if it cannot be found out.
         """
         async with self._asking:
-            found = self._known(objects) if self._following else {}
+            watched = [r for r in self._readers if not r.forbidden]
+            found = self._known(objects, watched) if self._following else {}
             if rest := {o: own for o, own in objects.items() if o not in found}:
-                await self._anew(rest)
-                found |= self._known(rest)
+                found |= self._known(rest, await self._anew(rest))
         return found
 
     def follow(self) -> None:
@@ -145,26 +147,34 @@ class NamespaceUsers:
         """Stop; the pods are not ours to end."""
         await asyncio.gather(*(w.close() for w in self._wants))
 
-    async def _anew(self, objects: Collection[ObjectId]) -> None:
+    async def _anew(self, objects: Collection[ObjectId]) -> list[Reader]:
+        """Read all lists; returns those that may be read, whatever becomes of their watches meanwhile."""
         names = frozenset((o.kind, o.name) for o in objects)
         for reader in self._readers:
             reader.index.about |= names
-        ended = await asyncio.gather(*(r.anew() for r in self._readers), return_exceptions=True)
-        for error in ended:
-            if error is not None:
-                raise error
+        # Pods last: what made one since, and wants none any more, would be missed if its list were the younger one.
+        return [*await _read(self._wants), *await _read((self._pods,))]
 
-    def _known(self, objects: Mapping[ObjectId, ObjectId | None]) -> dict[ObjectId, ObjectId]:
-        read = [r.index for r in self._readers if not r.forbidden]
+    def _known(
+        self, objects: Mapping[ObjectId, ObjectId | None], read: Collection[Reader]
+    ) -> dict[ObjectId, ObjectId]:
         found: dict[ObjectId, ObjectId] = {}
         for oid, own in objects.items():
-            users = (index.user((oid.kind, oid.name)) for index in read)
+            users = (r.index.user((oid.kind, oid.name)) for r in read)
             user = next((u for u in users if u is not None), None)
             if user is None and len(read) < len(self._readers):
                 user = own
             if user is not None:
                 found[oid] = user
         return found
+
+
+async def _read(readers: Sequence[Reader]) -> list[Reader]:
+    ended = await asyncio.gather(*(r.anew() for r in readers), return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+    return [r for r, may in zip(readers, ended, strict=True) if may]
 
 
 def by_namespace(objects: Collection[ObjectId]) -> dict[str, list[ObjectId]]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.objects.users.references import KINDS, names_in
-from setpoint.objects.users.rollouts import Rollout, rollout_of
+from setpoint.objects.users.rollouts import MOST_EARLIER, Rollout, rollout_of
 from setpoint.objects.users.wants import names_used
 
 CONFIG, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
@@ -228,3 +228,13 @@ def test_former_templates_count_until_the_rollout_is_complete() -> None:
     unknown = Rollout(b, None, complete=False)
     assert unknown.after(None) == unknown
     assert Rollout(c, frozenset(), complete=False).after(unknown).earlier is None
+
+
+def test_a_rollout_that_never_ends_fills_no_memory() -> None:
+    """Whoever may change a workload could else have any number of names remembered."""
+    now = Rollout(frozenset({(CONFIG, "first")}))
+    for i in range(MOST_EARLIER + 1):
+        now = Rollout(frozenset({(CONFIG, f"c{i}")}), None, complete=False).after(now)
+        assert now.earlier is None or len(now.earlier) == i + 1
+    assert now.earlier is None
+    assert Rollout(now.names).after(now).earlier == frozenset()

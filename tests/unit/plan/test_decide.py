@@ -453,6 +453,11 @@ def test_what_stayed_as_it_was_used_does_not_count_again_for_the_limit() -> None
     assert decide([]).delete == ()
     assert decide([]).message.startswith("would delete 7 of 8")
     assert len(decide(many[1:7]).delete) == 7
+    # A commit that drops too much does not take it along: it would count again in the next one.
+    policy = PrunePolicy(True, 2)
+    beyond = decide(many[1:4])
+    assert (beyond.delete, set(beyond.refuse)) == (tuple(many[1:4]), set(many[4:]))
+    assert beyond.message == "would delete 4 of 8 objects (limit 2)"
 
 
 def rolling(

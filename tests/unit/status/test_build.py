@@ -300,3 +300,42 @@ def test_drift_that_is_only_reported_is_logged_and_not_counted_as_corrected() ->
     told = status.build({}, outcome(state("web", sync=SyncState.OUT_OF_SYNC), corrections=(seen,)), NOW)
     assert told["summary"]["corrected"] == 0
     assert [entry["manager"] for entry in told["driftLog"]] == ["kubectl"]
+
+
+def used(*names: str, user: str = "Pod/web-1") -> dict[ObjectId, str]:
+    words = f"is no longer in Git and stays while {user} uses it"
+    return {ObjectId("", "ConfigMap", "shop", name): words for name in names}
+
+
+def test_what_stays_in_use_is_told_beside_ready_and_changes_nothing_else() -> None:
+    plain = status.build({}, outcome(state("a")), NOW)
+    built = status.build({}, outcome(state("a"), in_use=used("old")), NOW)
+    words = "ConfigMap/old is no longer in Git and stays while Pod/web-1 uses it"
+    assert ready(built) == ("True", "Succeeded", f"1/1 healthy; {words}")
+    for kind in ("Synced", "Healthy"):
+        assert ready(built, kind) == ready(plain, kind)
+    assert "Stalled" not in [c["type"] for c in built["conditions"]]
+
+
+def test_of_several_in_use_the_first_is_named_whatever_their_order() -> None:
+    one, other = (outcome(state("a"), in_use=used(*names)) for names in (("b", "a", "c"), ("c", "b", "a")))
+    assert status.build({}, one, NOW)["conditions"] == status.build({}, other, NOW)["conditions"]
+    assert ready(status.build({}, one, NOW))[2].endswith(
+        "; ConfigMap/a is no longer in Git and stays while Pod/web-1 uses it (and 2 more)"
+    )
+
+
+def test_long_words_of_what_is_in_use_leave_room_for_health() -> None:
+    slow = Verdict(Health.Progressing, "RolloutInProgress", "x" * 3000)
+    for verdict in (GOOD, slow):
+        o = outcome(state("a", verdict), in_use=used("a", user="Pod/" + "y" * 3000))
+        message = ready(status.build({}, o, NOW))[2]
+        assert len(message) <= 1024
+        assert "; ConfigMap/a is no longer in Git" in message
+        assert message.startswith("1/1 healthy" if verdict is GOOD else "1 of 1 progressing")
+
+
+@pytest.mark.parametrize("more", [{"suspended": True}, {"refused": "no"}, {"complete": False}])
+def test_trouble_is_told_without_what_is_in_use(more: dict[str, Any]) -> None:
+    plain, kept = (outcome(state("a"), **more, in_use=u) for u in ({}, used("a")))
+    assert ready(status.build({}, kept, NOW)) == ready(status.build({}, plain, NOW))

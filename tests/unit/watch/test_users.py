@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 from setpoint.objects.identity import ObjectId
-from setpoint.watch.users import UserIndex, by_namespace, tell
+from setpoint.watch.users import NamespaceUsers, UserIndex, by_namespace, tell
 
 A, B = ("ConfigMap", "a"), ("ConfigMap", "b")
 
@@ -17,7 +18,7 @@ def pod(name: str, *maps: str, **status: Any) -> dict[str, Any]:
 
 
 def index(*pods: dict[str, Any]) -> UserIndex:
-    made = UserIndex("Pod", frozenset({A, B}))
+    made = UserIndex("Pod", {A, B})
     for each in pods:
         made.take(each)
     return made
@@ -67,3 +68,47 @@ def test_objects_by_namespace() -> None:
     elsewhere = ObjectId("", "Secret", "m", "s")
     assert by_namespace([*found, elsewhere]) == {"n": found, "m": [elsewhere]}
     assert [o.name for o in found] == ["a", "b"]
+
+
+def test_what_is_asked_while_a_list_is_read_is_asked_of_that_list_too() -> None:
+    """Else the list that is read for the question could be read without it, and what is used would go."""
+    before = UserIndex("Pod")
+    after = UserIndex("Pod", before.about)
+    before.about |= {A}
+    after.take(pod("m", "a"))
+    assert named(after) == "m"
+
+
+class Read:
+    """A list that says when it is read, and whose watch is refused as soon as it was."""
+
+    def __init__(self, name: str, order: list[str], *users: dict[str, Any]) -> None:
+        self.index, self.forbidden = UserIndex("Pod"), False
+        self._name, self._order, self._users = name, order, users
+
+    async def anew(self) -> bool:
+        self._order.append(f"{self._name} begins")
+        await asyncio.sleep(0)
+        for each in self._users:
+            self.index.take(each)
+        self.forbidden = True
+        self._order.append(f"{self._name} ends")
+        return True
+
+    def follow(self) -> None:
+        raise AssertionError("nobody asked to watch")
+
+
+def test_pods_are_read_after_what_makes_them_and_a_list_counts_if_its_watch_is_refused() -> None:
+    async def ask() -> dict[ObjectId, ObjectId]:
+        pods = Read("pods", order, pod("m", "b"))
+        users = NamespaceUsers(cast("Any", None), "n", pods, lambda _: None)
+        await users.close()
+        users._wants = wants = cast("Any", (Read("sets", order, pod("r", "a")), Read("jobs", order)))
+        users._readers = (*wants, pods)
+        return await users.of({ObjectId("", "ConfigMap", "n", name): None for name in ("a", "b", "c")})
+
+    order: list[str] = []
+    found = asyncio.run(ask())
+    assert {o.name: user.name for o, user in found.items()} == {"a": "r", "b": "m"}
+    assert order == ["sets begins", "jobs begins", "sets ends", "jobs ends", "pods begins", "pods ends"]

@@ -9,13 +9,16 @@ from setpoint.health.verdict import Object, mapping, number, text
 from setpoint.objects.users.references import Name, names_in
 from setpoint.objects.users.wants import NOTHING, is_finished_job, is_finished_pod
 
+MOST_EARLIER = 1000
+"""Names of former templates that are remembered of a workload: one that never gets ready may be changed for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """What the pods of a workload name.
 
     `names`: by its present template, nothing if it wants no pods. `earlier`: by former ones, whose pods may still run;
-    None if nobody knows, as the operator was not there. `complete`: no pod of a former template is left.
+    None if nobody knows, as the operator was not there or they name too much. `complete`: no pod of a former template is left.
     """
 
     names: frozenset[Name]
@@ -26,8 +29,10 @@ class Rollout:
         """Return the same, with what is known from `before` of former templates."""
         if self.complete or before is None:
             return self
-        earlier = None if before.earlier is None else before.earlier | before.names
-        return replace(self, earlier=earlier)
+        if before.earlier is None:
+            return replace(self, earlier=None)
+        earlier = before.earlier | before.names
+        return replace(self, earlier=earlier if len(earlier) <= MOST_EARLIER else None)
 
 
 def rollout_of(obj: Object) -> Rollout | None:
