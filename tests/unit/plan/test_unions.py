@@ -166,6 +166,20 @@ def test_nothing_is_patched_for_other_causes(cause: str) -> None:
     )
 
 
+def test_the_owner_is_found_without_a_look_at_all_that_it_owns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Going through 10,000 elements, each looked for in its list, would keep the operator busy for long.
+    monkeypatch.delattr(managed_fields, "pointers")
+    mine = {"s": STRATEGY, "list": [{"name": str(i), "v": 1} for i in range(10_000)]}
+    found = verdict(
+        stored(mine, entry("ctl", {"spec": mine})),
+        manifest({"s": {"type": "Recreate"}}),
+        [Cause("spec.s.rollingUpdate")],
+        None,
+    )
+    assert found.exchange is None
+    assert "belongs to ctl" in found.words
+
+
 def test_the_patch_is_for_this_object_and_no_other() -> None:
     live = stored(pod(OTHER, PROBE), entry("setpoint-adopted", {"spec": pod(OTHER, PROBE)}))
     found = exchange(live, manifest(pod(OTHER, TCP)), Cause("spec.containers[1].probe.tcpSocket"))

@@ -7,6 +7,7 @@ use, as defaulting puts it back: the same patch sets what Git sets in that node.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -70,7 +71,7 @@ def verdict(
     free = [each for each in found if not each.is_foreign]
     held = [each for each in found if each.is_foreign]
     return Verdict(
-        _exchange(live, manifest, free) if 0 < len(free) <= MOST else None, _held_words(live, held, foreign)
+        _exchange(live, manifest, free) if 0 < len(free) <= MOST else None, _held_words(held, foreign)
     )
 
 
@@ -97,17 +98,13 @@ def _union(entries: Iterable[Mapping[str, Any]]) -> FieldSet:
     return reduce(managed_fields.union, (e.get("fieldsV1") or {} for e in entries), nothing)
 
 
-def _held_words(
-    live: Mapping[str, Any], held: Sequence[Candidate], foreign: Sequence[Mapping[str, Any]]
-) -> str:
+def _held_words(held: Sequence[Candidate], foreign: Sequence[Mapping[str, Any]]) -> str:
     """Return whose fields stand in the way, and what to do; empty if there are none."""
     if not held:
         return ""
-    where = pointer(held[0].path)
+    path = held[0].path
     owners = dict.fromkeys(
-        str(entry.get("manager", ""))
-        for entry in foreign
-        if any(_leads(where, p) for p in managed_fields.pointers(live, entry.get("fieldsV1") or {}))
+        str(entry.get("manager", "")) for entry in foreign if _owns(entry.get("fieldsV1") or {}, path)
     )
     who = " and ".join(list(owners)[:3]) or "another manager"
     return (
@@ -116,8 +113,18 @@ def _held_words(
     )
 
 
-def _leads(where: str, to: str) -> bool:
-    return to == where or to.startswith(where + "/")
+def _owns(trie: FieldSet, path: Path) -> bool:
+    """Return whether fieldsV1 has a field or anything in it. Only the way to it is gone: lists may be long."""
+    for step in path:
+        key = f"f:{step.token}" if step.guard is None else _entry_of(trie, step.guard)
+        if key not in trie:
+            return False
+        trie = trie[key]
+    return True
+
+
+def _entry_of(trie: FieldSet, guard: Mapping[str, Any]) -> str:
+    return next((k for k in trie if k.startswith("k:") and json.loads(k[2:]) == guard), "")
 
 
 def _exchange(live: Mapping[str, Any], manifest: Manifest, found: Sequence[Candidate]) -> Exchange:
