@@ -330,3 +330,19 @@ def test_what_lies_inside_of_a_node_of_git_is_given_up_at_adoption() -> None:
             "f:containers": {'k:{"name":"z"}': {".": {}}},
         },
     }
+
+
+def test_nothing_is_taken_away_that_somebody_may_own_under_the_names_of_another_version() -> None:
+    wanted = manifest({"s": {"type": "Recreate"}})
+    other = {**entry("controller", {"spec": {"strategyOfOld": {}}}), "apiVersion": "v1beta1"}
+    marks = {**entry("controller", {"metadata": {"labels": {"a": "b"}}}), "apiVersion": "v1beta1"}
+    causes = [Cause("spec.s.rollingUpdate")]
+    assert verdict(stored({"s": STRATEGY}, other), wanted, causes, None).exchange is None
+    assert verdict(stored({"s": STRATEGY}, marks), wanted, causes, None).exchange is not None
+
+
+def test_a_refusal_with_ever_so_many_causes_is_left_to_a_person() -> None:
+    causes = [Cause("spec.s.rollingUpdate", str(number)) for number in range(MOST + 1)]
+    live, wanted = stored({"s": STRATEGY}), manifest({"s": {"type": "Recreate"}})
+    assert verdict(live, wanted, causes, None).exchange is None
+    assert verdict(live, wanted, causes[:-1], None).exchange is not None

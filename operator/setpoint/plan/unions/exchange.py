@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from typing import Any
 
 from setpoint.api import names
@@ -24,7 +25,7 @@ from setpoint.plan.unions.places import Place, Tries
 
 _Operations = list[dict[str, Any]]
 MOST = 100
-"""Fields that one patch takes away. Each is looked for in its lists, so more would be a way to keep the operator busy."""
+"""Causes that are looked at, and fields that one patch takes away. Each is looked for in its lists, so more would be a way to keep the operator busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,11 @@ def verdict(
     """
     managed = live["metadata"].get("managedFields") or ()
     foreign = [e for e in managed if not _is_ours(e, former)]
+    told = tuple(islice(causes, MOST + 1))
+    if len(told) > MOST or any(_is_unreadable(e, manifest["apiVersion"]) for e in foreign):
+        return Verdict()
     root = Place(manifest, live, Tries(_recorded(managed, manifest), _own(managed), _union(foreign)))
-    found = candidates(root, causes)
+    found = candidates(root, told)
     free = [each for each in found if not each.is_foreign]
     held = [each for each in found if each.is_foreign]
     return Verdict(
@@ -81,6 +85,12 @@ def _is_ours(entry: Mapping[str, Any], former: frozenset[str] | None) -> bool:
         return False
     ours = manager in (names.FIELD_MANAGER, names.ADOPTED_MANAGER)
     return ours or (former is not None and managed_fields.is_person(manager, former))
+
+
+def _is_unreadable(entry: Mapping[str, Any], version: str) -> bool:
+    """Return whether somebody owns fields of an object under the names of another version, which cannot be told from free ones."""
+    fields = (entry.get("fieldsV1") or {}).keys() - {"f:metadata", "f:status"}
+    return bool(fields) and entry.get("apiVersion") != version
 
 
 def _recorded(managed: Iterable[Mapping[str, Any]], manifest: Manifest) -> FieldSet:
