@@ -233,7 +233,13 @@ async def test_a_builtin_transformer_cannot_read_this_machine(
     )
     message = await problem_of(repo.commit(), path="k")
     assert message.startswith("k/kustomization.yaml: ")
-    assert "names a file outside of the kustomization's folder" in message or "does not exist" in message
+    # How far up it leads depends on where the build is made.
+    outside = (
+        "names a file outside of the kustomization's folder",
+        "does not exist",
+        "not among the files that",
+    )
+    assert any(words in message for words in outside)
 
 
 async def test_podinfo_is_built(placed: Render) -> None:

@@ -34,7 +34,6 @@ def env(**source: Any) -> dict[str, Any]:
 
 OF_POD = [
     (CONFIG, volume(configMap={"name": "x"})),
-    (CONFIG, volume(configMap={"name": "x", "optional": True})),
     (CONFIG, projected(configMap={"name": "x"})),
     (SECRET, volume(secret={"secretName": "x"})),
     (SECRET, projected(secret={"name": "x"})),
@@ -51,7 +50,7 @@ OF_CONTAINER = [
     (CONFIG, {"envFrom": [{"prefix": "P", "configMapRef": {"name": "x"}}]}),
     (SECRET, {"envFrom": [{"secretRef": {"name": "x"}}]}),
     (CONFIG, env(configMapKeyRef={"name": "x", "key": "k"})),
-    (SECRET, env(secretKeyRef={"name": "x", "key": "k", "optional": True})),
+    (SECRET, env(secretKeyRef={"name": "x", "key": "k"})),
 ]
 
 
@@ -64,6 +63,25 @@ def test_a_pod_names_it(kind: str, spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("kind", "container"), OF_CONTAINER)
 def test_a_container_names_it(kind: str, container: dict[str, Any], where: str) -> None:
     assert names_in({where: [{"name": "a"}, container]}) == {(kind, "x")} | DEFAULT
+
+
+OPTIONAL = {"name": "x", "optional": True}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        volume(configMap=OPTIONAL),
+        volume(secret={"secretName": "x", "optional": True}),
+        projected(configMap=OPTIONAL),
+        projected(secret=OPTIONAL),
+        {"containers": [{"envFrom": [{"configMapRef": OPTIONAL}, {"secretRef": OPTIONAL}]}]},
+        {"containers": [env(configMapKeyRef={**OPTIONAL, "key": "k"})]},
+        {"initContainers": [env(secretKeyRef={**OPTIONAL, "key": "k"})]},
+    ],
+)
+def test_what_a_pod_can_do_without_does_not_count(spec: dict[str, Any]) -> None:
+    assert names_in(spec) == DEFAULT
 
 
 @pytest.mark.parametrize("key", ["serviceAccountName", "serviceAccount"])

@@ -18,7 +18,7 @@ _DEFAULT_ACCOUNT = "default"
 def names_in(spec: Object, pod: str = "") -> frozenset[Name]:
     """Return what a pod's spec names; `pod` is the pod's name, which its ephemeral claims are called after.
 
-    An optional reference counts like any other: the pod would start without the object, but not as before.
+    An optional reference does not count: the pod starts without the object, and its author said that this is fine.
     """
     return frozenset(pair for pair in _named(spec, pod) if pair[1])
 
@@ -38,20 +38,20 @@ def _named(spec: Object, pod: str) -> Iterator[Name]:
 
 def _by_container(container: Object) -> Iterator[Name]:
     for source in items(container, "envFrom"):
-        yield CONFIG_MAP, text(mapping(source, "configMapRef"), "name")
-        yield SECRET, text(mapping(source, "secretRef"), "name")
+        yield CONFIG_MAP, _needed(mapping(source, "configMapRef"), "name")
+        yield SECRET, _needed(mapping(source, "secretRef"), "name")
     for variable in items(container, "env"):
         source = mapping(variable, "valueFrom")
-        yield CONFIG_MAP, text(mapping(source, "configMapKeyRef"), "name")
-        yield SECRET, text(mapping(source, "secretKeyRef"), "name")
+        yield CONFIG_MAP, _needed(mapping(source, "configMapKeyRef"), "name")
+        yield SECRET, _needed(mapping(source, "secretKeyRef"), "name")
 
 
 def _by_volume(volume: Object) -> Iterator[Name]:
-    yield CONFIG_MAP, text(mapping(volume, "configMap"), "name")
+    yield CONFIG_MAP, _needed(mapping(volume, "configMap"), "name")
     yield CLAIM, text(mapping(volume, "persistentVolumeClaim"), "claimName")
     for source in items(mapping(volume, "projected"), "sources"):
-        yield CONFIG_MAP, text(mapping(source, "configMap"), "name")
-        yield SECRET, text(mapping(source, "secret"), "name")
+        yield CONFIG_MAP, _needed(mapping(source, "configMap"), "name")
+        yield SECRET, _needed(mapping(source, "secret"), "name")
     claim = mapping(volume, "ephemeral", "volumeClaimTemplate", "spec")
     for key in ("dataSource", "dataSourceRef"):
         if text(mapping(claim, key), "kind") == CLAIM:
@@ -59,6 +59,11 @@ def _by_volume(volume: Object) -> Iterator[Name]:
     # Each type of volume that needs a Secret names it in one of these ways: azureFile and secret in the first, csi in
     # the last, and cephfs, cinder, flexVolume, iscsi, rbd, scaleIO and storageos in between.
     for source in volume.values():
-        yield SECRET, text(source, "secretName")
+        yield SECRET, _needed(mapping(source), "secretName")
         yield SECRET, text(mapping(source, "secretRef"), "name")
         yield SECRET, text(mapping(source, "nodePublishSecretRef"), "name")
+
+
+def _needed(reference: Object, key: str) -> str:
+    """Return the name in a reference; empty if the pod starts without the object."""
+    return "" if reference.get("optional") is True else text(reference, key)
