@@ -18,6 +18,7 @@ from setpoint.health.verdict import (
     text,
 )
 
+_FINISHED = ("Succeeded", "Failed")
 _STUCK = frozenset(
     [
         "CrashLoopBackOff",
@@ -42,6 +43,11 @@ _STUCK = frozenset(
 _IMAGE = frozenset(r for r in _STUCK if "Image" in r or "Registry" in r or "Signature" in r)
 # Since Kubernetes 1.32 the kubelet quotes what the last try came to (pkg/kubelet/images/image_manager.go).
 _BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (\w+): (.*)', re.DOTALL)
+
+
+def is_finished(pod: Object) -> bool:
+    """Return whether the containers of a pod ran and will not run again."""
+    return text(mapping(pod, "status"), "phase") in _FINISHED
 
 
 def is_image(reason: str) -> bool:

@@ -39,6 +39,8 @@ class Context:
     """The inventory of that status: identity -> apiVersion."""
     leaving: Mapping[ObjectId, str] = field(default_factory=dict)
     """What of the inventory left Git, and stays only as long as something uses it."""
+    endings: Mapping[ObjectId, Ending] = field(default_factory=dict)
+    """How far objects are that end by themselves, as of that status."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
     asks: str | None = None
@@ -61,17 +63,13 @@ class Context:
         """Return the start of a run; `held` is a status that is held back."""
         previous = held if held is not None else body.get("status") or {}
         inventory, leaving = (ungrouped(previous.get(k) or []) for k in ("inventory", "leaving"))
-        return cls(key, body, sync, marks, user, previous, inventory, leaving, began=began)
+        endings = endings_in(previous.get("endings") or ())
+        return cls(key, body, sync, marks, user, previous, inventory, leaving, endings, began=began)
 
     @property
     def generation(self) -> int:
         """The generation of the spec that this run works with."""
         return int(self.body["metadata"].get("generation", 0))
-
-    @property
-    def endings(self) -> Mapping[ObjectId, Ending]:
-        """How far objects are that end by themselves, as of that status."""
-        return endings_in(self.previous.get("endings") or ())
 
     @property
     def stored(self) -> Mapping[str, Any]:
@@ -81,9 +79,11 @@ class Context:
     def written(self, body: Mapping[str, Any]) -> Context:
         """Return the context after a write to the Sync, of which `body` is the answer."""
         previous = body.get("status") or {}
-        return replace(
-            self, body=body, previous=previous, inventory=ungrouped(previous.get("inventory") or [])
+        inventory, endings = (
+            ungrouped(previous.get("inventory") or []),
+            endings_in(previous.get("endings") or ()),
         )
+        return replace(self, body=body, previous=previous, inventory=inventory, endings=endings)
 
 
 @dataclass(frozen=True, slots=True)

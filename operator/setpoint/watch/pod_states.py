@@ -63,16 +63,14 @@ def state_of(pod: Object, before: PodState | None) -> PodState | None:
     revision = next((found for key in REVISION_LABELS if (found := text(labels, key))), "")
     ready = condition(status, "Ready")
     verdict = None
-    if not (ready and ready.status == "True") and text(status, "phase") not in ("Succeeded", "Failed"):
+    if not (ready and ready.status == "True") and not health_pods.is_finished(pod):
         verdict = health_pods.homeless(pod) or _steady(before, health_pods.stuck(pod))
     return PodState(revision, text(meta, "creationTimestamp"), verdict)
 
 
 def mounts(pod: Object) -> frozenset[str]:
     """Return the names of the claims that a pod mounts; none if it is finished or going away."""
-    if mapping(pod, "metadata").get("deletionTimestamp"):
-        return frozenset()
-    if text(mapping(pod, "status"), "phase") in ("Succeeded", "Failed"):
+    if mapping(pod, "metadata").get("deletionTimestamp") or health_pods.is_finished(pod):
         return frozenset()
     volumes = items(mapping(pod, "spec"), "volumes")
     return frozenset(

@@ -37,7 +37,8 @@ def after(
     digest: str = DIGEST,
 ) -> Ending | None:
     seen: Observed | None = replace(observed("x"), id=JOB, end=end) if live else None
-    facts = Facts(lambda _: seen, {JOB: went} if went else {}, {JOB: digest} if live and digest else {}, now)
+    written = digest if live else None
+    facts = Facts(lambda _: seen, {JOB: went} if went else {}, lambda _: written, now)
     return courses({JOB: before} if before else {}, [REF], facts).get(JOB)
 
 
@@ -90,7 +91,7 @@ def test_what_went_is_done_if_its_end_was_due(
 def test_it_is_done_for_as_long_as_its_manifest_is_the_same() -> None:
     done = ending(State.SUCCEEDED, None, gone=True)
     assert after(done) == done
-    facts = Facts(lambda _: None, {}, {}, 1000)
+    facts = Facts(lambda _: None, {}, lambda _: None, 1000)
     assert courses({JOB: done}, [replace(REF, digest="f" * 16)], facts) == {}
     assert courses({JOB: done}, [], facts) == {}
     assert courses({JOB: done}, None, facts) == {JOB: done}

@@ -10,6 +10,7 @@ from typing import Any
 
 from setpoint.health.ends.kinds import OWN_ENDS, OwnEnd, Path
 from setpoint.health.evaluate import evaluate
+from setpoint.health.pods import is_finished
 from setpoint.health.verdict import Health, Object, Verdict, condition, group_kind, items, mapping, text
 
 LONGEST = 10**9
@@ -109,7 +110,7 @@ def _pod_finished(obj: Object) -> int | None:
     """Return when the last container of a Pod ended; None of one that was evicted, or lost its node."""
     status = mapping(obj, "status")
     disrupted = condition(status, "DisruptionTarget")
-    if text(status, "phase") not in ("Succeeded", "Failed") or (disrupted and disrupted.status == "True"):
+    if not is_finished(obj) or (disrupted and disrupted.status == "True"):
         return None
     ends = [
         _time(mapping(c, "state", "terminated").get("finishedAt")) for c in items(status, "containerStatuses")

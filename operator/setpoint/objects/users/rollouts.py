@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from setpoint.health.pods import is_finished
 from setpoint.health.verdict import Object, mapping, number, text
 from setpoint.objects.users.references import Name, names_in
-from setpoint.objects.users.wants import NOTHING, is_finished_job, is_finished_pod
+from setpoint.objects.users.wants import NOTHING, is_finished_job
 
 MOST_EARLIER = 1000
 """Names of former templates that are remembered of a workload: one that never gets ready may be changed for ever."""
@@ -40,7 +41,8 @@ def rollout_of(obj: Object) -> Rollout | None:
     spec, api, kind = mapping(obj, "spec"), text(obj, "apiVersion"), text(obj, "kind")
     group = api.rpartition("/")[0]
     if (group, kind) == ("", "Pod"):
-        return _of(obj, {} if is_finished_pod(obj) else spec, complete=is_finished_pod(obj))
+        done = is_finished(obj)
+        return _of(obj, {} if done else spec, complete=done)
     if (group, kind) == ("batch", "CronJob"):
         active = bool(mapping(obj, "status").get("active"))
         template = mapping(spec, "jobTemplate", "spec", "template", "spec")

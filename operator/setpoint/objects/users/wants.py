@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from setpoint.health.pods import is_finished
 from setpoint.health.verdict import Object, condition, mapping, number, text
 from setpoint.objects.users.references import Name, names_in
 
-FINISHED_PHASES = ("Succeeded", "Failed")
 NOTHING: frozenset[Name] = frozenset()
 
 
@@ -16,16 +16,11 @@ def names_used(kind: str, obj: Object) -> frozenset[Name]:
     """
     meta, spec = mapping(obj, "metadata"), mapping(obj, "spec")
     if kind == "Pod":
-        return NOTHING if is_finished_pod(obj) else names_in(spec, text(meta, "name"))
+        return NOTHING if is_finished(obj) else names_in(spec, text(meta, "name"))
     # Whoever goes away makes no pods; those that it has speak for themselves.
     if meta.get("deletionTimestamp") or not _wants_pods(kind, obj):
         return NOTHING
     return names_in(mapping(spec, "template", "spec"))
-
-
-def is_finished_pod(pod: Object) -> bool:
-    """Return whether the containers of a pod ran and will not run again."""
-    return text(mapping(pod, "status"), "phase") in FINISHED_PHASES
 
 
 def is_finished_job(job: Object) -> bool:

@@ -23,7 +23,7 @@ class Facts:
 
     look: Callable[[ObjectId], Observed | None]
     departed: Mapping[ObjectId, Departure]
-    written: Mapping[ObjectId, str]
+    written: Callable[[ObjectId], str | None]
     now: int
 
 
@@ -48,7 +48,7 @@ def _course(before: Ending | None, oid: ObjectId, version: str, facts: Facts) ->
         if before is None or before.gone:
             return before
         return _gone(before, facts.departed.get(oid), facts.now)
-    written = facts.written.get(oid)
+    written = facts.written(oid)
     if not written:
         return before  # it is not known yet what it was made of
     fresh = _there(seen.end, version, written[:DIGITS], facts.now)

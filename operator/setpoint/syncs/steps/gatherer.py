@@ -101,10 +101,13 @@ class Gatherer:
         last = reached.last or memory.built.good
         targets = [t for t in (evaluation.target, last) if t is not None]
         wanted: list[Ref] | None = [r for t in targets for r in t.refs] if targets else None
-        complete = reached.complete and evaluation.target is not None
-        if complete and evaluation.target is not None:
+        if reached.complete and evaluation.target is not None:
             wanted = list(evaluation.target.refs)
-        written = {o: b.digest for o, b in memory.account.baselines.items()}
+        baselines = memory.account.baselines
+
+        def written(oid: ObjectId) -> str | None:
+            return base.digest if (base := baselines.get(oid)) is not None else None
+
         departed = self._dispatcher.departed(reached.ctx.key)
         now = int(datetime.now(UTC).timestamp())
         return courses(reached.course, wanted, Facts(self._informers.get, departed, written, now))
