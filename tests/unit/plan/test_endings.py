@@ -146,3 +146,20 @@ def test_what_was_written_by_hand_and_cannot_be_read_is_left_out(wrong: Any) -> 
 
 def replace_name(name: str) -> ObjectId:
     return JOB._replace(name=name)
+
+
+@pytest.mark.parametrize(
+    "time", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"]
+)
+def test_times_at_the_ends_of_the_calendar_are_written_and_read(time: str) -> None:
+    """A controller, or a tenant in its place, may write any time there."""
+    flow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": "w", "namespace": "shop"},
+        "spec": {"ttlStrategy": {"secondsAfterCompletion": 10**9}},
+        "status": {"phase": "Succeeded", "finishedAt": time},
+    }
+    oid = ObjectId("argoproj.io", "Workflow", "shop", "w")
+    made = Desired(oid, flow, DIGEST, "a.yaml:1", None)
+    assert ungrouped(grouped(begun([(made, flow)], 1000))).keys() == {oid}

@@ -16,6 +16,9 @@ from setpoint.health.verdict import Health, Object, Verdict, condition, group_ki
 LONGEST = 10**9
 """Seconds, some thirty years: what is later is never seen, and no time is beyond what can be written."""
 
+LATEST = 253402300799
+"""The last second of the year 9999: no later time can be written."""
+
 _DURATION = re.compile(r"(\d{1,9})(?:\.\d{1,9})?(h|m|s|ms)")
 _UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 0}
 
@@ -73,7 +76,8 @@ def _finish(obj: Object, rule: OwnEnd, end: End) -> End:
     due = _time(_at(obj, rule.due)) if rule.due else None
     if due is None and (lasts := _lasts(obj, rule, failed=end.failed)) is not None:
         due = finished + lasts
-    return replace(end, due=due)
+    # A tenant may write any time into a status of its own; what is before 1970 is due in any case.
+    return replace(end, due=None if due is None else min(max(due, 0), LATEST))
 
 
 def _lasts(obj: Object, rule: OwnEnd, *, failed: bool) -> int | None:
