@@ -66,7 +66,7 @@ class Surveyor:
     def __init__(self, server: Server, schemas: Schemas, known: Exceptions) -> None:
         self._server, self._schemas, self._known = server, schemas, known
         self._tried: dict[str, tuple[Any, ...]] = {}
-        """What a field of a pod template could be changed to, or nothing: the same in each kind that has one."""
+        """What a field of a pod template could be changed to: the first to try in each kind that has one."""
 
     def survey(self, manifest: Json) -> Survey:
         """Return which fields of an object may change, and which may not."""
@@ -105,12 +105,10 @@ class Surveyor:
         return [*found.values()]
 
     def _tries(self, leaf: Leaf, manifest: Json) -> list[Change]:
-        by_hand = self._tried.get(_of_pod(leaf.field.name))
-        if by_hand is not None:
-            return [Change(leaf, v) for v in by_hand]
         by_hand = self._known.values_for(kind_of(manifest), leaf.field.name)
         values = candidates(leaf.field, leaf.value) if by_hand is None else by_hand
-        return [Change(leaf, v) for v in values if v != leaf.value]
+        known = [v for v in self._tried.get(_of_pod(leaf.field.name), ()) if by_hand is None or v in by_hand]
+        return [Change(leaf, v) for v in [*known, *(v for v in values if v not in known)] if v != leaf.value]
 
     def _packed(self, base: Json, live: Json, changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:
         """Return changes that are accepted together and take effect, and all others."""
@@ -140,7 +138,7 @@ class Surveyor:
                 if _takes_effect(change, made, live, answer):
                     return [change]
                 words = f"{change.value!r} has no effect"
-            elif _of_pod(change.leaf.field.name) in self._tried or self._server.is_valid(made):
+            elif self._server.is_valid(made):
                 found.refused.append(_refused(change, made, answer))
                 return []
             else:

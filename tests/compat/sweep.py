@@ -416,10 +416,8 @@ def _file(manifest: Json) -> str:
 
 def _is_synced(sync: Json | None, sha: str) -> bool:
     status = (sync or {}).get("status") or {}
-    desired, applied = status.get("desired") or {}, status.get("applied") or {}
-    # A commit that goes back to what is applied writes nothing, and `applied` keeps its revision.
-    is_there = str(desired.get("revision")).endswith(sha) and applied.get("digest") == desired.get("digest")
-    return is_there and condition(sync, "Synced").get("status") == "True"
+    revisions = [str((status.get(k) or {}).get("revision")) for k in ("desired", "applied")]
+    return all(r.endswith(sha) for r in revisions) and condition(sync, "Synced").get("status") == "True"
 
 
 def _told(sync: Json | None) -> str:

@@ -168,6 +168,7 @@ _IMMUTABLE = re.compile(
     # Words are counted: a message quotes what tenants wrote, and must not be gone through once for each of its words.
     r"|\bupdates to [\w.]+(?: [\w.]+){0,7} (?:are|is) forbidden|\bupdate (?:from [\w-]+ value )?to (?:nil|empty string) is forbidden"
     r"|can ?not be (?:changed|modified|updated|unset)|may not (?:be (?:modified|updated)|add or remove)"
+    r"|only (?:additions|deletion)\b[\w. ]{0,80}\b(?:is|are) allowed|must be less than or equal to previous value|can only be modified in tandem"
     r"|must not be (?:changed|modified|updated)|cannot change \w+$|not allowed to be (?:changed|modified|updated)",
     re.MULTILINE,
 )

@@ -184,10 +184,7 @@ class TargetBuilder:
         memory.built = replace(memory.built, looked=(sha, current.submodules, state))
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
-        known = next(
-            (s for k in ("desired", "applied") if (s := previous.get(k)) and s.get("digest") == state), None
-        )
-        revision = known["revision"] if known else current.revision
+        revision = revision_of(state, previous, current.revision)
         return await self._load(sync, inputs, state, tree, sha, revision, marks)
 
     @staticmethod
@@ -324,6 +321,16 @@ def _spec(sync: Sync) -> Mapping[str, Any]:
 def _same(target: Target, spec: Mapping[str, Any]) -> bool:
     """Return whether a target was made with these parts of a spec."""
     return target.digest == digest([target.inputs.digest, spec])
+
+
+def revision_of(state: str, status: Mapping[str, Any], current: str) -> str:
+    """Return the revision that stands for a state: the one that Git had last for as long as no commit changes what it says.
+
+    A commit that goes back to what was applied, after one that was rejected, is a commit of its own: who made it
+    looks for it.
+    """
+    known = status.get("desired") or {}
+    return str(known["revision"]) if known.get("digest") == state else current
 
 
 def _where(sync: Sync, key: SyncKey) -> SyncKey:

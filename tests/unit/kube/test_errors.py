@@ -152,6 +152,11 @@ IMMUTABLE = [
     ("spec.selector", "cannot be modified"),
     ("roleRef", "cannot change roleRef"),
     ("spec.claimRef", "field is immutable"),
+    ("spec.nodeSelector", "only additions to spec.nodeSelector are allowed (no mutations or deletions)"),
+    ("spec.affinity", "only additions are allowed (no mutations or deletions)"),
+    ("spec.schedulingGates[0].name", "only deletion is allowed, but found new scheduling gate 'hold'"),
+    ("spec.activeDeadlineSeconds", "must be less than or equal to previous value"),
+    ("spec.completions", "can only be modified in tandem with spec.parallelism"),
 ]
 
 

@@ -15,7 +15,7 @@ from setpoint.plan.desired import OwnershipMarks
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
 from setpoint.store.index import Store
-from setpoint.syncs.builder import NotYet, TargetBuilder
+from setpoint.syncs.builder import NotYet, TargetBuilder, revision_of
 
 OLD, NEW = "1" * 40, "2" * 40
 META = {"namespace": "team", "name": "app"}
@@ -48,3 +48,19 @@ async def test_a_commit_that_the_server_does_not_give_is_told() -> None:
     assert caught.value.reason is Reason.RefNotFound
     assert "main@1111111" in caught.value.message
     assert not caught.value.transient
+
+
+def test_a_commit_that_changes_nothing_of_a_sync_is_not_its_revision() -> None:
+    assert (
+        revision_of("d1", {"desired": {"digest": "d1", "revision": "main@sha1:1"}}, "main@sha1:2")
+        == "main@sha1:1"
+    )
+
+
+def test_a_commit_that_takes_back_a_rejected_one_is_named() -> None:
+    status = {
+        "desired": {"digest": "d2", "revision": "main@sha1:2"},
+        "applied": {"digest": "d1", "revision": "main@sha1:1"},
+    }
+    assert revision_of("d1", status, "main@sha1:3") == "main@sha1:3"
+    assert revision_of("d1", {}, "main@sha1:3") == "main@sha1:3"
