@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, parsed
+from tests.kit.chart import until_attributed
 from tests.kit.cluster.base import Cluster, KubectlError
 from tests.kit.cluster.processes import until
 
@@ -108,6 +108,7 @@ def test_people_may_see_but_not_write_syncs_by_the_built_in_roles(
 ADMIN = ("--as-group=system:masters",)
 
 
+@pytest.mark.needs("MutatingAdmissionPolicy")
 def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: Helm) -> None:
     own_cluster.kubectl("create", "namespace", "shop")
     here = ("-n", "shop")
@@ -123,7 +124,7 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
         as_("ana", "create", "configmap", "plain")
         assert noted("plain") is None, "an object that no Sync manages is left alone"
         as_("setpoint", "create", "configmap", "app", "--field-manager=other")
-        until_noted(own_cluster)
+        until_attributed(own_cluster)
         as_("ana@example.org", "label", "configmap", "app", f"{names.LABEL_SYNC}=0123456789abcdef")
         assert noted("app") == "ana@example.org"
         as_("bob", "annotate", "configmap", "app", "note=1", f"--field-manager={names.FIELD_MANAGER}")
@@ -138,20 +139,6 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
         assert noted("app") == "dan", "who takes the label away is noted too"
     finally:
         own_cluster.kubectl("delete", "namespace", "shop", "--wait=false")
-
-
-def until_noted(cluster: Cluster) -> None:
-    """An admission policy works a moment after it is stored, and says nothing of when: ask until it does."""
-    probe = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "probe", "namespace": "default", "labels": {names.LABEL_SYNC: "probe"}},
-    }
-    for _ in range(200):
-        made = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(probe))
-        if names.ANNOTATION_CHANGED_BY in made:
-            return
-    pytest.fail("the policy never took effect")
 
 
 def test_a_second_release_is_refused_by_helm(own_cluster: Cluster, installed: Helm) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.e2e.conftest import World, config
 from tests.kit.api import condition, is_ready, says
+from tests.kit.chart import until_attributed
+from tests.kit.cluster import versions
 
 pytestmark = pytest.mark.cluster
 
@@ -44,9 +46,25 @@ def test_drift_is_corrected_by_the_watch_and_logged(world: World) -> None:
     entry = sync["status"]["driftLog"][0]
     assert (entry["name"], entry["manager"]) == ("a", "kubectl-edit")
     assert {op["path"] for op in entry["patch"]} >= {"/data/k"}
+    if versions.lacking("MutatingAdmissionPolicy"):
+        assert "user" not in entry
     world.api.delete("ConfigMap", world.target, "a")
     world.until("Sync", "app", lambda o: o and o["status"]["summary"]["corrected"] == 2)
     assert world.get("ConfigMap", "a")["data"] == {"k": "1"}
+
+
+@pytest.mark.needs("MutatingAdmissionPolicy")
+def test_the_user_of_a_manual_change_is_named(world: World) -> None:
+    sha = world.repo.commit({"a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    until_attributed(world.cluster)
+    change = ("patch", "configmap", "a", "-n", world.target, "--type=merge", '--patch={"data":{"k":"hand"}}')
+    world.cluster.kubectl(*change, "--as=ana", "--as-group=system:masters")
+    sync = world.until("Sync", "app", lambda o: len(o["status"].get("driftLog", [])) == 1)
+    entry = sync["status"]["driftLog"][0]
+    assert (entry["name"], entry["manager"], entry["user"]) == ("a", "kubectl-patch", "ana")
 
 
 def test_a_broken_commit_changes_nothing_and_says_where(world: World) -> None:

@@ -2,7 +2,7 @@
 
 python -m tests.kit.prepare [all]     for `make test`, as pytest would hide for minutes that there is progress
 
-`all`, or CI=true: what a node needs and the operator's image too. Whatever is still missing later is made when it is
+`all`, or CI=true: what a node needs and the operator's image too; CI=true: and the servers of older Kubernetes. Whatever is still missing later is made when it is
 asked for. Exit codes: 0 all is there, 1 something cannot be made.
 """
 
@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from image import build, debian
 from image.layout import ImageError
 from tests.kit.ci import CI
-from tests.kit.cluster import binaries, node, packages
+from tests.kit.cluster import binaries, node, packages, versions
 from tests.kit.cluster.foreign import docker_answers
 from tests.kit.servers import sshd
+
+OLDER = tuple(f"{name}@{version}" for version in versions.OLDER for name in binaries.SERVERS)
 
 
 def prepare(names: Iterable[str], *, with_node: bool, with_image: bool) -> None:
@@ -46,7 +48,11 @@ def main(arguments: list[str]) -> int:
     """Make what tests would make on this machine."""
     everything = CI or arguments == ["all"]
     own = os.environ.get("SETPOINT_TEST_CLUSTER") != "kubeconfig"
-    names = (*binaries.DEFAULT, *(["kind"] if own and docker_answers() else []))
+    names = (
+        *binaries.DEFAULT,
+        *(["kind"] if own and docker_answers() else ()),
+        *(OLDER if CI and own else ()),
+    )
     try:
         prepare(
             names,

@@ -7,7 +7,8 @@ dependencies of its own took 60 % more source. containerd wants a newer Go, and 
 
     python -m tests.kit.cluster.binaries [name...]     prints name=path lines, builds what is missing
 
-`default` stands for what every cluster is made of. It needs Python alone.
+`default` stands for what every cluster is made of. `kube-apiserver@1.31` is that of an older Kubernetes; without a version,
+a server is of the Kubernetes that SETPOINT_TEST_KUBERNETES asks for. It needs Python alone.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.kit.cluster import versions
+
 TOOLS = Path(__file__).with_name("tools")
 OLDEST_GO = (1, 26)
 PROGRESS_SECONDS = 15
 SIDE_BY_SIDE = 2  # families: compilers use all cores, linkers one
 # A compiler lives for seconds, and collecting its garbage takes a tenth of them; the limit is for small machines.
 UNHURRIED = {"GOGC": "1600", "GOMEMLIMIT": "1GiB"}
-# SETPOINT_TEST_KUBERNETES -> the family that has the servers of that Kubernetes; everything else is the same for each.
-OTHER_KUBERNETES = {"1.31": "kubernetes-1.31"}
+# What has a version of its own in an older Kubernetes; everything else is the same for each.
 SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -74,9 +76,14 @@ TOOL = {
     "kwok": Tool("common", "sigs.k8s.io/kwok/cmd/kwok"),
     "kind": Tool("kind", "sigs.k8s.io/kind"),
 }
+TOOL |= {
+    f"{name}@{version}": Tool(older.family, TOOL[name].package)
+    for version, older in versions.OLDER.items()
+    for name in SERVERS
+}
 NODE = ("kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr")
 # kind is needed only where Docker answers, the others only where a node can run: built on demand.
-DEFAULT = tuple(name for name in TOOL if name not in {"kind", *NODE})
+DEFAULT = tuple(name for name in TOOL if name not in {"kind", *NODE} and "@" not in name)
 STRIPPED = "-s -w"
 # Snapshotters that need C libraries or kernel features of their own.
 TAGS = {"containerd": "no_btrfs,no_zfs,no_devmapper"}
@@ -95,20 +102,12 @@ def ensure(*names: str) -> dict[str, Path]:
     if unknown := [name for name in built if name not in TOOL]:
         raise BuildError(f"unknown program {unknown[0]!r}; known: kubectl, {', '.join(TOOL)}")
     families: dict[str, list[str]] = {}
-    for name in _missing(built):
-        families.setdefault(_family(name), []).append(name)
+    for name in _missing([*map(_versioned, built)]):
+        families.setdefault(TOOL[name].family, []).append(name)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for done in [pool.submit(_ensure, *each) for each in families.items()]:
             done.result()
     return {name: kubectl() if name == "kubectl" else _path(name) for name in names}
-
-
-def older() -> str | None:
-    """The family of the servers that SETPOINT_TEST_KUBERNETES asks for; None for those of `common`. Raises BuildError."""
-    chosen = os.environ.get("SETPOINT_TEST_KUBERNETES")
-    if chosen and chosen not in OTHER_KUBERNETES:
-        raise BuildError(f"SETPOINT_TEST_KUBERNETES is {chosen!r}; known: {', '.join(OTHER_KUBERNETES)}")
-    return OTHER_KUBERNETES[chosen] if chosen else None
 
 
 def kubectl() -> Path:
@@ -134,13 +133,17 @@ def _missing(names: list[str]) -> list[str]:
     return [name for name in names if not _path(name).exists()]
 
 
-def _family(name: str) -> str:
-    return (older() if name in SERVERS else None) or TOOL[name].family
+def _versioned(name: str) -> str:
+    try:
+        version = versions.chosen()
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+    return f"{name}@{version}" if version and name in SERVERS else name
 
 
 def _path(name: str) -> Path:
-    family = _family(name)
-    return cache() / "bin" / f"{family}-{_digest(family)}" / name
+    family = TOOL[_versioned(name)].family
+    return cache() / "bin" / f"{family}-{_digest(family)}" / name.partition("@")[0]
 
 
 def flags() -> list[str]:
@@ -212,7 +215,7 @@ def _build(family: str, names: list[str], folder: Path) -> None:
         if process.returncode:
             raise BuildError(f"building {told} failed:\n{log.read_text(errors='replace')[-3000:]}")
         for name in names:
-            (Path(partial) / TOOL[name].executable).rename(folder / name)
+            (Path(partial) / TOOL[name].executable).rename(_path(name))
     say(f"built {told} in {time.monotonic() - started:.0f} s")
 
 

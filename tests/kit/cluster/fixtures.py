@@ -9,13 +9,21 @@ from collections.abc import Iterator
 
 import pytest
 from tests.kit.ci import ROOT_IN_CI
-from tests.kit.cluster import provide
+from tests.kit.cluster import provide, versions
 from tests.kit.cluster.base import Cluster
 from tests.kit.cluster.local import LocalCluster
 from tests.kit.cluster.node import unavailable
 from tests.kit.cluster.processes import interrupt_on_sigterm
 
 _NUMBERS = itertools.count()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs what the Kubernetes under test lacks."""
+    for mark in item.iter_markers("needs"):
+        for feature in mark.args:
+            if reason := versions.lacking(feature):
+                pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.kit.cluster import binaries
+from tests.kit.cluster import binaries, versions
 from tests.kit.cluster.processes import Child, ProcessError, lives, until
 from tests.kit.cluster.workspace import Workspace, is_free, is_locked
 
@@ -92,21 +92,34 @@ def test_every_family_pins_its_programs_by_tool_directives() -> None:
     for tool in binaries.TOOL.values():
         assert tool.package in (binaries.TOOLS / tool.family / "go.mod").read_text()
         assert (binaries.TOOLS / tool.family / "go.sum").stat().st_size
-    for name in binaries.SERVERS:
-        for family in binaries.OTHER_KUBERNETES.values():
-            assert binaries.TOOL[name].package in (binaries.TOOLS / family / "go.mod").read_text()
 
 
 def test_servers_of_another_kubernetes_lie_apart_and_all_else_is_shared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = (*binaries.SERVERS, "etcd", "helm")
+    monkeypatch.delenv("SETPOINT_TEST_KUBERNETES", raising=False)
     newest = {name: binaries._path(name) for name in names}
     monkeypatch.setenv("SETPOINT_TEST_KUBERNETES", "1.31")
-    assert {n for n in names if binaries._path(n) != newest[n]} == set(binaries.SERVERS)
+    older = {name: binaries._path(name) for name in names}
+    assert {n for n in names if older[n] != newest[n]} == set(binaries.SERVERS)
+    monkeypatch.delenv("SETPOINT_TEST_KUBERNETES")
+    assert {n: binaries._path(f"{n}@1.31") for n in binaries.SERVERS} == {
+        n: older[n] for n in binaries.SERVERS
+    }
     monkeypatch.setenv("SETPOINT_TEST_KUBERNETES", "1.2")
     with pytest.raises(binaries.BuildError, match=r"1\.2"):
         binaries.ensure("kube-apiserver")
+
+
+def test_a_test_is_told_what_an_older_kubernetes_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SETPOINT_TEST_KUBERNETES", raising=False)
+    assert versions.lacking("MutatingAdmissionPolicy") is None
+    with pytest.raises(ValueError, match=r"'Teleport'; known: Mutating"):
+        versions.lacking("Teleport")
+    monkeypatch.setenv("SETPOINT_TEST_KUBERNETES", "1.31")
+    reason = "Kubernetes 1.31 has no MutatingAdmissionPolicy in admissionregistration.k8s.io/v1"
+    assert versions.lacking("MutatingAdmissionPolicy") == reason
 
 
 def test_what_families_share_has_one_version_so_that_it_is_compiled_once() -> None:
