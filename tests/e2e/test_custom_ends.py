@@ -15,7 +15,8 @@ from tests.kit.api import PLURALS, Api, Json, condition, is_ready
 from tests.kit.pods import UnderTest
 
 pytestmark = pytest.mark.cluster
-FORBIDDEN = 403
+SOON = (403, 503)
+"""What the server, or its admission, says of a kind that it has only just heard of."""
 
 
 class Custom(NamedTuple):
@@ -84,8 +85,7 @@ def finish(world: World, kind: str, name: str, status: Json) -> None:
             world.api.request("PATCH", path, {"status": status}, "application/merge-patch+json").close()
         except urllib.error.HTTPError as error:
             error.close()
-            # Admission policies know a new kind a moment later than all others.
-            if error.code != FORBIDDEN or time.monotonic() > deadline:
+            if error.code not in SOON or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
         else:
