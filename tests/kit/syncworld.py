@@ -45,6 +45,7 @@ class Live:
         self.listed: set[str] = set()
         self.refused: set[str] = set()
         self._stored: set[ObjectId] = set()
+        self.absent: set[ObjectId] = set()
 
     async def require(self, kinds: Any) -> None:
         self.listed |= {kind.kind for kind in kinds} - self.refused
@@ -56,6 +57,12 @@ class Live:
         oid = ObjectId(kind.group, kind.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
         self._stored.add(oid)
         return self.there[oid]
+
+    def missing(self, oid: ObjectId) -> None:
+        self.absent.add(oid)
+
+    def knows(self, oid: ObjectId) -> bool:
+        return oid.kind in self.listed or oid in self.absent
 
     def again(self, _kinds: Any) -> None:
         return None

@@ -266,6 +266,13 @@ async def test_of_a_kind_that_may_not_be_listed_what_we_store_is_known(
     assert live.unwatched(config(namespace, "a"))
     assert live.get(config(namespace, "a")) is not None
     assert len(api_proxy.select(lambda r: path in r.path)) == before, "asked for again at once"
+    # That one is not known of is no proof that it is not there, until somebody looks.
+    assert not live.knows(config(namespace, "b"))
+    live.missing(config(namespace, "b"))
+    live.missing(config(namespace, "a"))
+    assert (live.knows(config(namespace, "b")), live.get(config(namespace, "a"))) == (True, None)
+    live.store(of, answer.object)
+    assert not live.knows(config(namespace, "a"))
 
 
 async def test_all_namespaces_and_cluster_scoped_kinds(
@@ -332,7 +339,9 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
     await api.apply(thing, body)
     await live.require([thing])
     oid = ObjectId(thing.group, "Thing", namespace, "t")
-    assert live.get(oid) is not None
+    live.missing(oid)
+    assert live.get(oid) is not None, "that one is not there is for the watch to tell"
+    assert live.knows(oid)
     definitions = kind(api, "apiextensions.k8s.io/v1", "CustomResourceDefinition")
     await gone(api, definitions, None, f"things.{thing.group}")
     await told.until(lambda: live.get(oid) is None)
@@ -350,6 +359,7 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
         await asyncio.sleep(0.1)
     else:
         raise AssertionError("the kind is still served")
+    assert not live.knows(oid), "whether its objects are there nobody can tell now"
     await things()  # type: ignore[misc]
     await api.apply(thing, body)
     await live.require([thing])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
@@ -52,6 +52,8 @@ class Actor:
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
     ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
     """The objects of the commit that are done, as they ended by themselves, each with its health."""
+    expected: Set[ObjectId] = frozenset()
+    """Objects that may end by themselves, and that nobody knows to be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,13 @@ class DryRunner:
         kind = kind_of(d)
         who = self._who
         live: Manifest | None = None
-        known = self._informers.get(d.id) is not None or depends_on_live(who.rules, d.id, d.manifest)
-        if known:
+        known = self._informers.get(d.id) is not None or d.id in who.expected
+        if known or depends_on_live(who.rules, d.id, d.manifest):
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
+        if live is None and d.id in who.expected:
+            # It may have come to its own end: the next run, which knows how it went, decides what follows.
+            self._informers.missing(d.id)
+            return DryRun(d, Change(d.id, Action.KEEP))
         await self._check_owners(d)
         answer = await self._predicted(d, kind, live)
         carried, predicted = answer.carried, answer.written

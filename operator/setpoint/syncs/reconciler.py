@@ -138,7 +138,7 @@ class Syncs:
             return reached
         situation = self._gatherer.situation(evaluation, reached)
         if goal(situation) is Goal.COMPARE:
-            return await self._gatherer.compare(reached)
+            return await self._gatherer.compare(evaluation, memory, reached)
         reached = await self._through(reached, *self._steps(situation, evaluation, memory))
         if goal(situation) is Goal.CONVERGE and not reached.stopped:
             after = self._steps_after(situation, evaluation, memory, reached)
@@ -153,6 +153,7 @@ class Syncs:
     def _steps(self, situation: Situation, evaluation: Evaluation, memory: Memory) -> tuple[Step, ...]:
         """Return the steps to a goal."""
         enforce = partial(self._objects.enforce, evaluation, memory)
+        look = partial(self._converger.look, evaluation, memory)
         match goal(situation):
             case Goal.CONVERGE:
                 write = partial(self._objects.write, evaluation, memory)
@@ -162,9 +163,9 @@ class Syncs:
                 hand_over = partial(self._converger.hand_over, evaluation, memory)
                 return (waits, hand_over, *([enforce] if enforces(situation) else []))
             case Goal.ENFORCE:
-                return enforce, self._converger.look
+                return enforce, look
             case Goal.LOOK:
-                return (self._converger.look,)
+                return (look,)
             case Goal.COMPARE:
                 return ()
 

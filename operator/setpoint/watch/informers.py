@@ -47,6 +47,7 @@ class Informers:
         self._observations = Observations(people, on_change)
         self._streams: dict[tuple[str, str], tuple[Informer, ...]] = {}
         self._forbidden: dict[tuple[str, str], Refusal] = {}
+        self._absent: set[ObjectId] = set()
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         """Return when all these kinds were listed once and are watched. Raises ApiError when one cannot be listed.
@@ -101,9 +102,23 @@ class Informers:
     def store(self, kind: Kind, obj: Mapping[str, Any]) -> Observed:
         """Take the answer to a write of our own; returns what is known now, which the watch may have made newer."""
         oid = identity(kind.group, kind.kind, obj["metadata"])
+        self._absent.discard(oid)
         stream = self._stream_of(oid)
         seen_to = stream.seen if stream else 0 if self.unwatched(oid) else None
         return self._observations.written(oid, obj, seen_to)
+
+    def missing(self, oid: ObjectId) -> None:
+        """Take that an object was looked for and is not there. Where its kind is watched, the watch tells that, and how it went."""
+        if self.unwatched(oid):
+            self._absent.add(oid)
+            self._observations.missing(oid)
+
+    def knows(self, oid: ObjectId) -> bool:
+        """Return whether an object that `get` does not have is not there: its kind is listed, or somebody looked for it."""
+        if self.unwatched(oid):
+            return oid in self._absent
+        stream = self._stream_of(oid)
+        return stream is not None and stream.complete
 
     async def close(self) -> None:
         """Stop all watches."""

@@ -111,6 +111,12 @@ class Observations:
             )
             self._put(oid, before, None, quiet=False, went=went)
 
+    def missing(self, oid: ObjectId) -> None:
+        """Take that an object was looked for and is not there, as nobody tells."""
+        before = self.get(oid)
+        if before is not None:
+            self._put(oid, before, None, quiet=False, went=_missed(before))
+
     def forget(self, oid: ObjectId) -> None:
         """Forget an object without telling."""
         self._put(oid, self.get(oid), None, quiet=True)
@@ -118,12 +124,15 @@ class Observations:
     def keep_only(
         self, key: GroupKind, namespace: str | None, present: Collection[ObjectId], version: int | None
     ) -> None:
-        """Take a complete list of a kind (in one namespace): what it lacks is gone, unless it is newer than `version`."""
+        """Take a complete list of a kind (in one namespace): what it lacks is gone, unless it is newer than `version`.
+
+        `version` is None where the kind itself is gone: that tells nothing about how its objects went.
+        """
         for oid, before in list(self._kinds.get(key, {}).items()):
             inside = namespace is None or oid.namespace == namespace
             old = version is None or before.resource_version <= version
             if inside and old and oid not in present:
-                went = Departure(before.end, watched=False) if before.end is not None else None
+                went = _missed(before) if version is not None else None
                 self._put(oid, before, None, quiet=False, went=went)
 
     def drop(self, key: GroupKind) -> None:
@@ -148,6 +157,11 @@ class Observations:
         if not quiet and matters(before, after):
             label = (after or before).sync_label  # type: ignore[union-attr]  # one of them is there, as they differ
             self._on_change(LiveChange(oid, label, before, after, went))
+
+
+def _missed(before: Observed) -> Departure | None:
+    """Return how an object went that was found missing."""
+    return Departure(before.end, watched=False) if before.end is not None else None
 
 
 def identity(group: str, kind: str, meta: Mapping[str, Any]) -> ObjectId:

@@ -30,6 +30,12 @@ class LiveObjects(Protocol):
     def store(self, kind: Kind, obj: Mapping[str, Any]) -> Observed:
         """Take the answer to a write of our own; returns what is known now."""
 
+    def missing(self, oid: ObjectId) -> None:
+        """Take that an object of a kind that may not be watched was looked for and is not there."""
+
+    def knows(self, oid: ObjectId) -> bool:
+        """Return whether an object that `get` does not have is not there."""
+
 
 class Pods(Protocol):
     """The pods of workloads and of claims, and who uses what left Git; see `watch.pods.PodInformers`."""

@@ -43,6 +43,8 @@ class Informer:
         self._cluster, self._observations, self._kind = cluster, observations, kind
         self._gone = False
         self.forbidden = False
+        self.complete = False
+        """Whether all objects are known: the kind was listed, and is served."""
         self._failures = 0
         self._woken = asyncio.Event()
         self._listed: asyncio.Future[ApiError | None] = asyncio.get_running_loop().create_future()
@@ -106,6 +108,7 @@ class Informer:
         if self._failures >= FAILURES_TO_TELL:
             log.info("the watch has recovered", extra={"kind": self._kind.resource})
         self._gone, self.forbidden, self._failures = False, False, 0
+        self.complete = True
         if not self._listed.done():
             self._listed.set_result(None)
 
@@ -163,7 +166,7 @@ class Informer:
 
     def _vanish(self) -> None:
         """The kind is served no more: all its objects are gone with it."""
-        self._gone = True
+        self._gone, self.complete = True, False
         self._observations.keep_only(self._key, self.namespace, frozenset(), None)
 
     def _tell(self, error: ApiError) -> None:

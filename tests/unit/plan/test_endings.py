@@ -9,11 +9,12 @@ import pytest
 from tests.kit.samples import observed
 
 from setpoint.health.ends.end import End
-from setpoint.health.verdict import Health, degraded, healthy
+from setpoint.health.verdict import Health, Verdict, degraded, healthy, progressing
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.observed import Departure, Observed
 from setpoint.plan.desired import Desired, Phase, Ref
-from setpoint.plan.endings.course import Facts, begun, courses, over
+from setpoint.plan.endings import looks
+from setpoint.plan.endings.course import Facts, begun, courses, expected, over
 from setpoint.plan.endings.ending import MOST_GROUPS, Ending, State, grouped, ungrouped
 
 JOB = ObjectId("batch", "Job", "shop", "migrate")
@@ -35,10 +36,11 @@ def after(
     went: Departure | None = None,
     now: int = 1000,
     digest: str = DIGEST,
+    known: bool = True,
 ) -> Ending | None:
     seen: Observed | None = replace(observed("x"), id=JOB, end=end) if live else None
     written = digest if live else None
-    facts = Facts(lambda _: seen, {JOB: went} if went else {}, lambda _: written, now)
+    facts = Facts(lambda _: seen, {JOB: went} if went else {}, lambda _: written, lambda _: known, now)
     return courses({JOB: before} if before else {}, [REF], facts).get(JOB)
 
 
@@ -88,10 +90,54 @@ def test_what_went_is_done_if_its_end_was_due(
     assert found is None or found.gone
 
 
+@pytest.mark.parametrize(
+    "before", [ending(), ending(State.SUCCEEDED, 160), ending(State.SUCCEEDED, 5000), ending(gone=True)]
+)
+def test_what_nobody_looked_for_is_neither_done_nor_deleted(before: Ending) -> None:
+    """Of a kind that may not be watched, or is not served."""
+    assert after(before, known=False) == before
+    assert after(None, known=False) is None
+    found = after(before, known=False, went=Departure(FINE, 160))
+    assert found is not None
+    assert found.gone, "whoever saw it go knows"
+
+
+def test_what_began_and_is_not_known_to_be_gone_is_not_made_again_unjudged() -> None:
+    assert expected({JOB: ending()}, [REF]) == {JOB}
+    assert expected({JOB: ending(gone=True)}, [REF]) == frozenset()
+    assert expected({JOB: ending()}, [replace(REF, digest="f" * 16)]) == frozenset()
+    assert expected({}, [REF]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "end", "now", "due", "next_look"),
+    [
+        (progressing("Running", "1 active"), End(60), 100, True, looks.OFTEN),
+        (healthy("Completed"), FINE, 100, False, 61.0),
+        (healthy("Completed"), FINE, 160, True, looks.OFTEN),
+        (healthy("Running"), End(60), 100, False, None),
+        (healthy("Exists"), None, 100, False, None),
+    ],
+    ids=["runs", "finished", "its-end-is-due", "healthy-while-it-runs", "without-an-end"],
+)
+def test_what_may_not_be_watched_is_looked_at_when_its_end_is_due(
+    verdict: Verdict, end: End | None, now: int, due: bool, next_look: float | None
+) -> None:
+    seen = replace(observed("x"), id=JOB, verdict=verdict, end=end)
+    assert (looks.is_due(seen, ending(), now), looks.again(seen, now)) == (due, next_look)
+
+
+def test_what_began_before_a_restart_is_looked_for_once() -> None:
+    assert looks.is_due(None, ending(), 100)
+    assert not looks.is_due(None, ending(gone=True), 100)
+    assert not looks.is_due(None, None, 100)
+    assert looks.again(None, 100) is None
+
+
 def test_it_is_done_for_as_long_as_its_manifest_is_the_same() -> None:
     done = ending(State.SUCCEEDED, None, gone=True)
     assert after(done) == done
-    facts = Facts(lambda _: None, {}, lambda _: None, 1000)
+    facts = Facts(lambda _: None, {}, lambda _: None, lambda _: True, 1000)
     assert courses({JOB: done}, [replace(REF, digest="f" * 16)], facts) == {}
     assert courses({JOB: done}, [], facts) == {}
     assert courses({JOB: done}, None, facts) == {JOB: done}

@@ -23,12 +23,19 @@ TOLD = {
 
 
 async def told(
-    folder: Path, status: Any, *, listed: bool, watched: bool, forbidden: bool = False, **spec: Any
+    folder: Path,
+    status: Any,
+    *,
+    listed: bool,
+    watched: bool,
+    forbidden: bool = False,
+    there: bool = True,
+    **spec: Any,
 ) -> World:
     """An operator that begins with this status, once it is quiet; `listed`: others have the same kinds."""
     world = World(folder)
     world.sources.content = BROKEN
-    world.live.there = {oid("a"): observed("a")}
+    world.live.there = {oid("a"): observed("a")} if there else {}
     world.live.listed = {"ConfigMap"} if listed else set()
     world.live.refused = set() if watched else {"ConfigMap"}
     world.cluster.forbids = forbidden
@@ -61,5 +68,42 @@ def test_who_may_not_read_an_object_does_not_ask_again_and_again(tmp_path: Path,
     async def play() -> None:
         world = await told(tmp_path, TOLD, listed=False, watched=False, forbidden=True, **spec)
         assert (world.runs, world.condition("Ready")[1]) == (1, "Suspended" if spec else "RenderFailed")
+
+    virtualtime.run(play())
+
+
+BEGUN = {
+    **TOLD,
+    "endings": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "namespace": "shop",
+            "state": "Running",
+            "due": "2026-01-01T00:00:00Z",
+            "digests": {"a": "0123456789"},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "unwatched"])
+@pytest.mark.parametrize(
+    "spec", [{"suspend": True}, {}, {"drift": "Report"}], ids=["suspended", "broken", "reports"]
+)
+def test_what_ended_by_itself_meanwhile_is_done(tmp_path: Path, spec: Any, watched: bool) -> None:
+    async def play() -> None:
+        world = await told(tmp_path, BEGUN, listed=False, watched=watched, there=False, **spec)
+        [group] = world.status["endings"]
+        assert (group["state"], group["gone"], group["digests"]) == ("Unknown", True, {"a": "0123456789"})
+        assert (world.status["summary"]["completed"], world.condition("Healthy")[0]) == (1, "True")
+
+    virtualtime.run(play())
+
+
+def test_what_may_not_be_read_is_not_taken_for_done(tmp_path: Path) -> None:
+    async def play() -> None:
+        world = await told(tmp_path, BEGUN, listed=False, watched=False, forbidden=True, suspend=True)
+        assert world.status["endings"] == BEGUN["endings"]
 
     virtualtime.run(play())

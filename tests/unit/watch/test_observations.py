@@ -135,6 +135,34 @@ def test_an_answer_without_our_label_is_not_kept() -> None:
     assert world.seen.get(oid()) is None
 
 
+def test_what_is_looked_for_in_vain_is_gone() -> None:
+    world = World()
+    world.seen.observed(oid(), obj(1))
+    world.seen.missing(oid())
+    world.seen.missing(oid())
+    assert world.told() == [("x", None, 1), ("x", 1, None)]
+
+
+def test_how_an_object_went_is_known_only_where_its_kind_is_there() -> None:
+    """A kind that is served no more tells nothing about the ends of its objects."""
+    world, job = World(), ObjectId("batch", "Job", "n", "a")
+    body = {**obj(1), "apiVersion": "batch/v1", "kind": "Job", "spec": {"ttlSecondsAfterFinished": 60}}
+
+    def went() -> list[bool | None]:
+        told = [c.went.watched if c.went else None for c in world.changes if c.after is None]
+        world.changes.clear()
+        world.seen.observed(job, body)
+        return told
+
+    went()
+    world.seen.missing(job)
+    assert went() == [False]
+    world.seen.keep_only(("batch", "Job"), None, (), 5)
+    assert went() == [False]
+    world.seen.keep_only(("batch", "Job"), None, (), None)
+    assert went() == [None]
+
+
 def test_a_list_shows_what_was_deleted_while_nobody_watched() -> None:
     world = World()
     for name in "abc":

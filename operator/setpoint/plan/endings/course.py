@@ -24,6 +24,8 @@ class Facts:
     look: Callable[[ObjectId], Observed | None]
     departed: Mapping[ObjectId, Departure]
     written: Callable[[ObjectId], str | None]
+    known: Callable[[ObjectId], bool]
+    """Whether an object that is not live is gone: of a kind that may not be watched, or is not served, nobody knows."""
     now: int
 
 
@@ -45,7 +47,8 @@ def courses(
 def _course(before: Ending | None, oid: ObjectId, version: str, facts: Facts) -> Ending | None:
     seen = facts.look(oid)
     if seen is None:
-        if before is None or before.gone:
+        unknown = oid not in facts.departed and not facts.known(oid)
+        if before is None or before.gone or unknown:
             return before
         return _gone(before, facts.departed.get(oid), facts.now)
     written = facts.written(oid)
@@ -90,6 +93,17 @@ def begun(written: Iterable[tuple[Desired, Manifest]], now: int) -> dict[ObjectI
     """Return the entries of objects that are about to be written, each with what the API server will make of it."""
     found = ((d, _there(end_of(obj), d.manifest["apiVersion"], d.digest[:DIGITS], now)) for d, obj in written)
     return {d.id: e for d, e in found if e is not None}
+
+
+def expected(endings: Mapping[ObjectId, Ending], refs: Iterable[Ref]) -> frozenset[ObjectId]:
+    """Return the objects that began at the manifest of `refs`, and that nobody knows to be gone.
+
+    If one of them is not there after all, how it went must be judged before anything is created.
+    """
+    if not endings:
+        return frozenset()
+    found = ((r, endings.get(r.id)) for r in refs)
+    return frozenset(r.id for r, e in found if e is not None and e.is_of(r.digest) and not e.gone)
 
 
 def over(

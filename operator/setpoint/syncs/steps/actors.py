@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
@@ -46,12 +46,13 @@ class Actors:
         abort: bool,
         keep_ours: bool = False,
         ended: Mapping[ObjectId, Verdict] = MappingProxyType({}),
+        expected: Set[ObjectId] = frozenset(),
     ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
         `refused`: what could not be written before, by the digest of its manifest. `abort`: nothing is written beside an
         object that is rejected. `keep_ours`: what is written was applied before. `ended`: the objects that are done, each
-        with its health.
+        with its health. `expected`: those that may end by themselves, and that nobody knows to be gone.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -68,6 +69,7 @@ class Actors:
             refused=refused,
             keep_ours=keep_ours,
             ended=ended,
+            expected=expected,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
 

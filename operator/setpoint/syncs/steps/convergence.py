@@ -54,9 +54,10 @@ class Converger:
         self._drift_log.let_go(memory, reached.pruned)
         return reached
 
-    async def look(self, reached: Reached) -> Reached:
-        """Look up which objects of the inventory exist."""
-        return reached.sooner(await self._gatherer.observer.look(reached.ctx))
+    async def look(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
+        """Look up which objects of the inventory exist, and how far those are that end by themselves."""
+        reached = reached.sooner(await self._gatherer.observer.look(reached.ctx))
+        return self._gatherer.ends(evaluation, memory, reached)
 
     # --- choose
 

@@ -92,7 +92,9 @@ class DriftLog:
         reported, baselines = dict(memory.account.reported), dict(memory.account.baselines)
         for item in items:
             oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
-            if change.action is Action.KEEP and item.live is not None:
+            if change.action is Action.KEEP and item.live is None:
+                continue  # how it went is not known yet
+            if change.action is Action.KEEP:
                 self._dispatcher.settled(key, (oid,))
                 reported.pop(oid, None)
                 if seen is not None:

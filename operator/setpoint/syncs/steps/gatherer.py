@@ -90,14 +90,21 @@ class Gatherer:
         contested = claims.contested(ctx.key, desired)
         wants = self.want(ctx, target, contested)
         reached = replace(reached, last=last)
-        reached = replace(reached, endings=self.endings(evaluation, memory, reached))
+        reached = self.ends(evaluation, memory, reached)
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
         changed = target.digest != (ctx.previous.get("applied") or {}).get("digest")
         pruned = replace(reached.pruned, lent=lent)
         return replace(reached, last=last, changed=changed, contested=contested, wants=wants, pruned=pruned)
 
+    def ends(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
+        """Note how far objects are that end by themselves; what is done did not drift."""
+        reached = replace(reached, endings=self.endings(evaluation, memory, reached))
+        done = [o for o, e in reached.course.items() if e.gone]
+        self._dispatcher.settled(reached.ctx.key, done)
+        return reached
+
     def endings(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Mapping[ObjectId, Ending]:
-        """Return how far objects are that end by themselves; all kinds that the Sync has are watched by now."""
+        """Return how far objects are that end by themselves, as far as their kinds are watched by now."""
         last = reached.last or memory.built.good
         targets = [t for t in (evaluation.target, last) if t is not None]
         wanted: list[Ref] | None = [r for t in targets for r in t.refs] if targets else None
@@ -110,7 +117,8 @@ class Gatherer:
 
         departed = self._dispatcher.departed(reached.ctx.key)
         now = int(datetime.now(UTC).timestamp())
-        return courses(reached.course, wanted, Facts(self._informers.get, departed, written, now))
+        live = self._informers
+        return courses(reached.course, wanted, Facts(live.get, departed, written, live.knows, now))
 
     def want(
         self, ctx: Context, target: Target, contested: Mapping[ObjectId, SyncKey]
@@ -170,7 +178,7 @@ class Gatherer:
 
         return waits_for(ctx.key, self._store.syncs, seen)
 
-    async def compare(self, reached: Reached) -> Reached:
+    async def compare(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """After a restart without a cache, while the Source fails: report what is not as it was applied.
 
         Raises NotYet if nothing is to be said; ApiError.
@@ -181,8 +189,8 @@ class Gatherer:
         if trouble is None or not applied.get("ownership") or ready.get("status") != "True":
             raise NotYet
         await live.require(self.observer.kinds_had(ctx.inventory))
-        endings = ctx.endings
-        there = [o for o in ctx.inventory if not (o in endings and endings[o].gone)]
+        reached = self.ends(evaluation, memory, reached)
+        there = [o for o in ctx.inventory if not (o in reached.course and reached.course[o].gone)]
         what = changed_since_applied(there, live.get, applied["ownership"], ctx.key.namespace)
         if not what or any(live.unwatched(oid) for oid in ctx.inventory):
             raise NotYet

@@ -24,18 +24,21 @@ def states_of(
     """Return the state of each object: those of the target, else of what is enforced, else of the inventory."""
     target = evaluation.target or memory.built.good
     if target is None:
-        inventory = reached.ctx.inventory.items()
-        gone = {o: e.verdict for o, e in reached.course.items() if e.gone}
-        return tuple(
-            ObjectState(o, v, verdict=seen.verdict if (seen := look(o)) else gone.get(o))
-            for o, v in inventory
-        )
+        ended = {o: e.verdict for o, e in reached.course.items() if e.gone}
+        return tuple(_held(o, v, look(o), ended.get(o)) for o, v in reached.ctx.inventory.items())
     one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
     states = [one.state(ref, look(ref.id)) for ref in target.refs]
     placed = {s.id for s in states}
     failed = reached.applied.failed.items()
     beside = [_beside(oid, p) for oid, p in failed if oid not in placed]
     return (*states, *beside)
+
+
+def _held(oid: ObjectId, version: str, seen: Observed | None, ended: Verdict | None) -> ObjectState:
+    """Return the state of an object of the inventory, where it is not known what it should be."""
+    if seen is not None:
+        return ObjectState(oid, version, verdict=seen.verdict)
+    return ObjectState(oid, version, verdict=ended, gone=ended is not None)
 
 
 def _beside(oid: ObjectId, problem: Problem) -> ObjectState:

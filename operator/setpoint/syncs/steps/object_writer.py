@@ -16,7 +16,7 @@ from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, drifted, meant_otherwise
-from setpoint.plan.endings.course import begun, over
+from setpoint.plan.endings.course import begun, expected, over
 from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import joined
@@ -79,7 +79,8 @@ class ObjectWriter:
         memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         ended = over(reached.course, target.refs, self._gatherer.look)
-        applier = self._actors.applier(ctx, memory.account.refused, abort=abort, ended=ended)
+        there = expected(reached.course, target.refs)
+        applier = self._actors.applier(ctx, memory.account.refused, abort=abort, ended=ended, expected=there)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
@@ -134,7 +135,7 @@ class ObjectWriter:
             return reached
         reached = reached.sooner(await self._gatherer.observer.watch(ctx, last))
         if reached.endings is None:
-            reached = replace(reached, endings=self._gatherer.endings(evaluation, memory, reached))
+            reached = self._gatherer.ends(evaluation, memory, reached)
         ended = over(reached.course, last.refs, self._gatherer.look)
         self._drift_log.restore(ctx, last, memory, ended)
         whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
@@ -153,7 +154,8 @@ class ObjectWriter:
         if not chosen:
             return reached
         memory.occasion = replace(memory.occasion, trigger="Drift")
-        applier = self._actors.applier(ctx, memory.account.refused, abort=False, keep_ours=True, ended=ended)
+        there, refused = expected(reached.course, last.refs), memory.account.refused
+        applier = self._actors.applier(ctx, refused, abort=False, keep_ours=True, ended=ended, expected=there)
         begin = reached
 
         async def claim(writes: Writes) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 
-from setpoint.health.verdict import Health
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
+from setpoint.plan.endings import looks
 from setpoint.syncs.run import Context
 from setpoint.syncs.target import Target
 from setpoint.watch.protocol import LiveObjects
-
-# How often an object is read that is not healthy yet and may not be watched.
-UNWATCHED_SECONDS = 15.0
 
 
 class Observer:
@@ -61,24 +59,25 @@ class Observer:
         return again
 
     async def _read_unwatched(self, ctx: Context, target: Target) -> float | None:
-        """Read what is not healthy yet and may not be watched; nobody tells us when that changes."""
+        """Read what may not be watched and is not healthy yet, or ends by itself; nobody tells us when that changes."""
         again = None
         for ref in target.refs:
             if not self._informers.unwatched(ref.id):
                 continue
-            seen = self._informers.get(ref.id)
+            now = int(datetime.now(UTC).timestamp())
             kind = self._cluster.kind(ref.api_version, ref.id.kind)
-            if seen is None or kind is None:
-                continue
-            if seen.verdict.health is Health.Progressing:
-                again = UNWATCHED_SECONDS
+            due = looks.is_due(self._informers.get(ref.id), ctx.endings.get(ref.id), now)
+            if due and kind is not None:
                 await self._read(ctx, kind, ref.id)
+            again = _sooner(again, looks.again(self._informers.get(ref.id), now))
         return again
 
     async def _read(self, ctx: Context, kind: Kind, oid: ObjectId) -> None:
         obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
         if obj is not None:
             self._informers.store(kind, obj)
+        else:
+            self._informers.missing(oid)
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:
