@@ -104,6 +104,9 @@ def test_a_crd_keeps_the_versions_in_which_objects_are_stored(world: World, grou
     world.repo.commit({**files, "one.yaml": gadget(group, "v1alpha1")}, "Not served")
     sync = world.until("Sync", "app", says("KindUnknown"))
     assert f"Gadget is served as {group}/v1, and not as v1alpha1" in condition(sync)["message"]
+    # It is in Git, and so counts.
+    assert condition(sync)["message"].startswith("1 of 3 failed")
+    assert sync["status"]["summary"]["objects"] == 3
     sha = world.repo.commit({"one.yaml": gadget(group, "v1")}, "The one that is served")
     world.until("Sync", "app", ready_at(sha))
 

@@ -233,18 +233,26 @@ def test_what_somebody_else_owns_stays_and_is_named(world: World) -> None:
     }
     world.cluster.kubectl("create", "-n", world.target, "-f", "-", input=json.dumps(job))
     world.source()
-    sha = world.repo.commit({"d.yaml": json.dumps(workload("d")), "job.yaml": json.dumps(job)}, "First")
-    world.sync()
+    files = {"d.yaml": workload("d"), "left.yaml": workload("left"), "job.yaml": job}
+    sha = world.repo.commit({name: json.dumps(o) for name, o in files.items()}, "First")
+    target = {"kind": "Deployment", "name": "left"}
+    world.sync(ignore=[{"target": target, "paths": ["/spec/strategy/rollingUpdate/maxSurge"]}])
     world.until("Sync", "app", at(sha))
     theirs = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 3}}}}
     world.api.merge("Deployment", world.target, "d", theirs, manager="surge-controller")
-    recreate = workload("d", strategy={"type": "Recreate"})
-    sha = world.repo.commit({"d.yaml": json.dumps(recreate)}, "Recreate")
-    message = world.until("Sync", "app", says("Invalid", "surge-controller"))["status"]["conditions"][0][
-        "message"
-    ]
-    assert "spec.strategy.rollingUpdate" in message
+    recreate, left = (workload(name, strategy={"type": "Recreate"}) for name in ("d", "left"))
+    sha = world.repo.commit({"d.yaml": json.dumps(recreate), "left.yaml": json.dumps(left)}, "Recreate")
+    sync = world.until("Sync", "app", says("Invalid", "surge-controller"))
+    assert "spec.strategy.rollingUpdate" in sync["status"]["conditions"][0]["message"]
     assert world.get("Deployment", "d")["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 3
+    # What a rule names is not taken away, though nobody owns it.
+    messages = {d["name"]: d["message"] for d in sync["status"]["differences"]}
+    assert (
+        "spec.strategy.rollingUpdate is not in Git and is left to others by spec.ignore" in messages["left"]
+    )
+    assert world.get("Deployment", "left")["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == "25%"
+    world.api.merge("Sync", world.namespace, "app", {"spec": {"ignore": None}})
+    world.until("Deployment", "left", lambda o: o and o["spec"]["strategy"] == {"type": "Recreate"})
     # They let go of it: the value is nobody's then, and gives way.
     mine = [
         e

@@ -21,7 +21,7 @@ from setpoint.plan import decide as plan
 from setpoint.plan.adoption import is_ours, may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
-from setpoint.plan.ignore.rules import Carried, depends_on_live, with_ignored
+from setpoint.plan.ignore.rules import Carried, depends_on_live, paths_of_rules, with_ignored
 from setpoint.plan.served import FindServed, unserved
 from setpoint.plan.unions.exchange import Exchange, verdict
 from setpoint.watch.protocol import LiveObjects, Storage
@@ -167,11 +167,12 @@ class DryRunner:
         """Return what the server makes of an object if a union's old member is taken away first. Raises the refusal."""
         if refusal.status != 422 or not refusal.causes or classify(refusal) is not Reason.Invalid:
             raise refusal
+        ignored = paths_of_rules(self._who.rules, d.id)
         for _ in range(TRIES):
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=self._who.user)
             if live is None:
                 raise refusal
-            found = verdict(live, carried.manifest, refusal.causes, self._former(d, live))
+            found = verdict(live, carried.manifest, refusal.causes, self._former(d, live), ignored)
             if found.exchange is None or self._was_tried(d, live):
                 break
             try:

@@ -9,6 +9,7 @@ from setpoint.api import names
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.objects.users.references import KINDS, Name
+from setpoint.objects.users.wants import NOTHING
 from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import is_namespace
 
@@ -137,17 +138,17 @@ def users_in_git(objects: Iterable[ObjectId], workloads: Iterable[Observed]) -> 
     """Return which workloads of Git use objects, or may, as long as their rollout is not complete.
 
     For where pods may not be read. Of what is named by a former template of a workload that was changed while nobody
-    looked nothing is known: it may be any object in its namespace.
+    looked nothing is known, nor of one that names more than is remembered: it may be any object in its namespace.
     """
     by_name: dict[tuple[str, Name], ObjectId] = {}
     by_any: dict[str, ObjectId] = {}
     for seen in sorted(workloads, key=lambda o: o.id):
         if (rollout := seen.rollout) is None:
             continue
-        earlier = () if rollout.complete else rollout.earlier
-        if earlier is None:
+        earlier = NOTHING if rollout.complete else rollout.earlier
+        if rollout.names is None or earlier is None:
             by_any.setdefault(seen.id.namespace, seen.id)
-        for name in (*rollout.names, *(earlier or ())):
+        for name in (rollout.names or NOTHING) | (earlier or NOTHING):
             by_name.setdefault((seen.id.namespace, name), seen.id)
     found = {o: by_name.get((o.namespace, (o.kind, o.name))) or by_any.get(o.namespace) for o in objects}
     return {o: user for o, user in found.items() if user is not None}

@@ -22,7 +22,13 @@ class Target:
     refs: tuple[Ref, ...]
     skipped: int = 0
     unplaced: tuple[tuple[ObjectId, Problem], ...] = ()
+    """What is in Git, too, but of a kind that is not served."""
     notes: tuple[Note, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many objects Git has."""
+        return len({ref.id for ref in self.refs} | {oid for oid, _ in self.unplaced})
 
     @property
     def kinds(self) -> set[tuple[str, str]]:

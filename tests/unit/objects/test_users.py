@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from setpoint.objects.users.references import KINDS, names_in
-from setpoint.objects.users.rollouts import MOST_EARLIER, Rollout, rollout_of
+from setpoint.objects.users.rollouts import MOST_NAMES, Rollout, rollout_of
 from setpoint.objects.users.wants import names_used
 
 CONFIG, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
@@ -251,8 +251,27 @@ def test_former_templates_count_until_the_rollout_is_complete() -> None:
 def test_a_rollout_that_never_ends_fills_no_memory() -> None:
     """Whoever may change a workload could else have any number of names remembered."""
     now = Rollout(frozenset({(CONFIG, "first")}))
-    for i in range(MOST_EARLIER + 1):
+    for i in range(MOST_NAMES + 1):
         now = Rollout(frozenset({(CONFIG, f"c{i}")}), None, complete=False).after(now)
         assert now.earlier is None or len(now.earlier) == i + 1
     assert now.earlier is None
     assert Rollout(now.names).after(now).earlier == frozenset()
+
+
+def test_a_template_that_names_ever_so_much_fills_no_memory() -> None:
+    """What is beyond the bound may be anything, so nothing is taken for unused."""
+
+    def naming(*names: str) -> dict[str, Any]:
+        containers = [{"envFrom": [{"configMapRef": {"name": name}} for name in names]}]
+        return workload("Deployment", spec={"template": {"spec": {"containers": containers}}})
+
+    most = rollout_of(naming(*(f"c{i}" for i in range(MOST_NAMES - 1))))
+    assert most is not None
+    assert most.names is not None
+    assert len(most.names) == MOST_NAMES  # with the account
+    more = rollout_of(naming(*(f"c{i}" for i in range(MOST_NAMES))))
+    assert more is not None
+    assert more.names is None
+    assert Rollout(frozenset(), None, complete=False).after(more).earlier is None
+    # No object has such a name, however much of the manifest it fills.
+    assert rollout_of(naming("x" * 254)) == rollout_of(naming())

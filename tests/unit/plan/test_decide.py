@@ -483,4 +483,8 @@ def test_a_workload_whose_former_templates_nobody_knows_may_use_anything_beside_
     elsewhere = ObjectId("", "ConfigMap", "other", "a")
     hangs = rolling("hangs", "team", "b", earlier=None)
     assert users_in_git([a, elsewhere], [hangs]) == {a: hangs.id}
-    assert users_in_git([a], [rolling("done", "team", "b", earlier=None, complete=True)]) == {}
+    done = rolling("done", "team", "b", earlier=None, complete=True)
+    assert users_in_git([a], [done]) == {}
+    # One whose present template names more than is remembered does so as long as it wants pods.
+    many = replace(done, rollout=Rollout(None))
+    assert users_in_git([a, elsewhere], [many]) == {a: many.id}

@@ -11,6 +11,7 @@ import jsonpatch
 import pytest
 
 from setpoint.objects import managed_fields
+from setpoint.plan.ignore import paths
 from setpoint.plan.unions.exchange import MOST, Exchange, verdict
 from setpoint.plan.unions.places import tokens_of_field
 
@@ -143,6 +144,52 @@ def test_what_others_own_stays_and_is_named() -> None:
     person = stored({"s": STRATEGY}, entry("kubectl-edit", {"spec": {"s": STRATEGY}}))
     assert verdict(person, git, [Cause("spec.s.rollingUpdate")], None).exchange is None
     assert exchange(person, git, Cause("spec.s.rollingUpdate"), former=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("live", "git", "cause", "ignored", "spared"),
+    [
+        ({"s": STRATEGY}, {"s": {"type": "Recreate"}}, "spec.s.rollingUpdate", "/spec/s/rollingUpdate", "spec.s.rollingUpdate"),
+        # A rule names what lies in the field, or what the field lies in.
+        ({"s": STRATEGY}, {"s": {"type": "Recreate"}}, "spec.s.rollingUpdate", "/spec/s/rollingUpdate/maxSurge", "spec.s.rollingUpdate"),
+        ({"s": STRATEGY}, {"s": {"type": "Recreate"}}, "spec.s.rollingUpdate", "/spec/s", "spec.s.rollingUpdate"),
+        # A list in the field: an index counts in Git's manifest, which has no such list.
+        ({"v": {"a": {"x": [1]}}}, {"v": {"b": {"y": 1}}}, "spec.v.b", "/spec/v/a/x/0", "spec.v.a"),
+        (pod(OTHER, PROBE), pod({"name": "b", **HTTP}, TCP), "spec.containers[1].probe.tcpSocket",
+         "/spec/containers/[name=a]/probe/httpGet/port", "spec.containers[name=a].probe.httpGet"),
+        (pod(OTHER, PROBE), pod({"name": "b", **HTTP}, TCP), "spec.containers[1].probe.tcpSocket",
+         "/spec/containers/1/probe", "spec.containers[name=a].probe.httpGet"),
+        # Another field, one that is not there, and another element.
+        ({"s": STRATEGY}, {"s": {"type": "Recreate"}}, "spec.s.rollingUpdate", "/spec/s/type", None),
+        ({"s": STRATEGY}, {"s": {"type": "Recreate"}}, "spec.s.rollingUpdate", "/spec/s/rollingUpdate/partition", None),
+        ({"v": {"a": {"x": []}}}, {"v": {"b": {"y": 1}}}, "spec.v.b", "/spec/v/a/x/0", None),
+        (pod(OTHER, PROBE), pod({"name": "b", **HTTP}, TCP), "spec.containers[1].probe.tcpSocket",
+         "/spec/containers/[name=b]/probe", None),
+    ],
+)  # fmt: skip
+def test_what_an_ignore_rule_names_is_never_taken_away(
+    live: Json, git: Json, cause: str, ignored: str, spared: str | None
+) -> None:
+    known = stored(live, entry("setpoint-adopted", {"spec": live}))
+    found = verdict(known, manifest(git), [Cause(cause)], None, paths.tree_of([ignored]))
+    if spared is None:
+        assert found.exchange is not None
+        assert found.words == ""
+    else:
+        assert found.exchange is None
+        assert found.words == (
+            f"{spared} is not in Git and is left to others by spec.ignore, so it stays: "
+            "remove it from the object, or its path from spec.ignore"
+        )
+
+
+def test_what_nobody_ignores_goes_beside_what_somebody_does() -> None:
+    live = {"v": {"a": {"x": 1}, "b": {"y": 1}, "c": {"z": 1}}}
+    known, git = stored(live), manifest({"v": {"b": {"y": 1}}})
+    found = verdict(known, git, [Cause("spec.v.b")], None, paths.tree_of(["/spec/v/a"]))
+    assert found.exchange is not None
+    assert patched(known, found.exchange) == {"v": {"a": {"x": 1}, "b": {"y": 1}}}
+    assert "spec.v.a is not in Git and is left to others by spec.ignore" in found.words
 
 
 @pytest.mark.parametrize(

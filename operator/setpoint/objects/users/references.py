@@ -12,6 +12,8 @@ Name = tuple[str, str]
 CONFIG_MAP, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
 KINDS = frozenset({CONFIG_MAP, SECRET, CLAIM, ACCOUNT})
 """The kinds of the core group that a pod may name."""
+LONGEST_NAME = 253
+"""Of any object: a longer one can be written into a pod template, and names nothing."""
 _DEFAULT_ACCOUNT = "default"
 
 
@@ -20,7 +22,7 @@ def names_in(spec: Object, pod: str = "") -> frozenset[Name]:
 
     An optional reference does not count: the pod starts without the object, and its author said that this is fine.
     """
-    return frozenset(pair for pair in _named(spec, pod) if pair[1])
+    return frozenset(pair for pair in _named(spec, pod) if 0 < len(pair[1]) <= LONGEST_NAME)
 
 
 def _named(spec: Object, pod: str) -> Iterator[Name]:

@@ -10,19 +10,20 @@ from setpoint.health.verdict import Object, mapping, number, text
 from setpoint.objects.users.references import Name, names_in
 from setpoint.objects.users.wants import NOTHING, is_finished_job
 
-MOST_EARLIER = 1000
-"""Names of former templates that are remembered of a workload: one that never gets ready may be changed for ever."""
+MOST_NAMES = 1000
+"""Names that are remembered of a workload's present template, and of its former ones: a manifest has room for any number,
+and one that never gets ready may be changed for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """What the pods of a workload name.
 
-    `names`: by its present template, nothing if it wants no pods. `earlier`: by former ones, whose pods may still run;
-    None if nobody knows, as the operator was not there or they name too much. `complete`: no pod of a former template is left.
+    `names`: by its present template, nothing if it wants no pods. `earlier`: by former ones, whose pods may still run.
+    None is anything: they name too much, or the operator was not there. `complete`: no pod of a former template is left.
     """
 
-    names: frozenset[Name]
+    names: frozenset[Name] | None
     earlier: frozenset[Name] | None = NOTHING
     complete: bool = True
 
@@ -30,10 +31,13 @@ class Rollout:
         """Return the same, with what is known from `before` of former templates."""
         if self.complete or before is None:
             return self
-        if before.earlier is None:
+        if before.earlier is None or before.names is None:
             return replace(self, earlier=None)
-        earlier = before.earlier | before.names
-        return replace(self, earlier=earlier if len(earlier) <= MOST_EARLIER else None)
+        return replace(self, earlier=_bounded(before.earlier | before.names))
+
+
+def _bounded(names: frozenset[Name]) -> frozenset[Name] | None:
+    return names if len(names) <= MOST_NAMES else None
 
 
 def rollout_of(obj: Object) -> Rollout | None:
@@ -63,7 +67,9 @@ def rollout_of(obj: Object) -> Rollout | None:
 def _of(obj: Object, pod: Object, *, complete: bool) -> Rollout:
     # What was never changed has had one template only.
     first = number(mapping(obj, "metadata"), "generation", 1) <= 1
-    return Rollout(names_in(pod) if pod else NOTHING, NOTHING if complete or first else None, complete)
+    return Rollout(
+        _bounded(names_in(pod)) if pod else NOTHING, NOTHING if complete or first else None, complete
+    )
 
 
 def _deployment(wanted: int, status: Object) -> bool:

@@ -39,6 +39,11 @@ def ignored_paths(rules: Sequence[IgnoreRule], oid: ObjectId, manifest: Mapping[
     return _tree(_by_rules(rules, oid), contracts.owned_paths(oid, manifest))
 
 
+def paths_of_rules(rules: Sequence[IgnoreRule], oid: ObjectId) -> Tree | None:
+    """Return the paths that rules alone have others own of this object; None if there are none."""
+    return _tree(_by_rules(rules, oid))
+
+
 def depends_on_live(rules: Sequence[IgnoreRule], oid: ObjectId, manifest: Mapping[str, Any]) -> bool:
     """Return whether what is sent of this object depends on the live one."""
     return any(matches(r, oid) for r in rules) or bool(contracts.set_paths(oid, manifest))
@@ -96,6 +101,30 @@ def is_ignored(
 
     `places` is kept for other paths of the same object, so that lists are not gone through for each of them.
     """
+    found = _below(path, tree, git, live, places)
+    return found is not None and found[0] == WHOLE
+
+
+def has_ignored(
+    path: managed_fields.Path, tree: Tree, git: Any, live: Any, places: Places | None = None
+) -> bool:
+    """Return whether something of a live object that is at a path is ignored: all of it, or a part; as `is_ignored`."""
+    found = _below(path, tree, git, live, places)
+    return found is not None and _leads_somewhere(*found)
+
+
+def _leads_somewhere(tree: Tree, node: Any) -> bool:
+    """Return whether a path leads to something. Git has no such node: an index in it may mean any element."""
+    if tree == WHOLE or isinstance(node, list):
+        return tree == WHOLE or bool(node)
+    below = ((rest, child(node, token)) for token, rest in tree.items())
+    return any(found is not ABSENT and _leads_somewhere(rest, found) for rest, found in below)
+
+
+def _below(
+    path: managed_fields.Path, tree: Tree, git: Any, live: Any, places: Places | None
+) -> tuple[Tree, Any] | None:
+    """Return what is ignored of the live node at a path, with that node; None if nothing is."""
     known: Places = {} if places is None else places
     for step in path:
         if tree == WHOLE:
@@ -105,14 +134,14 @@ def is_ignored(
             index = _index_in_git(git, step, theirs, known)
             found = paths.chooser(tree).chosen(index, theirs)
             if not found:
-                return False
+                return None
             tree, git = paths.joined(found), git[index] if index is not None else ABSENT
         elif step.token in tree:
             tree, git = tree[step.token], child(git, step.token)
         else:
-            return False
+            return None
         live = theirs
-    return tree == WHOLE
+    return tree, live
 
 
 def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any, places: Places) -> int | None:

@@ -20,6 +20,8 @@ from setpoint.objects.identity import Manifest
 from setpoint.objects.json_patch import Operation, child
 from setpoint.objects.managed_fields import FieldSet, Path, Step, pointer
 from setpoint.plan.ignore import paths
+from setpoint.plan.ignore.paths import Tree
+from setpoint.plan.ignore.rules import Places, has_ignored
 from setpoint.plan.unions.candidates import Candidate, Cause, candidates, named
 from setpoint.plan.unions.places import Place, Tries
 
@@ -59,11 +61,16 @@ class Verdict:
 
 
 def verdict(
-    live: Mapping[str, Any], manifest: Manifest, causes: Iterable[Cause], former: frozenset[str] | None
+    live: Mapping[str, Any],
+    manifest: Manifest,
+    causes: Iterable[Cause],
+    former: frozenset[str] | None,
+    ignored: Tree | None = None,
 ) -> Verdict:
     """Return what can be done about a refusal of `manifest` with these causes.
 
-    `former`: the managers whose fields an adoption takes over, beside people's, if this is one.
+    `former`: the managers whose fields an adoption takes over, beside people's, if this is one; `ignored`: the paths
+    that are left to others, and so never taken away.
     """
     managed = live["metadata"].get("managedFields") or ()
     foreign = [e for e in managed if not _is_ours(e, former)]
@@ -72,11 +79,22 @@ def verdict(
         return Verdict()
     root = Place(manifest, live, Tries(_recorded(managed, manifest), _own(managed), _union(foreign)))
     found = candidates(root, told)
-    free = [each for each in found if not each.is_foreign]
     held = [each for each in found if each.is_foreign]
-    return Verdict(
-        _exchange(live, manifest, free) if 0 < len(free) <= MOST else None, _held_words(held, foreign)
-    )
+    free, words = [each for each in found if not each.is_foreign], _held_words(held, foreign)
+    if not 0 < len(free) <= MOST:
+        return Verdict(None, words)
+    spared = _spared(free, manifest, live, ignored)
+    free = [each for each in free if each not in spared]
+    words = "; ".join(filter(None, (words, _spared_words(spared))))
+    return Verdict(_exchange(live, manifest, free) if free else None, words)
+
+
+def _spared(
+    found: Sequence[Candidate], manifest: Manifest, live: Mapping[str, Any], ignored: Tree | None
+) -> Sequence[Candidate]:
+    """Return those that are ignored, or have in them what is."""
+    places = Places()
+    return [e for e in found if ignored and has_ignored(e.path, ignored, manifest, live, places)]
 
 
 def _is_ours(entry: Mapping[str, Any], former: frozenset[str] | None) -> bool:
@@ -120,6 +138,15 @@ def _held_words(held: Sequence[Candidate], foreign: Sequence[Mapping[str, Any]])
     return (
         f"{named(held)} is not in Git and belongs to {who}, so it stays: "
         "remove it from the object, or write into Git what is to be there"
+    )
+
+
+def _spared_words(spared: Sequence[Candidate]) -> str:
+    if not spared:
+        return ""
+    return (
+        f"{named(spared)} is not in Git and is left to others by spec.ignore, so it stays: "
+        "remove it from the object, or its path from spec.ignore"
     )
 
 

@@ -17,6 +17,8 @@ from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.syncs.memory import Account, Memory
 from setpoint.syncs.run import Evaluation, Reached
 
+NOT_THERE = "is not in the cluster"
+
 
 def states_of(
     evaluation: Evaluation, reached: Reached, memory: Memory, look: Lookup
@@ -28,10 +30,11 @@ def states_of(
         return tuple(_held(o, v, look(o), ended.get(o)) for o, v in reached.ctx.inventory.items())
     one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
     states = [one.state(ref, look(ref.id)) for ref in target.refs]
-    placed = {s.id for s in states}
-    failed = reached.applied.failed.items()
-    beside = [_beside(oid, p) for oid, p in failed if oid not in placed]
-    return (*states, *beside)
+    placed, failed = {s.id for s in states}, reached.applied.failed
+    unplaced = {oid for oid, _ in target.unplaced if oid not in placed}
+    without_kind = [_beside(oid, failed.get(oid), counted=True) for oid in sorted(unplaced)]
+    others = [_beside(o, p, counted=False) for o, p in failed.items() if o not in placed | unplaced]
+    return (*states, *without_kind, *others)
 
 
 def _held(oid: ObjectId, version: str, seen: Observed | None, ended: Verdict | None) -> ObjectState:
@@ -41,8 +44,11 @@ def _held(oid: ObjectId, version: str, seen: Observed | None, ended: Verdict | N
     return ObjectState(oid, version, verdict=ended, gone=ended is not None)
 
 
-def _beside(oid: ObjectId, problem: Problem) -> ObjectState:
-    return ObjectState(oid, "", SyncState.FAILED, problem.reason, problem.message, counted=False)
+def _beside(oid: ObjectId, problem: Problem | None, *, counted: bool) -> ObjectState:
+    """Return the state of what has no reference: an object of Git whose kind is not served, or what is in the way of some."""
+    if problem is None:
+        return ObjectState(oid, "", SyncState.MISSING, Reason.Missing, NOT_THERE, counted=counted)
+    return ObjectState(oid, "", SyncState.FAILED, problem.reason, problem.message, counted=counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class _One:
         if (done := self.ended.get(oid)) is not None:
             return ObjectState(oid, version, verdict=done, gone=True)
         if seen is None:
-            return ObjectState(oid, version, SyncState.MISSING, Reason.Missing, "is not in the cluster")
+            return ObjectState(oid, version, SyncState.MISSING, Reason.Missing, NOT_THERE)
         base = self.account.baselines.get(oid)
         if (base is not None and base.digest == ref.digest) or self.evaluation.target is None:
             return ObjectState(oid, version, verdict=seen.verdict)

@@ -102,7 +102,7 @@ class Reporter:
 
     def count(self, ctx: Context, evaluation: Evaluation) -> None:
         """Note in the metrics how many objects a Sync has in Git."""
-        count = len(evaluation.target.refs) if evaluation.target else 0
+        count = evaluation.target.total if evaluation.target else 0
         self._metrics.objects(ctx.key.namespace, ctx.key.name, count)
 
     async def forget(self, key: SyncKey) -> None:

@@ -97,3 +97,18 @@ def test_failures_beside_the_target_are_shown_and_not_counted() -> None:
     case = Case().applied(failed={gadget: Problem(Reason.KindUnknown, "no kind Gadget")})
     last = case.states(observed("a"))[-1]
     assert (last.id, last.sync, last.counted) == (gadget, SyncState.FAILED, False)
+
+
+def test_what_is_in_git_counts_though_its_kind_is_not_served() -> None:
+    gadget = ObjectId("example.org", "Gadget", "shop", "g")
+    problem = Problem(Reason.KindUnknown, "no kind Gadget")
+    aimed = replace(target(ref("a")), unplaced=((gadget, problem),))
+    assert aimed.total == 2
+    states = Case(Evaluation(target=aimed)).applied(failed={gadget: problem}).states(observed("a"))
+    assert [(s.id, s.sync, s.counted) for s in states] == [
+        (A, SyncState.SYNCED, True),
+        (gadget, SyncState.FAILED, True),
+    ]
+    # Nothing was tried, as it is suspended or waits.
+    last = Case(Evaluation(target=aimed)).states(observed("a"))[-1]
+    assert (last.id, last.sync, last.counted) == (gadget, SyncState.MISSING, True)
