@@ -15,6 +15,7 @@ from tests.kit.api import Json
 from tests.kit.servers.apiproxy import ApiProxy
 
 pytestmark = pytest.mark.cluster
+NODE = "volume.kubernetes.io/selected-node"
 RBAC = "rbac.authorization.k8s.io/v1"
 READ = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
 LIST = {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}
@@ -160,7 +161,11 @@ def placeholders(world: World) -> dict[str, str]:
         "metadata": {"name": "web", "annotations": {"deployment.kubernetes.io/revision": "7"}},
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod},
     }
-    marks = {"pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes"}
+    marks = {
+        "pv.kubernetes.io/bind-completed": "yes",
+        "pv.kubernetes.io/bound-by-controller": "yes",
+        NODE: "away",
+    }
     size, gone = {"storage": "1Gi"}, "6f1d9a52-0000-4000-8000-000000000000"
     shape = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand"}
     volume = {
@@ -188,7 +193,28 @@ def placeholders(world: World) -> dict[str, str]:
         "metadata": {"name": "data", "annotations": marks},
         "spec": {**shape, "resources": {"requests": size}, "volumeName": disk},
     }
-    return {f"{n}.yaml": json.dumps(obj) for n, obj in enumerate((crd, web, volume, claim))}
+    robot = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
+    account = {"kubernetes.io/service-account.name": "robot", "kubernetes.io/service-account.uid": gone}
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "token", "annotations": account},
+        "type": "kubernetes.io/service-account-token",
+        "data": {"ca.crt": "Cg=="},
+    }
+    its = {"batch.kubernetes.io/controller-uid": gone}
+    once = {"restartPolicy": "Never", "containers": [{"name": "once", "image": "once:1"}]}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "once"},
+        "spec": {
+            "suspend": True,
+            "selector": {"matchLabels": its},
+            "template": {"metadata": {"labels": {**its, "controller-uid": gone}}, "spec": once},
+        },
+    }
+    return {f"{n}.yaml": json.dumps(o) for n, o in enumerate((crd, web, volume, claim, robot, token, job))}
 
 
 def test_what_controllers_write_stays_whatever_an_export_says(house: World) -> None:
@@ -231,5 +257,57 @@ def test_what_controllers_write_stays_whatever_an_export_says(house: World) -> N
         "Bound",
         {**after["metadata"]["labels"], "step": "2"},
     )
+    assert NODE not in after["metadata"]["annotations"]
+    # The token controller would have deleted the Secret, and the API server refused the Job.
+    token, robot = world.get("Secret", "token"), world.get("ServiceAccount", "robot")
+    uid = token["metadata"]["annotations"]["kubernetes.io/service-account.uid"]
+    assert uid == robot["metadata"]["uid"]
+    assert base64.b64decode(token["data"]["ca.crt"]) == world.cluster.ca.read_bytes()
+    job = json.loads(world.cluster.kubectl("get", "job", "once", "-n", world.target, "-o", "json"))
+    own = {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}
+    assert (job["spec"]["selector"], job["metadata"]["labels"]["step"]) == ({"matchLabels": own}, "2")
     told = world.announced("ControllerFields")["message"]
     assert "claimRef" in told or "pv.kubernetes.io" in told or "revision" in told
+
+
+def test_the_bundle_of_an_api_service_stays(house: World) -> None:
+    """Nobody serves it, so that it is never healthy; that makes no difference to whose its bundle is."""
+    world, name = house, f"v9.{house.namespace}.example.org"
+
+    def service(step: str) -> str:
+        meta = {
+            "name": name,
+            "labels": {"step": step},
+            "annotations": {"cert-manager.io/inject-ca-from": f"{world.namespace}/ca"},
+        }
+        spec = {
+            "group": f"{world.namespace}.example.org",
+            "version": "v9",
+            "groupPriorityMinimum": 10,
+            "versionPriority": 10,
+            "service": {"name": "nobody", "namespace": world.namespace},
+            "caBundle": "Cg==",
+        }
+        head = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
+        return json.dumps({**head, "metadata": meta, "spec": spec})
+
+    def live() -> Json:
+        found: Json = json.loads(world.cluster.kubectl("get", "apiservice", name, "-o", "json"))
+        return found
+
+    sha = world.repo.commit({"service.yaml": service("1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", synced_at(sha))
+    bundle = base64.b64encode(world.cluster.ca.read_bytes()).decode()
+    inject = json.dumps([{"op": "replace", "path": "/spec/caBundle", "value": bundle}])
+    world.cluster.kubectl(
+        "patch", "apiservice", name, "--type=json", f"--patch={inject}", "--field-manager=cainjector"
+    )
+    sha = world.repo.commit({"service.yaml": service("2")}, "Second")
+    sync = world.until("Sync", "app", synced_at(sha))
+    assert live()["metadata"]["labels"]["step"] == "2"
+    assert live()["spec"]["caBundle"] == bundle
+    assert corrected(sync) == 0
+    assert not sync["status"].get("driftLog")
+    assert not notes(world, "ControllerFields")

@@ -9,6 +9,7 @@ from setpoint.api.reasons import Reason
 from setpoint.plan.order import is_crd, is_namespace
 from setpoint.status.outcome import ObjectState
 
+_WORD = re.compile(r"\w(?:[\w.-]*\w)?")
 _PLACE = re.compile(r"(?P<where>[^\n]*?:\d+): ")
 
 
@@ -28,7 +29,15 @@ def most_alike(failed: Sequence[ObjectState]) -> Sequence[ObjectState]:
 
     What fails only because another of these did is no cause, however often it is said.
     """
-    return alike_in(_roots(failed), lambda s: (str(s.reason), parted(s, "")[1]))
+    return alike_in(_roots(failed), lambda s: (str(s.reason), _cause(s)))
+
+
+def _cause(s: ObjectState) -> str:
+    """Return what is wrong without the name of the object, which policies like to repeat."""
+    words = parted(s, "")[1]
+    if s.id.name not in words:
+        return words
+    return _WORD.sub(lambda found: "" if found[0] == s.id.name else found[0], words)
 
 
 def _roots(failed: Sequence[ObjectState]) -> Sequence[ObjectState]:

@@ -17,6 +17,8 @@ Json = dict[str, Any]
 RBAC, ADMISSION = "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"
 INJECT = {"cert-manager.io/inject-ca-from": "shop/ca"}
 SELECTORS = {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}
+NODE, UID = "volume.kubernetes.io/selected-node", "kubernetes.io/service-account.uid"
+ROBOT = {"kubernetes.io/service-account.name": "robot"}
 ONE, TWO = {"verbs": ["get"]}, {"verbs": ["list"]}
 
 
@@ -38,6 +40,14 @@ def sent(git: Json, live: Json | None) -> Json:
     found = with_ignored(git, live, (), identity(git))
     assert found.doubts == ()
     return dict(found.manifest)
+
+
+def job(uid: str, **spec: Any) -> Json:
+    labels = {"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid, "app": "a"}
+    template = {"metadata": {"labels": labels}, "spec": {}}
+    return made(
+        "batch/v1", "Job", spec={"selector": {"matchLabels": {"u": uid}}, "template": template, **spec}
+    )
 
 
 CASES = [
@@ -76,6 +86,31 @@ CASES = [
         made("v1", "PersistentVolumeClaim", {"a": "1"}),
         made("v1", "PersistentVolumeClaim", {"a": "1"}),
         id="a claim that is not bound here",
+    ),
+    pytest.param(job("old"), job("new"), job("new"), id="the selector of a Job"),
+    pytest.param(
+        job("old", manualSelector=True),
+        job("new"),
+        job("old", manualSelector=True),
+        id="a selector of one's own",
+    ),
+    pytest.param(
+        made("v1", "PersistentVolumeClaim", {NODE: "of-another-cluster", "a": "1"}),
+        made("v1", "PersistentVolumeClaim", {NODE: "of-this-one", "a": "1"}),
+        made("v1", "PersistentVolumeClaim", {NODE: "of-this-one", "a": "1"}),
+        id="a claim whose node the scheduler has chosen",
+    ),
+    pytest.param(
+        made("v1", "Secret", {**ROBOT, UID: "old"}, data={"ca.crt": "Cg==", "token": "Cg=="}),
+        made("v1", "Secret", {**ROBOT, UID: "new"}, data={"ca.crt": "Q0E=", "token": "VA=="}),
+        made("v1", "Secret", {**ROBOT, UID: "new"}, data={"ca.crt": "Q0E=", "token": "Cg=="}),
+        id="a token of another ServiceAccount of this name",
+    ),
+    pytest.param(
+        made("v1", "Secret", data={"ca.crt": "Cg=="}),
+        made("v1", "Secret", data={"ca.crt": "Q0E="}),
+        made("v1", "Secret", data={"ca.crt": "Cg=="}),
+        id="a certificate that has nothing to do with a ServiceAccount",
     ),
     pytest.param(
         made(
@@ -129,6 +164,15 @@ def test_what_describes_another_object_creates_none() -> None:
     )
     volume = made("v1", "PersistentVolume", spec={"claimRef": {"name": "c", "uid": "old"}})
     assert sent(volume, None)["spec"] == {"claimRef": {"name": "c"}}
+    assert sent(made("v1", "PersistentVolumeClaim", {NODE: "x", "a": "1"}), None) == made(
+        "v1", "PersistentVolumeClaim", {"a": "1"}
+    )
+    assert sent(made("v1", "Secret", {**ROBOT, UID: "old"}, data={"ca.crt": "Cg=="}), None) == made(
+        "v1", "Secret", ROBOT, data={}
+    )
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": {}}
+    assert sent(job("old"), None) == made("batch/v1", "Job", spec={"template": template})
+    assert sent(job("old", manualSelector=True), None) == job("old", manualSelector=True)
     by = made("v1", "PersistentVolume", {"pv.kubernetes.io/provisioned-by": "csi"})
     assert sent(by, None) == by
     role = made(RBAC, "ClusterRole", aggregationRule=SELECTORS, rules=[ONE])

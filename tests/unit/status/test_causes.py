@@ -61,3 +61,11 @@ def test_what_fails_for_reasons_of_its_own_counts(root: ObjectState, others: lis
 def test_crds_are_no_echo_of_each_other() -> None:
     odd = failed(ObjectId(CRD.group, CRD.kind, "", f"a.{CRD.group}"), Reason.Invalid, "no")
     assert most_alike([odd]) == [odd]
+
+
+def test_a_cause_that_names_each_object_is_one_cause() -> None:
+    ids = [ObjectId("", "ConfigMap", "shop", f"o{n:02}") for n in range(53)]
+    why = "denied by policy owners: {0} has no owner (ConfigMap/{0})"
+    one = failed(ObjectId("", "ConfigMap", "shop", "a"), Reason.AdmissionDenied, "denied by policy sizes")
+    denied = [failed(oid, Reason.AdmissionDenied, why.format(oid.name)) for oid in ids]
+    assert most_alike([one, *denied]) == denied

@@ -20,12 +20,16 @@ _EACH: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Fields of a kind that a controller owns where the manifest has one of the fields `beside` them (none: always)."""
+    """Fields of a kind that a controller owns where the manifest has one of the fields `beside` them (none: always).
+
+    `unless` is a field by which a person says that they are not the controller's.
+    """
 
     group: str
     kind: str
     paths: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    unless: str = ""
     first: bool = True
     """Whether an object is created with Git's value. The others describe one object of one cluster, and no other."""
     quiet: bool = False
@@ -33,7 +37,7 @@ class Contract:
 
     def holds(self, oid: ObjectId, manifest: Mapping[str, Any]) -> bool:
         """Return whether the contract is about this object."""
-        if (oid.group, oid.kind) != (self.group, self.kind):
+        if (oid.group, oid.kind) != (self.group, self.kind) or (self.unless and _at(manifest, self.unless)):
             return False
         return not self.beside or any(_is_set(manifest, path) for path in self.beside)
 
@@ -57,10 +61,29 @@ def _bundle(group: str, kind: str, path: str) -> Contract:
 CONTRACTS: Final = (
     Contract("rbac.authorization.k8s.io", "ClusterRole", ("/rules",), ("/aggregationRule",)),
     Contract("apps", "Deployment", _annotations("deployment.kubernetes.io/revision"), first=False),
+    # They hold the uid of one Job; the API server refuses those of another.
+    Contract(
+        "batch",
+        "Job",
+        (
+            "/spec/selector",
+            "/spec/template/metadata/labels/batch.kubernetes.io~1controller-uid",
+            "/spec/template/metadata/labels/controller-uid",
+        ),
+        unless="/spec/manualSelector",
+        first=False,
+    ),
     Contract(
         "",
         "PersistentVolumeClaim",
-        _annotations("pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"),
+        _annotations(
+            "pv.kubernetes.io/bind-completed",
+            "pv.kubernetes.io/bound-by-controller",
+            "pv.kubernetes.io/migrated-to",
+            "volume.kubernetes.io/selected-node",
+            "volume.kubernetes.io/storage-provisioner",
+            "volume.beta.kubernetes.io/storage-provisioner",
+        ),
         first=False,
     ),
     Contract(
@@ -79,6 +102,14 @@ CONTRACTS: Final = (
         "PersistentVolume",
         _annotations("pv.kubernetes.io/provisioned-by", "pv.kubernetes.io/migrated-to"),
         quiet=True,
+    ),
+    # The token controller deletes a Secret that names the ServiceAccount by a uid of before, and puts in the cluster's CA.
+    Contract(
+        "",
+        "Secret",
+        (*_annotations("kubernetes.io/service-account.uid"), "/data/ca.crt"),
+        _annotations("kubernetes.io/service-account.name"),
+        first=False,
     ),
     _bundle(
         "admissionregistration.k8s.io",
