@@ -52,6 +52,8 @@ class Departure:
     """When it was told to go, in seconds since 1970; None if it does not say."""
     watched: bool = True
     """Whether nothing happened between that and its deletion; False if it was found missing."""
+    alive: int | None = None
+    """When it was as that says, in seconds since 1970, if it was found missing and somebody had looked before."""
 
 
 def changed_by(annotations: Mapping[str, str]) -> str | None:

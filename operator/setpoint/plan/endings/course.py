@@ -82,8 +82,11 @@ def _gone(before: Ending, went: Departure | None, now: int) -> Ending | None:
         return None
     if end is not None and end.due is not None:
         before = _finished(replace(before, due=end.due), end)
+    due = before.due or 0
+    if went is not None and end is not None and end.due is None and end.least is not None:
+        due = max(due, (went.alive or 0) + end.least)  # it still ran then
     at = went.at if went and went.at is not None else now
-    if at + SLACK < (before.due or 0):
+    if at + SLACK < due:
         return None
     state = State.UNKNOWN if before.state is State.RUNNING else before.state
     return replace(before, state=state, due=None, gone=True)
