@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from setpoint.health.ends.end import End, end_of, may_end
+from setpoint.health.ends.end import SLACK, End, end_of, may_end
 from setpoint.health.verdict import Verdict
 from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.observed import Departure, Observed
 from setpoint.plan.desired import Desired, Ref
 from setpoint.plan.endings.ending import DIGITS, LONGEST_WORDS, Ending, State
-
-SLACK = 2
-"""Seconds by which clocks may differ: who deletes at the due time, who wrote the finish, and who judges are three
-processes. Clocks that are kept in time agree to far less; the rest is for times that have whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
