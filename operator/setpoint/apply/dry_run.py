@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
+from setpoint.health.ends.end import end_of, leaving
 from setpoint.health.evaluate import terminating
 from setpoint.health.verdict import Verdict
 from setpoint.kube.client import Cluster, Written
@@ -121,9 +122,7 @@ class DryRunner:
         known = self._informers.get(d.id) is not None or d.id in who.expected
         if known or depends_on_live(who.rules, d.id, d.manifest):
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
-        if live is None and d.id in who.expected:
-            # It may have come to its own end: the next run, which knows how it went, decides what follows.
-            self._informers.missing(d.id)
+        if d.id in who.expected and self._may_be_over(d, live):
             return DryRun(d, Change(d.id, Action.KEEP))
         await self._check_owners(d)
         answer = await self._predicted(d, kind, live)
@@ -143,6 +142,12 @@ class DryRunner:
             change = Change(d.id, Action.KEEP)
         warnings = (*predicted.warnings, *carried.doubts)
         return DryRun(d, change, live, carried.manifest, predicted.object, warnings, answer.exchange)
+
+    def _may_be_over(self, d: Desired, live: Manifest | None) -> bool:
+        """Return whether an object came to its own end, or may have: a later run, which knows how it went, goes on."""
+        if live is None:
+            self._informers.missing(d.id)
+        return live is None or leaving(live, end_of(live)) is not None
 
     async def _predicted(self, d: Desired, kind: Kind, live: Manifest | None) -> _Answer:
         """Return what is to be sent, and what the server would make of it.

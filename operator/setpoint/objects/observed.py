@@ -9,7 +9,7 @@ from typing import Any
 from setpoint.api import names
 from setpoint.health import claims, verdict
 from setpoint.health import evaluate as health
-from setpoint.health.ends.end import End, end_of, may_end
+from setpoint.health.ends.end import End, end_of, leaving, may_end
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId, SyncKey, owner_of
 from setpoint.objects.users.rollouts import Rollout, rollout_of
@@ -52,6 +52,8 @@ class Departure:
     """When it was told to go, in seconds since 1970; None if it does not say."""
     watched: bool = True
     """Whether nothing happened between that and its deletion; False if it was found missing."""
+    alive: int | None = None
+    """When it was as that says, in seconds since 1970, if it was found missing and somebody had looked before."""
 
 
 def changed_by(annotations: Mapping[str, str]) -> str | None:
@@ -67,6 +69,7 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
     """
     meta = obj.get("metadata") or {}
     annotations: Mapping[str, str] = meta.get("annotations") or {}
+    end = end_of(obj) if may_end(oid.group, oid.kind) else None
     return Observed(
         id=oid,
         uid=meta.get("uid", ""),
@@ -78,15 +81,17 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
         annotations={k: v for k, v in annotations.items() if k.startswith(f"{names.GROUP}/")},
-        verdict=health.evaluate(
-            {**obj, "kind": oid.kind, "apiVersion": f"{oid.group}/v1" if oid.group else "v1"}
-        )
-        if health.trivial(oid.group, oid.kind)
-        else health.evaluate(obj),
+        verdict=leaving(obj, end) or _verdict(obj, oid),
         unbound=claims.unbound(obj) if (oid.group, oid.kind) == claims.KIND else None,
         rollout=rollout_of(obj),
-        end=end_of(obj) if may_end(oid.group, oid.kind) else None,
+        end=end,
     )
+
+
+def _verdict(obj: Mapping[str, Any], oid: ObjectId) -> verdict.Verdict:
+    if not health.trivial(oid.group, oid.kind):
+        return health.evaluate(obj)
+    return health.evaluate({**obj, "kind": oid.kind, "apiVersion": f"{oid.group}/v1" if oid.group else "v1"})
 
 
 def following(before: Observed | None, after: Observed) -> Observed:

@@ -87,11 +87,17 @@ def passing(stored: Mapping[str, Any], new: Mapping[str, Any], *, fresh: bool) -
     """Return whether a status says nothing that must be known at once: how far something is that was just written.
 
     `fresh`: the run wrote something. A rollout that began by itself is reported at once, and so is whatever somebody
-    else goes by: the ledger of drift, the inventory, the answer to a request.
+    else goes by: the ledger of drift, the inventory, the answer to a request. How an object ended that is gone
+    nobody could find out again.
     """
     if not progresses(new) or not (fresh or progresses(stored)):
         return False
-    return all(stored.get(key) == new.get(key) for key in ("driftLog", "inventory", "requested"))
+    same = all(stored.get(key) == new.get(key) for key in ("driftLog", "inventory", "requested"))
+    return same and _done(stored) == _done(new)
+
+
+def _done(status: Mapping[str, Any]) -> list[Any]:
+    return [g for g in status.get("endings") or () if isinstance(g, Mapping) and g.get("gone")]
 
 
 def _revision(previous: Json | None, new: Revision | None, at: str) -> Json | None:

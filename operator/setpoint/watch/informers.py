@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
+from setpoint.runtime.lru import Lru
 from setpoint.watch.observations import LiveChange, Observations, identity
 from setpoint.watch.stream import FORBIDDEN, Informer, log
 
@@ -22,6 +24,8 @@ from setpoint.watch.stream import FORBIDDEN, Informer, log
 # for again soon, and then ever later.
 FIRST_FORBIDDEN_PAUSE = 5.0
 FORBIDDEN_PAUSE = 300.0
+MOST_LOOKS = 20_000
+"""Of so many objects that may not be watched it is remembered when somebody looked; of the others somebody looks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Informers:
         self._observations = Observations(people, on_change)
         self._streams: dict[tuple[str, str], tuple[Informer, ...]] = {}
         self._forbidden: dict[tuple[str, str], Refusal] = {}
-        self._absent: set[ObjectId] = set()
+        self._absent = Lru[ObjectId, bool](MOST_LOOKS)
+        self._alive = Lru[ObjectId, int](MOST_LOOKS)
 
     async def require(self, kinds: Iterable[Kind]) -> None:
         """Return when all these kinds were listed once and are watched. Raises ApiError when one cannot be listed.
@@ -102,7 +107,9 @@ class Informers:
     def store(self, kind: Kind, obj: Mapping[str, Any]) -> Observed:
         """Take the answer to a write of our own; returns what is known now, which the watch may have made newer."""
         oid = identity(kind.group, kind.kind, obj["metadata"])
-        self._absent.discard(oid)
+        if self.unwatched(oid):
+            self._absent.drop(oid)
+            self._alive.put(oid, int(datetime.now(UTC).timestamp()))
         stream = self._stream_of(oid)
         seen_to = stream.seen if stream else 0 if self.unwatched(oid) else None
         return self._observations.written(oid, obj, seen_to)
@@ -110,13 +117,13 @@ class Informers:
     def missing(self, oid: ObjectId) -> None:
         """Take that an object was looked for and is not there. Where its kind is watched, the watch tells that, and how it went."""
         if self.unwatched(oid):
-            self._absent.add(oid)
-            self._observations.missing(oid)
+            self._absent.put(oid, value=True)
+            self._observations.missing(oid, self._alive.get(oid))
 
     def knows(self, oid: ObjectId) -> bool:
         """Return whether an object that `get` does not have is not there: its kind is listed, or somebody looked for it."""
         if self.unwatched(oid):
-            return oid in self._absent
+            return bool(self._absent.get(oid))
         stream = self._stream_of(oid)
         return stream is not None and stream.complete
 

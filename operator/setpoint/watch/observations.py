@@ -111,11 +111,11 @@ class Observations:
             )
             self._put(oid, before, None, quiet=False, went=went)
 
-    def missing(self, oid: ObjectId) -> None:
-        """Take that an object was looked for and is not there, as nobody tells."""
+    def missing(self, oid: ObjectId, alive: int | None = None) -> None:
+        """Take that an object was looked for and is not there; `alive`: when it was, in seconds since 1970."""
         before = self.get(oid)
         if before is not None:
-            self._put(oid, before, None, quiet=False, went=_missed(before))
+            self._put(oid, before, None, quiet=False, went=_missed(before, alive))
 
     def forget(self, oid: ObjectId) -> None:
         """Forget an object without telling."""
@@ -159,9 +159,9 @@ class Observations:
             self._on_change(LiveChange(oid, label, before, after, went))
 
 
-def _missed(before: Observed) -> Departure | None:
+def _missed(before: Observed, alive: int | None = None) -> Departure | None:
     """Return how an object went that was found missing."""
-    return Departure(before.end, watched=False) if before.end is not None else None
+    return Departure(before.end, watched=False, alive=alive) if before.end is not None else None
 
 
 def identity(group: str, kind: str, meta: Mapping[str, Any]) -> ObjectId:

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from setpoint.health.ends.end import LONGEST, End, end_of, may_end, requested_at
+from setpoint.health.ends.end import LONGEST, End, end_of, leaving, may_end, requested_at
+from setpoint.health.verdict import Health
+from setpoint.objects.identity import identity
+from setpoint.objects.observed import observe
 
 AT = "2026-01-01T00:00:00Z"
 T = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
@@ -160,6 +163,28 @@ def test_what_finished_after_it_was_told_to_go_did_not_end_by_itself() -> None:
     assert requested_at(obj) == T - 10
     assert end_of(obj) == End(60)
     assert requested_at(job()) is None
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "health"),
+    [
+        (58, done("Complete"), Health.Healthy),
+        (58, done("Failed"), Health.Degraded),
+        (50, done("Complete"), Health.Progressing),
+        (58, {}, Health.Progressing),
+        (None, done("Complete"), Health.Healthy),
+    ],
+    ids=["due", "failed", "too-soon", "running", "stays"],
+)
+def test_what_goes_at_its_end_is_as_it_ended(second: int | None, status: Any, health: Health) -> None:
+    """Foreground deletion takes its time, and that is no rollout."""
+    meta = {"name": "a", "namespace": "shop"}
+    if second is not None:
+        meta |= {"deletionTimestamp": f"2026-01-01T00:00:{second}Z"}
+    obj = {**job(**status), "metadata": meta}
+    assert observe(obj, identity(obj)).verdict.health is health
+    found = leaving(obj, end_of(obj))
+    assert (found.health if found else None) == (health if second == 58 and status else None)
 
 
 def test_only_kinds_of_the_table_may_end() -> None:

@@ -79,8 +79,9 @@ def test_the_end_is_told_at_once() -> None:
         (CLAIMED, said("Progressing", inventory=[])),
         (CLAIMED, said("Progressing", requested="now")),
         (CLAIMED, said("Progressing", driftLog=[{"name": "a"}])),
+        (CLAIMED, said("Progressing", endings=[{"gone": True, "digests": {"a": "1"}}])),
     ],
-    ids=["inventory", "answer", "drift"],
+    ids=["inventory", "answer", "drift", "ends"],
 )
 def test_what_others_go_by_is_told_at_once(stored: dict[str, Any], new: dict[str, Any]) -> None:
     assert Telling().hold_back(stored, new, 10.0, fresh=True)[1] is None

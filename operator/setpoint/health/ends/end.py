@@ -13,6 +13,10 @@ from setpoint.health.evaluate import evaluate
 from setpoint.health.pods import is_finished
 from setpoint.health.verdict import Health, Object, Verdict, condition, group_kind, items, mapping, text
 
+SLACK = 2
+"""Seconds by which clocks may differ: who deletes at the due time, who wrote the finish, and who judges are three
+processes. Clocks that are kept in time agree to far less; the rest is for times that have whole seconds."""
+
 LONGEST = 10**9
 """Seconds, some thirty years: what is later is never seen, and no time is beyond what can be written."""
 
@@ -64,6 +68,14 @@ def requested_at(obj: Object) -> int | None:
     meta = mapping(obj, "metadata")
     at, grace = _time(meta.get("deletionTimestamp")), _seconds(meta.get("deletionGracePeriodSeconds"))
     return None if at is None else at - (grace or 0)
+
+
+def leaving(obj: Object, end: End | None) -> Verdict | None:
+    """Return the result of an object that is being deleted because its own end was due; None of any other."""
+    requested = requested_at(obj)
+    if requested is None or end is None or end.due is None or requested + SLACK < end.due:
+        return None
+    return end.result
 
 
 def _finish(obj: Object, rule: OwnEnd, end: End) -> End:

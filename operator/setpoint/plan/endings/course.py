@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from setpoint.health.ends.end import End, end_of, may_end
+from setpoint.health.ends.end import SLACK, End, end_of, may_end
 from setpoint.health.verdict import Verdict
 from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.observed import Departure, Observed
 from setpoint.plan.desired import Desired, Ref
 from setpoint.plan.endings.ending import DIGITS, LONGEST_WORDS, Ending, State
-
-SLACK = 2
-"""Seconds by which clocks may differ: who deletes at the due time, who wrote the finish, and who judges are three
-processes. Clocks that are kept in time agree to far less; the rest is for times that have whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +78,11 @@ def _gone(before: Ending, went: Departure | None, now: int) -> Ending | None:
         return None
     if end is not None and end.due is not None:
         before = _finished(replace(before, due=end.due), end)
+    due = before.due or 0
+    if went is not None and end is not None and end.due is None and end.least is not None:
+        due = max(due, (went.alive or 0) + end.least)  # it still ran then
     at = went.at if went and went.at is not None else now
-    if at + SLACK < (before.due or 0):
+    if at + SLACK < due:
         return None
     state = State.UNKNOWN if before.state is State.RUNNING else before.state
     return replace(before, state=state, due=None, gone=True)
