@@ -26,9 +26,11 @@ from setpoint.plan.desired import Desired, OwnershipMarks, stamped
 from setpoint.plan.diff import comparable, difference, written_by_us
 from setpoint.plan.ignore.rules import with_ignored
 from setpoint.plan.prune import (
+    REFUSED_USERS,
     UNKNOWN_USERS,
     Prune,
     PrunePolicy,
+    Users,
     handed_over,
     in_question,
     prune,
@@ -407,19 +409,26 @@ def test_what_is_used_stays_and_names_a_user() -> None:
     a, b, c = maps("a", "b", "c")
     decision = pruned([a, b, c], [c])
     assert in_question(decision) == {a, b}
-    spared = without_used(decision, {a, b}, {a: WEB}, "team")
+    spared = without_used(decision, {a, b}, Users({a: WEB}), "team")
     assert (spared.delete, spared.message) == ((b,), "")
     assert spared.in_use == {a: "is no longer in Git and stays while ReplicaSet/web-1 uses it"}
-    assert "ReplicaSet/team/web-1" in without_used(decision, {a, b}, {a: WEB}).in_use[a]
+    assert "ReplicaSet/team/web-1" in without_used(decision, {a, b}, Users({a: WEB})).in_use[a]
 
 
 def test_what_nobody_was_asked_about_stays() -> None:
     a, b = maps("a", "b")
     assert (
-        set(without_used(pruned([a, b], []), frozenset(), {}).in_use) == set()
+        set(without_used(pruned([a, b], []), frozenset(), Users()).in_use) == set()
     )  # an empty commit deletes nothing
-    spared = without_used(pruned([a, b], [b]), frozenset(), {})
+    spared = without_used(pruned([a, b], [b]), frozenset(), Users())
     assert (spared.delete, spared.in_use) == ((), {a: UNKNOWN_USERS})
+
+
+def test_what_nobody_can_tell_of_for_now_stays() -> None:
+    a, b, c = maps("a", "b", "c")
+    decision = pruned([a, b, c], [c])
+    spared = without_used(decision, {a, b}, Users({}, frozenset([a])))
+    assert (spared.delete, spared.in_use) == ((b,), {a: REFUSED_USERS})
 
 
 def test_of_other_kinds_and_of_what_stays_anyway_nobody_asks() -> None:
@@ -438,7 +447,7 @@ def test_what_goes_with_its_namespace_is_not_asked_about() -> None:
     live = {o: seen(o, ME, **{names.ANNOTATION_PRUNE: "allow"}) for o in (namespace, a, b, elsewhere)}
     decision = pruned([namespace, a, elsewhere, b], [b], live)
     assert in_question(decision) == {elsewhere}
-    assert without_used(decision, {elsewhere}, {a: WEB, elsewhere: WEB}).delete == (a, namespace)
+    assert without_used(decision, {elsewhere}, Users({a: WEB, elsewhere: WEB})).delete == (a, namespace)
 
 
 def test_what_stayed_as_it_was_used_does_not_count_again_for_the_limit() -> None:
