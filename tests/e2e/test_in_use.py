@@ -19,6 +19,7 @@ from tests.kit.servers.apirules import reply
 
 pytestmark = pytest.mark.cluster
 
+ONE_OF_EACH = {"pods": 1, "replicasets": 1, "statefulsets": 1, "jobs": 1}
 DENIED = b'{"kind":"Status","code":403,"reason":"Forbidden","message":"no"}'
 
 
@@ -40,6 +41,11 @@ def deployment(name: str, pod: Json, **more: Any) -> str:
     )
 
 
+def stateful(name: str, pod: Json, **strategy: Any) -> str:
+    made = json.loads(deployment(name, pod, serviceName=name, replicas=1, updateStrategy=strategy))
+    return json.dumps({**made, "kind": "StatefulSet"})
+
+
 def service(name: str) -> str:
     whole = {"selector": {"app": name}, "ports": [{"port": 80}]}
     return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": whole})
@@ -47,12 +53,12 @@ def service(name: str) -> str:
 
 def runs(world: World, app: str) -> None:
     """Play the kubelet for one pod of an app: the one that is not ready, as soon as there is one."""
-    pod = next_pod(world, app)
+    set_status(world, next_pod(world, app), {"phase": "Running", "conditions": ready()})
+
+
+def ready() -> list[Json]:
     now = "2026-01-01T00:00:00Z"
-    ready = [
-        {"type": kind, "status": "True", "lastTransitionTime": now} for kind in ("Ready", "ContainersReady")
-    ]
-    set_status(world, pod, {"phase": "Running", "conditions": ready})
+    return [{"type": t, "status": "True", "lastTransitionTime": now} for t in ("Ready", "ContainersReady")]
 
 
 def set_status(world: World, pod: str, status: Json) -> None:
@@ -141,7 +147,7 @@ def test_config_of_a_rollout_that_hangs_stays_until_it_is_complete(
         {"apiVersion": "v1", "kind": "ConfigMap", "namespace": world.target, "names": ["web-1"]}
     ]
     assert sync["status"]["summary"] == {**sync["status"]["summary"], "objects": 2, "synced": 2}
-    assert asked(world, proxy) == {"pods": 1, "replicasets": 1, "jobs": 1}
+    assert asked(world, proxy) == ONE_OF_EACH
     # A restart forgets the watches, and knows again who uses it.
     operator.stop()
     operator.start()
@@ -158,7 +164,7 @@ def test_config_of_a_rollout_that_hangs_stays_until_it_is_complete(
 def asked(world: World, proxy: ApiProxy) -> Counter[str]:
     """How often users were listed in the target namespace."""
     found = [r.path.rpartition("/")[2] for r in proxy.requests if world.target in r.path and r.is_read]
-    return Counter(kind for kind in found if kind in ("pods", "replicasets", "jobs"))
+    return Counter(kind for kind in found if kind in (*ONE_OF_EACH, "controllerrevisions"))
 
 
 def pod(name: str, used: str) -> Json:
@@ -198,7 +204,7 @@ def test_users_that_git_does_not_know(world: World, proxy: ApiProxy) -> None:
         "pod": f"Pod/{world.target}/stranger uses it",
     }
     assert is_ready(sync)
-    assert asked(world, proxy) == {"pods": 1, "replicasets": 1, "jobs": 1}
+    assert asked(world, proxy) == ONE_OF_EACH
     assert len([r for r in proxy.requests if world.target in r.path and not r.is_watch]) <= 25
     set_status(world, "stranger", {"phase": "Succeeded"})
     gone(world, "ConfigMap", "pod")
@@ -211,6 +217,58 @@ def test_users_that_git_does_not_know(world: World, proxy: ApiProxy) -> None:
     assert asked(world, proxy) == {}
 
 
+def evict(world: World, pod: str) -> None:
+    """Let a pod fail, and stay until `release`, so that there is time to look at the moment without one."""
+    finalized = {"metadata": {"finalizers": ["example.org/held"]}}
+    world.api.merge("Pod", world.target, pod, finalized)
+    set_status(world, pod, {"phase": "Failed", "reason": "Evicted"})
+
+
+def release(world: World, pod: str) -> str:
+    """Let an evicted pod go; returns of which revision the one is that takes its place."""
+    before = world.get("Pod", pod)["metadata"]["uid"]
+    world.api.merge("Pod", world.target, pod, {"metadata": {"finalizers": None}})
+    made = world.until("Pod", pod, lambda o: o and o["metadata"]["uid"] != before)
+    return str(made["metadata"]["labels"]["controller-revision-hash"])
+
+
+def test_config_of_the_revision_that_a_stateful_set_makes_pods_of_stays(world: World) -> None:
+    """Below a partition an evicted pod comes again as it was, so its ConfigMap stays; with OnDelete it does not."""
+    below: Json = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
+    strategies: dict[str, Json] = {"below": below, "deleted": {"type": "OnDelete"}}
+
+    def at_config(number: int) -> dict[str, str | None]:
+        files: dict[str, str | None] = {}
+        for name, strategy in strategies.items():
+            files[f"{name}-set.yaml"] = stateful(name, using(f"{name}-{number}"), **strategy)
+            files[f"{name}-{number}.yaml"] = config(f"{name}-{number}", k="1")
+            files[f"{name}-{number - 1}.yaml"] = None
+        return files
+
+    start(world, {name: text for name, text in at_config(1).items() if text})
+    for name in strategies:
+        pod = world.until("Pod", f"{name}-0", lambda o: o is not None)
+        assert [c["envFrom"][0]["configMapRef"]["name"] for c in pod["spec"]["containers"]] == [f"{name}-1"]
+        evict(world, f"{name}-0")
+    sync = commit(world, at_config(2))
+    gone(world, "ConfigMap", "deleted-1")
+    sync = world.until("Sync", "app", lambda o: o and list(kept(o)) == ["below-1"])
+    assert kept(sync)["below-1"].endswith(f"stays while StatefulSet/{world.target}/below uses it")
+    sets = {name: world.get("StatefulSet", name)["status"] for name in strategies}
+    assert release(world, "below-0") == sets["below"]["currentRevision"]
+    assert release(world, "deleted-0") == sets["deleted"]["updateRevision"]
+    assert world.seek("ConfigMap", "below-1")
+    # The partition goes, the old pod with it, and the new one is ready. One that is not ready would be waited for.
+    set_status(world, "below-0", {"phase": "Running", "conditions": ready()})
+    below["rollingUpdate"] = {"partition": 0}
+    old = world.get("Pod", "below-0")["metadata"]["uid"]
+    commit(world, {"below-set.yaml": stateful("below", using("below-2"), **below)})
+    world.until("Pod", "below-0", lambda o: o and o["metadata"]["uid"] != old)
+    set_status(world, "below-0", {"phase": "Running", "conditions": ready()})
+    gone(world, "ConfigMap", "below-1")
+    world.until("Sync", "app", lambda o: o and not kept(o))
+
+
 def test_all_goes_with_the_sync(world: World) -> None:
     start(world, {"a.yaml": config("a", k="1"), "b.yaml": config("b", k="1")})
     for name in ("a", "b"):
@@ -221,18 +279,33 @@ def test_all_goes_with_the_sync(world: World) -> None:
     assert (world.seek("ConfigMap", "a"), world.seek("ConfigMap", "b")) == (None, None)
 
 
+def refused(world: World, *plurals: str) -> Any:
+    """Return which requests are refused: those for what uses objects in the target namespace."""
+    return lambda r: world.target in r.path and r.path.rpartition("/")[2] in plurals
+
+
 def test_where_pods_may_not_be_read_the_rollout_decides(world: World, proxy: ApiProxy) -> None:
-    with (
-        proxy.on(lambda r: world.target in r.path and r.path.endswith("/pods"), reply(403, DENIED)),
-        proxy.on(lambda r: world.target in r.path and r.path.endswith("/replicasets"), reply(403, DENIED)),
-    ):
-        files = {"a.yaml": config("web-1", k="1"), "b.yaml": config("other", k="1")}
-        sha = start(world, {**files, "web.yaml": deployment("web", using("web-1"), replicas=1)})
-        runs(world, "web")
-        world.until("Sync", "app", ready_at(sha))
+    files = {"a.yaml": config("web-1", k="1"), "b.yaml": config("other", k="1")}
+    files["c.yaml"] = config("theirs", k="1")
+    world.api.create("Pod", world.target, pod("stranger", "theirs"))
+    sha = start(world, {**files, "web.yaml": deployment("web", using("web-1"), replicas=1)})
+    runs(world, "web")
+    world.until("Sync", "app", ready_at(sha))
+    # A refusal that passes tells nothing: what a stranger uses is not deleted for it.
+    with proxy.on(refused(world, "pods"), reply(403, DENIED)):
+        sync = commit(world, {"c.yaml": None})
+        assert kept(sync)["theirs"].startswith("is no longer in Git and stays until it is known who uses it")
+    world.ask("Sync", "app", "again")
+    world.until("Sync", "app", lambda o: o and "Pod/" in kept(o).get("theirs", ""))
+    world.api.delete("Pod", world.target, "stranger")
+    gone(world, "ConfigMap", "theirs")
+    # One that lasts does, and then the rollout decides.
+    with proxy.on(refused(world, "pods", "replicasets", "statefulsets"), reply(403, DENIED)):
         new = {"a.yaml": config("web-2", k="1"), "web.yaml": deployment("web", using("web-2"), replicas=1)}
         sync = commit(world, {**new, "b.yaml": None})
+        assert world.seek("ConfigMap", "other")
         gone(world, "ConfigMap", "other")
+        sync = world.until("Sync", "app", lambda o: o and set(kept(o)) == {"web-1"})
         assert list(kept(sync).values()) == [
             f"is no longer in Git and stays while Deployment/{world.target}/web uses it"
         ]

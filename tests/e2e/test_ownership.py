@@ -256,24 +256,34 @@ spec:
     metadata: {labels: {app: d}}
     spec: {containers: [{name: d, image: "d:1"}]}
 """
-    free, fixed = made.replace("NAME", "free"), made.replace("NAME", "fixed")
-    for text in (free, fixed):
+    free, plain, fixed = (made.replace("NAME", name) for name in ("free", "plain", "fixed"))
+    for text in (free, plain, fixed):
         world.cluster.kubectl("create", "-f", "-", "-n", world.target, input=text)
+    # What was scaled to 0 has no owner of that number from then on; of `plain`, the adoption gives it to a manager.
     for name in ("free", "fixed"):
         world.cluster.kubectl("scale", f"deployment/{name}", "--replicas=0", "-n", world.target)
     sha = world.repo.commit(
-        {"free.yaml": free, "fixed.yaml": fixed.replace("spec:\n", "spec:\n  replicas: 0\n", 1)}, "First"
+        {
+            "free.yaml": free,
+            "plain.yaml": plain,
+            "fixed.yaml": fixed.replace("spec:\n", "spec:\n  replicas: 0\n", 1),
+        },
+        "First",
     )
     world.source()
     world.sync()
-    world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["applied"]["revision"].endswith(sha))
-    for name in ("free", "fixed"):
+    # No node takes the pod of `plain`, so it does not get ready.
+    world.until(
+        "Sync", "app", lambda o: o and (o["status"].get("applied") or {}).get("revision", "").endswith(sha)
+    )
+    for name in ("free", "plain", "fixed"):
         world.cluster.kubectl("rollout", "restart", f"deployment/{name}", "-n", world.target)
         world.cluster.kubectl("scale", f"deployment/{name}", "--replicas=2", "-n", world.target)
     world.until("Deployment", "fixed", lambda o: o and o["spec"]["replicas"] == 0)
     world.ask("Sync", "app", "all")  # everything is looked at
     world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "all")
-    assert world.get("Deployment", "free")["spec"]["replicas"] == 2
-    for name in ("free", "fixed"):
+    assert [world.get("Deployment", name)["spec"]["replicas"] for name in ("free", "plain")] == [2, 2]
+    assert world.api.get("Sync", world.namespace, "app")["status"]["summary"]["corrected"] == 1
+    for name in ("free", "plain", "fixed"):
         template = world.get("Deployment", name)["spec"]["template"]
         assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]

@@ -33,6 +33,7 @@ PLURALS = {
     "Event": ("api/v1", "events"),
     "Pod": ("api/v1", "pods"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
     "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "ClusterRole": ("apis/rbac.authorization.k8s.io/v1", "clusterroles"),
     "ValidatingWebhookConfiguration": (

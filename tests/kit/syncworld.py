@@ -18,6 +18,7 @@ from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
+from setpoint.plan.prune import Users
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
@@ -75,8 +76,8 @@ class Pods:
     async def want(self, *_: Any, **__: Any) -> None:
         """Nobody wants any."""
 
-    async def users(self, *_: Any) -> dict[ObjectId, ObjectId]:
-        return {}
+    async def users(self, *_: Any) -> Users:
+        return Users()
 
     async def keep(self, *_: Any) -> None:
         """Nothing is used."""

@@ -98,8 +98,13 @@ def without_patched(managed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 def person_entries(
     managed: Iterable[Mapping[str, Any]], extra: frozenset[str] = frozenset()
 ) -> list[Mapping[str, Any]]:
-    """Return the entries of people, but not of what they wrote to `status`, which is no configuration."""
-    return [e for e in managed if is_person(e.get("manager", ""), extra) and e.get("subresource") != "status"]
+    """Return the entries of people, but not of what they wrote through a subresource.
+
+    That is an operation, or `status`, and no configuration. `kubectl scale` takes `replicas` out of the entry that had
+    it (`setpoint-adopted`, on an adopted object) and makes one of its own, with subresource `scale`; where it was nobody's,
+    or becomes 0, there is none. The number stays unless Git sets one: then the field has left our own entry.
+    """
+    return [e for e in managed if is_person(e.get("manager", ""), extra) and not e.get("subresource")]
 
 
 def ownership(managed: Sequence[Mapping[str, Any]], extra: frozenset[str] = frozenset()) -> Ownership:

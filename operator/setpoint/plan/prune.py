@@ -27,6 +27,15 @@ LEAST_LIMIT = 5
 NO_SYNCS: Mapping[ObjectId, Nested] = {}
 NOBODY: frozenset[ObjectId] = frozenset()
 UNKNOWN_USERS = "is no longer in Git and stays until it is known who uses it"
+REFUSED_USERS = f"{UNKNOWN_USERS}: the operator may not list pods, or what makes them, just now"
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Who uses objects that are to go: one user of each that has any. Of the `unknown` ones nobody can say it now."""
+
+    found: Mapping[ObjectId, ObjectId] = field(default_factory=dict)
+    unknown: frozenset[ObjectId] = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +126,17 @@ def in_question(decision: Prune) -> frozenset[ObjectId]:
     return frozenset(o for o in usable if o.namespace not in going)
 
 
-def without_used(
-    decision: Prune, asked: Container[ObjectId], users: Mapping[ObjectId, ObjectId], home: str = ""
-) -> Prune:
-    """Return the same, but what is used stays.
+def without_used(decision: Prune, asked: Container[ObjectId], users: Users, home: str = "") -> Prune:
+    """Return the same, but what is used stays, and what nobody knows of: what was not `asked` about, too.
 
-    `users` names one user of each object that has any; what was not `asked` about stays too. `home` is the namespace
-    that need not be named.
+    `home` is the namespace that need not be named.
     """
     in_use: dict[ObjectId, str] = {}
     for oid in sorted(in_question(decision)):
-        if (user := users.get(oid)) is not None:
+        if (user := users.found.get(oid)) is not None:
             in_use[oid] = f"is no longer in Git and stays while {user.label(home)} uses it"
+        elif oid in users.unknown:
+            in_use[oid] = REFUSED_USERS
         elif oid not in asked:
             in_use[oid] = UNKNOWN_USERS
     return replace(decision, delete=tuple(o for o in decision.delete if o not in in_use), in_use=in_use)

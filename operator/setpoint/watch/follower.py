@@ -22,6 +22,8 @@ LONGEST_PAUSE = 60.0
 FORBIDDEN = 403
 # Rights change rarely, as with any kind that may not be watched.
 FORBIDDEN_PAUSE = 300.0
+REFUSED_SECONDS = 10.0
+"""For how long a list is refused before it counts as one that may not be read."""
 NOT_FOUND = 404
 GONE = 410
 
@@ -36,6 +38,8 @@ class Follower(ABC):
         """Whether a list was read: before, and where the kind may not be listed, nothing is known."""
         self.forbidden = False
         """Whether the last list was refused for lack of rights, or as the kind is not served."""
+        self._refused: float | None = None
+        """Since when each list was, by the clock of the event loop."""
         self._now, self._first = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -81,6 +85,12 @@ class Follower(ABC):
             self._task = asyncio.create_task(self._run(rest))
         return not rest
 
+    @property
+    def denied(self) -> bool:
+        """Whether it was refused for so long that it is not meant to be read."""
+        now = asyncio.get_running_loop().time()
+        return self._refused is not None and now - self._refused >= REFUSED_SECONDS
+
     async def close(self) -> None:
         """Stop."""
         self._task.cancel()
@@ -121,9 +131,14 @@ class Follower(ABC):
         return Selection(kind, self._namespace)
 
     async def _list(self) -> None:
-        async with aclosing(self._cluster.pages(self._selection())) as pages:
-            self._version = await self._relist(pages)
-        self.known, self.forbidden = True, False
+        try:
+            async with aclosing(self._cluster.pages(self._selection())) as pages:
+                self._version = await self._relist(pages)
+        except ApiError as error:
+            if error.status in (FORBIDDEN, NOT_FOUND) and self._refused is None:
+                self._refused = asyncio.get_running_loop().time()
+            raise
+        self.known, self.forbidden, self._refused = True, False, None
         self._first.set()
 
     async def _watch(self) -> None:

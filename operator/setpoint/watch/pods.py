@@ -14,10 +14,12 @@ from setpoint.health import claims
 from setpoint.health.verdict import Verdict
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.plan.prune import NOBODY, Users
 from setpoint.runtime.workqueue import WorkQueue
 from setpoint.watch import pod_states
 from setpoint.watch.follower import Follower
-from setpoint.watch.users import NamespaceUsers, UserIndex, by_namespace, tell
+from setpoint.watch.users import NamespaceUsers, by_namespace
+from setpoint.watch.wants import UserIndex, tell
 
 GRACE = 2.0
 Pods = dict[str, pod_states.PodState]
@@ -47,9 +49,7 @@ class PodInformers:
         listed = [self._followers[n].listed() for n in {oid.namespace for oid in new}] if known else []
         await asyncio.gather(*(f.close() for f in ended), *listed)
 
-    async def users(
-        self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]
-    ) -> Mapping[ObjectId, ObjectId]:
+    async def users(self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]) -> Users:
         """Return who uses objects; the users that are given with them are believed where pods may not be read.
 
         `keep` must follow, with what stays. Raises ApiError if it cannot be found out.
@@ -57,7 +57,9 @@ class PodInformers:
         self._note(self._kept, key, self._kept.get(key, frozenset()) | objects.keys())
         asked = by_namespace(objects)
         each = [self._users[n].of({o: objects[o] for o in found}) for n, found in asked.items()]
-        return {oid: user for found in await asyncio.gather(*each) for oid, user in found.items()}
+        told = await asyncio.gather(*each)
+        found = {oid: user for users in told for oid, user in users.found.items()}
+        return Users(found, NOBODY.union(*(users.unknown for users in told)))
 
     async def keep(self, key: SyncKey, objects: Iterable[ObjectId]) -> None:
         """Wake a Sync from now on when the user that was named of one of these objects is none any more."""

@@ -10,6 +10,7 @@ from setpoint.health.verdict import Verdict
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
+from setpoint.plan.prune import Users
 
 
 class LiveObjects(Protocol):
@@ -43,9 +44,7 @@ class Pods(Protocol):
     async def want(self, key: SyncKey, objects: Iterable[ObjectId], *, known: bool) -> None:
         """Set the workloads and claims whose pods a Sync asks about from now on."""
 
-    async def users(
-        self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]
-    ) -> Mapping[ObjectId, ObjectId]:
+    async def users(self, key: SyncKey, objects: Mapping[ObjectId, ObjectId | None]) -> Users:
         """Return who uses objects; the users that are given with them are believed where pods may not be read."""
 
     async def keep(self, key: SyncKey, objects: Iterable[ObjectId]) -> None:

@@ -122,6 +122,7 @@ def test_a_persons_entry_and_time_show_in_ownership_and_a_controllers_do_not() -
         != base
     )
     assert managed_fields.ownership([own, {**person, "subresource": "status"}]) == base
+    assert managed_fields.ownership([own, {**person, "subresource": "scale"}]) == base
     assert (
         managed_fields.ownership([own, {**person, "manager": "deploy-bot"}], frozenset({"deploy-bot"}))
         != base

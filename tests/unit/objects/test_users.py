@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from setpoint.objects.users.references import KINDS, names_in
 from setpoint.objects.users.rollouts import MOST_NAMES, Rollout, rollout_of
-from setpoint.objects.users.wants import names_used
+from setpoint.objects.users.wants import names_of_revision, names_used, revisions_used
 
 CONFIG, SECRET, CLAIM, ACCOUNT = "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"
 DEFAULT = {(ACCOUNT, "default")}
@@ -160,6 +160,8 @@ def ended(kind: str, status: str = "True") -> dict[str, Any]:
         ("ReplicaSet", {"spec": {"replicas": 2, "template": TEMPLATE}}, True),
         ("ReplicaSet", {"spec": {"replicas": 0, "template": TEMPLATE}, "status": {"replicas": 1}}, False),
         ("ReplicaSet", {"metadata": {"deletionTimestamp": "t"}, "spec": {"template": TEMPLATE}}, False),
+        ("StatefulSet", {"spec": {"template": TEMPLATE}}, True),
+        ("StatefulSet", {"spec": {"replicas": 0, "template": TEMPLATE}}, False),
         ("Job", {"spec": {"template": TEMPLATE}}, True),
         ("Job", {"spec": {"suspend": True, "template": TEMPLATE}}, True),
         ("Job", {"spec": {"parallelism": 0, "template": TEMPLATE}}, False),
@@ -170,6 +172,47 @@ def ended(kind: str, status: str = "True") -> dict[str, Any]:
 )
 def test_who_wants_pods_uses_what_they_name(kind: str, obj: dict[str, Any], *, uses: bool) -> None:
     assert names_used(kind, obj) == (USED if uses else frozenset())
+
+
+def revised(current: str = "w-a", update: str = "w-b", observed: int = 2, **spec: Any) -> dict[str, Any]:
+    """A StatefulSet on the way from one revision to another."""
+    status = {"currentRevision": current, "updateRevision": update, "observedGeneration": observed}
+    return {"metadata": {"generation": 2}, "spec": spec, "status": status}
+
+
+ON_DELETE: Any = {"updateStrategy": {"type": "OnDelete"}}
+PARTITION: Any = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("stateful", "revisions"),
+    [
+        # Below the partition, and without one as long as there are old pods, the next pod may be one of the old revision.
+        (revised(**PARTITION), ("w-a",)),
+        (revised(), ("w-a",)),
+        (revised(update="w-a", **PARTITION), ()),
+        # Whoever deletes a pod gets a new one; the current revision stays the first for ever.
+        (revised(**ON_DELETE), ()),
+        # The last change was not seen yet: what it makes is of what it saw before.
+        (revised(observed=1, **ON_DELETE), ("w-a", "w-b")),
+        (revised(update="w-a", observed=1), ("w-a",)),
+        # It was made just now.
+        (revised("", "", observed=0), ()),
+        (revised("", "w-b"), ()),
+        # It wants no pods.
+        (revised(replicas=0, **PARTITION), ()),
+        ({**revised(**PARTITION), "metadata": {"generation": 2, "deletionTimestamp": "t"}}, ()),
+    ],
+)
+def test_a_stateful_set_may_make_pods_of_former_revisions(
+    stateful: dict[str, Any], revisions: tuple[str, ...]
+) -> None:
+    assert revisions_used(stateful) == revisions
+
+
+def test_a_revision_names_what_its_pods_would() -> None:
+    assert names_of_revision({"data": {"spec": {"template": {"$patch": "replace", **TEMPLATE}}}}) == USED
+    assert names_of_revision({"data": "?"}) == DEFAULT
 
 
 # --- rollouts

@@ -23,12 +23,14 @@ from setpoint.plan import decide as plan
 from setpoint.plan.adoption import may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired, OwnershipMarks, stamped
-from setpoint.plan.diff import comparable, difference, written_by_us
+from setpoint.plan.diff import comparable, difference, foreign_additions, written_by_us
 from setpoint.plan.ignore.rules import with_ignored
 from setpoint.plan.prune import (
+    REFUSED_USERS,
     UNKNOWN_USERS,
     Prune,
     PrunePolicy,
+    Users,
     handed_over,
     in_question,
     prune,
@@ -407,19 +409,26 @@ def test_what_is_used_stays_and_names_a_user() -> None:
     a, b, c = maps("a", "b", "c")
     decision = pruned([a, b, c], [c])
     assert in_question(decision) == {a, b}
-    spared = without_used(decision, {a, b}, {a: WEB}, "team")
+    spared = without_used(decision, {a, b}, Users({a: WEB}), "team")
     assert (spared.delete, spared.message) == ((b,), "")
     assert spared.in_use == {a: "is no longer in Git and stays while ReplicaSet/web-1 uses it"}
-    assert "ReplicaSet/team/web-1" in without_used(decision, {a, b}, {a: WEB}).in_use[a]
+    assert "ReplicaSet/team/web-1" in without_used(decision, {a, b}, Users({a: WEB})).in_use[a]
 
 
 def test_what_nobody_was_asked_about_stays() -> None:
     a, b = maps("a", "b")
     assert (
-        set(without_used(pruned([a, b], []), frozenset(), {}).in_use) == set()
+        set(without_used(pruned([a, b], []), frozenset(), Users()).in_use) == set()
     )  # an empty commit deletes nothing
-    spared = without_used(pruned([a, b], [b]), frozenset(), {})
+    spared = without_used(pruned([a, b], [b]), frozenset(), Users())
     assert (spared.delete, spared.in_use) == ((), {a: UNKNOWN_USERS})
+
+
+def test_what_nobody_can_tell_of_for_now_stays() -> None:
+    a, b, c = maps("a", "b", "c")
+    decision = pruned([a, b, c], [c])
+    spared = without_used(decision, {a, b}, Users({}, frozenset([a])))
+    assert (spared.delete, spared.in_use) == ((b,), {a: REFUSED_USERS})
 
 
 def test_of_other_kinds_and_of_what_stays_anyway_nobody_asks() -> None:
@@ -438,7 +447,7 @@ def test_what_goes_with_its_namespace_is_not_asked_about() -> None:
     live = {o: seen(o, ME, **{names.ANNOTATION_PRUNE: "allow"}) for o in (namespace, a, b, elsewhere)}
     decision = pruned([namespace, a, elsewhere, b], [b], live)
     assert in_question(decision) == {elsewhere}
-    assert without_used(decision, {elsewhere}, {a: WEB, elsewhere: WEB}).delete == (a, namespace)
+    assert without_used(decision, {elsewhere}, Users({a: WEB, elsewhere: WEB})).delete == (a, namespace)
 
 
 def test_what_stayed_as_it_was_used_does_not_count_again_for_the_limit() -> None:
@@ -488,3 +497,49 @@ def test_a_workload_whose_former_templates_nobody_knows_may_use_anything_beside_
     # One whose present template names more than is remembered does so as long as it wants pods.
     many = replace(done, rollout=Rollout(None))
     assert users_in_git([a, elsewhere], [many]) == {a: many.id}
+
+
+# --- what people do through a subresource
+
+
+def scaled(*, by_git: bool) -> tuple[Desired, dict[str, Any]]:
+    """A Deployment that was adopted and then scaled, with managedFields as an API server (1.36) has written them.
+
+    `kubectl scale` takes the number out of whosever entry had it: of `setpoint-adopted` here, where Git does not set it.
+    """
+    git = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "team"}}
+    spec: dict[str, Any] = {"replicas": 1} if by_git else {}
+    git |= {"spec": {**spec, "paused": True}}
+    oid = ObjectId("apps", "Deployment", "team", "d")
+    entry = {"apiVersion": "apps/v1", "fieldsType": "FieldsV1"}
+    number = {"f:spec": {"f:replicas": {}}}
+    managed = [
+        {**entry, "manager": "setpoint", "operation": "Apply", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+        {**entry, "manager": "kubectl", "operation": "Update", "subresource": "scale", "fieldsV1": number},
+        {
+            **entry,
+            "manager": "setpoint-adopted",
+            "operation": "Update",
+            "fieldsV1": {"f:spec": {"f:revisionHistoryLimit": {}}},
+        },
+    ]
+    spec = {"replicas": 2, "paused": True, "revisionHistoryLimit": 10}
+    live = {**git, "metadata": {**git["metadata"], "managedFields": managed}, "spec": spec}
+    return Desired(oid, git, "d1", "a.yaml:1", None), live
+
+
+def test_what_was_scaled_stays_where_git_sets_no_number() -> None:
+    d, live = scaled(by_git=False)
+    assert foreign_additions(live, d, (), frozenset()) == ()
+    # The same number, written into the object itself, is an addition.
+    entries = [{k: v for k, v in e.items() if k != "subresource"} for e in live["metadata"]["managedFields"]]
+    edited = {**live, "metadata": {**live["metadata"], "managedFields": entries}}
+    (addition,) = foreign_additions(edited, d, (), frozenset())
+    assert (managed_fields.pointer(addition[0]), addition[1]) == ("/spec/replicas", 2)
+
+
+def test_what_was_scaled_is_noticed_where_git_sets_the_number() -> None:
+    _, live = scaled(by_git=True)
+    after = live["metadata"]["managedFields"]
+    own = {**after[0], "fieldsV1": {"f:spec": {"f:paused": {}, "f:replicas": {}}}}
+    assert managed_fields.ownership([own, after[2]]) != managed_fields.ownership(after)

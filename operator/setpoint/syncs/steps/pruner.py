@@ -21,6 +21,7 @@ from setpoint.plan.prune import (
     UNKNOWN_USERS,
     Prune,
     PrunePolicy,
+    Users,
     handed_over,
     in_question,
     prune,
@@ -38,12 +39,16 @@ from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.run import Context, Evaluation, PruneResult
 from setpoint.syncs.target import Target
+from setpoint.watch.follower import REFUSED_SECONDS
 from setpoint.watch.protocol import LiveObjects, Pods
 
 log = logging.getLogger(__name__)
 
 MOVED_AGAIN = 1.0
 """Seconds until a nested Sync is looked at again that was not as it had been decided about."""
+
+ASK_AGAIN = REFUSED_SECONDS + 1.0
+"""Seconds until lists are tried again that were refused: until then that may have passed, and from then on it counts."""
 
 
 class Pruner:
@@ -128,7 +133,8 @@ class Pruner:
         moved = removed.moved or any(n.objects is None for n in nested.values())
         moved = moved or UNKNOWN_USERS in decision.in_use.values()
         kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
-        return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else None)
+        again = ASK_AGAIN if users.unknown & decision.in_use.keys() else None
+        return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else again)
 
     def _decide(
         self,
@@ -149,12 +155,10 @@ class Pruner:
         decision = prune(inventory, desired | stay, live, ctx.key, wanted, policy, nested, ctx.leaving.keys())
         return decision, stay, nested
 
-    async def _users(
-        self, ctx: Context, objects: frozenset[ObjectId], pods: Pods
-    ) -> Mapping[ObjectId, ObjectId]:
+    async def _users(self, ctx: Context, objects: frozenset[ObjectId], pods: Pods) -> Users:
         """Return who uses objects that are to go. Where no such object goes, nobody is asked."""
         if not objects:
-            return {}
+            return Users()
         workloads = [seen for o in ctx.inventory if (seen := self._informers.get(o)) and seen.rollout]
         own = users_in_git(objects, workloads)
         return await pods.users(ctx.key, {o: own.get(o) for o in objects})
