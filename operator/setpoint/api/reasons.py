@@ -153,7 +153,7 @@ class Reason(StrEnum):
     RepositoryUnsupported = (
         "RepositoryUnsupported",
         "The repository is in a format that Setpoint cannot read: SHA-256.",
-        "Convert it to SHA-1, or put the URL of a repository in SHA-1 into `spec.url`.",
+        "Put the URL of a repository in SHA-1 into `spec.url`; or convert it, then annotate the Source with `setpoint.dev/requested`.",
     )
     GitFailed = (
         "GitFailed",

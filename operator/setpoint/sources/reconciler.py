@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,6 +39,8 @@ from setpoint.tree.protocol import Tree
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
+NEVER = math.inf
+"""When the next check of a remote is due that only a person can put right; another spec or a request for a check comes first."""
 
 
 class Sources:
@@ -165,6 +168,8 @@ class Sources:
         requested = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
         generation = body["metadata"].get("generation", 0)
         fresh = generation == memory.generation and requested == memory.answered
+        if fresh and memory.due == NEVER:
+            return Result()
         if fresh and loop.time() < memory.due and self._holds(memory):
             return Result(after=memory.due - loop.time())
         return await self._check(key, body, memory, requested)
@@ -217,7 +222,9 @@ class Sources:
         if self._demands.newer(key, asks):
             memory.due = 0.0
             return Result(after=0.0)
-        return Result() if suspended else Result(after=interval)
+        if checked.own is not None:
+            memory.due = NEVER
+        return Result() if suspended or memory.due == NEVER else Result(after=interval)
 
     def _tell(self, key: SyncKey, before: Artifact | None, memory: SourceMemory, changes: TreeDiff) -> None:
         after = memory.told = memory.current

@@ -635,3 +635,30 @@ def test_a_timeout_that_is_too_long_is_shortened_and_said(timeout: str, limit: f
         assert set(world.git.limits) == {limit}
 
     play(story)
+
+
+def test_what_only_a_person_can_put_right_is_not_asked_again_by_itself() -> None:
+    async def story(world: World) -> None:
+        world.git.fails[A] = Problem(Reason.RepositoryUnsupported, "it is in SHA-256 format")
+        world.sources.demand(APP, Demand(KEY, latest=True))
+        world.source()
+        await asyncio.sleep(3 * INTERVAL)
+        assert len(world.git.listed) == 1
+        # Who waits for the commit, and asks for it again and again, does not have it asked for again.
+        for _ in range(3):
+            world.sources.demand(APP, Demand(KEY, latest=True))
+            world.queue.add(KEY)
+            await settled()
+        assert len(world.git.listed) == 1
+        world.ask(APP, "now")
+        await settled()
+        assert world.sources.was_checked(KEY, APP, "now")
+        assert len(world.git.listed) == 2
+        world.git.at[ANOTHER] = B
+        world.source(ANOTHER, version=9, generation=2)
+        await settled()
+        assert world.status() == (B, "True", "Succeeded")
+        await asyncio.sleep(2 * INTERVAL)
+        assert len(world.git.listed) > 3, "what works is asked at each interval"
+
+    play(story)
