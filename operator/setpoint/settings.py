@@ -148,7 +148,7 @@ class Settings(BaseModel):
     hmac_secret: str = Field(
         "setpoint-redaction-key",
         min_length=1,
-        description="The Secret in the release namespace whose `key` turns values of Secrets into hashes, in patches that people see.",
+        description="The Secret in the release namespace whose `key` turns values of Secrets into hashes, in patches that people see; digests in statuses are made with it too.",
     )
     request_timeout: Seconds = Field(30.0, description="The time limit of one request to the API server.")
     watch_silence: Seconds = Field(

@@ -196,7 +196,7 @@ class Cluster:
 class World:
     """The real reconciler of Syncs with its queue, on stubs of what it asks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: bytes = b"k" * 32) -> None:
         self.runs, self.store, self.sources, self.live = 0, Store(), Sources(), Live()
         self.cluster = Cluster(self.store, self.live)
         self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
@@ -216,7 +216,8 @@ class World:
             writer=writer,
             recorder=Events(),
             metrics=Metrics(),
-            secret_key=b"k" * 32,
+            secret_key=key,
+            digest_key=key,
             dispatcher=fleet,
         )
         checks = SimpleNamespace(give_up=lambda _key: None)

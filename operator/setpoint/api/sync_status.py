@@ -14,7 +14,9 @@ class Desired(Reported):
 
     revision: str = Field(description="The commit that last touched the inputs of this Sync.")
     short: str = Field("", description="The revision for people: `main@1a2b3c4`.")
-    digest: str = Field(description="Digest of the inputs.")
+    digest: str = Field(
+        description="Digest of the inputs, under the operator's key: good for comparisons alone."
+    )
     at: str = Field(description="Since when.", json_schema_extra=TIME)
 
 

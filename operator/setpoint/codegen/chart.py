@@ -150,11 +150,11 @@ class PodDisruptionBudget(Values):
 
 
 class RedactionKey(Values):
-    """The key that turns values of Secrets into hashes, in patches that people see."""
+    """The key that turns values of Secrets into hashes, in patches that people see, and makes the digests in statuses."""
 
     existing_secret: str = Field(
         "",
-        description="A Secret of yours with 32 random bytes or more under `key`; empty: the chart creates one. Needed where a tool renders the chart without a cluster, since the key would change each time.",
+        description="A Secret of yours with 32 random bytes or more under `key`; empty: the chart creates one. Needed where a tool renders the chart without a cluster, since the key would change each time, and each restart would then check every object once.",
     )
 
 

@@ -17,15 +17,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClusterIdentity:
-    """The cluster's id, which our labels carry, and the key under which values of Secrets are shown."""
+    """The cluster's id, which our labels carry, and the key under which values of Secrets are shown.
+
+    `is_kept`: whether a later process will have the same key.
+    """
 
     cluster_id: str
     secret_key: bytes
+    is_kept: bool = True
+
+    @property
+    def digest_key(self) -> bytes:
+        """The key for digests in statuses; none where it would change, as after a restart all would seem to be new."""
+        return self.secret_key if self.is_kept else b""
 
 
 async def read_identity(settings: Settings, cluster: Cluster) -> ClusterIdentity:
     """Read what is known of a cluster once for a process. Raises ApiError; Problem where nobody may read the id."""
-    return ClusterIdentity(await _cluster_id(settings, cluster), await _secret_key(settings, cluster))
+    cluster_id, key = await _cluster_id(settings, cluster), await _secret_key(settings, cluster)
+    return ClusterIdentity(cluster_id, key or secrets.token_bytes(32), is_kept=bool(key))
 
 
 async def _cluster_id(settings: Settings, cluster: Cluster) -> str:
@@ -42,7 +52,7 @@ async def _cluster_id(settings: Settings, cluster: Cluster) -> str:
 
 
 async def _secret_key(settings: Settings, cluster: Cluster) -> bytes:
-    """Return the key of the chart's Secret; a random one where that is absent."""
+    """Return the key of the chart's Secret; nothing where that is absent."""
     kind = cluster.kind("v1", "Secret")
     try:
         found = (
@@ -58,4 +68,4 @@ async def _secret_key(settings: Settings, cluster: Cluster) -> bytes:
         )
         found = None
     data = (found or {}).get("data") or {}
-    return base64.b64decode(data["key"]) if data.get("key") else secrets.token_bytes(32)
+    return base64.b64decode(data.get("key") or "")

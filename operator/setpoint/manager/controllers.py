@@ -124,6 +124,7 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
         recorder=shared.recorder,
         metrics=metrics,
         secret_key=identity.secret_key,
+        digest_key=identity.digest_key,
         dispatcher=fleet,
     )
     store.subscribe(Wakeups(store, fleet, sources, queues.sources, queues.syncs).changed)

@@ -42,12 +42,13 @@ def wired(
     recorder: Recorder,
     metrics: Metrics,
     secret_key: bytes,
+    digest_key: bytes,
     dispatcher: Dispatcher,
 ) -> Syncs:
     """Return what reconciles Syncs, made of its steps."""
     actors = Actors(settings, cluster, informers, storage, claims)
     observer = Observer(cluster, informers)
-    builder = TargetBuilder(cluster, store, sources, renderer)
+    builder = TargetBuilder(cluster, store, sources, renderer, digest_key)
     drift_log = DriftLog(informers, secret_key, metrics, dispatcher)
     pruner = Pruner(settings, cluster, informers, store, claims, sources, recorder, dispatcher)
     gatherer = Gatherer(observer, informers, store, claims, sources, dispatcher, builder, pruner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -80,8 +81,16 @@ def owner_of(annotations: Mapping[str, str], oid: ObjectId) -> SyncKey | None:
 
 def digest(value: Any) -> str:
     """Return a short digest of a JSON value, the same for equal values whatever the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hashlib.sha256(_compact(value)).hexdigest()[:24]
+
+
+def keyed_digest(value: Any, key: bytes) -> str:
+    """Return the same under a key, for all to see: without the key, nobody can try what the value might be."""
+    return hmac.new(key, _compact(["digest", value]), hashlib.sha256).hexdigest()[:24]
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 Json = dict[str, Any]

@@ -16,6 +16,11 @@ def tokens_of(path: str) -> list[str]:
     return [t.replace("~1", "/").replace("~0", "~") for t in path.split("/")[1:]]
 
 
+def escaped(token: str) -> str:
+    """Return a token as it stands in a pointer."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
 def child(node: Any, token: str) -> Any:
     """Return what a token leads to in an object or a list; ABSENT if nothing."""
     if isinstance(node, dict):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from setpoint.api import names
+from setpoint.objects.json_patch import escaped
 
 FieldSet = dict[str, Any]
 """A fieldsV1 trie; `{}` is a leaf."""
@@ -159,7 +160,7 @@ Path = tuple[Step, ...]
 
 def pointer(path: Iterable[Step]) -> str:
     """Return the JSON Pointer (RFC 6901) of a resolved path."""
-    return "".join("/" + s.token.replace("~", "~0").replace("/", "~1") for s in path)
+    return "".join(f"/{escaped(s.token)}" for s in path)
 
 
 def additions(obj: Mapping[str, Any], foreign: FieldSet, others: FieldSet) -> list[tuple[Path, Any]]:

@@ -16,7 +16,7 @@ from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import source_model
-from setpoint.objects.identity import ObjectId, SyncKey, digest, oid_of
+from setpoint.objects.identity import ObjectId, SyncKey, keyed_digest, oid_of
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
 from setpoint.plan.order import stage_key, wave_of
@@ -72,7 +72,11 @@ class Loaded:
 class TargetBuilder:
     """Makes targets; keeps no state but the time of the last discovery."""
 
-    def __init__(self, cluster: Cluster, store: Store, sources: Commits, renderer: Renderer) -> None:
+    def __init__(
+        self, cluster: Cluster, store: Store, sources: Commits, renderer: Renderer, digest_key: bytes
+    ) -> None:
+        """`digest_key`: the digests of targets are made with it, as statuses show them and Git holds Secrets."""
+        self._digest_key = digest_key
         self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
         self._discovered = -REDISCOVER_SECONDS
 
@@ -150,11 +154,10 @@ class TargetBuilder:
             memory.built = replace(memory.built, read_set=None)
         return found or (self._kept(sync, memory, sha), None)
 
-    @staticmethod
-    def _kept(sync: Sync, memory: Memory, sha: str) -> Target:
+    def _kept(self, sync: Sync, memory: Memory, sha: str) -> Target:
         """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
         old = memory.built.target
-        if old is not None and old.sha == sha and _same(old, _spec(sync)):
+        if old is not None and old.sha == sha and self._same(old, _spec(sync)):
             return old  # what must be held is known, only its manifests are gone
         raise NotYet
 
@@ -175,17 +178,24 @@ class TargetBuilder:
         if (
             old is not None
             and memory.built.stands(sha, submodules=current.submodules)
-            and _same(old, spec)
+            and self._same(old, spec)
             and self.resolved(old)
         ):
             return old, None
         inputs = await self._inputs(tree, sync, memory)
-        state = digest([inputs.digest, spec])
+        state = self._digest(inputs, spec)
         memory.built = replace(memory.built, looked=(sha, current.submodules, state))
         if old is not None and old.digest == state and self.resolved(old):
             return replace(old, sha=sha), None
         revision = revision_of(state, previous, current.revision)
         return await self._load(sync, inputs, state, tree, sha, revision, marks)
+
+    def _digest(self, inputs: Inputs, spec: Mapping[str, Any]) -> str:
+        return keyed_digest([inputs.digest, spec], self._digest_key)
+
+    def _same(self, target: Target, spec: Mapping[str, Any]) -> bool:
+        """Return whether a target was made with these parts of a spec."""
+        return target.digest == self._digest(target.inputs, spec)
 
     @staticmethod
     async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
@@ -316,11 +326,6 @@ class TargetBuilder:
 
 def _spec(sync: Sync) -> Mapping[str, Any]:
     return sync.spec.model_dump(mode="json", include=SPEC_PARTS)
-
-
-def _same(target: Target, spec: Mapping[str, Any]) -> bool:
-    """Return whether a target was made with these parts of a spec."""
-    return target.digest == digest([target.inputs.digest, spec])
 
 
 def revision_of(state: str, status: Mapping[str, Any], current: str) -> str:

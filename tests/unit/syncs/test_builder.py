@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.kit import virtualtime
+from tests.kit.memorytree import MemoryTree
+from tests.kit.syncworld import World
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.remotes import Repository, parse_url
@@ -31,7 +37,7 @@ async def lost(*, served: bool) -> None:
     current = Artifact(Repository(parse_url("https://git.example.org/app")), NEW, f"main@sha1:{NEW}", False)
     head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": META, "spec": SPEC}
     stamp = OwnershipMarks(SyncKey("team", "app"), "label")
-    await TargetBuilder(cluster, Store(), sources, renderer).manifests(
+    await TargetBuilder(cluster, Store(), sources, renderer, b"k").manifests(
         sync_model(head), current, target, stamp
     )
 
@@ -64,3 +70,34 @@ def test_a_commit_that_takes_back_a_rejected_one_is_named() -> None:
     }
     assert revision_of("d1", status, "main@sha1:3") == "main@sha1:3"
     assert revision_of("d1", {}, "main@sha1:3") == "main@sha1:3"
+
+
+def told(folder: Path, content: str, key: bytes) -> str:
+    """Return all that is told of a Sync whose only file is this."""
+    world = World(folder, key)
+    world.sources.content = MemoryTree({"a.yaml": content})
+
+    async def play() -> None:
+        working = asyncio.create_task(world.controller.run())
+        world.sync(1)
+        await asyncio.sleep(1)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    virtualtime.run(play())
+    return json.dumps(world.cluster.told)
+
+
+def digests(text: str) -> set[str]:
+    found = {s[part]["digest"] for s in json.loads(text) for part in ("desired", "applied") if part in s}
+    assert found
+    return found
+
+
+def test_nobody_can_try_what_git_has_by_the_digest_of_a_status(tmp_path: Path) -> None:
+    """A Secret in Git is part of the inputs, and whoever reads Syncs may not read it."""
+    pin = "# pin: 1234\n"
+    seen = digests(told(tmp_path, pin, b"the operator's"))
+    assert seen == digests(told(tmp_path, pin, b"the operator's"))
+    assert not seen & digests(told(tmp_path, "# pin: 1235\n", b"the operator's"))
+    assert not seen & digests(told(tmp_path, pin, b"a guess"))
