@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.chart import samples
+from tests.kit.cluster import versions
 from tests.kit.cluster.base import Cluster, KubectlError
 from tests.kit.cluster.processes import until
 
@@ -85,7 +86,14 @@ def test_what_was_stored_before_there_was_a_rule_stays(with_crds: Cluster) -> No
     try:
         other = samples.manifest("Source", old, "another")
         until(lambda: "must be 10m or less" in refusal(with_crds, other), "the rules are back", 60)
-        change({"status": {"short": "main@0123456"}}, "--subresource=status")
+        status = ({"status": {"short": "main@0123456"}}, "--subresource=status")
+        if (
+            versions.chosen() == "1.31"
+        ):  # there the server holds a write of the status to the rules of the spec
+            with pytest.raises(KubectlError, match="must be 10m or less"):
+                change(*status)
+        else:
+            change(*status)
         with pytest.raises(KubectlError, match="must be 10m or less"):
             change({"spec": {"timeout": "2h"}})
         change({"spec": {"timeout": "10m", "url": samples.REPOSITORY}})

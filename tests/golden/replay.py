@@ -122,7 +122,7 @@ def _run(case: Case, p: Planned) -> tuple[Evaluation, Reached, Memory]:
     target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
     refused = {d.id: Problem(c.reason, c.message) for d, c in p.changes if c.action is Action.REFUSE}
     seen = [(d, observe(p.predicted[d.id], d.id)) for d, _ in p.changes if d.id not in refused]
-    baselines = {d.id: Baseline(d.digest, o.ownership, None) for d, o in seen}
+    baselines = {d.id: Baseline(d.digest, o.ownership, None, o.resource_version) for d, o in seen}
     memory = Memory(account=Account(baselines=baselines))
     user = "system:serviceaccount:team:x"
     ctx = Context.of(KEY, {"metadata": {"generation": 1}}, case.sync, STAMP, user)

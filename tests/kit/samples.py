@@ -82,7 +82,7 @@ def observed(name: str, **changes: Any) -> Observed:
 
 
 def baseline(digest: str = "d1", ours: str = "o1") -> Baseline:
-    return Baseline(digest, ownership(ours), None)
+    return Baseline(digest, ownership(ours), None, 7)
 
 
 def target(*refs: Ref, digest: str = "t1") -> Target:

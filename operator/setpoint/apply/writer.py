@@ -154,6 +154,5 @@ def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Base
     """Return the baseline of an object from the server's answer to our write (not from the watch, which may be newer)."""
     meta = obj["metadata"]
     annotations = meta.get("annotations") or {}
-    return Baseline(
-        d.digest, managed_fields.ownership(meta.get("managedFields") or (), people), changed_by(annotations)
-    )
+    owned = managed_fields.ownership(meta.get("managedFields") or (), people)
+    return Baseline(d.digest, owned, changed_by(annotations), int(meta["resourceVersion"]))

@@ -123,6 +123,12 @@ def ownership(managed: Sequence[Mapping[str, Any]], extra: frozenset[str] = froz
     )
 
 
+def may_be_last(managed: Sequence[Mapping[str, Any]], owned: Ownership) -> bool:
+    """Return whether the last write may be a person's: times have whole seconds, so several entries may be the newest."""
+    newest = max((e.get("time") or "" for e in managed), default="")
+    return any(person.time == newest for person in owned.people)
+
+
 def _digest(trie: Any) -> str:
     text = json.dumps(trie or {}, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

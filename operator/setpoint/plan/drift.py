@@ -26,6 +26,8 @@ class Baseline:
     digest: str
     ownership: managed_fields.Ownership
     changed_by: str | None
+    version: int
+    """The resourceVersion at which this held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class DriftView:
             return False
         seen, base = self.look(ref.id), self.memory.baselines.get(ref.id)
         if seen is None or base is None or base.digest != ref.digest:
+            return True
+        if seen.touched > base.version:
             return True
         return seen.ownership != base.ownership or seen.owner != self.key or seen.sync_label != self.label
 
@@ -157,7 +161,7 @@ def _stuck(view: DriftView, refs: Sequence[Ref]) -> dict[ObjectId, Problem]:
 
 def written_of(seen: Observed | None) -> object:
     """Return a token that changes when a writer of its fields touched an object, or it was deleted or created again."""
-    return (seen.uid, seen.ownership) if seen else None
+    return (seen.uid, seen.ownership, seen.touched) if seen else None
 
 
 def meant_otherwise(
@@ -187,7 +191,23 @@ def still_reported(reported: Mapping[ObjectId, Reported], todo: Sequence[Ref]) -
 
 def state_of(seen: Observed | None) -> tuple[Any, ...] | None:
     """Return what tells one state of a drifted object from the next: times in managedFields have whole seconds."""
-    return (seen.ownership, seen.changed_by) if seen else None
+    return (seen.ownership, seen.changed_by, seen.touched) if seen else None
+
+
+def judged(seen: Observed | None, live: Mapping[str, Any] | None) -> Observed | None:
+    """Return what is seen of an object, if a judgement of `live` holds for it too; None if it is newer."""
+    if seen is None or live is None:
+        return None
+    return seen if seen.resource_version <= int(live["metadata"]["resourceVersion"]) else None
+
+
+def is_news(
+    old: tuple[tuple[Any, ...] | None, Change, Any] | None, state: tuple[Any, ...] | None, change: Change
+) -> bool:
+    """Return whether drift was not reported yet: who may have written again, and left it as it was, makes no news."""
+    if old is None or old[1] != change:
+        return True
+    return old[0] is not None and state is not None and old[0][:2] != state[:2]
 
 
 def restore_baselines(refs: Sequence[Ref], look: Lookup, ownership: str) -> dict[ObjectId, Baseline]:
@@ -195,7 +215,12 @@ def restore_baselines(refs: Sequence[Ref], look: Lookup, ownership: str) -> dict
     seen = {r.id: o for r in refs if (o := look(r.id)) is not None}
     if len(seen) != len(refs) or ownership_digest(seen.values()) != ownership:
         return {}
-    return {r.id: Baseline(r.digest, seen[r.id].ownership, seen[r.id].changed_by) for r in refs}
+    return {r.id: baseline_of(r.digest, seen[r.id]) for r in refs}
+
+
+def baseline_of(written: str, seen: Observed) -> Baseline:
+    """Return the baseline of an object that is as the manifest with this digest says."""
+    return Baseline(written, seen.ownership, seen.changed_by, seen.resource_version)
 
 
 def changed_since_applied(inventory: Iterable[ObjectId], look: Lookup, ownership: str, home: str) -> str:

@@ -18,6 +18,8 @@ from setpoint.plan.drift import (
     changed_since_applied,
     choose,
     drifted,
+    is_news,
+    judged,
     ownership_digest,
     restore_baselines,
     state_of,
@@ -131,6 +133,35 @@ def test_reported_drift_costs_nothing_until_it_moves() -> None:
     assert still.keys() == {oid("a")}, "what drifts no more is forgotten"
     known[seen.id] = observed("a", ownership=ownership("o3"))
     assert unreported(memory, [ref("a")], known.get) == (ref("a"),)
+    known[seen.id] = observed("a", ownership=ownership("o2"), touched=8)
+    assert unreported(memory, [ref("a")], known.get) == (ref("a"),), "perhaps moved within the same second"
+
+
+def test_a_state_that_is_newer_than_its_judgement_is_looked_at_again() -> None:
+    live = {"metadata": {"resourceVersion": "8"}}
+    seen, newer = observed("a", resource_version=8), observed("a", resource_version=9)
+    assert [judged(seen, live), judged(newer, live), judged(None, live), judged(seen, None)] == [
+        seen,
+        None,
+        None,
+        None,
+    ]
+
+
+def test_the_same_difference_after_another_touch_is_no_news() -> None:
+    state, other = state_of(observed("a")), state_of(observed("a", ownership=ownership("o2")))
+    touched = state_of(observed("a", touched=8))
+    assert touched != state
+    assert is_news(None, state, change("a"))
+    assert not is_news((state, change("a"), ()), touched, change("a"))
+    assert not is_news((None, change("a"), ()), state, change("a"))
+    assert is_news((state, change("a"), ()), other, change("a"))
+    assert is_news((state, change("a"), ()), touched, change("b"))
+
+
+def test_what_a_person_may_have_written_since_is_looked_at() -> None:
+    memory = held("a", "b")
+    assert chosen(memory, observed("a", touched=7), observed("b", touched=8)) == ["b"]
 
 
 def test_after_a_restart_the_lists_are_the_baseline_if_nobody_wrote() -> None:

@@ -83,6 +83,25 @@ def test_a_new_version_alone_is_not_told_but_remembered() -> None:
     assert seen.resource_version == 2
 
 
+def test_a_person_who_writes_again_within_a_second_is_told_again() -> None:
+    """Without a stamp of attribution nothing but the version differs: times in managedFields have whole seconds."""
+    first, world = obj(1), World()
+    own = first["metadata"]["managedFields"]
+    hand = {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:k": {}}}}
+    person = {**hand, "time": "2026-01-01T00:00:05Z"}
+    world.seen.observed(oid(), first)
+    for version in (2, 3):
+        world.seen.observed(oid(), obj(version, managedFields=[*own, person]))
+    assert [after for _, _, after in world.told()] == [1, 2, 3]
+    for version in (4, 5):
+        controller = {**hand, "manager": "controller", "time": f"2026-01-01T00:00:0{version + 2}Z"}
+        world.seen.observed(oid(), obj(version, managedFields=[*own, person, controller]))
+    assert [after for _, _, after in world.told()] == [1, 2, 3], "who wrote later was no person"
+    seen = world.seen.get(oid())
+    assert seen is not None
+    assert (seen.resource_version, seen.touched) == (5, 3)
+
+
 def test_the_watch_beats_the_answer_to_our_write() -> None:
     world = World()
     world.seen.observed(oid(), obj(5, finalizers=["example.org/x"]))

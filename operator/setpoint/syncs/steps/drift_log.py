@@ -14,9 +14,11 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired, Ref
 from setpoint.plan.drift import (
-    Baseline,
     Choice,
     Failure,
+    baseline_of,
+    is_news,
+    judged,
     restore_baselines,
     state_of,
     still_reported,
@@ -91,16 +93,19 @@ class DriftLog:
         corrections: list[Correction] = []
         reported, baselines = dict(memory.account.reported), dict(memory.account.baselines)
         for item in items:
-            oid, change, seen = item.desired.id, item.change, self._live.get(item.desired.id)
+            oid, change = item.desired.id, item.change
+            seen = judged(self._live.get(oid), item.live)
             if change.action is Action.KEEP and item.live is None:
                 continue  # how it went is not known yet
             if change.action is Action.KEEP:
                 self._dispatcher.settled(key, (oid,))
                 reported.pop(oid, None)
                 if seen is not None:
-                    baselines[oid] = Baseline(item.desired.digest, seen.ownership, seen.changed_by)
-            else:
-                reported[oid] = (state_of(seen), change, shown_patch(change, self._key))
+                    baselines[oid] = baseline_of(item.desired.digest, seen)
+                continue
+            old, state = reported.get(oid), state_of(seen)
+            reported[oid] = (state, change, shown_patch(change, self._key))
+            if is_news(old, state, change):
                 corrections.append(self._correction(key, memory, change, item.desired, corrected=None))
         memory.account = replace(memory.account, reported=reported, baselines=baselines)
         return tuple(corrections)
