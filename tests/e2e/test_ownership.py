@@ -274,7 +274,9 @@ spec:
     world.sync()
     # No node takes the pod of `plain`, so it does not get ready.
     world.until(
-        "Sync", "app", lambda o: o and (o["status"].get("applied") or {}).get("revision", "").endswith(sha)
+        "Sync",
+        "app",
+        lambda o: (((o or {}).get("status") or {}).get("applied") or {}).get("revision", "").endswith(sha),
     )
     for name in ("free", "plain", "fixed"):
         world.cluster.kubectl("rollout", "restart", f"deployment/{name}", "-n", world.target)
@@ -283,7 +285,9 @@ spec:
     world.ask("Sync", "app", "all")  # everything is looked at
     world.until("Sync", "app", lambda o: o and o["status"].get("requested") == "all")
     assert [world.get("Deployment", name)["spec"]["replicas"] for name in ("free", "plain")] == [2, 2]
-    assert world.api.get("Sync", world.namespace, "app")["status"]["summary"]["corrected"] == 1
+    status = world.api.get("Sync", world.namespace, "app")["status"]
+    paths = [(d["name"], op["path"]) for d in status["driftLog"] for op in d["patch"]]
+    assert [name for name, path in paths if path == "/spec/replicas"] == ["fixed"]
     for name in ("free", "plain", "fixed"):
         template = world.get("Deployment", name)["spec"]["template"]
         assert "kubectl.kubernetes.io/restartedAt" in template["metadata"]["annotations"]

@@ -507,12 +507,13 @@ def scaled(*, by_git: bool) -> tuple[Desired, dict[str, Any]]:
 
     `kubectl scale` takes the number out of whosever entry had it: of `setpoint-adopted` here, where Git does not set it.
     """
-    git = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "team"}}
+    meta = {"name": "d", "namespace": "team"}
+    git: dict[str, Any] = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta}
     spec: dict[str, Any] = {"replicas": 1} if by_git else {}
     git |= {"spec": {**spec, "paused": True}}
     oid = ObjectId("apps", "Deployment", "team", "d")
     entry = {"apiVersion": "apps/v1", "fieldsType": "FieldsV1"}
-    number = {"f:spec": {"f:replicas": {}}}
+    number: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     managed = [
         {**entry, "manager": "setpoint", "operation": "Apply", "fieldsV1": {"f:spec": {"f:paused": {}}}},
         {**entry, "manager": "kubectl", "operation": "Update", "subresource": "scale", "fieldsV1": number},
@@ -524,7 +525,7 @@ def scaled(*, by_git: bool) -> tuple[Desired, dict[str, Any]]:
         },
     ]
     spec = {"replicas": 2, "paused": True, "revisionHistoryLimit": 10}
-    live = {**git, "metadata": {**git["metadata"], "managedFields": managed}, "spec": spec}
+    live = {**git, "metadata": {**meta, "managedFields": managed}, "spec": spec}
     return Desired(oid, git, "d1", "a.yaml:1", None), live
 
 
