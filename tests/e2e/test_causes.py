@@ -251,3 +251,32 @@ def test_webhooks_that_the_api_server_asks_about_requests(
     world.ask("Sync", "app", "again")
     world.until("Sync", "app", ready_at(sha))
     assert world.get("ConfigMap", "a")["data"] == {"k": "2"}
+
+
+def grown(group: str, *fields: str) -> str:
+    """Give the CRD with a schema that has just these fields."""
+    properties = {name: {"type": "integer"} for name in fields}
+    spec = {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
+    made = json.loads(crd(group, "v1"))
+    made["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": spec}
+    return json.dumps(made)
+
+
+def test_a_crd_and_an_object_with_its_new_field_come_in_one_commit(world: World, group: str) -> None:
+    one = {"crd.yaml": grown(group, "a"), "one.yaml": gadget(group, "v1", spec={"a": 1})}
+    sha = world.repo.commit({**one, "a.yaml": config("a", k="1")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", ready_at(sha))
+    both = {"crd.yaml": grown(group, "a", "b"), "one.yaml": gadget(group, "v1", spec={"a": 1, "b": 2})}
+    sha = world.repo.commit({**both, "a.yaml": config("a", k="2")}, "A new field")
+    world.until("Sync", "app", ready_at(sha))
+    assert not world.events("Invalid")
+    # A field that the new CRD does not have either is refused as ever, and the commit is not complete.
+    wrong = {"crd.yaml": grown(group, "a", "b", "c"), "one.yaml": gadget(group, "v1", spec={"d": 1})}
+    world.repo.commit({**wrong, "a.yaml": config("a", k="3")}, "A mistyped field")
+    sync = world.until("Sync", "app", says("Invalid", "spec.d: field not declared in schema"))
+    assert set(failed(sync)) == {"one"}
+    sha = world.repo.commit({"one.yaml": gadget(group, "v1", spec={"c": 1})}, "The field")
+    world.until("Sync", "app", ready_at(sha))
+    assert world.get("ConfigMap", "a")["data"] == {"k": "3"}

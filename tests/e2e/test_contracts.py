@@ -13,6 +13,7 @@ from tests.e2e.test_nested import synced_at
 from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json
 from tests.kit.servers.apiproxy import ApiProxy
+from tests.kit.servers.apirules import Hold, Request
 
 pytestmark = pytest.mark.cluster
 NODE = "volume.kubernetes.io/selected-node"
@@ -311,3 +312,31 @@ def test_the_bundle_of_an_api_service_stays(house: World) -> None:
     assert corrected(sync) == 0
     assert not sync["status"].get("driftLog")
     assert not notes(world, "ControllerFields")
+
+
+def test_what_a_controller_writes_during_a_check_is_no_drift(world: World, proxy: ApiProxy) -> None:
+    """Between the look at the object and its dry run: what both show is of one state, or it would be a difference."""
+
+    def checks(request: Request) -> bool:
+        return request.is_dry_run and request.path == world.api.path("ConfigMap", world.target, "a")
+
+    def meanwhile(value: str, **data: str) -> Json:
+        hold = Hold()
+        with proxy.on(checks, hold, times=1):
+            world.ask("Sync", "app", value)
+            assert hold.arrived.wait(60)
+            world.api.merge("ConfigMap", world.target, "a", {"data": data}, manager="some-controller")
+            hold.release()
+            return world.until("Sync", "app", lambda o: o and o["status"].get("requested") == value)
+
+    sha = world.repo.commit({"a.yaml": config("a", k="1", ignored="1")}, "First")
+    world.source()
+    rule = {"target": {"kind": "ConfigMap"}, "paths": ["/data/ignored"]}
+    world.sync(ignore=[rule])
+    world.until("Sync", "app", ready_at(sha))
+    for value in ("2", "3"):
+        sync = meanwhile(value, more=value, ignored=value)
+        assert corrected(sync) == 0
+        assert not sync["status"].get("driftLog")
+        assert world.get("ConfigMap", "a")["data"] == {"k": "1", "more": value, "ignored": value}
+    assert not notes(world, "Drift")

@@ -30,6 +30,9 @@ ClaimInventory = Callable[[Writes], Awaitable[None]]
 
 REJECTED = "is not written while another object is rejected"
 EARLIER = "waits for the objects before it"
+BY_DEFINITION = frozenset({Reason.Invalid, Reason.KindUnknown, Reason.WebhookFailed})
+"""What an object may be refused for because of its CRD."""
+NEW_CRD = "the API server serves its changed CRD in a moment"
 
 
 class Applier:
@@ -63,7 +66,10 @@ class Applier:
         unseen = {d.id for d in todo if self._live.get(d.id) is None}
         pods, now = _parted(now, lambda d: not unseen.isdisjoint(admitted_after(d)))
         later_too += pods
+        changed = brought_kinds(c.desired for c in checks.good.values() if c.change.action is not Action.KEEP)
         checks |= await self._checked(now)
+        checks, unsure = _decided(checks, changed)
+        later_too += [d for d in now if d.id in unsure]
         result = ApplyResult(failed={**unknown, **unread}) | checks.result
         if result.failed and self._who.abort:
             return result | _deferred([d for d in todo if d.id not in result.failed], REJECTED)
@@ -135,14 +141,14 @@ class Applier:
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
-        results, failed = [before], bool(before.failed)
+        results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
             elif blocked := await gates.wave(stage):
                 results.append(self._wait(stage.objects, blocked))
             else:
-                results.append(await self._stage(stage.objects, good, later, gates))
+                results.append(await self._stage(stage.objects, good, later, gates, kinds))
                 failed = failed or bool(results[-1].failed)
         return merged(results)
 
@@ -152,13 +158,16 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         gates: Gates,
+        kinds: Set[tuple[str, str]],
     ) -> ApplyResult:
         missing, pending = _parted([d for d in objects if d.id in later], lambda d: d.kind is None)
         waits = (
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
-        late = _again_if_denied(await self._checked(pending))
+        late, unsure = _decided(_again_if_denied(await self._checked(pending)), kinds)
         result = merged([waits or ApplyResult(), late.result])
+        if unsure:
+            result |= self._wait([d for d in pending if d.id in unsure], NEW_CRD, retry=True)
         if late.result.failed and self._who.abort:
             return result | _deferred([d for d in objects if d.id not in late.result.failed], EARLIER)
         checks = [c for d in objects if (c := late.good.get(d.id) or good.get(d.id)) is not None]
@@ -190,9 +199,9 @@ class Applier:
         except Problem as problem:
             return problem
 
-    def _wait(self, objects: Sequence[Desired], why: str) -> ApplyResult:
+    def _wait(self, objects: Sequence[Desired], why: str, *, retry: bool | None = None) -> ApplyResult:
         label = objects[0].id.label(self._who.key.namespace)
-        waiting = Problem(Reason.Waiting, f"{label} waits: {why}")
+        waiting = Problem(Reason.Waiting, f"{label} waits: {why}", retry)
         return replace(_deferred(objects, f"waits: {why}"), waiting=waiting)
 
 
@@ -205,6 +214,20 @@ class _Checks:
 
     def __or__(self, later: _Checks) -> _Checks:
         return _Checks({**self.good, **later.good}, self.result | later.result)
+
+
+def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, Set[ObjectId]]:
+    """Return checks without refusals of kinds whose CRD changes now, and the objects that they are about.
+
+    Whether such an object is right is known once its CRD is written and served: the commit may bring the very field,
+    version or conversion that is missing.
+    """
+    failed = checks.result.failed
+    unsure = {
+        oid for oid, p in failed.items() if (oid.group, oid.kind) in changed and p.reason in BY_DEFINITION
+    }
+    rest = {oid: p for oid, p in failed.items() if oid not in unsure}
+    return replace(checks, result=replace(checks.result, failed=rest)), unsure
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:
