@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, parsed
 from tests.kit.chart import until_attributed
+from tests.kit.cluster import kubeconfig
 from tests.kit.cluster.base import Cluster, KubectlError
 from tests.kit.cluster.processes import until
 
@@ -26,6 +28,17 @@ def allowed(cluster: Cluster, verb: str, resource: str, *more: str, who: str = O
         if not str(error).rstrip().endswith("no"):
             raise
         return False
+
+
+UNDER = f"--field-manager={names.FIELD_MANAGER}"
+
+
+def acting(cluster: Cluster, token: str, user: str, extra: str = names.OPERATOR_EXTRA) -> str:
+    """A login that acts as a user with an extra; kubectl has no flag for that before 1.36."""
+    number = len(list(cluster.folder.glob("acting-*")))
+    path = cluster.folder / f"acting-{number}.kubeconfig"
+    login = {"token": token, "as": user, "as-user-extra": {extra: [names.FIELD_MANAGER]}}
+    return f"--kubeconfig={kubeconfig.write(path, kubeconfig.endpoint(cluster.kubeconfig), login)}"
 
 
 def test_the_operators_account_may_do_what_it_needs_and_no_more(
@@ -54,7 +67,7 @@ def test_the_operators_account_may_do_what_it_needs_and_no_more(
 def test_impersonation_by_namespace_with_a_real_token(own_cluster: Cluster, installed: Helm) -> None:
     """The operator acts as an account of a namespace only after its owner bound the ClusterRole."""
     installed.install("--set=rbac.impersonate=namespaced")
-    kubeconfig = own_cluster.kubeconfig_for(own_cluster.service_account_token(NAMESPACE, "setpoint"))
+    login = own_cluster.kubeconfig_for(own_cluster.service_account_token(NAMESPACE, "setpoint"))
     own_cluster.kubectl("create", "namespace", "team")
     try:
         own_cluster.kubectl("create", "serviceaccount", "deployer", "-n", "team")
@@ -68,16 +81,19 @@ def test_impersonation_by_namespace_with_a_real_token(own_cluster: Cluster, inst
             "--serviceaccount=team:deployer",
         )
         account = "--as=system:serviceaccount:team:deployer"
-        create = (f"--kubeconfig={kubeconfig}", "create", "configmap", "a", "-n", "team")
+        create = (f"--kubeconfig={login}", "create", "configmap", "a", "-n", "team")
         with pytest.raises(KubectlError, match="cannot impersonate"):
             own_cluster.kubectl(*create, account)
         own_cluster.kubectl(
             *("create", "rolebinding", "setpoint", "-n", "team", "--clusterrole=setpoint-impersonator"),
             f"--serviceaccount={NAMESPACE}:setpoint",
         )
-        own_cluster.kubectl(*create, account)
+        # What proves a request to be the operator's belongs to no namespace.
+        deployer = account.removeprefix("--as=")
+        proved = acting(own_cluster, own_cluster.service_account_token(NAMESPACE, "setpoint"), deployer)
+        own_cluster.kubectl(proved, *create[1:])
         admin = f"--as=system:serviceaccount:{NAMESPACE}:setpoint-admin"
-        own_cluster.kubectl(f"--kubeconfig={kubeconfig}", "create", "namespace", "made-by-admin", admin)
+        own_cluster.kubectl(f"--kubeconfig={login}", "create", "namespace", "made-by-admin", admin)
         own_cluster.kubectl("delete", "namespace", "made-by-admin", "--wait=false")
         with pytest.raises(KubectlError, match="forbidden"):
             own_cluster.kubectl(*create)
@@ -113,9 +129,9 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
     own_cluster.kubectl("create", "namespace", "shop")
     here = ("-n", "shop")
 
-    def noted(name: str) -> Any:
+    def noted(name: str, what: str = names.ANNOTATION_CHANGED_BY) -> Any:
         obj = parsed(own_cluster.kubectl("get", "configmap", name, "-o", "json", *here))
-        return obj["metadata"].get("annotations", {}).get(names.ANNOTATION_CHANGED_BY)
+        return obj["metadata"].get("annotations", {}).get(what)
 
     def as_(user: str, *arguments: str) -> None:
         own_cluster.kubectl(*arguments, *here, f"--as={user}", *ADMIN)
@@ -127,10 +143,17 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
         until_attributed(own_cluster)
         as_("ana@example.org", "label", "configmap", "app", f"{names.LABEL_SYNC}=0123456789abcdef")
         assert noted("app") == "ana@example.org"
-        as_("bob", "annotate", "configmap", "app", "note=1", f"--field-manager={names.FIELD_MANAGER}")
+        proved = acting(
+            own_cluster, own_cluster.admin_token(), f"system:serviceaccount:{NAMESPACE}:setpoint-admin"
+        )
+        own_cluster.kubectl(proved, "annotate", "configmap", "app", "note=0", *here)
         assert noted("app") == "ana@example.org", "our own writes leave it as it was"
+        as_("eve", "annotate", "configmap", "app", "note=1", "--overwrite", UNDER)
+        assert noted("app") == "eve", "anybody may use our name"
+        assert noted("app", names.ANNOTATION_CHANGED_FROM).endswith(names.UNDER_OUR_NAME)
         as_("bob", "annotate", "configmap", "app", "note=2", "--overwrite")
         assert noted("app") == "bob"
+        assert noted("app", names.ANNOTATION_CHANGED_FROM).isdigit()
         as_("ci", "patch", "configmap", "app", "--type=merge", '--patch={"data":{"a":"b"}}')
         assert noted("app") == "ci"
         as_("system:serviceaccount:ci:runner", "annotate", "configmap", "app", "note=3", "--overwrite")
@@ -139,6 +162,47 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
         assert noted("app") == "dan", "who takes the label away is noted too"
     finally:
         own_cluster.kubectl("delete", "namespace", "shop", "--wait=false")
+
+
+def test_only_the_operator_can_prove_to_be_the_operator(own_cluster: Cluster, installed: Helm) -> None:
+    """By the extra when it acts for a Sync; by its own name when it writes to a Sync that is an object of another one."""
+    here = ("-n", NAMESPACE)
+    own_cluster.kubectl("create", "serviceaccount", "other", *here)
+    own_cluster.kubectl("create", "clusterrole", "acts", "--verb=impersonate", "--resource=serviceaccounts")
+    own_cluster.kubectl(
+        "create", "clusterrolebinding", "acts", "--clusterrole=acts", f"--serviceaccount={NAMESPACE}:other"
+    )
+    user = f"system:serviceaccount:{NAMESPACE}:setpoint-admin"
+    operator, other = (own_cluster.service_account_token(NAMESPACE, n) for n in ("setpoint", "other"))
+    read = ("get", "configmaps", *here)
+    meta = {"name": "nested", "namespace": NAMESPACE, "labels": {names.LABEL_SYNC: "0123456789abcdef"}}
+    spec = {"source": {"name": "none"}, "suspend": True}
+    sync = {"apiVersion": names.API_VERSION, "kind": "Sync", "metadata": meta, "spec": spec}
+    try:
+        own_cluster.kubectl(acting(own_cluster, operator, user), *read)
+        with pytest.raises(KubectlError, match="userextras/scopes"):
+            own_cluster.kubectl(acting(own_cluster, operator, user, "scopes"), *read)
+        own_cluster.kubectl(f"--kubeconfig={own_cluster.kubeconfig_for(other)}", f"--as={user}", *read)
+        with pytest.raises(
+            KubectlError, match=rf"cannot impersonate resource .userextras/{names.OPERATOR_EXTRA}"
+        ):
+            own_cluster.kubectl(acting(own_cluster, other, user), *read)
+        until_attributed(own_cluster)
+        own_cluster.kubectl("create", "-f", "-", input=json.dumps(sync))
+        first = notes_of_nested(own_cluster)
+        assert names.ANNOTATION_CHANGED_BY in first
+        own = f"--kubeconfig={own_cluster.kubeconfig_for(operator)}"
+        own_cluster.kubectl(own, "annotate", "sync", "nested", "note=1", *here)
+        assert notes_of_nested(own_cluster) == {**first, "note": "1"}
+    finally:
+        own_cluster.kubectl("delete", "sync", "nested", *here, "--ignore-not-found")
+        own_cluster.kubectl("delete", "clusterrole,clusterrolebinding", "acts", "--ignore-not-found")
+        own_cluster.kubectl("delete", "serviceaccount", "other", *here, "--ignore-not-found")
+
+
+def notes_of_nested(cluster: Cluster) -> dict[str, str]:
+    found = parsed(cluster.kubectl("get", "sync", "nested", "-n", NAMESPACE, "-o", "json"))
+    return dict(found["metadata"]["annotations"])
 
 
 def test_a_second_release_is_refused_by_helm(own_cluster: Cluster, installed: Helm) -> None:

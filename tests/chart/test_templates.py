@@ -11,6 +11,7 @@ import pytest
 from tests.chart.conftest import CHART, NAMESPACE, Helm, Objects
 
 from setpoint import __version__, settings
+from setpoint.api import names
 from setpoint.codegen import rbac
 
 pytestmark = pytest.mark.cluster  # Helm is built like the cluster's binaries
@@ -239,6 +240,19 @@ def test_attribution_only_where_the_api_has_it(helm: Helm) -> None:
     assert found() == set()
     assert found(f"--api-versions={POLICY}") == kinds
     assert found(f"--api-versions={POLICY}", "--set=attribution.enabled=false") == set()
+
+
+def test_the_attribution_policy_knows_the_operator_by_what_only_it_has(helm: Helm) -> None:
+    name = "serviceAccount.name=gitops"
+    policy = only(helm.template(f"--api-versions={POLICY}", f"--set={name}"), "MutatingAdmissionPolicy")
+    (condition,) = policy["spec"]["matchConditions"]
+    assert f'"{names.OPERATOR_EXTRA}" in request.userInfo.extra' in condition["expression"]
+    assert f'"system:serviceaccount:{NAMESPACE}:gitops"' in condition["expression"]
+    assert "fieldManager" not in condition["expression"]
+    text = str(policy["spec"])
+    for each in (names.LABEL_SYNC, names.ANNOTATION_CHANGED_BY, names.ANNOTATION_CHANGED_FROM):
+        assert each in text
+    assert f'== "{names.FIELD_MANAGER}" ? "{names.UNDER_OUR_NAME}"' in text
 
 
 def test_the_service_monitor_selects_the_service(helm: Helm) -> None:

@@ -12,6 +12,10 @@
 - apiGroups: ["storage.k8s.io"]
   resources: ["storageclasses"]
   verbs: ["list", "watch"]
+# Proves to the attribution policy, and to readers of audit logs, that a request is Setpoint's. It grants nothing else. Give it to nobody else.
+- apiGroups: ["authentication.k8s.io"]
+  resources: ["userextras/setpoint.dev/operator"]
+  verbs: ["impersonate"]
 {{- end }}
 
 {{- define "setpoint.rules.own" -}}

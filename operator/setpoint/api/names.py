@@ -31,5 +31,11 @@ ANNOTATION_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Written by `kubectl rollout restart`: an operation, not configuration; removing it would restart the pods again.
 ANNOTATION_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
+# Who impersonates with this extra is Setpoint: the right to do so is the proof, and its value is for readers of audit logs.
+OPERATOR_EXTRA = f"{GROUP}/operator"
+# What the attribution policy adds to `changed-from` where somebody else wrote under our name.
+UNDER_OUR_NAME = f" as {FIELD_MANAGER}"
+
 # The fields that Git's adopted objects had from people, under a manager of their own: see `fields.adopted`.
 ADOPTED_MANAGER = "setpoint-adopted"
+OUR_MANAGERS = frozenset({FIELD_MANAGER, ADOPTED_MANAGER})

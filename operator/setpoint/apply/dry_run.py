@@ -229,8 +229,8 @@ class DryRunner:
 
     def _was_tried(self, d: Desired, live: Manifest) -> bool:
         """Return whether this manifest was refused although the patch before it had been made: it would be for ever."""
-        left = managed_fields.patched_entry(live["metadata"].get("managedFields") or ())
-        return left is not None and self._who.refused.get(d.id) == d.digest
+        left = managed_fields.strays(live["metadata"].get("managedFields") or ())
+        return bool(left) and self._who.refused.get(d.id) == d.digest
 
     async def _check_owners(self, d: Desired) -> None:
         """Raise Problem if an owner is not there, as the garbage collector would delete the object."""

@@ -43,9 +43,12 @@ class Writer:
                 await self._keep_adopted(checked)
             sent = existing(checked.sent or d.manifest, checked.live)
             obj: Manifest = (await self._cluster.apply(kind, sent, user=who.user)).object
+            if checked.exchange is not None and not checked.change.additions:
+                # What the server filled in during our own patch is nobody's addition.
+                obj = await self._without_strays(d, obj)
             if checked.change.action is Action.PATCH:
                 obj = await self._without_additions(d, obj)
-            obj = await self._without_patched(d, obj)
+            obj = await self._without_strays(d, obj)
             self._live.store(kind, obj)
             return baseline(d, obj, who.people)
 
@@ -107,13 +110,13 @@ class Writer:
     async def _read(self, d: Desired) -> Manifest | None:
         return await self._cluster.get(kind_of(d), d.id.namespace, d.id.name, user=self._who.user)
 
-    async def _without_patched(self, d: Desired, obj: Manifest) -> Manifest:
-        """Take out what a JSON Patch of ours left in managedFields: the fields would stay when they leave Git.
+    async def _without_strays(self, d: Desired, obj: Manifest) -> Manifest:
+        """Take out what a JSON Patch of ours, or a person under our name, left in managedFields: it would stay when it leaves Git.
 
         A crash before this leaves the entry, and whoever looks at the object next finds it there.
         """
         for left in reversed(range(TRIES)):
-            operations = managed_fields.without_patched(obj["metadata"].get("managedFields") or ())
+            operations = managed_fields.without_strays(obj["metadata"].get("managedFields") or ())
             if not operations:
                 break
             try:
@@ -154,5 +157,5 @@ def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Base
     """Return the baseline of an object from the server's answer to our write (not from the watch, which may be newer)."""
     meta = obj["metadata"]
     annotations = meta.get("annotations") or {}
-    owned = managed_fields.ownership(meta.get("managedFields") or (), people)
+    owned = managed_fields.ownership(meta.get("managedFields") or (), people, annotations)
     return Baseline(d.digest, owned, changed_by(annotations), int(meta["resourceVersion"]))

@@ -58,6 +58,12 @@ CLUSTER = Role(
             ("list", "watch"),
             "Whether a claim is bound only when a Pod mounts it: then no wave waits for it. Watched while a claim is not bound.",
         ),
+        Rule(
+            ("authentication.k8s.io",),
+            (f"userextras/{names.OPERATOR_EXTRA}",),
+            ("impersonate",),
+            "Proves to the attribution policy, and to readers of audit logs, that a request is Setpoint's. It grants nothing else. Give it to nobody else.",
+        ),
     ),
 )
 

@@ -26,6 +26,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from setpoint.kube.errors import ApiError, error_of
+from setpoint.kube.proof import Proof
 from setpoint.kube.requests import Request, resource_of
 
 IN_FLIGHT = 64
@@ -145,6 +146,7 @@ class Transport:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._patience: dict[str, tuple[float, ApiError]] = {}
         self._user_agent = user_agent
+        self._proof = Proof()
         self._session = self._new_session()
         self._users: Counter[aiohttp.ClientSession] = Counter()
         self._ending: set[asyncio.Task[None]] = set()
@@ -213,7 +215,7 @@ class Transport:
             try:
                 return await self._once(request, fence, renew=renew)
             except ApiError as error:
-                pause = _pause(error, request, attempt)
+                pause = _pause(error, request, attempt, unproved=self._proof.is_refused(error))
                 if pause is None:
                     self._note_patience(request, error)
                     raise
@@ -312,9 +314,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         if authorization := await self.endpoint.authorization(renew):
             headers["Authorization"] = authorization
-        if request.user:
-            headers["Impersonate-User"] = request.user
-        return headers
+        return headers | self._proof.headers(request.user)
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
@@ -322,10 +322,12 @@ def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
 
 
-def _pause(error: ApiError, request: Request, attempt: int) -> float | None:
+def _pause(error: ApiError, request: Request, attempt: int, *, unproved: bool) -> float | None:
     """Return the seconds to wait before sending again, or None: the caller must decide."""
     if attempt >= ATTEMPTS:
         return None
+    if unproved:
+        return 0.0
     if error.status == 401 and attempt == 1:  # the token was rotated a moment ago
         return 0.0
     if error.reason == "NotSent":

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from setpoint.api import names
@@ -31,10 +32,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Our own entry (digest of its fields, and time) and those of people; equal means that nobody touched our fields.
-
-    `ours` also tells that a JSON Patch of ours left an entry, as a crash may leave it.
-    """
+    """Our own entry (digest of its fields, and time) and those of people; equal means that nobody touched our fields."""
 
     ours: str
     time: str
@@ -48,52 +46,95 @@ def is_person(manager: str, extra: frozenset[str] = frozenset()) -> bool:
 
 def own_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return our own server-side apply entry of a managedFields list."""
-    return next(
-        (
-            e
-            for e in managed
-            if e.get("manager") == names.FIELD_MANAGER
-            and e.get("operation") == "Apply"
-            and not e.get("subresource")
-        ),
-        None,
-    )
+    return next((e for e in managed if is_own(e)), None)
 
 
-def patched_entry(managed: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the entry that a JSON Patch of ours has left, if it owns more than metadata.
+def is_adopted(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry is our record of what an object had when it was adopted (see `adopted`).
 
-    What it owns stays when it leaves Git, so it is taken out as soon as the apply that comes after it is through.
+    Whoever writes under that name makes an entry of his own, or, by an apply, one that has a time.
     """
-    return next(
-        (
-            e
-            for e in managed
-            if e.get("manager") == names.FIELD_MANAGER
-            and e.get("operation") == "Update"
-            and not e.get("subresource")
-            and (e.get("fieldsV1") or {}).keys() - {"f:metadata"}
-        ),
-        None,
+    return (
+        entry.get("manager") == names.ADOPTED_MANAGER
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+        and not entry.get("time")
     )
 
 
-def without_patched(managed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the JSON Patch that takes out what `patched_entry` found; empty if there is none.
+def is_own(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry is of our server-side applies. A person may have applied under our name: no entry tells."""
+    return (
+        entry.get("manager") == names.FIELD_MANAGER
+        and entry.get("operation") == "Apply"
+        and not entry.get("subresource")
+    )
 
-    It tests the entry and no resourceVersion: a controller that writes the status meanwhile is no obstacle.
+
+KEPT_ANNOTATIONS = frozenset(
+    {
+        names.ANNOTATION_CHANGED_BY,
+        names.ANNOTATION_CHANGED_FROM,
+        names.ANNOTATION_LAST_APPLIED,
+        names.ANNOTATION_RESTARTED_AT,
+    }
+)
+_MARKS = KEPT_ANNOTATIONS | names.PEOPLES_ANNOTATIONS | {names.ANNOTATION_DROPPED_BY}
+
+
+def _split(fields: FieldSet) -> tuple[FieldSet, FieldSet]:
+    """Divide what an entry under our name owns into marks, which we patch or anybody may set, and the rest."""
+    meta: FieldSet = fields.get("f:metadata") or {}
+    marks: FieldSet = {k: meta[k] for k in ("f:finalizers", "f:ownerReferences") if k in meta}
+    notes = {k: v for k, v in (meta.get("f:annotations") or {}).items() if k[2:] in _MARKS}
+    if notes:
+        marks["f:annotations"] = notes
+    bare: FieldSet = {"f:metadata": {**marks, "f:annotations": {".": {}, **notes}}}
+    return {"f:metadata": marks} if marks else {}, subtract(fields, bare)
+
+
+def strays(managed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the entries under our names that no apply and no adoption of ours has made.
+
+    A person borrowed the name, which anybody may do; or it is what a JSON Patch of ours left at a crash. What they own
+    would stay when it is not in Git, so it is treated as a person's. Marks are no reason.
     """
-    entry = patched_entry(managed)
-    if entry is None:
-        return []
-    path = f"/metadata/managedFields/{next(i for i, e in enumerate(managed) if e is entry)}"
-    rest = {k: v for k, v in entry["fieldsV1"].items() if k == "f:metadata"}
-    last = (
-        {"op": "replace", "path": f"{path}/fieldsV1", "value": rest}
-        if rest
-        else {"op": "remove", "path": path}
-    )
-    return [{"op": "test", "path": path, "value": entry}, last]
+    return [e for e in managed if _is_stray(e)]
+
+
+def _is_stray(entry: Mapping[str, Any]) -> bool:
+    if entry.get("manager") not in names.OUR_MANAGERS:
+        return False
+    if entry.get("subresource") or is_own(entry) or is_adopted(entry):
+        return False
+    return bool(_split(entry.get("fieldsV1") or {})[1])
+
+
+def without_strays(managed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the JSON Patch that takes out what `strays` found, but for marks; empty if there is nothing.
+
+    It tests the entries and no resourceVersion: a controller that writes the status meanwhile is no obstacle.
+    """
+    tests: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
+    for index, entry in reversed(list(enumerate(managed))):
+        if _is_stray(entry):
+            path = f"/metadata/managedFields/{index}"
+            marks, _ = _split(entry.get("fieldsV1") or {})
+            tests.append({"op": "test", "path": path, "value": entry})
+            changes.append(
+                {"op": "replace", "path": f"{path}/fieldsV1", "value": marks}
+                if marks
+                else {"op": "remove", "path": path}
+            )
+    return [*tests, *changes]
+
+
+def is_persons(entry: Mapping[str, Any], extra: frozenset[str] = frozenset()) -> bool:
+    """Return whether what an entry owns was set by a person, but not `status`, which is no configuration."""
+    if entry.get("subresource") == "status":
+        return False
+    return is_person(entry.get("manager", ""), extra) or _is_stray(entry)
 
 
 def person_entries(
@@ -105,19 +146,33 @@ def person_entries(
     it (`setpoint-adopted`, on an adopted object) and makes one of its own, with subresource `scale`; where it was nobody's,
     or becomes 0, there is none. The number stays unless Git sets one: then the field has left our own entry.
     """
-    return [e for e in managed if is_person(e.get("manager", ""), extra) and not e.get("subresource")]
+    return [e for e in managed if is_persons(e, extra) and not e.get("subresource")]
 
 
-def ownership(managed: Sequence[Mapping[str, Any]], extra: frozenset[str] = frozenset()) -> Ownership:
-    """Reduce managedFields to what tells of drift (see `notes/apply.md`, a drift test that costs nothing)."""
-    own, patched = own_entry(managed), patched_entry(managed)
+def is_under_our_name(annotations: Mapping[str, str]) -> bool:
+    """Return whether the last write that the attribution policy noted was somebody else's under our name."""
+    return annotations.get(names.ANNOTATION_CHANGED_FROM, "").endswith(names.UNDER_OUR_NAME)
+
+
+def ownership(
+    managed: Sequence[Mapping[str, Any]],
+    extra: frozenset[str] = frozenset(),
+    annotations: Mapping[str, str] | None = None,
+) -> Ownership:
+    """Reduce managedFields to what tells of drift (see `notes/apply.md`, a drift test that costs nothing).
+
+    An apply under our name leaves the entry that ours would leave, within a second even with its time. So what the
+    attribution policy notes of it among the annotations counts too.
+    """
+    own = own_entry(managed)
     people = [
         Person(e["manager"], e.get("time", ""), _digest(e.get("fieldsV1")))
         for e in person_entries(managed, extra)
     ]
-    ours = (e.get("fieldsV1") for e in (own, patched) if e is not None)
+    if annotations and is_under_our_name(annotations):
+        people.append(Person(names.FIELD_MANAGER, "", annotations[names.ANNOTATION_CHANGED_FROM]))
     return Ownership(
-        "+".join(map(_digest, ours)),
+        _digest(own.get("fieldsV1")) if own is not None else "",
         own.get("time", "") if own else "",
         tuple(sorted(people, key=lambda p: (p.manager, p.time, p.digest))),
     )
@@ -151,6 +206,12 @@ def union(left: FieldSet, right: FieldSet) -> FieldSet:
     for key, child in right.items():
         result[key] = union(result[key], child) if key in result else child
     return result
+
+
+def union_of(entries: Iterable[Mapping[str, Any]]) -> FieldSet:
+    """Return what any of the entries owns."""
+    nothing: FieldSet = {}
+    return reduce(union, (e.get("fieldsV1") or {} for e in entries), nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +283,6 @@ def _keys_match(item: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(item.get(k) == v for k, v in wanted.items())
 
 
-KEPT_ANNOTATIONS = frozenset(
-    {
-        names.ANNOTATION_CHANGED_BY,
-        names.ANNOTATION_CHANGED_FROM,
-        names.ANNOTATION_LAST_APPLIED,
-        names.ANNOTATION_RESTARTED_AT,
-    }
-)
-
-
 def is_kept(path: Path, *, plain_status: bool = False) -> bool:
     """Return whether an addition by a person stays: bookkeeping, operations, and what is theirs to ask of us.
 
@@ -270,24 +321,20 @@ def adopted(
     of a node that Git sets (else the node could neither go nor become another one); the rest moves to manager
     `setpoint-adopted`, which no rule ever removes. None if there is nothing to rewrite.
     """
-    kept: FieldSet = {}
-    result: list[dict[str, Any]] = []
-    for entry in managed:
-        if entry.get("subresource") == "status" or not is_person(entry.get("manager", ""), takeover):
-            result.append(dict(entry))
-        else:
-            kept = union(kept, entry.get("fieldsV1") or {})
-    if len(result) == len(managed):
+    theirs = [e for e in managed if is_persons(e, takeover)]
+    if not theirs:
         return None
-    rest = _beside(kept, ours)
+    first = theirs[0]
+    # There is one such record in an object: what was adopted before belongs to it.
+    theirs += [e for e in managed if is_adopted(e) and e.get("apiVersion") == first["apiVersion"]]
+    result = [dict(e) for e in managed if not (is_persons(e, takeover) or is_adopted(e))]
+    rest = _beside(union_of(theirs), ours)
     if rest:
-        first = next(e for e in managed if is_person(e.get("manager", ""), takeover))
         result.append(
             {
                 "manager": names.ADOPTED_MANAGER,
-                "operation": "Update",
+                "operation": "Apply",
                 "apiVersion": first["apiVersion"],
-                "time": first.get("time"),
                 "fieldsType": "FieldsV1",
                 "fieldsV1": rest,
             }

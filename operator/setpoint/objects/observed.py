@@ -73,7 +73,7 @@ def observe(obj: Mapping[str, Any], oid: ObjectId, people: frozenset[str] = froz
     annotations: Mapping[str, str] = meta.get("annotations") or {}
     end = end_of(obj) if may_end(oid.group, oid.kind) else None
     managed, version = meta.get("managedFields") or (), int(meta.get("resourceVersion") or 0)
-    owned = managed_fields.ownership(managed, people)
+    owned = managed_fields.ownership(managed, people, annotations)
     return Observed(
         id=oid,
         uid=meta.get("uid", ""),

@@ -52,7 +52,7 @@ def decide(
         return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
     additions = foreign_additions(predicted, d, rules, people)
     if not patch and not additions and managed_fields.own_entry(_entries(live)):
-        if managed_fields.patched_entry(_entries(live)) is None:
+        if not managed_fields.strays(_entries(live)):
             return Change(d.id, Action.KEEP)
         return Change(d.id, Action.PATCH, Reason.OutOfSync, "was left half-way", tidies=True)
     shown = (*patch, *({"op": "remove", "path": managed_fields.pointer(p)} for p, _ in additions))

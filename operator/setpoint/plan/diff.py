@@ -108,7 +108,7 @@ def culprit(
     paths = [op["path"] for op in patch] + [managed_fields.pointer(p) for p, _ in additions]
     best: tuple[str, str] | None = None
     for entry in live["metadata"].get("managedFields") or []:
-        if entry.get("manager") in (names.FIELD_MANAGER, names.ADOPTED_MANAGER):
+        if managed_fields.is_own(entry) or managed_fields.is_adopted(entry):
             continue
         owned = managed_fields.pointers(live, entry.get("fieldsV1") or {})
         if any(overlap(p, o) for p in paths for o in owned):
@@ -119,8 +119,11 @@ def culprit(
 def written_by_us(live: Mapping[str, Any], patch: Sequence[Operation]) -> bool:
     """Return whether we own every differing field that is there: whoever else had written one would own it now.
 
-    A field that is missing leaves no trace, so a patch that only adds is not taken for our own work.
+    A field that is missing leaves no trace, so a patch that only adds is not taken for our own work; nor is anything if
+    the last note of the attribution policy is that of a write under our name.
     """
+    if managed_fields.is_under_our_name(live["metadata"].get("annotations") or {}):
+        return False
     entry = managed_fields.own_entry(live["metadata"].get("managedFields") or ())
     there = [op["path"] for op in patch if op["op"] != "add"]
     if entry is None or not there:

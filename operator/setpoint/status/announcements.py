@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.api import names
 from setpoint.api.reasons import Reason
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action, Change
@@ -98,7 +99,7 @@ def _turn(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Iterable[
 def drift_words(c: Correction, home: str) -> str:
     """Return who changed what, and what was done about it."""
     who = f" by {c.user}" if c.user else ""
-    tool = f" with {c.manager}" if c.manager else ""
+    tool = f" {'as' if c.manager in names.OUR_MANAGERS else 'with'} {c.manager}" if c.manager else ""
     if not c.patch:
         return f"{c.id.label(home)} was deleted{who}{', created again' if c.corrected else ''}"
     return f"{c.id.label(home)} changed{who}{tool}: {_patch_words(c)}, {'corrected' if c.corrected else 'reported'}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from setpoint.api import names
 from setpoint.api.reasons import Problem, Reason
 from setpoint.health.verdict import Health, Verdict
 from setpoint.objects.identity import ObjectId
@@ -60,6 +61,13 @@ class Correction:
     patch: tuple[Mapping[str, Any], ...]
     was: Any = None
     """The value that the first operation replaces."""
+
+    @property
+    def opponent(self) -> str:
+        """Who did this, for a sentence; "" if nobody knows. Our own name is nobody's."""
+        if self.manager in names.OUR_MANAGERS:
+            return f"{self.user or 'somebody'} (as {self.manager})"
+        return self.manager or self.user or ""
 
 
 @dataclass(frozen=True, slots=True)

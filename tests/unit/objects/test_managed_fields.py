@@ -230,3 +230,93 @@ def test_every_annotation_of_the_group_is_peoples_gits_or_ours() -> None:
     gits = {names.ANNOTATION_WAVE, names.ANNOTATION_ENCRYPTED}
     ours = {names.ANNOTATION_OWNER, names.ANNOTATION_DROPPED_BY}
     assert of_the_group == names.PEOPLES_ANNOTATIONS | stamps | gits | ours
+
+
+def entry(manager: str, fields: managed_fields.FieldSet, operation: str = "Update", **more: str) -> Any:
+    return {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": "v1",
+        "time": "t",
+        "fieldsV1": fields,
+        **more,
+    }
+
+
+OWN = entry("setpoint", {"f:data": {"f:k": {}}}, "Apply")
+RECORD = {k: v for k, v in entry("setpoint-adopted", {"f:data": {"f:a": {}}}, "Apply").items() if k != "time"}
+DATA: managed_fields.FieldSet = {"f:data": {"f:x": {}}}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        entry("setpoint", DATA),
+        entry("setpoint", DATA, subresource="scale"),
+        entry("setpoint", DATA, "Apply", subresource="scale"),
+        entry("setpoint", {"f:metadata": {"f:labels": {"f:x": {}}}}),
+        entry(
+            "setpoint", {"f:metadata": {"f:annotations": {".": {}, "f:x": {}, "f:setpoint.dev/prune": {}}}}
+        ),
+        entry("setpoint", {"f:metadata": {"f:annotations": {"f:setpoint.dev/wave": {}}}}),
+        entry("setpoint-adopted", DATA),
+        entry("setpoint-adopted", DATA, "Apply"),
+        entry("setpoint-adopted", DATA, "Apply", subresource="scale"),
+    ],
+)
+def test_whoever_writes_under_our_names_is_a_person(written: Any) -> None:
+    managed = [OWN, RECORD, written]
+    assert managed_fields.strays(managed) == managed_fields.person_entries(managed) == [written]
+    assert managed_fields.ownership(managed) != managed_fields.ownership([OWN, RECORD])
+    left = jsonpatch.apply_patch(
+        {"metadata": {"managedFields": managed}}, managed_fields.without_strays(managed)
+    )["metadata"]["managedFields"]
+    assert left[:2] == [OWN, RECORD]
+    assert managed_fields.strays(left) == []
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"f:finalizers": {".": {}, 'v:"setpoint.dev/finalizer"': {}}},
+        {"f:ownerReferences": {}},
+        {"f:annotations": {".": {}, "f:setpoint.dev/dropped-by": {}}},
+        {"f:annotations": {"f:setpoint.dev/requested": {}, "f:kubectl.kubernetes.io/restartedAt": {}}},
+        {"f:annotations": {".": {}}},
+        {},
+    ],
+)
+def test_our_own_marks_are_no_persons_and_cost_no_look(marks: managed_fields.FieldSet) -> None:
+    managed = [OWN, entry("setpoint", {"f:metadata": marks} if marks else {})]
+    assert managed_fields.strays(managed) == managed_fields.without_strays(managed) == []
+    assert managed_fields.ownership(managed) == managed_fields.ownership([OWN])
+
+
+def test_the_status_is_written_under_our_name_and_no_persons() -> None:
+    written = entry("setpoint", {"f:status": {"f:x": {}}}, subresource="status")
+    assert managed_fields.strays([written]) == managed_fields.person_entries([written]) == []
+
+
+def test_an_apply_under_our_name_shows_in_what_the_policy_noted() -> None:
+    """It leaves the entry that ours would leave, and within a second with the same time."""
+    noted = {names.ANNOTATION_CHANGED_BY: "mallory", names.ANNOTATION_CHANGED_FROM: "7"}
+    under = {**noted, names.ANNOTATION_CHANGED_FROM: "7 as setpoint"}
+    quiet = managed_fields.ownership([OWN])
+    assert managed_fields.ownership([OWN], frozenset(), noted) == quiet
+    first = managed_fields.ownership([OWN], frozenset(), under)
+    again = managed_fields.ownership(
+        [OWN], frozenset(), {**under, names.ANNOTATION_CHANGED_FROM: "8 as setpoint"}
+    )
+    assert len({quiet, first, again}) == 3
+
+
+def test_what_was_adopted_is_kept_in_one_record_that_nobodys_write_is_taken_for() -> None:
+    person = entry("kubectl-edit", {"f:data": {"f:k": {}, "f:b": {}}})
+    borrowed = entry("setpoint-adopted", {"f:data": {"f:c": {}}})
+    after = managed_fields.adopted([OWN, RECORD, person, borrowed], OWN["fieldsV1"], frozenset())
+    assert after is not None
+    assert after[0] == OWN
+    (record,) = after[1:]
+    assert managed_fields.is_adopted(record)
+    assert record["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}, "f:c": {}}}
+    assert managed_fields.person_entries(after) == []

@@ -155,6 +155,51 @@ def test_what_a_person_added_is_patched_away() -> None:
     assert change.patch == ({"op": "remove", "path": "/data/extra"},)
 
 
+def entry(manager: str, fields: dict[str, Any], operation: str = "Update", **more: str) -> dict[str, Any]:
+    return {"manager": manager, "operation": operation, "time": "t", "fieldsV1": fields, **more}
+
+
+@pytest.mark.parametrize("manager", ["setpoint", "setpoint-adopted"])
+def test_who_writes_under_our_names_is_named_by_them_and_what_he_added_goes(manager: str) -> None:
+    d = desired(config())
+    edited = live_of(d)
+    edited["data"] = {"k": "hand", "extra": "1"}
+    fields: dict[str, Any] = {"f:data": {"f:k": {}, "f:extra": {}}}
+    edited["metadata"]["managedFields"] = [entry(manager, fields)]
+    predicted = live_of(d)
+    predicted["data"] = {"k": "v", "extra": "1"}
+    predicted["metadata"]["managedFields"].append(entry(manager, {"f:data": {"f:extra": {}}}))
+    change = judge(d, edited, predicted)
+    assert (change.action, change.manager, change.tidies) == (Action.PATCH, manager, False)
+    assert [(op["op"], op["path"]) for op in change.patch] == [
+        ("replace", "/data/k"),
+        ("remove", "/data/extra"),
+    ]
+    assert [managed_fields.pointer(path) for path, _ in change.additions] == ["/data/extra"]
+
+
+def test_what_was_there_before_adoption_stays_whoever_writes_beside_it() -> None:
+    d = desired(config())
+    edited = live_of(d)
+    edited["data"] = {"k": "v", "old": "1", "extra": "1"}
+    record = entry("setpoint-adopted", {"f:data": {"f:old": {}}}, "Apply")
+    del record["time"]
+    edited["metadata"]["managedFields"] += [record, entry("setpoint-adopted", {"f:data": {"f:extra": {}}})]
+    change = judge(d, edited, copy.deepcopy(edited))
+    assert [managed_fields.pointer(path) for path, _ in change.additions] == ["/data/extra"]
+    edited["data"].pop("extra")
+    edited["metadata"]["managedFields"].pop()
+    assert judge(d, edited, copy.deepcopy(edited)).action is Action.KEEP
+
+
+def test_what_a_patch_of_ours_left_is_tidied_and_no_drift() -> None:
+    d = desired(config())
+    left = live_of(d)
+    left["metadata"]["managedFields"].append(entry("setpoint", {"f:data": {"f:k": {}}}))
+    change = judge(d, left, copy.deepcopy(left))
+    assert (change.action, change.tidies, change.patch) == (Action.PATCH, True, ())
+
+
 @pytest.mark.parametrize(
     ("meta", "reason"),
     [
@@ -339,6 +384,16 @@ def test_what_we_wrote_ourselves_before_a_crash_is_no_drift(
 ) -> None:
     live = {"metadata": {"managedFields": managed}, "data": {"k": "new"}}
     assert written_by_us(live, [{"op": op, "path": "/data/k", "value": "old"}]) is ours
+
+
+def test_what_somebody_applied_under_our_name_is_not_taken_for_ours() -> None:
+    op = {"op": "replace", "path": "/data/k", "value": "old"}
+    live: dict[str, Any] = {"metadata": {"managedFields": [OURS]}, "data": {"k": "new"}}
+    notes = {names.ANNOTATION_CHANGED_BY: "mallory", names.ANNOTATION_CHANGED_FROM: "7"}
+    live["metadata"]["annotations"] = notes
+    assert written_by_us(live, [op])
+    notes[names.ANNOTATION_CHANGED_FROM] = "7 as setpoint"
+    assert not written_by_us(live, [op])
 
 
 ids = st.sets(st.sampled_from(maps(*"abcdefghij")), max_size=10)

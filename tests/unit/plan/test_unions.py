@@ -330,20 +330,20 @@ def test_a_patch_takes_away_no_more_than_anybody_writes() -> None:
 def test_what_a_patch_left_is_found_and_taken_out() -> None:
     ours = {**entry("setpoint", {"spec": {"s": 1}}, "Apply"), "time": "t"}
     left = entry("setpoint", {"metadata": {"finalizers": {}}, "spec": {"s": 1}})
-    assert managed_fields.without_patched([ours]) == []
-    marks = entry("setpoint", {"metadata": {"annotations": {"a": 1}}})
-    assert managed_fields.patched_entry([ours, marks]) is None
-    assert managed_fields.ownership([ours, marks]) == managed_fields.ownership([ours])
+    assert managed_fields.without_strays([ours]) == []
+    assert managed_fields.strays([ours, left]) == [left]
     assert managed_fields.ownership([ours, left]) != managed_fields.ownership([ours])
     obj = {"metadata": {"managedFields": [ours, left]}}
-    after = jsonpatch.apply_patch(obj, managed_fields.without_patched([ours, left]))["metadata"][
+    after = jsonpatch.apply_patch(obj, managed_fields.without_strays([ours, left]))["metadata"][
         "managedFields"
     ]
     assert after == [ours, {**left, "fieldsV1": trie({"metadata": {"finalizers": {}}})}]
     whole = entry("setpoint", {"spec": {"s": 1}})
-    obj = {"metadata": {"managedFields": [whole, ours]}}
-    after = jsonpatch.apply_patch(obj, managed_fields.without_patched([whole, ours]))
-    assert after["metadata"]["managedFields"] == [ours]
+    scaled = {**whole, "subresource": "scale"}
+    older = {**whole, "apiVersion": "old/v1"}
+    obj = {"metadata": {"managedFields": [whole, ours, scaled, older]}}
+    patch = managed_fields.without_strays([whole, ours, scaled, older])
+    assert jsonpatch.apply_patch(obj, patch)["metadata"]["managedFields"] == [ours]
 
 
 def test_what_lies_inside_of_a_node_of_git_is_given_up_at_adoption() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from setpoint.objects.identity import ObjectId
@@ -49,6 +50,18 @@ def test_who_changed_what() -> None:
     assert said(good, good, corrections=[correction()])[0].message.startswith(
         "Deployment/ads was deleted by alice"
     )
+
+
+def test_nobody_is_known_by_a_name_of_ours() -> None:
+    good = ready("True", "Succeeded")
+    under = replace(correction({"op": "remove", "path": "/data/x"}), manager="setpoint", user="mallory")
+    assert "changed by mallory as setpoint: " in said(good, good, corrections=[under])[0].message
+    assert under.opponent == "mallory (as setpoint)"
+    assert replace(under, user=None, manager="setpoint-adopted").opponent == "somebody (as setpoint-adopted)"
+    found = [
+        replace(under, manager=m, user=u).opponent for m, u in (("helm", "a"), (None, "a"), (None, None))
+    ]
+    assert found == ["helm", "a", ""]
 
 
 def test_what_a_commit_changed() -> None:

@@ -77,7 +77,9 @@ def verdict(
     told = tuple(islice(causes, MOST + 1))
     if len(told) > MOST or any(_is_unreadable(e, manifest["apiVersion"]) for e in foreign):
         return Verdict()
-    root = Place(manifest, live, Tries(_recorded(managed, manifest), _own(managed), _union(foreign)))
+    root = Place(
+        manifest, live, Tries(_recorded(managed, manifest), _own(managed), managed_fields.union_of(foreign))
+    )
     found = candidates(root, told)
     held = [each for each in found if each.is_foreign]
     free, words = [each for each in found if not each.is_foreign], _held_words(held, foreign)
@@ -101,8 +103,7 @@ def _is_ours(entry: Mapping[str, Any], former: frozenset[str] | None) -> bool:
     manager = entry.get("manager", "")
     if entry.get("subresource") == "status":
         return False
-    ours = manager in (names.FIELD_MANAGER, names.ADOPTED_MANAGER)
-    return ours or (former is not None and managed_fields.is_person(manager, former))
+    return manager in names.OUR_MANAGERS or (former is not None and managed_fields.is_person(manager, former))
 
 
 def _is_unreadable(entry: Mapping[str, Any], version: str) -> bool:
@@ -113,17 +114,12 @@ def _is_unreadable(entry: Mapping[str, Any], version: str) -> bool:
 
 def _recorded(managed: Iterable[Mapping[str, Any]], manifest: Manifest) -> FieldSet:
     """Return what is recorded at the version that is sent; at others, fields may be called otherwise."""
-    return _union(e for e in managed if e.get("apiVersion") == manifest["apiVersion"])
+    return managed_fields.union_of(e for e in managed if e.get("apiVersion") == manifest["apiVersion"])
 
 
 def _own(managed: Sequence[Mapping[str, Any]]) -> FieldSet:
     own = managed_fields.own_entry(managed) or {}
     return own.get("fieldsV1") or {}
-
-
-def _union(entries: Iterable[Mapping[str, Any]]) -> FieldSet:
-    nothing: FieldSet = {}
-    return reduce(managed_fields.union, (e.get("fieldsV1") or {} for e in entries), nothing)
 
 
 def _held_words(held: Sequence[Candidate], foreign: Sequence[Mapping[str, Any]]) -> str:

@@ -169,7 +169,7 @@ class DriftLog:
             correction = self._correction(key, memory, change, d, corrected=rfc3339_millis(datetime.now(UTC)))
             corrections.append(correction)
             self._metrics.corrected(change.id.kind)
-        by = {c.id: c.manager or c.user or "" for c in corrections}
+        by = {c.id: c.opponent for c in corrections}
         fields = {c.id: c.fields for c in result.written if c.id in by}
         memory.account = memory.account.corrected(by, now, fields)
         return tuple(corrections)
