@@ -105,7 +105,7 @@ def strays(managed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _is_stray(entry: Mapping[str, Any]) -> bool:
     if entry.get("manager") not in names.OUR_MANAGERS:
         return False
-    if entry.get("subresource") or is_own(entry) or is_adopted(entry):
+    if entry.get("subresource") == "status" or is_own(entry) or is_adopted(entry):
         return False
     return bool(_split(entry.get("fieldsV1") or {})[1])
 
@@ -145,8 +145,9 @@ def person_entries(
     That is an operation, or `status`, and no configuration. `kubectl scale` takes `replicas` out of the entry that had
     it (`setpoint-adopted`, on an adopted object) and makes one of its own, with subresource `scale`; where it was nobody's,
     or becomes 0, there is none. The number stays unless Git sets one: then the field has left our own entry.
+    Who borrows our name gets no such leave.
     """
-    return [e for e in managed if is_persons(e, extra) and not e.get("subresource")]
+    return [e for e in managed if is_persons(e, extra) and (_is_stray(e) or not e.get("subresource"))]
 
 
 def is_under_our_name(annotations: Mapping[str, str]) -> bool:
