@@ -1,4 +1,4 @@
-"""Who writes under Setpoint's names is found out: his change is drift with his name, and what he added goes."""
+"""Who hides behind Setpoint's names and marks is found out: his change is drift with his name, and what he added goes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.conftest import World, config
 from tests.e2e.test_people import nested, notes_of
 from tests.kit.api import Json, is_ready
+from tests.kit.pods import UnderTest
 
 from setpoint.api import names
 
@@ -43,7 +44,7 @@ def managers(obj: Json) -> set[tuple[str, str]]:
 
 
 def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) -> None:
-    plain = ["edited", "added", "labelled", "applied", "borrowed", "taken"]
+    plain = ["edited", "added", "labelled", "applied", "borrowed", "taken", "unmarked"]
     was = {"kept": "by hand", "k": "old"}
     world.cluster.kubectl("create", "-n", world.target, "-f", "-", input=config("adopted", **was))
     account = {"serviceAccountName": "deployer", "targetNamespace": world.target}
@@ -53,7 +54,7 @@ def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) 
     world.source()
     world.sync(path="all")
     settled = world.until("Sync", "app", is_ready)
-    assert settled["status"]["summary"]["synced"] == 8
+    assert settled["status"]["summary"]["synced"] == 9
     assert not settled["status"].get("driftLog")
     # Our own writes are not noted: as the Sync's account, and as our own on the Sync in a Sync.
     everything = [world.get("ConfigMap", n) for n in [*plain, "adopted"]]
@@ -67,6 +68,10 @@ def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) 
     patched(world, "borrowed", ADOPTED, k="hand", more="1")
     applied(world, "taken", ADOPTED, **GIT, more="1")
     patched(world, "adopted", ADOPTED, more="1")
+    # Without its mark it is not adopted with all that is in it, as it was written before.
+    patch = {"metadata": {"annotations": {names.ANNOTATION_OWNER: None}}, "data": {"more": "1"}}
+    merge = ("--type=merge", f"--patch={json.dumps(patch)}")
+    by(world, "unmarked@example.org", "patch", "configmap", "unmarked", *merge)
     by(world, "who@example.org", "annotate", "sync", "child", "more=1", OURS)
 
     kept = {"kept": "by hand", **GIT}
@@ -74,7 +79,7 @@ def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) 
         world.until("ConfigMap", name, lambda o, d=data: o["data"] == d)
     world.until("ConfigMap", "labelled", lambda o: "more" not in o["metadata"]["labels"])
     world.until("Sync", "child", lambda o: "more" not in notes_of(o))
-    sync = world.until("Sync", "app", lambda o: o["status"]["summary"]["corrected"] == 8)
+    sync = world.until("Sync", "app", lambda o: o["status"]["summary"]["corrected"] == 9)
     log = {entry["name"]: entry for entry in sync["status"]["driftLog"]}
     assert {n: e.get("user") for n, e in log.items()} == {
         **{n: f"{n}@example.org" for n in [*plain, "adopted"]},
@@ -88,3 +93,23 @@ def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) 
     }
     drift = world.announced("Drift")
     assert "example.org" in drift["message"]
+
+
+def test_what_lost_its_mark_while_nobody_looked_is_no_strangers(world: World, operator: UnderTest) -> None:
+    world.repo.commit({"a.yaml": config("a", **GIT), "b.yaml": config("b", **GIT)}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    operator.stop()
+    try:
+        patch = {"metadata": {"annotations": {names.ANNOTATION_OWNER: None}}, "data": {"more": "1"}}
+        merge = ("--type=merge", f"--patch={json.dumps(patch)}")
+        world.cluster.kubectl("patch", "configmap", "a", "-n", world.target, *merge)
+        # What is made anew by hand is somebody else's until it is adopted, with all that is in it.
+        world.cluster.kubectl("delete", "configmap", "b", "-n", world.target)
+        made = config("b", k="hand", more="1")
+        world.cluster.kubectl("create", "-n", world.target, "-f", "-", input=made)
+    finally:
+        operator.start()
+    world.until("ConfigMap", "a", lambda o: o["data"] == GIT and names.ANNOTATION_OWNER in notes_of(o))
+    world.until("ConfigMap", "b", lambda o: o["data"] == {**GIT, "more": "1"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
@@ -49,6 +49,8 @@ class Actor:
     create_namespace: str | None
     refused: Mapping[ObjectId, str] = field(default_factory=dict)
     """What could not be written before, by the digest of its manifest."""
+    written: Container[ObjectId] = frozenset()
+    """What was written before, so that it is not adopted because somebody took our marks off."""
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
     ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class DryRunner:
             refusal = may_take(live, d, who.key, who.owner_of(d.id))
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
-        handed = who.is_lent(d.id)
+        handed = live is not None and self._is_known(d, live)
         change = plan.decide(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
@@ -225,7 +227,14 @@ class DryRunner:
     def _former(self, d: Desired, live: Manifest) -> frozenset[str] | None:
         """Return the managers whose fields an adoption takes over, if this is one."""
         who = self._who
-        return None if is_ours(live, d.id, who.key) or who.is_lent(d.id) else who.takeover
+        return None if is_ours(live, d.id, who.key) or self._is_known(d, live) else who.takeover
+
+    def _is_known(self, d: Desired, live: Manifest) -> bool:
+        """Return whether an object without our mark is no stranger: handed over to us, or written by us before."""
+        written = d.id in self._who.written
+        return self._who.is_lent(d.id) or (
+            written and managed_fields.own_entry(live["metadata"].get("managedFields") or ()) is not None
+        )
 
     def _was_tried(self, d: Desired, live: Manifest) -> bool:
         """Return whether this manifest was refused although the patch before it had been made: it would be for ever."""

@@ -42,7 +42,8 @@ def decide(
 ) -> Change:
     """Return the change that one object needs, from its live state (None: absent) and the server's prediction.
 
-    `handed`: another Sync hands it over, so that what people added to it is drift, and not theirs to keep.
+    `handed`: another Sync hands it over, or it lost our mark, so that what people added to it is drift, and not theirs
+    to keep.
     """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")

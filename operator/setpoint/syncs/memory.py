@@ -9,7 +9,7 @@ itself from when it first saw such a time; only what is older than that is taken
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.json_patch import Operation
 from setpoint.plan.change import Change
+from setpoint.plan.desired import Ref
 from setpoint.plan.drift import Baseline, Choice, Failure
 from setpoint.plan.ignore import naming
 from setpoint.status import build as status
@@ -96,6 +97,10 @@ class Account:
     def refused(self) -> Mapping[ObjectId, str]:
         """What could not be written, by the digest of its manifest."""
         return {oid: f.digest for oid, f in self.failed.items()}
+
+    def written(self, refs: Iterable[Ref], *, whole: bool) -> Container[ObjectId]:
+        """Return what of a target was written before; `whole`: all of it, even if a restart took the baselines with it."""
+        return frozenset(r.id for r in refs) if whole and not self.baselines else self.baselines
 
     def fights_back(self, oid: ObjectId, now: float) -> float | None:
         """Return the seconds to back off from an object that was corrected over 5 times in a minute, or None."""

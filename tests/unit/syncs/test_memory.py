@@ -104,6 +104,14 @@ def test_nothing_is_remembered_of_what_is_a_syncs_no_more() -> None:
     assert account.let_go([oid("a"), oid("c")]).baselines.keys() == {oid("b")}
 
 
+def test_what_was_written_before_is_known_after_a_restart_too() -> None:
+    refs = (ref("a"), ref("b"))
+    seen = Account(baselines={oid("a"): baseline()}).written(refs, whole=True)
+    assert (oid("a") in seen, oid("b") in seen) == (True, False)
+    assert oid("b") in Account().written(refs, whole=True)
+    assert oid("b") not in Account().written(refs, whole=False)
+
+
 def test_what_is_dropped_makes_room() -> None:
     cache: Lru[str, str] = Lru(10)
     cache.put("a", "A", 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping, Set
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
@@ -18,6 +18,7 @@ from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.marks import is_dropped
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
+from setpoint.syncs.memory import Account
 from setpoint.syncs.run import Context
 from setpoint.watch.protocol import LiveObjects, Storage
 
@@ -41,7 +42,8 @@ class Actors:
     def applier(
         self,
         ctx: Context,
-        refused: Mapping[ObjectId, str],
+        account: Account,
+        written: Container[ObjectId],
         *,
         abort: bool,
         keep_ours: bool = False,
@@ -50,7 +52,7 @@ class Actors:
     ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
-        `refused`: what could not be written before, by the digest of its manifest. `abort`: nothing is written beside an
+        `account`: what could not be written before. `written`: what was. `abort`: nothing is written beside an
         object that is rejected. `keep_ours`: what is written was applied before. `ended`: the objects that are done, each
         with its health. `expected`: those that may end by themselves, and that nobody knows to be gone.
         """
@@ -66,7 +68,8 @@ class Actors:
             is_lent=self._claims.is_lent,
             abort=abort,
             create_namespace=spec.target_namespace if spec.create_namespace else None,
-            refused=refused,
+            refused=account.refused,
+            written=written,
             keep_ours=keep_ours,
             ended=ended,
             expected=expected,

@@ -79,8 +79,9 @@ class ObjectWriter:
         memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
         abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
         ended = over(reached.course, target.refs, self._gatherer.look)
-        there = expected(reached.course, target.refs)
-        applier = self._actors.applier(ctx, memory.account.refused, abort=abort, ended=ended, expected=there)
+        account, there = memory.account, expected(reached.course, target.refs)
+        written = account.written(target.refs, whole=not reached.changed)
+        applier = self._actors.applier(ctx, account, written, abort=abort, ended=ended, expected=there)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
@@ -154,8 +155,11 @@ class ObjectWriter:
         if not chosen:
             return reached
         memory.occasion = replace(memory.occasion, trigger="Drift")
-        there, refused = expected(reached.course, last.refs), memory.account.refused
-        applier = self._actors.applier(ctx, refused, abort=False, keep_ours=True, ended=ended, expected=there)
+        account, there = memory.account, expected(reached.course, last.refs)
+        written = account.written(last.refs, whole=whole)
+        applier = self._actors.applier(
+            ctx, account, written, abort=False, keep_ours=True, ended=ended, expected=there
+        )
         begin = reached
 
         async def claim(writes: Writes) -> None:
