@@ -100,9 +100,8 @@ class Settings(BaseModel):
     )
     workers: Count = Field(16, description="How many Syncs and Sources are reconciled at the same time.")
     fetch_concurrency: Count = Field(4, description="How many Git operations run at the same time.")
-    git_processes: Count = Field(
+    git_processes: Annotated[int, Field(ge=2, le=1024)] = Field(
         8,
-        ge=2,
         description="How many processes that talk to Git servers there are at most, one for each server and what is trusted of it.",
     )
     render_concurrency: Count = Field(2, description="How many renderer processes run at the same time.")

@@ -26,6 +26,8 @@ from tests.kit.servers.githttp import GitHttp
 pytestmark = pytest.mark.cluster
 
 FEW, MANY = 4, 40
+BUSY = 24
+"""More Syncs than there are workers."""
 HANGS = """#!{python} -IS
 import os, sys, time
 if any("hangs" in names for _, _, names in os.walk(".")):
@@ -77,20 +79,20 @@ def test_an_api_server_that_is_slow_for_one(
     world: World, hostile: World, proxy: ApiProxy, operator: Operator
 ) -> None:
     ready(world)
-    hostile.repo.commit({f"{number}/a.yaml": config(f"a{number}") for number in range(MANY)}, "First")
+    hostile.repo.commit({f"{number}/a.yaml": config(f"a{number}") for number in range(BUSY)}, "First")
     hostile.source()
     hold = Hold()
     with proxy.on(lambda request: hostile.namespace in request.impersonate_user, hold):
-        for number in range(MANY):
+        for number in range(BUSY):
             hostile.sync(f"slow-{number}", path=str(number))
         assert hold.arrived.wait(SECONDS), "no request came"
-        queued(operator, "sync", MANY // 2)
+        queued(operator, "sync", BUSY - 16)
         converged(world, commit(world, "2"), "2")
         asked = [each for each in proxy.requests if hostile.namespace in each.impersonate_user]
         assert asked
         assert not [each for each in asked if each.ended], "none was waited for to the end"
         hold.release()
-    for number in range(MANY):
+    for number in range(BUSY):
         hostile.until("Sync", f"slow-{number}", is_ready)
 
 
@@ -101,7 +103,7 @@ def test_builds_that_hang(world: World, hostile: World, operator: Operator) -> N
     world.sync()
     world.until("Sync", "app", ready_at(sha))
     generator = "configMapGenerator: [{name: g, files: [hangs]}]\n"
-    paths = [str(number) for number in range(MANY)]
+    paths = [str(number) for number in range(BUSY)]
     hostile.repo.commit(
         {
             f"{path}/{name}": text
@@ -113,10 +115,10 @@ def test_builds_that_hang(world: World, hostile: World, operator: Operator) -> N
     hostile.source()
     for path in paths:
         hostile.sync(f"hangs-{path}", path=path)
-    queued(operator, "sync", MANY // 2)
+    queued(operator, "sync", BUSY - 16)
     sha = world.repo.commit({"a.yaml": config("a", k="2")}, "Goes on")
     world.until("Sync", "app", ready_at(sha))
     assert world.get("ConfigMap", "a")["data"] == {"k": "2"}
     syncs = hostile.api.list("Sync", hostile.namespace)
-    assert len(syncs) == MANY
+    assert len(syncs) == BUSY
     assert not [each for each in syncs if says("RenderFailed")(each)], "none was waited for to the end"

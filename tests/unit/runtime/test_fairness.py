@@ -128,7 +128,7 @@ LIMITS = st.builds(Limits, st.integers(1, 6), st.booleans())
 
 
 @given(STEPS, LIMITS)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_each_decision_keeps_the_rules(steps: list[tuple[str, str, float]], limits: Limits) -> None:
     world = drawn(steps, limits)
     for key in list(world.running):
