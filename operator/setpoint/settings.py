@@ -100,6 +100,10 @@ class Settings(BaseModel):
     )
     workers: Count = Field(16, description="How many Syncs and Sources are reconciled at the same time.")
     fetch_concurrency: Count = Field(4, description="How many Git operations run at the same time.")
+    git_processes: Annotated[int, Field(ge=2, le=1024)] = Field(
+        8,
+        description="How many processes that talk to Git servers there are at most, one for each server and what is trusted of it.",
+    )
     render_concurrency: Count = Field(2, description="How many renderer processes run at the same time.")
     render_timeout: Seconds = Field(60.0, description="The time limit of one renderer process.")
     render_memory: Size = Field(512 * SIZES["Mi"], description="The memory limit of one renderer process.")

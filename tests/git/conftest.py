@@ -28,9 +28,11 @@ MAIN = RefSpec(branch="main")
 class World:
     """One operator's Git on a cache folder, with the two steps that a Source takes."""
 
-    def __init__(self, cache: Path, environ: Mapping[str, str], limit: int, idle: float) -> None:
+    def __init__(
+        self, cache: Path, environ: Mapping[str, str], limit: int, idle: float, children: int
+    ) -> None:
         self.cache = cache
-        self.git = Git(cache, cache_limit=limit, idle=idle, environ=environ)
+        self.git = Git(cache, cache_limit=limit, children=children, idle=idle, environ=environ)
 
     async def check(
         self,
@@ -77,8 +79,9 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         environ: Mapping[str, str] | None = None,
         limit: int = 512 * MIB,
         idle: float = 30.0,
+        children: int = 8,
     ) -> World:
-        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle))
+        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children))
         return made[-1]
 
     yield make

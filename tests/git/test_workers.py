@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.kit.cluster.pki import Authority
 from tests.kit.servers.githttp import GitHttp
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.git.remotes import Repository
 
 pytestmark = pytest.mark.asyncio
 
@@ -252,6 +254,92 @@ async def test_a_cancelled_operation_leaves_others_alone(
     hung.cancel()
     await asyncio.wait([hung])
     await world.check(trusting(git_https.url("app"), authority))
+
+
+def of(namespace: str, server: GitHttp, name: str, authority: Authority, trusts: int) -> Repository:
+    """Return a repository of a namespace with a trust set of that number, for which it takes a process of its own."""
+    text = f"trust set {trusts}\n{authority.certificate.read_text()}"
+    return replace(with_secret(server.url(name), ca_crt=text), namespace=namespace)
+
+
+async def test_there_are_at_most_so_many_children_and_an_idle_one_ends_for_another(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    """The one that is idle for longest, of the namespace that has most."""
+    git_https.repo("app").commit({"a": "1"})
+    world = make_world(children=3)
+
+    async def asked(namespace: str, trusts: int) -> int:
+        before = set(world.pids()) if world.git._children else set()
+        await world.git.resolve(of(namespace, git_https, "app", authority, trusts), MAIN, TIMEOUT)
+        (new,) = set(world.pids()) - before or {0}
+        return new
+
+    other, first, second = await asked("b", 1), await asked("a", 2), await asked("a", 3)
+    assert await asked("a", 2) == 0, "it is there, and used again"
+    third = await asked("c", 4)
+    await gone(second)
+    assert set(world.pids()) == {other, first, third}
+    assert await asked("d", 2) == 0, "whoever trusts the same shares it"
+    fourth = await asked("d", 5)
+    await gone(other)
+    assert set(world.pids()) == {first, third, fourth}
+
+
+async def test_hung_servers_of_one_namespace_leave_others_a_child(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    """Those wait for their turn without a timeout, and take what is free once it is."""
+    for name in ("app", "hung", "later"):
+        git_https.repo(name).commit({"a": "1"})
+    world = make_world(children=3)
+    arrived = stall(git_https, "hung")
+    waiting = [
+        asyncio.create_task(world.fails(of("a", git_https, "hung", authority, number), timeout=600.0))
+        for number in range(40)
+    ]
+    assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
+    for trusts in (50, 51):
+        await world.check(of("b", git_https, "app", authority, trusts))
+        assert len(world.pids()) <= 3 + 1, "one that has ended may not be forgotten yet"
+    assert world.git._children
+    slots = world.git._children._slots
+    assert slots.held_by("a") == 2
+    assert slots.waiting() == {"a"}
+    later = asyncio.create_task(world.check(of("a", git_https, "later", authority, 60)))
+    assert not any(task.done() for task in waiting), "none was waited for to the end"
+    for task in waiting:
+        task.cancel()
+    await later
+    await asyncio.wait(waiting)
+    assert slots.waiting() == frozenset()
+
+
+async def test_who_waits_for_the_same_child_gets_it_together(
+    make_world: MakeWorld, git_https: GitHttp, authority: Authority
+) -> None:
+    for name in ("app", "hung"):
+        git_https.repo(name).commit({"a": "1"})
+    world = make_world(children=2)
+    arrived = stall(git_https, "hung")
+    hung = []
+    for namespace in "ab":
+        arrived.clear()
+        repository = of(namespace, git_https, "hung", authority, ord(namespace))
+        hung.append(asyncio.create_task(world.fails(repository, timeout=600.0)))
+        assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
+    same = [
+        asyncio.create_task(world.check(of(namespace, git_https, "app", authority, 1)))
+        for namespace in ("c", "d", "e", "a")
+    ]
+    while world.git._children is None or len(world.git._children._asking) < len(same):
+        await asyncio.sleep(0)
+    hung[1].cancel()
+    await asyncio.gather(*same)
+    assert not hung[0].done()
+    assert world.git._children._slots.waiting() == frozenset()
+    hung[0].cancel()
+    await asyncio.wait(hung)
 
 
 async def test_memory_of_a_child(world: World, git_https: GitHttp, authority: Authority) -> None:

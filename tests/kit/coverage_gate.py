@@ -26,6 +26,7 @@ PURE = (
     "render/encrypted",
     "render/kustomize/keys",
     "render/kustomize/types",
+    "runtime/fairness",
     "sources/check",
     "sources/demands",
     "sources/memory",

@@ -13,6 +13,7 @@ from setpoint.objects.observed import Observed
 from setpoint.plan.desired import OwnershipMarks, Phase, Ref
 from setpoint.plan.drift import Baseline
 from setpoint.render.inputs import Flavour, Inputs
+from setpoint.runtime.fairness import Limits
 from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.check import Fetched
 from setpoint.syncs.run import Context, Reached
@@ -46,9 +47,9 @@ class Woken(WorkQueue[SyncKey]):
 def work(queue: WorkQueue[SyncKey]) -> list[SyncKey]:
     """Take all that waits in a queue, as if it were worked on; returns what it was."""
     found = []
-    while (taken := queue.take(failing=True)) is not None:
-        found.append(taken[0])
-        queue.done(taken[0], Result())
+    while (key := queue.take(Limits(1))) is not None:
+        found.append(key)
+        queue.done(key, Result())
     return found
 
 

@@ -70,6 +70,7 @@ def test_variables_of_others_do_no_harm() -> None:
     [
         ("SETPOINT_WORKERS", "many", "integer"),
         ("SETPOINT_WORKERS", "0", "greater than or equal to 1"),
+        ("SETPOINT_GIT_PROCESSES", "1", "greater than or equal to 2"),
         ("SETPOINT_CACHE_SIZE", "1TB", "512Mi"),
         ("SETPOINT_CACHE_SIZE", "0", "greater than 0"),
         ("SETPOINT_RENDER_TIMEOUT", "60", "30s, 5m or 1h30m"),

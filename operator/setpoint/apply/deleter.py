@@ -26,6 +26,7 @@ from setpoint.plan.marks import marking, unowned
 from setpoint.plan.nested import Nested, is_sync
 from setpoint.plan.order import deletion_steps
 from setpoint.plan.prune import NO_SYNCS, PROTECTED, left_behind
+from setpoint.runtime.slots import Slots
 
 MOVED = "changed meanwhile; it is checked again"
 
@@ -62,7 +63,7 @@ class Deleter:
     """Deletes objects that name a Sync as their owner, on its behalf."""
 
     def __init__(
-        self, cluster: Cluster, limit: asyncio.Semaphore, key: SyncKey, user: str, *, by_commit: bool = False
+        self, cluster: Cluster, limit: Slots, key: SyncKey, user: str, *, by_commit: bool = False
     ) -> None:
         """`limit` bounds the requests of all Syncs together; `by_commit`: whether what goes does so by a commit."""
         self._cluster, self._limit, self._key, self.user = cluster, limit, key, user
@@ -121,7 +122,7 @@ class Deleter:
 
     async def _own(self, oid: ObjectId) -> tuple[Kind, Manifest] | None:
         """Read an object that is this Sync's and not on its way out."""
-        async with self._limit:
+        async with self._limit.held(self._key.namespace):
             kind = kind_served(self._cluster, oid)
             obj = await self._cluster.get(kind, oid.namespace, oid.name, user=self.user) if kind else None
         if kind is None or obj is None or not is_ours(obj, oid, self._key):
@@ -129,11 +130,11 @@ class Deleter:
         return None if "deletionTimestamp" in obj["metadata"] else (kind, obj)
 
     async def _patch(self, kind: Kind, oid: ObjectId, operations: list[dict[str, object]]) -> Manifest:
-        async with self._limit:
+        async with self._limit.held(self._key.namespace):
             return await self._cluster.patch(kind, oid.namespace, oid.name, operations, user=self.user)
 
     async def _one(self, oid: ObjectId, nested: Nested | None) -> DeleteResult:
-        async with self._limit:
+        async with self._limit.held(self._key.namespace):
             try:
                 return await self._delete(oid, nested)
             except ApiError as error:

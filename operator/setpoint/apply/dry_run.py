@@ -25,6 +25,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.rules import Carried, depends_on_live, paths_of_rules, with_ignored
 from setpoint.plan.served import FindServed, unserved
 from setpoint.plan.unions.exchange import Exchange, verdict
+from setpoint.runtime.slots import Slots
 from setpoint.watch.protocol import LiveObjects, Storage
 
 TRIES = 5
@@ -66,7 +67,7 @@ class Session:
     cluster: Cluster
     informers: LiveObjects
     storage: Storage
-    limit: asyncio.Semaphore
+    limit: Slots
     who: Actor
 
 
@@ -109,7 +110,7 @@ class DryRunner:
         return await asyncio.gather(*(self._check(d) for d in desired))
 
     async def _check(self, d: Desired) -> DryRun | tuple[Desired, Problem]:
-        async with self._limit:
+        async with self._limit.held(self._who.key.namespace):
             try:
                 return await self._judged(d)
             except ApiError as error:

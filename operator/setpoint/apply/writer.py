@@ -33,7 +33,7 @@ class Writer:
 
     async def write(self, checked: DryRun) -> Baseline:
         """Write one object, and remove what people added. Raises ApiError, and Problem if it is another's by now."""
-        async with self._limit:
+        async with self._limit.held(self._who.key.namespace):
             d, kind, who = checked.desired, kind_of(checked.desired), self._who
             if (owner := who.owner_of(d.id)) not in (None, who.key):
                 raise Problem(Reason.Contested, f"{d.id.label()} belongs to Sync {owner}")

@@ -55,10 +55,11 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A remote, and the credentials that its origin may see."""
+    """A remote, the credentials that its origin may see, and the namespace on whose behalf it is asked."""
 
     remote: Remote
     credentials: Credentials = NO_CREDENTIALS
+    namespace: str = ""
 
 
 def parse_url(url: str, *, allow_file: bool = False, field: str = "spec.url") -> Remote:
@@ -116,11 +117,10 @@ def submodule_repository(parent: Repository, url: str) -> Repository:
     """Return a submodule's repository: the parent's credentials on the same origin, else only its trust."""
     remote = submodule_remote(parent.remote, url)
     same = remote.origin == parent.remote.origin
-    if not same:
-        return Repository(remote, parent.credentials.trust_only())
-    if remote.scheme == "ssh":
-        return Repository(remote, replace(parent.credentials, username=remote.user))
-    return Repository(remote, parent.credentials)
+    credentials = parent.credentials if same else parent.credentials.trust_only()
+    if same and remote.scheme == "ssh":
+        credentials = replace(credentials, username=remote.user)
+    return replace(parent, remote=remote, credentials=credentials)
 
 
 def _remote(scheme: str, host: str, port: int, path: str, user: str) -> Remote:

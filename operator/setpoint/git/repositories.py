@@ -11,11 +11,11 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import pygit2
@@ -34,6 +34,7 @@ from setpoint.runtime.lru import Lru
 from setpoint.tree.protocol import EntryKind, Tree
 
 IDLE_SECONDS = 30.0
+MAX_CHILDREN = 8
 MAX_READERS = 64
 MAX_MIRRORS = 1024  # remembered names of mirrors
 MAX_DEPTH = 8  # of submodules in submodules
@@ -52,11 +53,13 @@ class Git:
         cache: Path,
         *,
         cache_limit: int,
+        children: int = MAX_CHILDREN,
         idle: float = IDLE_SECONDS,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends."""
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
+        self._most = children
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
@@ -64,15 +67,15 @@ class Git:
         self._mirrors: Lru[Repository, Mirror] = Lru(MAX_MIRRORS)
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._trees: WeakValueDictionary[tuple[str, str, bool], MirrorTree] = WeakValueDictionary()
-        self._pinned: OrderedDict[tuple[str, str], Pinned] = OrderedDict()
+        self._pinned: OrderedDict[tuple[str, str, str], Pinned] = OrderedDict()
         self._lock = threading.RLock()
         _quiet()
 
     async def resolve(self, repository: Repository, ref: RefSpec, timeout: float) -> Selected:  # noqa: ASYNC109 - a limit in words for people
         """Ask the remote where `ref` is now (one ls-remote, nothing else); `timeout` in seconds."""
         request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
-        async with _Limit(timeout, repository):
-            found = Selected(**await self._call(repository, request))
+        async with _Limit(timeout, repository) as limit:
+            found = Selected(**await self._call(repository, request, limit))
         with suppress(OSError):
             self._mirror(repository).touch()
         return found
@@ -87,10 +90,10 @@ class Git:
         submodules: bool,
     ) -> Selected:
         """Bring a commit (and its submodules) into the mirror; give what was fetched, if the ref moved meanwhile."""
-        async with _Limit(timeout, repository):
-            got = await self._fetch(repository, ref, selected)
+        async with _Limit(timeout, repository) as limit:
+            got = await self._fetch(repository, ref, selected, limit)
             if submodules:
-                await self._fetch_submodules(repository, got.sha, 1)
+                await self._fetch_submodules(repository, got.sha, 1, limit)
         await asyncio.to_thread(self._trim, self._mirror(repository), self._limit)
         return got
 
@@ -134,7 +137,9 @@ class Git:
 
     # --- fetching
 
-    async def _fetch(self, repository: Repository, ref: RefSpec, selected: Selected) -> Selected:
+    async def _fetch(
+        self, repository: Repository, ref: RefSpec, selected: Selected, limit: _Limit
+    ) -> Selected:
         mirror = self._mirror(repository)
         request = {
             "op": "fetch",
@@ -146,37 +151,37 @@ class Git:
             "maxBytes": self._room(),
         }
         try:
-            sha = (await self._call(repository, request))["sha"]
+            sha = (await self._call(repository, request, limit))["sha"]
         except Problem as problem:
             if problem.reason is not Reason.CacheFull or not await asyncio.to_thread(self._trim, mirror, 0):
                 raise
-            sha = (await self._call(repository, request | {"maxBytes": self._room()}))["sha"]
+            sha = (await self._call(repository, request | {"maxBytes": self._room()}, limit))["sha"]
         return selected if sha == selected.sha else moved(selected, sha)
 
-    async def _fetch_submodules(self, repository: Repository, sha: str, depth: int) -> None:
+    async def _fetch_submodules(self, repository: Repository, sha: str, depth: int, limit: _Limit) -> None:
         if depth > MAX_DEPTH:
             raise Problem(Reason.GitFailed, f"submodules of {repository.remote.url} are nested too deeply")
         for path, inner, pinned in await asyncio.to_thread(self._submodules, repository, sha):
             try:
                 if not self.has(inner, pinned):
                     ref = RefSpec(commit=pinned)
-                    await self._fetch(inner, ref, await self._located(inner, ref))
-                await self._fetch_submodules(inner, pinned, depth + 1)
+                    await self._fetch(inner, ref, await self._located(inner, ref, limit), limit)
+                await self._fetch_submodules(inner, pinned, depth + 1, limit)
             except Problem as problem:
                 raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
 
-    async def _located(self, repository: Repository, ref: RefSpec) -> Selected:
+    async def _located(self, repository: Repository, ref: RefSpec, limit: _Limit) -> Selected:
         request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
-        return Selected(**await self._call(repository, request))
+        return Selected(**await self._call(repository, request, limit))
 
-    async def _call(self, repository: Repository, request: Mapping[str, Any]) -> Any:
+    async def _call(self, repository: Repository, request: Mapping[str, Any], limit: _Limit) -> Any:
         if self._children is None:
             try:
                 self._session = git_mirror.session(self._cache)
             except OSError as error:
                 raise cache_problem(error) from None
-            self._children = Children(self._session[0], self._idle, self._environ)
-        return await self._children.call(repository, request)
+            self._children = Children(self._session[0], self._most, self._idle, self._environ)
+        return await self._children.call(repository, request, limit.paused)
 
     def _room(self) -> int:
         """Return the bytes that one pack may take."""
@@ -235,7 +240,7 @@ class Git:
 
     def _submodules(self, repository: Repository, sha: str) -> Pinned:
         """List the submodules of a commit; a gitlink that .gitmodules does not name stays what it is."""
-        key = (self._mirror(repository).id, sha)
+        key = (self._mirror(repository).id, sha, repository.namespace)
         with self._lock:
             if key not in self._pinned:
                 tree = self._tree(repository, sha, submodules=False)
@@ -283,8 +288,20 @@ class _Limit:
         self._seconds, self._place = seconds, repository.remote.place
         self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
+        return self
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock inside: the wait for a turn of ours says nothing about the remote."""
+        loop, due = asyncio.get_running_loop(), self._timeout.when()
+        began = loop.time()
+        self._timeout.reschedule(None)
+        try:
+            yield
+        finally:
+            self._timeout.reschedule(None if due is None else due + loop.time() - began)
 
     async def __aexit__(self, *exit_: Any) -> None:
         try:

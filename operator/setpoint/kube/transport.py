@@ -1,7 +1,7 @@
 """HTTP to one API server: connection pool, credentials, deadlines and the few retries that are safe.
 
 In: `Request`; out: `Response` of a 2xx answer, or `ApiError`. It knows no kind. One aiohttp session is
-shared; watches do not count against the limit of requests in flight.
+shared; watches do not count against the limit of requests in flight, which namespaces share.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from yarl import URL
 from setpoint.kube.errors import ApiError, error_of
 from setpoint.kube.proof import Proof
 from setpoint.kube.requests import Request, resource_of
+from setpoint.runtime.fairness import Limits
+from setpoint.runtime.slots import Slots
 
 IN_FLIGHT = 64
 CONNECT_SECONDS = 10.0
@@ -143,7 +145,7 @@ class Transport:
         self.endpoint = endpoint
         self._timeout, self._silence = timeout, silence
         self._count = count
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._slots = Slots(Limits(IN_FLIGHT))
         self._patience: dict[str, tuple[float, ApiError]] = {}
         self._user_agent = user_agent
         self._proof = Proof()
@@ -240,7 +242,7 @@ class Transport:
             self._patience[request.user] = time.monotonic() + patience, error
 
     async def _once(self, request: Request, fence: Fence | None, *, renew: bool) -> Response:
-        async with self._slots:
+        async with self._slots.held(_tenant(request.user)):
             limit, target = self._timeout, request.target
             if fence is not None:
                 fence()
@@ -315,6 +317,11 @@ class Transport:
         if authorization := await self.endpoint.authorization(renew):
             headers["Authorization"] = authorization
         return headers | self._proof.headers(request.user)
+
+
+def _tenant(user: str | None) -> str:
+    """Return the namespace on whose behalf a request is sent; "" for our own."""
+    return user.removeprefix("system:serviceaccount:").partition(":")[0] if user else ""
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:

@@ -95,7 +95,7 @@ class Controllers:
 
 def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metrics: Metrics) -> Controllers:
     """Build all parts, without starting any."""
-    queues = Queues(WorkQueue(), WorkQueue(), WorkQueue())
+    queues = Queues(WorkQueue(namespace=_namespace), WorkQueue(namespace=_namespace), WorkQueue())
     store, claims = Store(), Claims()
     fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)
     shared = _shared(settings, cluster, metrics, fleet, queues.syncs)
@@ -134,6 +134,10 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
     return Controllers(queues, store, resync, fleet, work, shared)
 
 
+def _namespace(key: SyncKey) -> str:
+    return key.namespace
+
+
 def _work(
     settings: Settings, queues: Queues, sources: Sources, syncs: Syncs, resync: Resync, shared: Shared
 ) -> tuple[Controller[Any], ...]:
@@ -165,5 +169,5 @@ def _shared(
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
         ),
-        git=Git(cache / "git", cache_limit=settings.cache_size),
+        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes),
     )

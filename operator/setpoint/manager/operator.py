@@ -128,8 +128,8 @@ class Operator:
 
     def _measure(self, controllers: Controllers) -> None:
         queues, lease = controllers.queues, self.lease
-        self.telemetry.depth("source", lambda: len(queues.sources))
-        self.telemetry.depth("sync", lambda: len(queues.syncs))
+        self.telemetry.queue("source", lambda: len(queues.sources), queues.sources.longest_wait)
+        self.telemetry.queue("sync", lambda: len(queues.syncs), queues.syncs.longest_wait)
         self.telemetry.tasks("operator", asyncio.get_running_loop())
         self.telemetry.leader(lambda: lease is None or lease.fence.remaining() > 0)
 

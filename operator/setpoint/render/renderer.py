@@ -31,8 +31,10 @@ from setpoint.render.kustomize.build import Build, Copy, find_kustomization
 from setpoint.render.kustomize.keys import text_of
 from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
 from setpoint.render.unique import TwiceError, checked
+from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
+from setpoint.runtime.slots import Slots
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import EntryKind, Tree
 
@@ -93,7 +95,7 @@ class Renderer:
         about six times as much as objects.
         """
         self._kustomize, self._work_dir = kustomize, work_dir
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(fairness.Limits(concurrency, strict=True))
         self._limits = Limits(timeout, memory_limit, output_limit)
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
         self._places: Lru[str, Places] = Lru(_MAX_PLACES)
@@ -112,8 +114,8 @@ class Renderer:
         """Drop the result for inputs with this digest; a later request renders them again."""
         self._cache.drop(digest)
 
-    async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
-        """Return the objects of a Sync; `inputs` are what `inputs.gather(tree, spec)` found.
+    async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
+        """Return the objects of a Sync in the namespace `home`; `inputs` are what `inputs.gather(tree, spec)` found.
 
         Raises Problem: RenderFailed, Encrypted or TooLarge, with file and what to do; CacheFull.
         """
@@ -122,7 +124,7 @@ class Renderer:
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
         contents = Contents(tree)
         try:
-            rendered, size = await self._unique(contents, spec, inputs)
+            rendered, size = await self._unique(contents, spec, inputs, home)
         except OSError as error:  # the export of what a build reads
             raise cache_problem(error, Reason.RenderFailed) from None
         except Problem as problem:
@@ -131,17 +133,17 @@ class Renderer:
             await asyncio.to_thread(contents.check, [each.manifest for each in rendered.objects])
         return self._cache.put(inputs.digest, rendered, size)
 
-    async def _unique(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> tuple[Rendered, int]:
+    async def _unique(self, tree: Tree, spec: SyncSpec, inputs: Inputs, home: str) -> tuple[Rendered, int]:
         """Return the objects, of which no two have one identity, and their size as text."""
         try:
-            rendered = await self._render(tree, spec, inputs, noted=False)
+            rendered = await self._render(tree, spec, inputs, home, noted=False)
             found = await checked(rendered.objects)
             twice = (*rendered.twice, *found.twice)
             return replace(rendered, objects=found.objects, twice=twice), found.size
         except TwiceError:
-            await self._tell_twice(tree, spec, inputs)
+            await self._tell_twice(tree, spec, inputs, home)
 
-    async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Places:
+    async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Places:
         """Return where the objects of a Sync come from, for messages; empty if it cannot be found out.
 
         A second build, as kustomize tells it by annotations that patches and replacements can see; it is made
@@ -152,24 +154,24 @@ class Renderer:
         if tree is None or not _is_built(spec, inputs):
             return {}
         try:
-            noted = await self._render(tree, spec, inputs, noted=True)
+            noted = await self._render(tree, spec, inputs, home, noted=True)
         except (Problem, OSError, TwiceError):
             return {}
         found = {identity(each.manifest): each for each in noted.objects}
         return self._places.put(inputs.digest, found, len(found) + 1)
 
-    async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs) -> Rendered:
+    async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
         """Return what `render` does, each object with the file that it comes from."""
-        rendered = await self.render(tree, spec, inputs)
-        places = await self.places(tree, spec, inputs)
+        rendered = await self.render(tree, spec, inputs, home=home)
+        places = await self.places(tree, spec, inputs, home=home)
         objects = (_moved(each, places.get(identity(each.manifest))) for each in rendered.objects)
         return replace(rendered, objects=tuple(objects))
 
-    async def _tell_twice(self, tree: Tree, spec: SyncSpec, inputs: Inputs) -> NoReturn:
+    async def _tell_twice(self, tree: Tree, spec: SyncSpec, inputs: Inputs, home: str) -> NoReturn:
         """Raise the Problem of two objects with one identity, with both places."""
         for noted in (True, False):
             try:
-                await checked((await self._render(tree, spec, inputs, noted=noted)).objects)
+                await checked((await self._render(tree, spec, inputs, home, noted=noted)).objects)
             except TwiceError as error:
                 raise Problem(Reason.RenderFailed, str(error)) from None
             except OSError as error:
@@ -179,18 +181,18 @@ class Renderer:
                     raise
         raise Problem(Reason.RenderFailed, "two objects have one identity; remove one of them")
 
-    async def _render(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, noted: bool) -> Rendered:
+    async def _render(
+        self, tree: Tree, spec: SyncSpec, inputs: Inputs, home: str, *, noted: bool
+    ) -> Rendered:
         """Build; `noted`: with a note on each object where it comes from. TwiceError if an overlay finds two alike."""
         if inputs.flavour is Flavour.KUSTOMIZE:
             build = inputs.builds[0]
             job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
-            return Rendered(await self._build(partial(job, noted=noted)))
+            return Rendered(await self._build(partial(job, noted=noted), home))
         plain = await asyncio.to_thread(_plain, tree, inputs)
         bare = spec.model_copy(update={"kustomize": None})
-        jobs = [partial(_prepare, tree=tree, build=build, spec=bare) for build in inputs.builds]
-        built = [
-            await self._build(partial(job, namespace=spec.target_namespace, noted=noted)) for job in jobs
-        ]
+        job = partial(_prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
+        built = [await self._build(partial(job, build=build), home) for build in inputs.builds]
         objects = (*plain.objects, *(each for group in built for each in group))
         twice: tuple[str, ...] = ()
         if overlay.wanted(spec, None) and objects:
@@ -198,11 +200,11 @@ class Renderer:
             found = await checked(objects)
             objects, twice = found.objects, found.twice
             over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
-            objects = await self._build(partial(over, noted=noted))
+            objects = await self._build(partial(over, noted=noted), home)
         return Rendered(objects, plain.skipped, twice)
 
-    async def _build(self, prepare: Callable[[Path], _Job]) -> tuple[Document, ...]:
-        async with self._slots:
+    async def _build(self, prepare: Callable[[Path], _Job], home: str) -> tuple[Document, ...]:
+        async with self._slots.held(home):
             work = await asyncio.to_thread(workspace.workspace, self._work_dir)
             try:
                 return await self._run(await asyncio.to_thread(prepare, work))

@@ -68,6 +68,12 @@ METRICS = (
         "Events that were not recorded: too many at once, or refused.",
     ),
     Metric("setpoint_queue_depth", Gauge, "Keys that wait for a worker.", ("queue",)),
+    Metric(
+        "setpoint_queue_wait_seconds",
+        Gauge,
+        "How long the key has waited for a worker that waits longest.",
+        ("queue",),
+    ),
     Metric("setpoint_leader", Gauge, "Whether this process holds the lease."),
     Metric(
         "setpoint_tasks",
@@ -132,9 +138,10 @@ class Metrics:
             with contextlib.suppress(KeyError):
                 self._gauges["setpoint_objects"].remove(namespace, name)
 
-    def depth(self, queue: str, length: Callable[[], int]) -> None:
-        """Report the depth of a queue, read with each scrape."""
-        self._gauges["setpoint_queue_depth"].labels(queue).set_function(length)
+    def queue(self, name: str, depth: Callable[[], int], wait: Callable[[], float]) -> None:
+        """Report the depth of a queue, and its longest wait, both read with each scrape."""
+        self._gauges["setpoint_queue_depth"].labels(name).set_function(depth)
+        self._gauges["setpoint_queue_wait_seconds"].labels(name).set_function(wait)
 
     def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         """Report the number of tasks of an event loop, read with each scrape."""

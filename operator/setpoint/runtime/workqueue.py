@@ -2,10 +2,10 @@
 
 The contract is that of controller-runtime: a key stands for an object, never for an event. Adding a key that waits
 changes nothing; a key that is added while it is being worked on is worked on again. The queue is separate from its workers: it is
-enough to wake, and a `Controller` works on it. Nothing polls: a worker is a task that exists only while it works, and
-one timer stands for the earliest delay.
+enough to wake, and a `Controller` works on it. Namespaces share the workers (`fairness`). Nothing polls: a worker is a task
+that exists only while it works, one timer stands for the earliest delay, and one for the next key that becomes slow.
 
-    queue = WorkQueue()
+    queue = WorkQueue(namespace=lambda key: key.namespace)
     controller = Controller(queue, reconcile, workers=16)
     running = asyncio.create_task(controller.run())
     queue.add(key)
@@ -20,11 +20,12 @@ import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from setpoint.runtime.bell import Bell
+from setpoint.runtime.fairness import FairShare, Limits
 from setpoint.runtime.logs import where
 
 log = logging.getLogger(__name__)
@@ -43,20 +44,27 @@ class Result:
     retry: bool = False
 
 
+def _alone(_key: object) -> str:
+    return ""
+
+
 class WorkQueue(Generic[K]):
     """Keys that wait for a worker, are being worked on, or are due later.
 
-    Keys whose last run asked for a retry come after all others.
+    Keys whose last run asked for a retry come after all others of their namespace.
     """
 
     def __init__(
-        self, *, rng: random.Random | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        namespace: Callable[[K], str] = _alone,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`namespace`: whom a key belongs to; by default all belong to one."""
+        self._namespace, self._clock = namespace, clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter
-        self._clock = clock
-        self._healthy: OrderedDict[K, None] = OrderedDict()
-        self._failing: OrderedDict[K, None] = OrderedDict()
-        self._working: set[K] = set()
+        self._share = FairShare[K]()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._delays = _Delays[K]()
@@ -65,31 +73,36 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """The number of keys that wait for a worker, delayed ones not counted."""
-        return len(self._healthy) + len(self._failing) + len(self._again)
+        return self._share.waiting + len(self._again)
 
     def busy(self, key: K) -> bool:
         """Return whether a key is being worked on or waits for a worker; a delayed one does not."""
-        return key in self._working or key in self._healthy or key in self._failing
+        return self._share.runs(key) or self._share.waits(key)
 
     @property
     def working(self) -> int:
         """The number of keys that are being worked on."""
-        return len(self._working)
+        return self._share.running
+
+    def longest_wait(self) -> float:
+        """Return for how many seconds the key has waited for a worker that waits longest."""
+        return self._share.longest_wait(self._clock())
 
     def add(self, key: K) -> None:
         """Queue a key for the next free worker; this cancels its delay."""
         self._delays.cancel(key)
-        if key in self._working:
+        if self._share.runs(key):
             self._again.add(key)
-        elif key not in self._healthy and key not in self._failing:
-            (self._failing if key in self._failures else self._healthy)[key] = None
+        elif not self._share.waits(key):
+            failing = key in self._failures
+            self._share.wait(key, self._namespace(key), self._clock(), failing=failing)
         self._tell()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Queue a key after a delay; of several delays the earliest counts."""
         if seconds <= 0:
             self.add(key)
-        elif key not in self._healthy and key not in self._failing and key not in self._again:
+        elif not self._share.waits(key) and key not in self._again:
             self._delays.put(key, self._clock() + seconds)
             self._arm()
 
@@ -106,18 +119,18 @@ class WorkQueue(Generic[K]):
         self._ready = None
         self._arm()
 
-    def take(self, *, failing: bool) -> tuple[K, bool] | None:
-        """Return the key to work on next, with whether it failed the last time; such a one only if `failing`."""
-        line = self._healthy or (self._failing if failing else None)
-        if not line:
-            return None
-        key, _ = line.popitem(last=False)
-        self._working.add(key)
-        return key, key in self._failures
+    def take(self, limits: Limits) -> K | None:
+        """Return the key to work on next, if there is one that may be worked on now."""
+        return self._share.next(limits, self._clock())
+
+    def next_turn(self, limits: Limits) -> float | None:
+        """Return after how many seconds there may be a key to `take` although nothing was added or done."""
+        at = self._share.turns_slow(limits)
+        return None if at is None else at - self._clock()
 
     def done(self, key: K, result: Result) -> None:
         """Record the result of the work on a key, and when to work on it again."""
-        self._working.remove(key)
+        self._share.end(key)
         # What is due and was not done by this run would not be done by one at once either; news wakes it anyway.
         pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after
         if result.retry:
@@ -159,15 +172,15 @@ class WorkQueue(Generic[K]):
 class Controller(Generic[K]):
     """Works on the keys of a queue, each by at most one worker at a time.
 
-    Keys that failed the last time hold at most half of the workers, so that what fails never delays what does not.
+    Who comes next, and whether more may run than there are workers, is decided by `fairness`.
     """
 
     def __init__(
         self, queue: WorkQueue[K], reconcile: Callable[[K], Awaitable[Result]], *, workers: int
     ) -> None:
-        self._queue, self._reconcile, self._workers = queue, reconcile, workers
+        self._queue, self._reconcile, self._limits = queue, reconcile, Limits(workers)
         self._tasks: dict[K, asyncio.Task[None]] = {}
-        self._failing: set[K] = set()
+        self._bell = Bell(self._dispatch)
         self._closed = asyncio.Event()
 
     async def run(self) -> None:
@@ -182,6 +195,7 @@ class Controller(Generic[K]):
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the limit is followed by a cancellation
         """Start nothing more, let what runs come to its end for so many seconds, then cancel it."""
         self._queue.close()
+        self._bell.stop()
         self._closed.set()
         running = list(self._tasks.values())
         if running and timeout > 0:
@@ -191,14 +205,9 @@ class Controller(Generic[K]):
         await asyncio.gather(*running, return_exceptions=True)
 
     def _dispatch(self) -> None:
-        while len(self._tasks) < self._workers:
-            taken = self._queue.take(failing=len(self._failing) < max(1, self._workers // 2))
-            if taken is None:
-                return
-            key, failed = taken
-            if failed:
-                self._failing.add(key)
+        while (key := self._queue.take(self._limits)) is not None:
             self._tasks[key] = asyncio.create_task(self._work(key))
+        self._bell.ring_after(self._queue.next_turn(self._limits))
 
     async def _work(self, key: K) -> None:
         result = Result(retry=True)
@@ -212,7 +221,6 @@ class Controller(Generic[K]):
             )
         finally:
             del self._tasks[key]
-            self._failing.discard(key)
             self._queue.done(key, result)
 
 

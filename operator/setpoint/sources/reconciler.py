@@ -323,7 +323,7 @@ class Sources:
     ) -> Artifact:
         remote = parse_url(source.spec.url, allow_file=self._allow_file)
         credentials = memory.credentials or await read_credentials(self._cluster, key, source, remote)
-        repository, submodules = Repository(remote, credentials), source.spec.submodules
+        repository, submodules = Repository(remote, credentials, key.namespace), source.spec.submodules
         if not self._git.has(repository, sha, submodules=submodules):
             if outage is not None:
                 raise outage
@@ -343,7 +343,11 @@ class Sources:
         try:
             credentials = cached or await read_credentials(self._cluster, key, source, remote)
             return await self._at(
-                Repository(remote, credentials), ref, timeout, memory, submodules=spec.submodules
+                Repository(remote, credentials, key.namespace),
+                ref,
+                timeout,
+                memory,
+                submodules=spec.submodules,
             )
         except Problem as problem:
             # A rotated Secret is noticed by its failure: read it again, once, before saying so.
@@ -352,7 +356,11 @@ class Sources:
                 raise
             credentials = await read_credentials(self._cluster, key, source, remote)
             return await self._at(
-                Repository(remote, credentials), ref, timeout, memory, submodules=spec.submodules
+                Repository(remote, credentials, key.namespace),
+                ref,
+                timeout,
+                memory,
+                submodules=spec.submodules,
             )
 
     async def _at(

@@ -16,6 +16,7 @@ from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import source_model
+from setpoint.objects.documents import Places
 from setpoint.objects.identity import ObjectId, SyncKey, keyed_digest, oid_of
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
@@ -250,6 +251,7 @@ class TargetBuilder:
 
     async def with_places(
         self,
+        key: SyncKey,
         sync: Sync,
         current: Artifact,
         target: Target,
@@ -260,13 +262,14 @@ class TargetBuilder:
         if not needs_places(result, chosen):
             return result
         tree = self._sources.tree(current, target.sha)
-        places = await self._renderer.places(tree, sync.spec, target.inputs)
+        places = await self._renderer.places(tree, sync.spec, target.inputs, home=key.namespace)
         return with_places(result, chosen, places) if places else result
 
     async def _load(
         self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, marks: OwnershipMarks
     ) -> tuple[Target, Loaded]:
-        rendered = await self._renderer.render(tree, sync.spec, inputs)
+        home = marks.key.namespace
+        rendered = await self._renderer.render(tree, sync.spec, inputs, home=home)
         documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
         good, bad = self._completed(documents, sync, marks)
         if bad or any(d.kind is None for d in good):
@@ -274,7 +277,7 @@ class TargetBuilder:
             good, bad = self._completed(documents, sync, marks)
         if bad:
             # Now it is said where they stand, which costs another build.
-            rendered = await self._renderer.placed(tree, sync.spec, inputs)
+            rendered = await self._renderer.placed(tree, sync.spec, inputs, home=home)
             documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
             good, bad = self._completed(documents, sync, marks)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
@@ -284,7 +287,9 @@ class TargetBuilder:
             Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
             for d in good
         )
-        places = await self._renderer.places(tree, sync.spec, inputs) if needs_files(good) else {}
+        places: Places = {}
+        if needs_files(good):
+            places = await self._renderer.places(tree, sync.spec, inputs, home=home)
         notes = notes_of(good, rendered.twice, places)
         target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad), notes)
         return target, Loaded(target, tuple(good))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +19,8 @@ from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey, owner_annotation
 from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
+from setpoint.runtime.fairness import Limits
+from setpoint.runtime.slots import Slots
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.dispatcher import Dispatcher
@@ -74,9 +75,7 @@ class World:
         return True
 
     def remover(self) -> Deleter:
-        return Deleter(
-            cast("Cluster", self), asyncio.Semaphore(4), KEY, "system:serviceaccount:team:deployer"
-        )
+        return Deleter(cast("Cluster", self), Slots(Limits(4)), KEY, "system:serviceaccount:team:deployer")
 
     async def ended(self) -> Ending:
         inventory = {WIDGET: "example.org/v1"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -24,6 +23,8 @@ from setpoint.plan.marks import is_dropped, marking, unowned
 from setpoint.plan.nested import Nested, is_sync, nested_of
 from setpoint.plan.order import is_namespace
 from setpoint.plan.prune import PROTECTED, Prune, PrunePolicy, left_behind, prune
+from setpoint.runtime.fairness import Limits
+from setpoint.runtime.slots import Slots
 from setpoint.status.announcements import kept_words
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
@@ -352,7 +353,7 @@ class One:
         return True
 
     async def remove(self, *, by_commit: bool, version: str = "7") -> DeleteResult:
-        limit = asyncio.Semaphore(4)
+        limit = Slots(Limits(4))
         remover = Deleter(cast("Cluster", self), limit, ROOT, "u", by_commit=by_commit)
         return await remover.remove([sync(MID)], {sync(MID): Nested(1, empty=False, version=version)})
 

@@ -31,7 +31,7 @@ def everything(metrics: Metrics) -> None:
     metrics.event_dropped()
     metrics.objects("team", "shop", 12)
     metrics.ready("Sync", "team", "shop", ready=True)
-    metrics.depth("sync", lambda: 4)
+    metrics.queue("sync", lambda: 4, lambda: 2.5)
     metrics.leader(lambda: True)
     loop = asyncio.new_event_loop()
     loop.close()

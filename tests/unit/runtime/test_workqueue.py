@@ -50,8 +50,12 @@ class World:
     def times(self, key: Key) -> list[float]:
         return [t for t, k in self.runs if k == key]
 
-    def queue(self, workers: int = 2) -> WorkQueue[Key]:
-        queue: WorkQueue[Key] = WorkQueue(rng=random.Random(7), clock=asyncio.get_running_loop().time)
+    def queue(self, workers: int = 2, namespaces: int = 1) -> WorkQueue[Key]:
+        """Make the queue; its keys belong to so many namespaces."""
+        clock = asyncio.get_running_loop().time
+        queue: WorkQueue[Key] = WorkQueue(
+            namespace=lambda key: str(ord(key[0]) % namespaces), rng=random.Random(7), clock=clock
+        )
         self.controller = Controller(queue, self.work, workers=workers)
         return queue
 
@@ -301,6 +305,58 @@ def test_keys_added_before_it_runs_are_kept() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("hung", [4, 40])
+def test_hung_keys_of_one_namespace_cost_another_nothing(hung: int) -> None:
+    """Its keys run at once, one after the other, and two at a time once what hangs is known to be slow."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        started: list[tuple[float, Key]] = []
+
+        async def work(key: Key) -> Result:
+            started.append((loop.time(), key))
+            await asyncio.sleep(600.0 if key.startswith("a/") else 1.0)
+            return Result()
+
+        queue: WorkQueue[Key] = WorkQueue(namespace=lambda key: key.partition("/")[0], clock=loop.time)
+        controller = Controller(queue, work, workers=4)
+
+        async def story() -> None:
+            for number in range(hung):
+                queue.add(f"a/{number}")
+            await asyncio.sleep(0)
+            for number in range(10):
+                queue.add(f"b/{number}")
+            assert len(queue) == hung - 4 + 9
+
+        await during(controller, story, 100)
+        of_a = [at for at, key in started if key.startswith("a/")]
+        of_b = [at for at, key in started if key.startswith("b/")]
+        assert of_a == [0.0] * 4
+        assert of_b == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 6.0, 6.0, 7.0]
+
+    run(main())
+
+
+def test_the_longest_wait_for_a_worker() -> None:
+    async def main() -> None:
+        world = World(took=10.0)
+        queue = world.queue(workers=1)
+
+        async def story() -> None:
+            queue.add("a")
+            await asyncio.sleep(1)
+            assert queue.longest_wait() == 0
+            queue.add("b")
+            await asyncio.sleep(3)
+            assert queue.longest_wait() == 3
+
+        await during(world.controller, story, 30)
+        assert queue.longest_wait() == 0
+
+    run(main())
+
+
 KEYS = st.sampled_from("abcd")
 STEPS = st.one_of(
     st.tuples(st.just("add"), KEYS, st.just(0.0)),
@@ -310,17 +366,17 @@ STEPS = st.one_of(
 ANSWERS = st.sampled_from([Result(), Result(), Result(retry=True), Result(after=3.0)])
 
 
-@given(st.lists(STEPS, max_size=40), st.lists(ANSWERS, max_size=20), st.integers(1, 3))
+@given(st.lists(STEPS, max_size=40), st.lists(ANSWERS, max_size=20), st.integers(1, 3), st.integers(1, 4))
 @settings(max_examples=150)
 def test_every_add_is_followed_by_a_run_that_begins_after_it(
-    steps: list[tuple[str, str, float]], answers: list[Result], workers: int
+    steps: list[tuple[str, str, float]], answers: list[Result], workers: int, namespaces: int
 ) -> None:
     """The contract that level-triggering rests on, for any history; and that the queue comes to rest."""
 
     async def main() -> None:
         left = list(answers)
         world = World(took=0.7)
-        queue = world.queue(workers=workers)
+        queue = world.queue(workers=workers, namespaces=namespaces)
         world.answers = {key: lambda _n: left.pop() if left else Result() for key in "abcd"}
         added: dict[str, float] = {}
         due: dict[str, float] = {}
@@ -342,7 +398,7 @@ def test_every_add_is_followed_by_a_run_that_begins_after_it(
             assert world.times(key)[-1] >= at
         for key, at in due.items():
             assert world.times(key)[-1] >= at
-        assert world.most_active <= workers
+        assert world.most_active <= (workers if namespaces == 1 else 2 * workers)
         assert len(queue) == queue.working == 0
         assert world.active.total() == 0
 

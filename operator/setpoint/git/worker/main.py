@@ -2,7 +2,7 @@
 
 libgit2's trust settings belong to the whole process and pile up, so each set of trust and origin has a process of
 its own (`git.workers`). It reads requests from standard input and writes answers to standard output, each a
-4-byte big-endian length and JSON; several run at once. It ends when its standard input does, so it never outlives
+4-byte big-endian length and JSON; as many run at once as come in: the parent decides whose turn it is. It ends when its standard input does, so it never outlives
 its parent. Credentials come with the request and stay in memory.
 
 request: {id, op: list | fetch, repository, ref, selected?, mirror?, maxBytes?, limit?}   answer: {id, result | problem}
@@ -31,18 +31,15 @@ from setpoint.git.worker.fetch import Fetch, create, fetch
 from setpoint.git.worker.remote import list_heads
 from setpoint.runtime.disk import cache_problem
 
-AT_ONCE = 8
-
 
 def main(home: Path) -> None:
     """Serve requests until standard input ends; HOME is ours alone, for what libgit2 must find in files."""
     sandbox(home)
-    slots, writer = threading.BoundedSemaphore(AT_ONCE), threading.Lock()
+    writer = threading.Lock()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
 
     def serve(request: Message) -> None:
-        with slots:
-            answer = _answer(home, request)
+        answer = _answer(home, request)
         with writer:
             write(answers, answer)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container, Iterable, Mapping, Set
 from types import MappingProxyType
 
@@ -16,6 +15,8 @@ from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
 from setpoint.plan.marks import is_dropped
+from setpoint.runtime.fairness import Limits
+from setpoint.runtime.slots import Slots
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.syncs.memory import Account
@@ -35,7 +36,7 @@ class Actors:
         claims: Claims,
     ) -> None:
         self._cluster, self._informers, self._storage, self._claims = cluster, informers, storage, claims
-        self._limit = asyncio.Semaphore(settings.apply_concurrency)
+        self._limit = Slots(Limits(settings.apply_concurrency))
         people = frozenset(settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
 

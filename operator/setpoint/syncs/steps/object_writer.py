@@ -117,7 +117,7 @@ class ObjectWriter:
         """Return the result with the files of the objects that something is said of."""
         if current is None:
             return result
-        return await self._builder.with_places(ctx.sync, current, target, result, chosen)
+        return await self._builder.with_places(ctx.key, ctx.sync, current, target, result, chosen)
 
     async def _look_for_kinds(self, reached: Reached, target: Target, result: ApplyResult) -> Reached:
         """Ask which kinds are served now, while some of this commit's are not yet."""

@@ -23,7 +23,9 @@ from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
+from setpoint.runtime.fairness import Limits
 from setpoint.runtime.metrics import Metrics
+from setpoint.runtime.slots import Slots
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
@@ -86,7 +88,7 @@ class Deleted:
         now = context(self._status)
         meta = {**now.body["metadata"], "finalizers": [names.FINALIZER], "uid": "u"}
         now = replace(now, body={**now.body, "metadata": meta})
-        remover = Deleter(cast("Cluster", self._world), asyncio.Semaphore(4), KEY, now.user)
+        remover = Deleter(cast("Cluster", self._world), Slots(Limits(4)), KEY, now.user)
         return await self._finalizer.end(now, remover)
 
     @property
