@@ -26,7 +26,21 @@ from setpoint.plan.served import FindServed, unserved
 
 Writes = Sequence[tuple[Desired, Manifest]]
 """What is about to be written, each with what the API server will make of it, as far as that is known."""
-ClaimInventory = Callable[[Writes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be written, and whether the identity may write it.
+
+    `passed`: its dry run says so; `untried`: it cannot be asked for yet, as a Namespace or a kind is not there.
+    """
+
+    writes: Writes = ()
+    passed: frozenset[ObjectId] = frozenset()
+    untried: frozenset[ObjectId] = frozenset()
+
+
+ClaimInventory = Callable[[Intent], Awaitable[None]]
 
 REJECTED = "is not written while another object is rejected"
 EARLIER = "waits for the objects before it"
@@ -49,7 +63,8 @@ class Applier:
     ) -> ApplyResult:
         """Bring `todo` to the cluster, in the order of stages among `everything`.
 
-        `claim` writes the inventory; it runs after the dry runs and before the first write.
+        `claim` writes the inventory; it runs after the dry runs and before the first write, and again for what could
+        not be tried before that.
         """
         ready, later, unknown = _split(todo, brought_kinds(everything), self._cluster.kinds_named)
         first, rest = _parted(ready, lambda d: is_namespace(d.id) or is_crd(d.id))
@@ -70,16 +85,15 @@ class Applier:
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
             return result | self._kept(checks.good.values())
-        await claim(
-            [
-                (d, (c.predicted if c else None) or d.manifest)
-                for d in todo
-                if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
-            ]
-        )
+        writes = [
+            (d, (c.predicted if c else None) or d.manifest)
+            for d in todo
+            if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
+        ]
+        await claim(Intent(writes, frozenset(checks.good), waiting))
         if lacking:
             result |= await self._make_namespace(lacking)
-        return await self._stages(todo, everything, checks.good, waiting, result)
+        return await self._stages(todo, everything, checks.good, waiting, result, claim)
 
     async def _lacking_namespace(
         self, todo: Sequence[Desired], new: Set[str]
@@ -132,6 +146,7 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         before: ApplyResult,
+        claim: ClaimInventory,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
@@ -139,10 +154,10 @@ class Applier:
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage):
+            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results)):
                 results.append(self._wait(stage.objects, blocked))
             else:
-                results.append(await self._stage(stage.objects, good, later, gates))
+                results.append(await self._stage(stage.objects, good, later, gates, claim))
                 failed = failed or bool(results[-1].failed)
         return merged(results)
 
@@ -152,12 +167,15 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         gates: Gates,
+        claim: ClaimInventory,
     ) -> ApplyResult:
         missing, pending = _parted([d for d in objects if d.id in later], lambda d: d.kind is None)
         waits = (
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late = _again_if_denied(await self._checked(pending))
+        if late.good:
+            await claim(Intent(passed=frozenset(late.good)))
         result = merged([waits or ApplyResult(), late.result])
         if late.result.failed and self._who.abort:
             return result | _deferred([d for d in objects if d.id not in late.result.failed], EARLIER)
@@ -205,6 +223,11 @@ class _Checks:
 
     def __or__(self, later: _Checks) -> _Checks:
         return _Checks({**self.good, **later.good}, self.result | later.result)
+
+
+def _forbidden(results: Iterable[ApplyResult]) -> frozenset[ObjectId]:
+    """Return what the identity may not write."""
+    return frozenset(o for r in results for o, p in r.failed.items() if p.reason is Reason.Forbidden)
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:

@@ -50,6 +50,8 @@ class Actor:
     """What could not be written before, by the digest of its manifest."""
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
+    hidden: frozenset[ObjectId] = frozenset()
+    """What of the commit others hold and the identity may not write."""
     ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
     """The objects of the commit that are done, as they ended by themselves, each with its health."""
 
@@ -116,7 +118,9 @@ class DryRunner:
         kind = kind_of(d)
         who = self._who
         live: Manifest | None = None
-        known = self._informers.get(d.id) is not None or depends_on_live(who.rules, d.id, d.manifest)
+        seen = self._informers.get(d.id)
+        # Of what is not ours the dry run tells first whether it may be written: a Sync that may not is not told that it exists.
+        known = (seen is not None and seen.owner == who.key) or depends_on_live(who.rules, d.id, d.manifest)
         if known:
             live = await self._cluster.get(kind, d.id.namespace, d.id.name, user=who.user)
         await self._check_owners(d)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
+from setpoint.apply import rights
 from setpoint.apply.applier import Applier
 from setpoint.apply.deleter import Deleter
 from setpoint.apply.dry_run import Actor, Session
@@ -15,9 +16,11 @@ from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
+from setpoint.plan.desired import Ref
 from setpoint.plan.marks import is_dropped
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
+from setpoint.store.wants import is_strange
 from setpoint.syncs.run import Context
 from setpoint.watch.protocol import LiveObjects, Storage
 
@@ -46,12 +49,13 @@ class Actors:
         abort: bool,
         keep_ours: bool = False,
         ended: Mapping[ObjectId, Verdict] = MappingProxyType({}),
+        hidden: Iterable[ObjectId] = (),
     ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
         `refused`: what could not be written before, by the digest of its manifest. `abort`: nothing is written beside an
         object that is rejected. `keep_ours`: what is written was applied before. `ended`: the objects that are done, each
-        with its health.
+        with its health. `hidden`: what others hold and the Sync may not write.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -67,6 +71,7 @@ class Actors:
             create_namespace=spec.target_namespace if spec.create_namespace else None,
             refused=refused,
             keep_ours=keep_ours,
+            hidden=frozenset(hidden),
             ended=ended,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
@@ -74,7 +79,16 @@ class Actors:
     def deleter(self, ctx: Context) -> Deleter:
         """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
         by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
-        return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
+        live = self._informers
+
+        def strange(oid: ObjectId) -> bool:
+            return oid in ctx.provisional or is_strange(oid, live.get, live.unwatched, ctx.key)
+
+        return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit, is_strange=strange)
+
+    async def forbidden(self, ctx: Context, refs: Iterable[Ref]) -> Mapping[ObjectId, Problem | None]:
+        """Return of objects that exist which the identity of a Sync may not write; None for those that it may."""
+        return await rights.forbidden(self._cluster, ctx.user, refs)
 
     async def missing(self, ctx: Context, reasons: Iterable[object]) -> Problem | None:
         """Return that the account of a Sync does not exist, where that may be why something failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
@@ -31,11 +31,34 @@ def states_of(
             for o, v in inventory
         )
     one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
-    states = [one.state(ref, look(ref.id)) for ref in target.refs]
+    sight = _sight(reached, memory.account)
+    states = [one.state(ref, sight(look(ref.id))) for ref in target.refs]
     placed = {s.id for s in states}
     failed = reached.applied.failed.items()
     beside = [_beside(oid, p) for oid, p in failed if oid not in placed]
     return (*states, *beside)
+
+
+ANSWERED = {Reason.Foreign, Reason.Contested, Reason.Invalid, Reason.Immutable, Reason.AdmissionDenied}
+"""What only those are told of an object who may write it."""
+
+
+def _sight(reached: Reached, account: Account) -> Callable[[Observed | None], Observed | None]:
+    """Return what makes of a live object what a Sync may be told of it: the watch sees those of others, too.
+
+    Its own are those that name it. Others it may read, as far as this is known, if its identity could write them.
+    """
+    key, claimed, untried = reached.ctx.key, reached.ctx.inventory, reached.provisional
+    failed, refused = reached.applied.failed, reached.refused.keys() | reached.disowned
+    could = (reached.tried, reached.contested, account.baselines, account.reported)
+
+    def readable(oid: ObjectId) -> bool:
+        if oid in refused:
+            return False
+        told = (problem := failed.get(oid)) is not None and problem.reason in ANSWERED
+        return told or (oid in claimed and oid not in untried) or any(oid in each for each in could)
+
+    return lambda seen: seen if seen is not None and (seen.owner == key or readable(seen.id)) else None
 
 
 def _beside(oid: ObjectId, problem: Problem) -> ObjectState:
