@@ -76,6 +76,11 @@ class Reason(StrEnum):
         "Delete them by hand if they are not wanted, or let another Sync take them over.",
     )
     HandedOver = "HandedOver", "An object moved from one Sync to another, without being deleted.", "Nothing."
+    TakenBack = (
+        "TakenBack",
+        "An object that left the Git of one Sync was kept for another that has it in Git, which did not take it over within 10 minutes.",
+        "Look at why the other Sync does not write it; it makes the object anew as soon as it can.",
+    )
     Drift = (
         "Drift",
         "Somebody changed a managed object by hand.",

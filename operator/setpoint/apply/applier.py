@@ -26,7 +26,21 @@ from setpoint.plan.served import FindServed, unserved
 
 Writes = Sequence[tuple[Desired, Manifest]]
 """What is about to be written, each with what the API server will make of it, as far as that is known."""
-ClaimInventory = Callable[[Writes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be written, and whether the identity may write it.
+
+    `passed`: its dry run says so; `untried`: it cannot be asked for yet, as a Namespace or a kind is not there.
+    """
+
+    writes: Writes = ()
+    passed: frozenset[ObjectId] = frozenset()
+    untried: frozenset[ObjectId] = frozenset()
+
+
+ClaimInventory = Callable[[Intent], Awaitable[None]]
 
 REJECTED = "is not written while another object is rejected"
 EARLIER = "waits for the objects before it"
@@ -52,7 +66,8 @@ class Applier:
     ) -> ApplyResult:
         """Bring `todo` to the cluster, in the order of stages among `everything`.
 
-        `claim` writes the inventory; it runs after the dry runs and before the first write.
+        `claim` writes the inventory; it runs after the dry runs and before the first write, and again for what could
+        not be tried before that.
         """
         ready, later, unknown = _split(todo, brought_kinds(everything), self._cluster.kinds_named)
         first, rest = _parted(ready, lambda d: is_namespace(d.id) or is_crd(d.id))
@@ -76,16 +91,15 @@ class Applier:
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
             return result | self._kept(checks.good.values())
-        await claim(
-            [
-                (d, (c.predicted if c else None) or d.manifest)
-                for d in todo
-                if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
-            ]
-        )
+        writes = [
+            (d, (c.predicted if c else None) or d.manifest)
+            for d in todo
+            if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
+        ]
+        await claim(Intent(writes, frozenset(checks.good), waiting))
         if lacking:
             result |= await self._make_namespace(lacking)
-        return await self._stages(todo, everything, checks.good, waiting, result)
+        return await self._stages(todo, everything, checks.good, waiting, result, claim)
 
     async def _lacking_namespace(
         self, todo: Sequence[Desired], new: Set[str]
@@ -138,6 +152,7 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         before: ApplyResult,
+        claim: ClaimInventory,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
@@ -145,10 +160,10 @@ class Applier:
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage):
+            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results)):
                 results.append(self._wait(stage.objects, blocked))
             else:
-                results.append(await self._stage(stage.objects, good, later, gates, kinds))
+                results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
                 failed = failed or bool(results[-1].failed)
         return merged(results)
 
@@ -158,6 +173,7 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         gates: Gates,
+        claim: ClaimInventory,
         kinds: Set[tuple[str, str]],
     ) -> ApplyResult:
         missing, pending = _parted([d for d in objects if d.id in later], lambda d: d.kind is None)
@@ -165,6 +181,8 @@ class Applier:
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late, unsure = _decided(_again_if_denied(await self._checked(pending)), kinds)
+        if late.good:
+            await claim(Intent(passed=frozenset(late.good)))
         result = merged([waits or ApplyResult(), late.result])
         if unsure:
             result |= self._wait([d for d in pending if d.id in unsure], NEW_CRD, retry=True)
@@ -228,6 +246,11 @@ def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, S
     }
     rest = {oid: p for oid, p in failed.items() if oid not in unsure}
     return replace(checks, result=replace(checks.result, failed=rest)), unsure
+
+
+def _forbidden(results: Iterable[ApplyResult]) -> frozenset[ObjectId]:
+    """Return what the identity may not write."""
+    return frozenset(o for r in results for o, p in r.failed.items() if p.reason is Reason.Forbidden)
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from setpoint.api import names
@@ -17,7 +17,7 @@ from setpoint.apply.result import united
 from setpoint.health.evaluate import terminating
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError
+from setpoint.kube.errors import ApiError, classify
 from setpoint.kube.explain import problem_of
 from setpoint.objects.identity import Manifest, ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
@@ -63,11 +63,22 @@ class Deleter:
     """Deletes objects that name a Sync as their owner, on its behalf."""
 
     def __init__(
-        self, cluster: Cluster, limit: Slots, key: SyncKey, user: str, *, by_commit: bool = False
+        self,
+        cluster: Cluster,
+        limit: Slots,
+        key: SyncKey,
+        user: str,
+        *,
+        by_commit: bool = False,
+        is_strange: Callable[[ObjectId], bool] = lambda _oid: False,
     ) -> None:
-        """`limit` bounds the requests of all Syncs together; `by_commit`: whether what goes does so by a commit."""
+        """`limit` bounds the requests of all Syncs together; `by_commit`: whether what goes does so by a commit.
+
+        `is_strange`: whether the watch shows that an object is not the Sync's; then it goes from the inventory if the
+        identity may not even read it.
+        """
         self._cluster, self._limit, self._key, self.user = cluster, limit, key, user
-        self.by_commit = by_commit
+        self.by_commit, self._is_strange = by_commit, is_strange
 
     async def remove(
         self, objects: Iterable[ObjectId], nested: Mapping[ObjectId, Nested] = NO_SYNCS
@@ -106,7 +117,8 @@ class Deleter:
                 if (seen := await self._own(oid)) is not None:
                     found[oid] = seen
             except ApiError as error:
-                failed[oid] = problem_of(error, oid, "read")
+                if not self._lets_go(oid, error):
+                    failed[oid] = problem_of(error, oid, "read")
         if failed:
             return DeleteResult(failed=failed)
         candidates = {o: obj["metadata"]["annotations"] for o, (_, obj) in found.items()}
@@ -138,7 +150,13 @@ class Deleter:
             try:
                 return await self._delete(oid, nested)
             except ApiError as error:
+                if self._lets_go(oid, error):
+                    return DeleteResult(gone={oid: "may not be read, and does not name this Sync"})
                 return _refused(oid, error)
+
+    def _lets_go(self, oid: ObjectId, error: ApiError) -> bool:
+        """Return whether an object is none of the Sync's: it may not write it, and never did."""
+        return classify(error) is Reason.Forbidden and self._is_strange(oid)
 
     async def _marked(self, kind: Kind, oid: ObjectId, live: Manifest, nested: Nested | None) -> str:
         """Mark on a Sync whether a commit deletes it; returns the marked version, which may be deleted.

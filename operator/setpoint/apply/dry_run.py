@@ -54,6 +54,8 @@ class Actor:
     """What was written before, so that it is not adopted because somebody took our marks off."""
     keep_ours: bool = False
     """Whether what we wrote ourselves stays: a newer commit that a crash cut short is not taken back for an older one."""
+    hidden: frozenset[ObjectId] = frozenset()
+    """What of the commit others hold and the identity may not write."""
     ended: Mapping[ObjectId, Verdict] = field(default_factory=dict)
     """The objects of the commit that are done, as they ended by themselves, each with its health."""
     expected: Set[ObjectId] = frozenset()
@@ -122,7 +124,9 @@ class DryRunner:
         kind = kind_of(d)
         who = self._who
         live: Manifest | None = None
-        known = self._informers.get(d.id) is not None or d.id in who.expected
+        seen = self._informers.get(d.id)
+        # Of what is not ours the dry run tells first whether it may be written: a Sync that may not is not told that it exists.
+        known = (seen is not None and seen.owner == who.key) or d.id in who.expected
         if known or depends_on_live(who.rules, d.id, d.manifest):
             live = await self._read(d, kind)
         if d.id in who.expected and self._may_be_over(d, live):

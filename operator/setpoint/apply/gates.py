@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from setpoint.health import accepted, claims
 from setpoint.health.verdict import Health, Verdict
@@ -30,14 +30,17 @@ class Gates:
         self._stages = stages(everything)
         self._brought = [claims.storage_class(d.manifest) for d in everything if is_storage_class(d.id)]
 
-    async def wave(self, stage: Stage) -> str | None:
-        """Return an unhealthy object of an earlier wave, in words; None if the stage may begin."""
+    async def wave(self, stage: Stage, hidden: Container[ObjectId] = frozenset()) -> str | None:
+        """Return an unhealthy object of an earlier wave, in words; None if the stage may begin.
+
+        What is `hidden` the identity may not write: nothing is told of it, and it counts as missing.
+        """
         if stage.phase is not Phase.WAVES:
             return None
         for earlier in self._stages:
             if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
                 for d in earlier.objects:
-                    if words := await self._holding(d.id):
+                    if words := unready(d.id, None) if d.id in hidden else await self._holding(d.id):
                         return f"wave {earlier.wave}: {words}"
         return None
 

@@ -1,4 +1,4 @@
-"""Asks the API server which objects an identity may write (shell)."""
+"""Asks the API server which objects an identity may write: in general, and by a dry run of each (shell)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.client import Cluster
-from setpoint.kube.errors import ApiError
+from setpoint.kube.errors import ApiError, classify
+from setpoint.kube.explain import problem_of
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
+from setpoint.plan.desired import Ref
 
 API: Final = "authorization.k8s.io/v1"
 REVIEW: Final = "SelfSubjectAccessReview"
@@ -28,6 +31,32 @@ async def writable(cluster: Cluster, user: str, objects: Iterable[ObjectId]) -> 
     name; all only where the API server does not know all rules, as another authorizer decides, too.
     """
     return await _Questions(cluster, user).answer(objects)
+
+
+async def forbidden(cluster: Cluster, user: str, refs: Iterable[Ref]) -> Mapping[ObjectId, Problem | None]:
+    """Return of objects that exist which `user` may not patch; None for the others, whatever else goes wrong.
+
+    Each is asked for by the dry run of a patch without operations: it depends on no manifest, and tells of no object.
+    """
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def tried(ref: Ref) -> Problem | None:
+        # Any version will do, and one that is not served must not pass for a right.
+        kind = cluster.kind(ref.api_version, ref.id.kind) or cluster.kind_of_group(ref.id.group, ref.id.kind)
+        if kind is None:
+            return None
+        async with limit:
+            try:
+                await cluster.patch(kind, ref.id.namespace, ref.id.name, (), user=user, dry_run=True)
+            except ApiError as error:
+                if classify(error) is Reason.Forbidden:
+                    problem = problem_of(error, ref.id, "apply")
+                    return Problem(problem.reason, f"{ref.where}: {problem.message}", problem.retry)
+        return None
+
+    asked = list(refs)
+    said = await asyncio.gather(*map(tried, asked))
+    return {ref.id: problem for ref, problem in zip(asked, said, strict=True)}
 
 
 class _Questions:

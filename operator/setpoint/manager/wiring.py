@@ -24,6 +24,7 @@ from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
+from setpoint.syncs.steps.wanting import Wanting
 from setpoint.watch.protocol import LiveObjects, Pods, Storage
 
 
@@ -51,9 +52,10 @@ def wired(
     builder = TargetBuilder(cluster, store, sources, renderer, digest_key)
     drift_log = DriftLog(informers, secret_key, metrics, dispatcher)
     pruner = Pruner(settings, cluster, informers, store, claims, sources, recorder, dispatcher)
-    gatherer = Gatherer(observer, informers, store, claims, sources, dispatcher, builder, pruner)
+    wanting = Wanting(claims, dispatcher, actors)
+    gatherer = Gatherer(observer, informers, store, wanting, sources, dispatcher, builder, pruner)
     reporter = Reporter(informers, pods, storage, store, writer, recorder, metrics, dispatcher)
-    objects = ObjectWriter(gatherer, builder, actors, claims, dispatcher, reporter, drift_log, metrics)
+    objects = ObjectWriter(gatherer, builder, actors, wanting, dispatcher, reporter, drift_log, metrics)
     steps = Steps(
         registrar=Registrar(cluster, writer, dispatcher),
         builder=builder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from setpoint.api.reasons import Problem
@@ -104,14 +105,21 @@ class Choice:
 
 
 def choose(
-    view: DriftView, refs: Sequence[Ref], contested: Iterable[ObjectId], now: float, *, due: bool, abort: bool
+    view: DriftView,
+    refs: Sequence[Ref],
+    contested: Iterable[ObjectId],
+    now: float,
+    *,
+    due: bool,
+    abort: bool,
+    refused: Mapping[ObjectId, Problem] = MappingProxyType({}),
 ) -> Choice:
     """Choose among the objects of a target.
 
-    `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
+    `refused`: what failed in this run already. `due`: all are looked at, as the safety net asks. `abort`: nothing new is written beside an object that is
     rejected. `now` is in seconds of the clock that `Account.corrected` was given.
     """
-    others, stuck = frozenset(contested), _stuck(view, refs)
+    others, stuck = frozenset(contested), {**_stuck(view, refs), **refused}
     todo: list[Ref] = []
     deferred: dict[ObjectId, str] = {}
     backed_off: dict[ObjectId, float] = {}

@@ -179,12 +179,16 @@ def handed_over(
         if seen is None:
             release[oid] = "is gone"
         elif seen.owner != me:
-            release[oid] = (
-                f"is handed over to Sync {seen.owner}" if seen.owner else "no longer names this Sync"
-            )
+            release[oid] = _taken(me, seen.owner) if seen.owner else "no longer names this Sync"
         elif oid in wanted_by:
             lend.add(oid)
     return Prune(release=release, lend=frozenset(lend))
+
+
+def _taken(me: SyncKey, by: SyncKey) -> str:
+    return (
+        f"is handed over to {f'Sync {by}' if by.namespace == me.namespace else 'a Sync of another namespace'}"
+    )
 
 
 def left_behind(

@@ -50,6 +50,7 @@ class Claims:
         self._parties: dict[ObjectId, Parties] = {}
         self._held: dict[SyncKey, Held] = {}
         self._alone: dict[SyncKey, Parties] = {}
+        self._near: dict[SyncKey, frozenset[ObjectId]] = {}
         self._wanted: set[ObjectId] = set()
         self._lent: set[ObjectId] = set()
 
@@ -99,12 +100,15 @@ class Claims:
             return parties
         return NONE if owner is None else self._alone[owner]
 
-    def want(self, key: SyncKey, objects: Iterable[ObjectId]) -> set[SyncKey]:
-        """Record what a Sync waits for, and what it is about to take.
+    def want(self, key: SyncKey, objects: Iterable[ObjectId], near: Iterable[ObjectId] = ()) -> set[SyncKey]:
+        """Record what a Sync waits for, and what it is about to take; of that, `near` counts for its own namespace alone.
 
         Returns the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
         """
         new, held = frozenset(objects), self._held.get(key, HOLDS_NOTHING)
+        self._near.pop(key, None)
+        if among := frozenset(near):
+            self._near[key] = among
         if new == held.wanted:
             return set()
         more, less = new - held.wanted, held.wanted - new
@@ -124,6 +128,14 @@ class Claims:
     def lent(self, key: SyncKey) -> frozenset[ObjectId]:
         """Return what a Sync has in its stored inventory and left to others."""
         return self._held.get(key, HOLDS_NOTHING).lent
+
+    def near(self, key: SyncKey) -> frozenset[ObjectId]:
+        """Return what a Sync wants, as far as that counts for its own namespace alone."""
+        return self._near.get(key, NOTHING)
+
+    def lender(self, key: SyncKey, oid: ObjectId) -> SyncKey | None:
+        """Return a Sync other than `key` that left an object to others, if there is one."""
+        return min(self._parties.get(oid, NONE).lent - {key}, default=None)
 
     def is_lent(self, oid: ObjectId) -> bool:
         """Return whether some Sync has an object in its stored inventory and left it to others."""
@@ -155,7 +167,7 @@ class Claims:
             if (owner := parties.owner) is not None and owner != key:
                 found[oid] = owner
             # An heir has it in its stored inventory, and need not be known to wait for it.
-            elif others := (parties.heirs or parties.wants) - {key}:
+            elif others := parties.heirs - {key} or self._wanting(key, oid, parties.wants):
                 found[oid] = min(others)
         return found
 
@@ -165,9 +177,17 @@ class Claims:
         both: tuple[Collection[ObjectId], ...] = (self._wanted, objects)
         few, many = sorted(both, key=len)
         for oid in few:
-            if oid in many and (others := self._parties[oid].wants - {key}):
+            if oid in many and (others := self._wanting(key, oid, self._parties[oid].wants)):
                 found[oid] = min(others)
         return found
+
+    def _wanting(self, key: SyncKey, oid: ObjectId, wants: frozenset[SyncKey]) -> frozenset[SyncKey]:
+        """Return the Syncs whose wants count for the Sync `key`."""
+        others, near = wants - {key}, self._near
+        if not others or not near:
+            return others
+        strange = {o for o in others if o.namespace != key.namespace and oid in near.get(o, NOTHING)}
+        return others - strange
 
     def drop(self, key: SyncKey) -> set[SyncKey]:
         """Forget a Sync that is gone; returns the Syncs to wake."""

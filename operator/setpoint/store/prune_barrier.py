@@ -6,7 +6,7 @@ then it is in `doubt`, and only the objects that it may take at most wait for it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import TypeVar
 
 from setpoint.objects.identity import SyncKey
@@ -104,16 +104,21 @@ class Barrier:
             self.leave(key)
         return found
 
+    def blockers(self, key: SyncKey, source: SyncKey, sha: str | None) -> tuple[SyncKey, ...]:
+        """Return all that `key` waits for; this takes longer the more they are."""
+        return tuple(self._blockers(key, (source, sha or "")))
+
     def _blocker(self, key: SyncKey, place: Place) -> SyncKey | None:
+        return next(self._blockers(key, place), None)
+
+    def _blockers(self, key: SyncKey, place: Place) -> Iterator[SyncKey]:
         source, sha = place
-        found = _other(self._unseen, key)
-        if found is not None:
-            return found
-        for other, keys in self._at.get(source, {}).items() if sha else ():
-            if other not in ("", sha) and (found := _other(keys, key)) is not None:
-                return found
-        siblings = (other for other, at in self._excused.items() if sha and at == source)
-        return _other(siblings, key) or _other(self._doubtful, key)
+        yield from (other for other in self._unseen if other != key)
+        for at, keys in self._at.get(source, {}).items() if sha else ():
+            if at not in ("", sha):
+                yield from (other for other in keys if other != key)
+        yield from (o for o, at in self._excused.items() if sha and at == source and o != key)
+        yield from self.doubtful(key)
 
     def _forget(self, key: SyncKey) -> None:
         self._unseen.pop(key, None)
@@ -127,10 +132,6 @@ class Barrier:
             _discard(self._at[source], sha, key)
             if not self._at[source]:
                 del self._at[source]
-
-
-def _other(keys: Iterable[SyncKey], key: SyncKey) -> SyncKey | None:
-    return next((other for other in keys if other != key), None)
 
 
 def _discard(groups: dict[K, dict[SyncKey, None]], at: K, key: SyncKey) -> None:

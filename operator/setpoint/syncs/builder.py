@@ -85,14 +85,13 @@ class TargetBuilder:
         """Return the Source's key. Raises Problem if there is none for this Sync."""
         where = _where(sync, key)
         body = self._store.sources.get(where)
-        if body is None:
+        if where.namespace != key.namespace:
+            # Whoever is not allowed is not told whether it exists either.
+            if body is None or key.namespace not in source_model(body).spec.allowed_namespaces:
+                text = f"Source {where} does not allow namespace {key.namespace}, or does not exist; add it to its spec.allowedNamespaces"
+                raise Problem(Reason.SourceNotAllowed, text)
+        elif body is None:
             raise Problem(Reason.SourceNotFound, f"Source {where} does not exist")
-        if (
-            where.namespace != key.namespace
-            and key.namespace not in source_model(body).spec.allowed_namespaces
-        ):
-            text = f"Source {where} does not allow namespace {key.namespace}; add it to its spec.allowedNamespaces"
-            raise Problem(Reason.SourceNotAllowed, text)
         return where
 
     async def evaluate(self, ctx: Context, memory: Memory) -> Evaluation:

@@ -20,6 +20,7 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.prune_barrier import Barrier
 from setpoint.syncs.memory import Memory
+from setpoint.syncs.run import provisional
 from setpoint.tree.changes import TreeDiff
 from setpoint.watch.observations import LiveChange, passing
 
@@ -33,22 +34,28 @@ GRACE_SECONDS = 300.0
 """For how long after the start deletions wait for a Sync of which not all that it may take is known."""
 
 
+PATIENCE_SECONDS = 15.0
+"""For how long a deletion waits for Syncs of other namespaces; then only what they may write waits for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocker:
     """A Sync that a deletion waits for, and why.
 
-    `doubtful`: it cannot be evaluated, so that only those objects wait which it may write.
+    `doubted`: those that nobody waits for any longer, but that only those objects wait for which they may write.
     """
 
     key: SyncKey
     why: str
     unseen: bool = False
-    doubtful: bool = False
+    doubted: tuple[SyncKey, ...] = ()
+    again: float | None = None
+    """After how many seconds at most to look again."""
 
-    @property
-    def words(self) -> str:
-        """The sentence for the Sync that waits."""
-        return f"before anything is deleted, Sync {self.key} must have {self.why}"
+    def words(self, home: str) -> str:
+        """Return the sentence for a Sync of the namespace `home` that waits; a stranger's name is not told."""
+        who = f"Sync {self.key}" if self.key.namespace == home else "a Sync of another namespace"
+        return f"before anything is deleted, {who} must have {self.why}"
 
 
 class Dispatcher:
@@ -70,6 +77,7 @@ class Dispatcher:
         self._barrier = Barrier()
         self._dropped: dict[SyncKey, SyncKey] = {}
         self._grace_until: float | None = None
+        self._waiting: dict[SyncKey, float] = {}
 
     def memory(self, key: SyncKey) -> Memory:
         """Return the memory of a Sync; a new one where there is none."""
@@ -95,7 +103,8 @@ class Dispatcher:
             self._barrier.expect(key, source_key(body))
         if key not in self._memory:
             state = body.get("status") or {}
-            self.record(key, ungrouped(state.get("inventory") or []))
+            untried = provisional(state)
+            self.record(key, (o for o in ungrouped(state.get("inventory") or []) if o not in untried))
             if not _rests(body) and is_current(body):
                 self.want(key, wanted_in(state))
 
@@ -103,9 +112,13 @@ class Dispatcher:
         """Record what a Sync has, and what of it is `lent`; wakes those that waited for what it released."""
         self.wake(self._claims.record(key, inventory, lent))
 
-    def want(self, key: SyncKey, wanted: Iterable[ObjectId]) -> None:
-        """Note what a Sync waits for; wakes those who kept something for it that it wants no more."""
-        self.wake(self._claims.want(key, wanted))
+    def want(self, key: SyncKey, wanted: Iterable[ObjectId], near: Iterable[ObjectId] = ()) -> None:
+        """Note what a Sync waits for, `near` of it for its own namespace alone; wakes who kept what it wants no more."""
+        self.wake(self._claims.want(key, wanted, near))
+
+    def lent(self, key: SyncKey) -> frozenset[ObjectId]:
+        """Return what a Sync has in its stored inventory and left to others."""
+        return self._claims.lent(key)
 
     def gone(self, key: SyncKey, uid: str) -> None:
         """Forget a Sync of this `uid`, which has just been let go."""
@@ -118,6 +131,7 @@ class Dispatcher:
         One that was made under its name meanwhile begins anew.
         """
         self._memory.pop(key, None)
+        self._waiting.pop(key, None)
         self._detected.pop(key, None)
         self._departed.pop(key, None)
         self.drop(key, ())
@@ -283,22 +297,32 @@ class Dispatcher:
         state = memory.seen_commit.evaluated if memory and memory.seen_commit.told else None
         return state is not None and state[1] == generation and (sha is None or state[0] == sha)
 
-    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None) -> Blocker | None:
+    def barrier(self, key: SyncKey, source: SyncKey, sha: str | None, now: float = 0.0) -> Blocker | None:
         """Return a Sync that a prune of `key` waits for; None if it may go. The waiter is woken when it may.
 
-        Every Sync must have been seen once since start, and those of the same Source at this commit.
+        Every Sync must have been seen once since start, and those of the same Source at this commit. Those of other
+        namespaces have a while for it. `now` is in seconds of the event loop's clock.
         """
         other = self._barrier.blocker(key, source, sha)
         if other is None:
+            self._waiting.pop(key, None)
             return None
-        if not self._barrier.is_unseen(other):
-            return Blocker(other, "seen this commit")
-        doubtful = other in self._barrier.doubtful(key)
-        return Blocker(other, "been evaluated once since the operator started", True, doubtful)
+        left = self._waiting.setdefault(key, now) + PATIENCE_SECONDS - now
+        doubtful = self._barrier.doubtful(key)
+        if left > 0:
+            if other in doubtful:
+                return self._blocker(other, doubtful, None)
+            return self._blocker(other, (), left if other.namespace != key.namespace else None)
+        every = self._barrier.blockers(key, source, sha)
+        near = next((o for o in every if o.namespace == key.namespace and o not in doubtful), None)
+        if near is not None:
+            return self._blocker(near, (), PATIENCE_SECONDS)
+        return self._blocker(other, every, None)
 
-    def doubtful(self, key: SyncKey) -> tuple[SyncKey, ...]:
-        """Return the Syncs that cannot be evaluated and may want more than is known, but for `key` itself."""
-        return self._barrier.doubtful(key)
+    def _blocker(self, other: SyncKey, doubted: tuple[SyncKey, ...], again: float | None) -> Blocker:
+        unseen = self._barrier.is_unseen(other)
+        why = "been evaluated once since the operator started" if unseen else "seen this commit"
+        return Blocker(other, why, unseen, doubted, again)
 
     def cannot_evaluate(self, body: Mapping[str, Any], now: float) -> float | None:
         """Record that a Sync cannot be evaluated although its Source was asked, or may not be asked.

@@ -22,6 +22,8 @@ from setpoint.plan.drift import Baseline, Choice, Failure
 from setpoint.plan.ignore import naming
 from setpoint.status import build as status
 from setpoint.status.conditions import progresses
+from setpoint.store.loans import Loans
+from setpoint.store.wants import Answers
 from setpoint.syncs.target import Target
 from setpoint.tree.changes import ReadSet, TreeDiff
 
@@ -269,6 +271,10 @@ class Memory:
     """
     full_check_at: float | None = None
     """When all is looked at again. Owner: syncs.steps.convergence."""
+    answers: Answers = field(default_factory=dict)
+    """Whether what others own may be written. Owner: syncs.steps.wanting."""
+    loans: Loans = field(default_factory=dict)
+    """What it keeps for others. Owner: syncs.steps.lending."""
     account: Account = field(default_factory=Account)
     """Owner: syncs.steps.drift_log."""
     occasion: Occasion = field(default_factory=Occasion)

@@ -204,6 +204,7 @@ class Syncs:
 
     async def _publish(self, evaluation: Evaluation, reached: Reached, memory: Memory) -> Result:
         """Report a run, and remember how it ended once that is written."""
+        reached = self._gatherer.disown(reached)
         if reached.endings is not None:
             reached = replace(reached, endings=self._gatherer.endings(evaluation, memory, reached))
             done = [o for o, e in reached.course.items() if e.gone]

@@ -41,6 +41,8 @@ class Context:
     """What of the inventory left Git, and stays only as long as something uses it."""
     endings: Mapping[ObjectId, Ending] = field(default_factory=dict)
     """How far objects are that end by themselves, as of that status."""
+    provisional: frozenset[ObjectId] = frozenset()
+    """What of the inventory could not be tried yet when it was claimed: nobody knows whether the identity may write it."""
     answers: str | None = None
     """The request for a check that it answers: the Source was asked before this run took the Source's commit."""
     asks: str | None = None
@@ -64,7 +66,8 @@ class Context:
         previous = held if held is not None else body.get("status") or {}
         inventory, leaving = (ungrouped(previous.get(k) or []) for k in ("inventory", "leaving"))
         endings = endings_in(previous.get("endings") or ())
-        return cls(key, body, sync, marks, user, previous, inventory, leaving, endings, began=began)
+        untried = provisional(previous)
+        return cls(key, body, sync, marks, user, previous, inventory, leaving, endings, untried, began=began)
 
     @property
     def generation(self) -> int:
@@ -83,7 +86,22 @@ class Context:
             ungrouped(previous.get("inventory") or []),
             endings_in(previous.get("endings") or ()),
         )
-        return replace(self, body=body, previous=previous, inventory=inventory, endings=endings)
+        return replace(
+            self,
+            body=body,
+            previous=previous,
+            inventory=inventory,
+            endings=endings,
+            provisional=provisional(previous),
+        )
+
+
+def provisional(state: Mapping[str, Any]) -> frozenset[ObjectId]:
+    """Return what a status lists among what a Sync owns and among what it wants: it is claimed once it was tried."""
+    wanted = ungrouped(state.get("wants") or [])
+    return (
+        frozenset(wanted.keys() & ungrouped(state.get("inventory") or []).keys()) if wanted else frozenset()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,11 @@ class Reached:
     changed: bool = True
     """Whether the target differs from what was applied last."""
     contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
+    """What another Sync owns, and the identity may write."""
+    refused: Mapping[ObjectId, Problem] = field(default_factory=dict)
+    """What another Sync holds, and the identity may not write."""
+    tried: frozenset[ObjectId] = frozenset()
+    """What passed a dry run in this run."""
     wants: Mapping[ObjectId, str] = field(default_factory=dict)
     """What of the target it waits for, or is about to take from another Sync, each with its apiVersion."""
     endings: Mapping[ObjectId, Ending] | None = None
@@ -164,6 +187,8 @@ class Reached:
     """What was applied, and has to be fetched again."""
     stopped: bool = False
     """Whether a step failed, so that no other follows."""
+    disowned: frozenset[ObjectId] = frozenset()
+    """What leaves the inventory, as the identity may not write it and never did."""
 
     def sooner(self, delay: float | None) -> Reached:
         """Return the same with another run after at most `delay` seconds (None: for none)."""
@@ -179,6 +204,14 @@ class Reached:
     def course(self) -> Mapping[ObjectId, Ending]:
         """How far objects are that end by themselves, as far as it is known."""
         return self.ctx.endings if self.endings is None else self.endings
+
+    @property
+    def provisional(self) -> frozenset[ObjectId]:
+        """What of the inventory nobody knows yet whether the identity may write it."""
+        if self.complete or not self.ctx.provisional:
+            return frozenset()
+        done = {*self.tried, *self.applied.unchanged, *(c.id for c in self.applied.written)}
+        return self.ctx.provisional - done
 
     @property
     def awaits(self) -> Problem | None:

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from setpoint.apply.rights import AT_ONCE, writable
+from setpoint.api.reasons import Reason
+from setpoint.apply.rights import AT_ONCE, forbidden, writable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
+from setpoint.plan.desired import Phase, Ref
 
 MAPS = [ObjectId("", "ConfigMap", "shop", f"c{i}") for i in range(50)]
 SECRETS = [ObjectId("", "Secret", "shop", f"s{i}") for i in range(50)]
@@ -104,3 +106,51 @@ async def test_what_nobody_says_counts_as_writable() -> None:
     unknown = ObjectId("example.org", "Widget", "shop", "w")
     assert await Authorizer().of(unknown) == {unknown}
     assert await Authorizer(broken=True).of(*MAPS, unknown) == {*MAPS, unknown}
+
+
+class Server:
+    """Answers patches by the name of the object; keeps what it was asked."""
+
+    def __init__(self, **answers: ApiError) -> None:
+        self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+
+    def kind(self, version: str, kind: str) -> Kind | None:
+        return self.kind_of_group("", kind) if version == "v1" else None
+
+    def kind_of_group(self, group: str, kind: str) -> Kind | None:
+        known = kind == "ConfigMap"
+        return Kind(group, "v1", kind, "configmaps", True, frozenset()) if known else None
+
+    async def patch(self, kind: Kind, namespace: str, name: str, operations: Any, **how: Any) -> None:
+        self.asked.append((kind.kind, namespace, name, tuple(operations), how))
+        if name in self.answers:
+            raise self.answers[name]
+
+
+async def test_only_what_is_forbidden_is_refused_whatever_else_goes_wrong() -> None:
+    no = ApiError(
+        403,
+        "Forbidden",
+        'User "u" cannot patch resource "configmaps" in API group "" in the namespace "shop"',
+    )
+    denied = ApiError(403, "Forbidden", 'admission webhook "w" denied the request')
+    server = Server(no=no, denied=denied, down=ApiError(503, "ServiceUnavailable", "down"))
+    names = ("no", "denied", "down", "fine", "old", "gone")
+    stage = (Phase.WAVES, 0, 0)
+
+    def ref(name: str) -> Ref:
+        kind, version = ("Gone" if name == "gone" else "ConfigMap"), ("v0" if name == "old" else "v1")
+        return Ref(ObjectId("", kind, "shop", name), version, "d", f"{name}.yaml:1", stage)
+
+    found = await forbidden(cast("Cluster", server), "u", map(ref, names))
+    refused = {oid.name: p for oid, p in found.items() if p is not None}
+    assert len(found) == len(names)
+    assert refused.keys() == {"no"}
+    assert refused["no"].reason is Reason.Forbidden
+    assert (
+        refused["no"].message
+        == "no.yaml:1: ConfigMap/shop/no: user u may not patch configmaps in namespace shop"
+    )
+    how = {"user": "u", "dry_run": True}
+    asked = [("ConfigMap", "shop", name, (), how) for name in names if name != "gone"]
+    assert server.asked == asked, "a version that is not served must not pass for a right"

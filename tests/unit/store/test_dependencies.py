@@ -65,7 +65,28 @@ def test_upstream_follows_links_and_ends_in_cycles() -> None:
     assert upstream(key("d"), found) == set()
 
 
-def test_a_dependency_may_be_in_another_namespace() -> None:
+PLATFORM = SyncKey("platform", "crds")
+
+
+@pytest.mark.parametrize("ready", ["True", "False", None, "gone"])
+def test_of_a_dependency_in_another_namespace_nothing_is_told_but_that_it_is_not_ready(
+    ready: str | None,
+) -> None:
     found = bodies(body("app"))
     found[key("app")]["spec"]["dependsOn"] = [{"name": "crds", "namespace": "platform"}]
-    assert waits_for(key("app"), found, lambda *_: True) == "Sync platform/crds does not exist"
+    if ready != "gone":
+        _, other = body("crds", ready=ready, message="secret")
+        found[PLATFORM] = other
+    words = "Sync platform/crds is not Ready, or does not exist"
+    assert waits_for(key("app"), found, lambda *_: True) == (None if ready == "True" else words)
+    assert waits_for(key("app"), found, lambda *_: False) == words
+
+
+def test_a_circle_through_another_namespace_is_named() -> None:
+    found = bodies(body("app"))
+    found[key("app")]["spec"]["dependsOn"] = [{"name": "crds", "namespace": "platform"}]
+    _, other = body("crds")
+    other["metadata"]["namespace"] = "platform"
+    other["spec"]["dependsOn"] = [{"name": "app", "namespace": "team"}]
+    found[PLATFORM] = other
+    assert "forms a cycle" in (waits_for(key("app"), found, lambda *_: True) or "")

@@ -20,7 +20,7 @@ from setpoint.plan.drift import DriftView, choose
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.builder import TargetBuilder
-from setpoint.syncs.dispatcher import GRACE_SECONDS, Blocker, Dispatcher
+from setpoint.syncs.dispatcher import GRACE_SECONDS, PATIENCE_SECONDS, Blocker, Dispatcher
 from setpoint.syncs.memory import Built, Memory, SeenCommit, Standing
 from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, TreeDiff
@@ -373,7 +373,7 @@ def test_a_sync_that_cannot_be_evaluated_counts_as_seen_where_its_status_says_al
     stand.fleet.started(100.0)
     body = away(stand)
     stand.woken.clear()
-    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True)
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True, again=PATIENCE_SECONDS)
     assert stand.fleet.cannot_evaluate(body, 101.0) is None
     assert stand.woken == [key]
     assert stand.blocker(key) is None
@@ -385,16 +385,42 @@ def test_a_sync_whose_spec_is_new_is_in_doubt_for_minutes_and_no_longer(observed
     key = stand.sync("app")
     stand.fleet.started(100.0)
     body = away(stand, generation=2, observed=observed)
-    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True)
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True, again=PATIENCE_SECONDS)
     stand.woken.clear()
     assert stand.fleet.cannot_evaluate(body, 110.0) == GRACE_SECONDS - 10.0
     assert stand.woken == [key], "what it may not write need not wait"
-    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True, doubtful=True)
-    assert stand.fleet.doubtful(key) == (AWAY,)
+    assert stand.blocker(key) == Blocker(AWAY, ONCE, unseen=True, doubted=(AWAY,))
     stand.woken.clear()
     assert stand.fleet.cannot_evaluate(body, 100.0 + GRACE_SECONDS) is None
     assert stand.woken == [key]
     assert stand.blocker(key) is None
+
+
+def test_a_stranger_is_waited_for_a_while_and_then_only_for_what_it_may_write() -> None:
+    stand = Stand()
+    key, near = stand.sync("app"), SyncKey("team", "near")
+    stand.fleet.evaluated(key, NEXT, 1)
+    away(stand)
+    stand.put(near, {"source": {"name": "another"}})
+
+    def at(now: float) -> Blocker | None:
+        return stand.fleet.barrier(key, SOURCE, NEXT, now)
+
+    first = at(100.0)
+    assert first == Blocker(AWAY, ONCE, unseen=True, again=PATIENCE_SECONDS)
+    assert first.words("team") == f"before anything is deleted, a Sync of another namespace must have {ONCE}"
+    assert first.words("other") == f"before anything is deleted, Sync {AWAY} must have {ONCE}"
+    assert at(105.0) == Blocker(AWAY, ONCE, unseen=True, again=PATIENCE_SECONDS - 5.0)
+    late = 100.0 + PATIENCE_SECONDS
+    assert at(late) == Blocker(near, ONCE, unseen=True, again=PATIENCE_SECONDS), (
+        "of one's own, as long as it takes"
+    )
+    stand.fleet.evaluated(near, NEXT, 1)
+    assert at(late) == Blocker(AWAY, ONCE, unseen=True, doubted=(AWAY,))
+    stand.fleet.evaluated(AWAY, NEXT, 1)
+    assert at(late) is None
+    stand.put(AWAY, {"source": {"name": "third"}}, version=5)
+    assert at(late) == Blocker(AWAY, ONCE, unseen=True, again=PATIENCE_SECONDS), "it begins anew"
 
 
 def test_who_was_evaluated_stays_where_it_was() -> None:

@@ -126,6 +126,27 @@ async def test_what_was_written_is_held_back_no_more() -> None:
     assert now.inventory == {oid("b"): "v1"}
 
 
+async def test_what_was_not_tried_is_in_the_inventory_and_no_claim_also_for_the_next_process() -> None:
+    store, claims = Store(), Claims()
+    fleet = Dispatcher(store, claims, "cluster", Woken())
+    stubs: tuple[Any, ...] = (None, None, None, store, Written(), None, Metrics(), fleet)
+    wanted = {"wants": [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "names": ["b", "z"]}]}
+    both = {oid("a"): "v1", oid("b"): "v1"}
+    now = await Reporter(*stubs).claim(
+        context({**CLAIMED, **wanted}), fleet.memory(KEY), both, {}, [oid("b")]
+    )
+    assert now.inventory == both
+    assert now.provisional == {oid("b")}
+    meta = {"namespace": KEY.namespace, "name": KEY.name, "generation": 1}
+    after = Dispatcher(store, claims, "cluster", Woken())
+    after.seen({"metadata": meta, "status": {**now.previous, "observedGeneration": 1}})
+    assert [claims.owner(oid(name)) for name in "abz"] == [KEY, None, None]
+    assert claims.awaited(SyncKey("x", "y"), [oid(n) for n in "abz"]).keys() == {oid("b"), oid("z")}
+    now = await Reporter(*stubs).claim(now, fleet.memory(KEY), both, {})
+    assert now.provisional == frozenset()
+    assert "names" in str(now.previous["wants"])
+
+
 def test_a_run_is_settled_if_it_is_complete_and_leaves_nothing_to_do_or_to_wait_for() -> None:
     done, known = reached(complete=True), Evaluation(Commit.KNOWN, CURRENT, target(ref("a")))
     assert done.settled(known)

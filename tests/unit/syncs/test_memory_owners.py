@@ -21,6 +21,8 @@ OWNERS = {
     "standing": "syncs.reconciler",
     "inventory_known": "syncs.steps.registrar",
     "full_check_at": "syncs.steps.convergence",
+    "answers": "syncs.steps.wanting",
+    "loans": "syncs.steps.lending",
     "account": "syncs.steps.drift_log",
     "occasion": "syncs.steps.object_writer",
     "telling": "syncs.steps.reporter",

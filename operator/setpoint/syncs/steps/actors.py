@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Set
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
+from setpoint.apply import rights
 from setpoint.apply.applier import Applier
 from setpoint.apply.deleter import Deleter
 from setpoint.apply.dry_run import Actor, Session
@@ -14,11 +15,13 @@ from setpoint.kube import absence
 from setpoint.kube.client import Cluster
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.adoption import TAKEOVER_MANAGERS
+from setpoint.plan.desired import Ref
 from setpoint.plan.marks import is_dropped
 from setpoint.runtime.fairness import Limits
 from setpoint.runtime.slots import Slots
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
+from setpoint.store.wants import is_strange
 from setpoint.syncs.memory import Account
 from setpoint.syncs.run import Context
 from setpoint.watch.protocol import LiveObjects, Storage
@@ -50,12 +53,14 @@ class Actors:
         keep_ours: bool = False,
         ended: Mapping[ObjectId, Verdict] = MappingProxyType({}),
         expected: Set[ObjectId] = frozenset(),
+        hidden: Iterable[ObjectId] = (),
     ) -> Applier:
         """Return what writes objects on behalf of a Sync, once.
 
         `account`: what could not be written before. `written`: what was. `abort`: nothing is written beside an
         object that is rejected. `keep_ours`: what is written was applied before. `ended`: the objects that are done, each
-        with its health. `expected`: those that may end by themselves, and that nobody knows to be gone.
+        with its health. `expected`: those that may end by themselves, and that nobody knows to be gone. `hidden`: what
+        others hold and the Sync may not write.
         """
         spec = ctx.sync.spec
         who = Actor(
@@ -72,6 +77,7 @@ class Actors:
             refused=account.refused,
             written=written,
             keep_ours=keep_ours,
+            hidden=frozenset(hidden),
             ended=ended,
             expected=expected,
         )
@@ -80,7 +86,16 @@ class Actors:
     def deleter(self, ctx: Context) -> Deleter:
         """Return what deletes objects on behalf of a Sync; by a commit, unless it ends because a person deleted it."""
         by_commit = "deletionTimestamp" not in ctx.body["metadata"] or is_dropped(ctx.body)
-        return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit)
+        live = self._informers
+
+        def strange(oid: ObjectId) -> bool:
+            return oid in ctx.provisional or is_strange(oid, live.get, live.unwatched, ctx.key)
+
+        return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit, is_strange=strange)
+
+    async def forbidden(self, ctx: Context, refs: Iterable[Ref]) -> Mapping[ObjectId, Problem | None]:
+        """Return of objects that exist which the identity of a Sync may not write; None for those that it may."""
+        return await rights.forbidden(self._cluster, ctx.user, refs)
 
     async def missing(self, ctx: Context, reasons: Iterable[object]) -> Problem | None:
         """Return that the account of a Sync does not exist, where that may be why something failed."""

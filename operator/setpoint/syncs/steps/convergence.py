@@ -45,6 +45,7 @@ class Converger:
         memory.full_check_at = 0.0
         self._drift_log.forgive(memory)
         self._objects.requested(memory)
+        self._gatherer.requested(memory)
 
     # --- look
 
@@ -75,7 +76,9 @@ class Converger:
         now = asyncio.get_running_loop().time()
         due = self._safety_net(ctx, memory, now)
         view = DriftView(ctx.key, ctx.marks.label, self._informers.get, memory.account, done)
-        choice = choose(view, target.refs, reached.contested, now, due=due, abort=abort)
+        choice = choose(
+            view, target.refs, reached.contested, now, due=due, abort=abort, refused=reached.refused
+        )
         applied = reached.applied | ApplyResult(failed=choice.stuck, deferred=choice.deferred)
         reached = replace(reached, applied=applied).sooner(min(choice.backed_off.values(), default=None))
         self._drift_log.back_off(memory, choice)

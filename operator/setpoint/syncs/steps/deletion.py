@@ -125,10 +125,17 @@ class Deletion:
         return crd is None or "deletionTimestamp" in crd["metadata"]
 
     def _dependents(self, key: SyncKey) -> SyncKey | None:
-        """Return a Sync that depends on this one and is being deleted too: it goes first."""
+        """Return a Sync that depends on this one and is being deleted too: it goes first, if it is of the same namespace.
+
+        Whoever depends on it from elsewhere must not be able to keep it.
+        """
         for other in sorted(self._store.dependents(key)):
             body: Mapping[str, Any] = self._store.syncs.get(other) or {}
-            if other != key and "deletionTimestamp" in body.get("metadata", {}):
+            if (
+                other != key
+                and other.namespace == key.namespace
+                and "deletionTimestamp" in body.get("metadata", {})
+            ):
                 return other
         return None
 
@@ -202,12 +209,14 @@ class Finalizer:
         self._dispatcher.want(ctx.key, ())  # nobody keeps anything for it
         current = self._sources.current(source_key(ctx.body))
         lent: Mapping[ObjectId, str] = {}
+        patience: float | None = None
         try:
             await self._observer.require(self._observer.kinds_had(inventory))
             blocker = self._pruner.barrier(ctx, current)
-            handed, take = await self._pruner.give_away(ctx, blocker)
+            patience = blocker.again if blocker else None
+            handed, take = await self._pruner.give_away(ctx, blocker, ends=True)
             lent = handed.lent
-            blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubtful else None
+            blocked = self._pruner.words(ctx, blocker) if blocker and not blocker.doubted else None
             others = Others(blocked, take, self._pruner.nested(inventory))
             ending = await self._deletion.run(ctx.key, ctx.sync, inventory, deleter, others)
         except ApiError as error:
@@ -223,7 +232,8 @@ class Finalizer:
             return Result()
         left = {o: v for o, v in inventory.items() if o in ending.left}
         await self._say(ctx, ending.reason, ending.message, left, lent)
-        return Result(after=MOVED_AGAIN if ending.moved else LOOK_AGAIN, retry=ending.retry)
+        after = MOVED_AGAIN if ending.moved else LOOK_AGAIN if patience is None else patience
+        return Result(after=after, retry=ending.retry)
 
     async def orphan(self, key: SyncKey, body: Mapping[str, Any], problem: Problem) -> None:
         """Orphan the objects of a Sync that has no identity to delete them with."""
@@ -255,7 +265,7 @@ class Finalizer:
         # All goes now, whatever is in use.
         told = {k: v for k, v in ctx.previous.items() if k != "leaving"}
         await self._reporter.write(ctx.key, ctx.body, {**told, "inventory": entries, "conditions": rows})
-        self._dispatcher.record(ctx.key, left, lent)
+        self._dispatcher.record(ctx.key, left.keys() - ctx.provisional, lent)
 
     async def _release(self, key: SyncKey, body: Mapping[str, Any]) -> None:
         rest = [f for f in body["metadata"].get("finalizers") or [] if f != names.FINALIZER]

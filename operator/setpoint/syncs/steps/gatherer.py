@@ -20,15 +20,16 @@ from setpoint.sources.artifact import Artifact
 from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand
 from setpoint.status.conditions import condition_of
-from setpoint.store.claims import Claims
 from setpoint.store.dependencies import waits_for
 from setpoint.store.index import Store
+from setpoint.store.wants import never_written
 from setpoint.syncs.builder import NotYet, TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import Context, Evaluation, PruneResult, Reached
 from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
+from setpoint.syncs.steps.wanting import Wanting
 from setpoint.syncs.target import Target
 from setpoint.watch.protocol import LiveObjects
 
@@ -49,13 +50,13 @@ class Gatherer:
         observer: Observer,
         informers: LiveObjects,
         store: Store,
-        claims: Claims,
+        wanting: Wanting,
         sources: Commits,
         dispatcher: Dispatcher,
         builder: TargetBuilder,
         pruner: Pruner,
     ) -> None:
-        self.observer, self._informers, self._store, self._claims = observer, informers, store, claims
+        self.observer, self._informers, self._store, self._wanting = observer, informers, store, wanting
         self._sources, self._dispatcher, self._builder, self._pruner = sources, dispatcher, builder, pruner
 
     def look(self, oid: ObjectId) -> Observed | None:
@@ -64,13 +65,13 @@ class Gatherer:
 
     def begin(self, ctx: Context, evaluation: Evaluation) -> Reached:
         """Return how far a run is before its first step."""
-        lent = self._claims.lent(ctx.key)
+        lent = self._dispatcher.lent(ctx.key)
         still = {o: v for o, v in ctx.inventory.items() if o in lent} if lent else {}
         return Reached(ctx, problem=evaluation.problem, pruned=PruneResult(lent=still))
 
     async def gather(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Observe what is live, claim what is wanted, and find out what is new."""
-        ctx, claims = reached.ctx, self._claims
+        ctx = reached.ctx
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return reached
         last, demand = memory.built.good, None
@@ -84,17 +85,19 @@ class Gatherer:
             return replace(reached, last=last, pruned=handed)
         target = evaluation.target
         desired = {r.id for r in target.refs}
-        # Before anything is awaited, which may fail: from the end of this run on nobody waits to hear what it wants.
-        self.want(ctx, target, claims.contested(ctx.key, desired))
+        # Before anything that may fail: from the end of this run on nobody waits to hear what it wants.
+        await self._wanting.find(ctx, target, memory)
         reached = reached.sooner(await self.observer.watch(ctx, target))
-        contested = claims.contested(ctx.key, desired)
-        wants = self.want(ctx, target, contested)
-        reached = replace(reached, last=last)
+        found = await self._wanting.find(ctx, target, memory)
+        stored = found.counting - found.refused.keys()
+        wants = {r.id: r.api_version for r in target.refs if r.id in stored} if stored else {}
+        reached = replace(reached, last=last, contested=found.contested, refused=found.refused, wants=wants)
+        reached = reached.sooner(found.again)
         reached = self.ends(evaluation, memory, reached)
         lent = {o: v for o, v in reached.pruned.lent.items() if o not in desired}
         changed = target.digest != (ctx.previous.get("applied") or {}).get("digest")
         pruned = replace(reached.pruned, lent=lent)
-        return replace(reached, last=last, changed=changed, contested=contested, wants=wants, pruned=pruned)
+        return replace(reached, changed=changed, pruned=pruned)
 
     def ends(self, evaluation: Evaluation, memory: Memory, reached: Reached) -> Reached:
         """Note how far objects are that end by themselves; what is done did not drift."""
@@ -120,14 +123,21 @@ class Gatherer:
         live = self._informers
         return courses(reached.course, wanted, Facts(live.get, departed, written, live.knows, now))
 
-    def want(
-        self, ctx: Context, target: Target, contested: Mapping[ObjectId, SyncKey]
-    ) -> Mapping[ObjectId, str]:
-        """Note what a Sync waits for, and what it is about to take; returns it."""
-        claims, desired = self._claims, [r.id for r in target.refs]
-        wanted = contested.keys() | claims.offered(ctx.key, desired)
-        self._dispatcher.want(ctx.key, wanted)
-        return {r.id: r.api_version for r in target.refs if r.id in wanted} if wanted else {}
+    def requested(self, memory: Memory) -> None:
+        """Ask again for what others hold, because a check was requested."""
+        self._wanting.forget(memory)
+
+    def disown(self, reached: Reached) -> Reached:
+        """Let go of what the identity may not write and never did: it is not claimed any more."""
+        failed = {o for o, p in reached.applied.failed.items() if p.reason is Reason.Forbidden}
+        refused = failed | reached.refused.keys()
+        if not refused:
+            return reached
+        ctx, live = reached.ctx, self._informers
+        gone = never_written(
+            ctx.inventory, refused, reached.provisional, live.get, live.unwatched, reached.ctx.key
+        )
+        return replace(reached, disowned=gone)
 
     async def _recovered(
         self, ctx: Context, evaluation: Evaluation, memory: Memory

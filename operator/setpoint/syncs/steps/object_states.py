@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
@@ -29,12 +29,35 @@ def states_of(
         ended = {o: e.verdict for o, e in reached.course.items() if e.gone}
         return tuple(_held(o, v, look(o), ended.get(o)) for o, v in reached.ctx.inventory.items())
     one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
-    states = [one.state(ref, look(ref.id)) for ref in target.refs]
+    sight = _sight(reached, memory.account)
+    states = [one.state(ref, sight(look(ref.id))) for ref in target.refs]
     placed, failed = {s.id for s in states}, reached.applied.failed
     unplaced = {oid for oid, _ in target.unplaced if oid not in placed}
     without_kind = [_beside(oid, failed.get(oid), counted=True) for oid in sorted(unplaced)]
     others = [_beside(o, p, counted=False) for o, p in failed.items() if o not in placed | unplaced]
     return (*states, *without_kind, *others)
+
+
+ANSWERED = {Reason.Foreign, Reason.Contested, Reason.Invalid, Reason.Immutable, Reason.AdmissionDenied}
+"""What only those are told of an object who may write it."""
+
+
+def _sight(reached: Reached, account: Account) -> Callable[[Observed | None], Observed | None]:
+    """Return what makes of a live object what a Sync may be told of it: the watch sees those of others, too.
+
+    Its own are those that name it. Others it may read, as far as this is known, if its identity could write them.
+    """
+    key, claimed, untried = reached.ctx.key, reached.ctx.inventory, reached.provisional
+    failed, refused = reached.applied.failed, reached.refused.keys() | reached.disowned
+    could = (reached.tried, reached.contested, account.baselines, account.reported)
+
+    def readable(oid: ObjectId) -> bool:
+        if oid in refused:
+            return False
+        told = (problem := failed.get(oid)) is not None and problem.reason in ANSWERED
+        return told or (oid in claimed and oid not in untried) or any(oid in each for each in could)
+
+    return lambda seen: seen if seen is not None and (seen.owner == key or readable(seen.id)) else None
 
 
 def _held(oid: ObjectId, version: str, seen: Observed | None, ended: Verdict | None) -> ObjectState:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
-from setpoint.apply.applier import Applier, Writes, held_back
+from setpoint.apply.applier import Applier, Intent, Writes, held_back
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
@@ -20,7 +20,6 @@ from setpoint.plan.endings.course import begun, expected, over
 from setpoint.runtime.metrics import Metrics
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import joined
-from setpoint.store.claims import Claims
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import Dispatcher
 from setpoint.syncs.memory import Memory, Occasion
@@ -29,6 +28,7 @@ from setpoint.syncs.steps.actors import Actors
 from setpoint.syncs.steps.drift_log import DriftLog
 from setpoint.syncs.steps.gatherer import Gatherer, Unfetched
 from setpoint.syncs.steps.reporter import Reporter
+from setpoint.syncs.steps.wanting import Wanting
 from setpoint.syncs.target import Target
 
 CRD_SECONDS = 1.0
@@ -43,13 +43,13 @@ class ObjectWriter:
         gatherer: Gatherer,
         builder: TargetBuilder,
         actors: Actors,
-        claims: Claims,
+        wanting: Wanting,
         dispatcher: Dispatcher,
         reporter: Reporter,
         drift_log: DriftLog,
         metrics: Metrics,
     ) -> None:
-        self._gatherer, self._builder, self._actors, self._claims = gatherer, builder, actors, claims
+        self._gatherer, self._builder, self._actors, self._wanting = gatherer, builder, actors, wanting
         self._dispatcher, self._reporter = dispatcher, reporter
         self._drift_log, self._metrics = drift_log, metrics
 
@@ -81,14 +81,16 @@ class ObjectWriter:
         ended = over(reached.course, target.refs, self._gatherer.look)
         account, there = memory.account, expected(reached.course, target.refs)
         written = account.written(target.refs, whole=not reached.changed)
-        applier = self._actors.applier(ctx, account, written, abort=abort, ended=ended, expected=there)
+        applier = self._actors.applier(
+            ctx, account, written, abort=abort, ended=ended, expected=there, hidden=reached.refused
+        )
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
 
-        async def claim(writes: Writes) -> None:
+        async def claim(intent: Intent) -> None:
             nonlocal claimed
-            claimed = await self._claim(reached, target, memory, writes)
+            claimed = await self._claim(claimed, target, memory, intent)
 
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
@@ -140,7 +142,7 @@ class ObjectWriter:
         ended = over(reached.course, last.refs, self._gatherer.look)
         self._drift_log.restore(ctx, last, memory, ended)
         whole = last.digest == (ctx.previous.get("applied") or {}).get("digest")
-        foreign = {r.id for r in last.refs if self._claims.owner(r.id) not in (None, ctx.key)}
+        foreign = self._wanting.owned_by_others(ctx.key, (r.id for r in last.refs))
         pruned = reached.pruned
         others = foreign | reached.contested.keys() | pruned.released.keys() | pruned.lent.keys()
         newer = {r.id for r in evaluation.target.refs} if evaluation.target else None
@@ -162,9 +164,9 @@ class ObjectWriter:
         )
         begin = reached
 
-        async def claim(writes: Writes) -> None:
+        async def claim(intent: Intent) -> None:
             nonlocal begin
-            begin = await self._begin(reached, memory, writes)
+            begin = await self._begin(begin, memory, intent.writes)
 
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
@@ -193,24 +195,37 @@ class ObjectWriter:
         if not started:
             return reached
         ctx = await self._reporter.claim(
-            reached.ctx, memory, reached.ctx.inventory, {**reached.course, **started}
+            reached.ctx,
+            memory,
+            reached.ctx.inventory,
+            {**reached.course, **started},
+            reached.provisional,
         )
         return replace(reached, ctx=ctx)
 
-    async def _claim(self, reached: Reached, target: Target, memory: Memory, writes: Writes) -> Reached:
-        """Write the inventory before the first write: old and new together, so that a crash orphans nothing."""
+    async def _claim(self, reached: Reached, target: Target, memory: Memory, intent: Intent) -> Reached:
+        """Claim what passed its dry run, and write the inventory before the first write, so that a crash orphans nothing.
+
+        What cannot be tried yet stands in the inventory, too, and is claimed when it was: until then nobody else is told
+        that it is owned.
+        """
         # Another Sync may have claimed meanwhile; from here to the record nothing is awaited, so one of two gets it.
-        ctx, claims, desired = reached.ctx, self._claims, [r.id for r in target.refs]
-        contested = {**reached.contested, **claims.contested(ctx.key, desired)}
-        # What it takes over stays wanted: the claim is taken back if it cannot be written.
-        wants = self._gatherer.want(ctx, target, contested)
-        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id not in contested}}
-        self._dispatcher.record(ctx.key, new, reached.pruned.lent)
-        started = begun(writes, int(datetime.now(UTC).timestamp()))
+        tried = reached.tried | intent.passed
+        untried = (reached.ctx.provisional | (intent.untried - reached.ctx.inventory.keys())) - tried
+        ctx = replace(reached.ctx, provisional=frozenset(untried))
+        contested = {**reached.contested, **self._wanting.taking(reached, tried)}
+        offered = self._wanting.offered(ctx.key, tried)
+        wants = {r.id: r.api_version for r in target.refs if r.id in contested or r.id in offered}
+        wants = {**reached.wants, **wants}
+        begins = (intent.passed | intent.untried) - contested.keys()
+        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id in begins}}
+        self._dispatcher.record(ctx.key, new.keys() - untried, reached.pruned.lent)
+        reached = replace(reached, ctx=ctx, contested=contested, wants=wants, tried=tried)
+        started = begun(intent.writes, int(datetime.now(UTC).timestamp()))
         if new == ctx.inventory and not started:
-            return replace(reached, contested=contested, wants=wants)
-        ctx = await self._reporter.claim(ctx, memory, new, {**reached.course, **started})
-        return replace(reached, contested=contested, wants=wants, ctx=ctx)
+            return reached
+        ctx = await self._reporter.claim(ctx, memory, new, {**reached.course, **started}, untried)
+        return replace(reached, ctx=ctx)
 
     def _trigger(self, occasion: Occasion, reached: Reached, target: Target) -> str:
         """Return why something is written."""

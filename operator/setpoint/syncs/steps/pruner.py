@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,11 +10,11 @@ from types import MappingProxyType
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.deleter import Deleter, DeleteResult
-from setpoint.apply.rights import writable
 from setpoint.kube.absence import asked_anew, kind_served
 from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError, classify
 from setpoint.kube.event_recorder import Recorder
-from setpoint.objects.bodies import source_key, sync_model, version_of
+from setpoint.objects.bodies import source_key, version_of
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed, observe
 from setpoint.plan.nested import Nested, is_sync, key_in, nested_of
@@ -35,9 +36,9 @@ from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import ObjectState, SyncState
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
-from setpoint.syncs.acting import user_of
 from setpoint.syncs.dispatcher import Blocker, Dispatcher
 from setpoint.syncs.run import Context, Evaluation, PruneResult
+from setpoint.syncs.steps.lending import Lending
 from setpoint.syncs.target import Target
 from setpoint.watch.follower import REFUSED_SECONDS
 from setpoint.watch.protocol import LiveObjects, Pods
@@ -65,9 +66,10 @@ class Pruner:
         recorder: Recorder,
         dispatcher: Dispatcher,
     ) -> None:
-        self._settings, self._cluster, self._informers, self._store = settings, cluster, informers, store
+        self._cluster, self._informers, self._store = cluster, informers, store
         self._claims, self._sources, self._recorder, self._dispatcher = claims, sources, recorder, dispatcher
         self._people = frozenset(settings.people_managers)
+        self._lending = Lending(settings, cluster, claims, store, recorder, dispatcher)
 
     def begin(self, ctx: Context, target: Target, lent: Mapping[ObjectId, str]) -> PruneResult:
         """Return what holds while nothing is known of the objects that left Git: all of them stay, as `lent` as before."""
@@ -94,13 +96,13 @@ class Pruner:
         blocker = self.barrier(ctx, evaluation.current)
         words = self.words(ctx, blocker) if blocker else ""
         late = self._unseen(evaluation, leftover)
-        if late or (blocker and not blocker.doubtful):
+        if late or (blocker and not blocker.doubted):
             handed = self._hand_over(ctx, leftover, live)
             kept = {o: v for o, v in leftover.items() if o not in handed.released}
             waiting = Problem(Reason.PruneWaiting, words or late)
-            again = MOVED_AGAIN if late else None
+            again = MOVED_AGAIN if late else blocker.again if blocker else None
             return replace(handed, kept=kept, states=begun.states, waiting=waiting, again=again)
-        doubted = await self._doubted(ctx, blocker, leftover)
+        doubted = await self._lending.doubted(ctx, blocker, leftover)
         result = await self._go(ctx, evaluation, begun, deleter, live, doubted, pods)
         if doubted.keys() & result.lent.keys():
             waiting = result.waiting or Problem(Reason.PruneWaiting, words)
@@ -125,6 +127,7 @@ class Pruner:
         decision, stay, nested = self._decide(ctx, evaluation, leftover, live, doubted)
         decision = without_used(decision, in_question(first), users, ctx.key.namespace)
         lent = self._lend(ctx, decision)
+        self._lending.tell(ctx, decision.delete)
         self._drop(ctx, leftover.keys() - stay - decision.lend - decision.release.keys())
         going = [*decision.delete, *(o for o, s in live.items() if s.deleting)]
         removed = await deleter.remove(going, nested)
@@ -133,8 +136,12 @@ class Pruner:
         moved = removed.moved or any(n.objects is None for n in nested.values())
         moved = moved or UNKNOWN_USERS in decision.in_use.values()
         kept = {**result.kept, **{o: inventory[o] for o in stay if o in inventory}}
-        again = ASK_AGAIN if users.unknown & decision.in_use.keys() else None
-        return replace(result, kept=kept, gone=gone, again=MOVED_AGAIN if moved else again)
+        pauses = (
+            ASK_AGAIN if users.unknown & decision.in_use.keys() else None,
+            self._lending.again(ctx) if lent else None,
+        )
+        again = MOVED_AGAIN if moved else min((p for p in pauses if p is not None), default=None)
+        return replace(result, kept=kept, gone=gone, again=again)
 
     def _decide(
         self,
@@ -146,13 +153,22 @@ class Pruner:
     ) -> tuple[Prune, frozenset[ObjectId], Mapping[ObjectId, Nested]]:
         """Decide what goes, were nothing in use; returns what stays as it is yielded, and what stands behind Syncs, too."""
         wanted = self._claims.wanted_of(ctx.key, leftover)
+        patient = self._lending.kept(ctx, leftover)
         # What is yielded and nobody wants any more is as much in Git as before.
         stay = evaluation.yielded - wanted.keys()
         nested = self.nested(leftover)
         desired = frozenset(r.id for r in evaluation.target.refs) if evaluation.target else frozenset()
         policy = PrunePolicy(ctx.sync.spec.prune, ctx.sync.spec.prune_limit)
-        inventory, wanted = frozenset(ctx.inventory), {**doubted, **wanted}
-        decision = prune(inventory, desired | stay, live, ctx.key, wanted, policy, nested, ctx.leaving.keys())
+        inventory = frozenset(ctx.inventory)
+
+        def decide(others: Mapping[ObjectId, SyncKey]) -> Prune:
+            by = {**doubted, **others}
+            return prune(inventory, desired | stay, live, ctx.key, by, policy, nested, ctx.leaving.keys())
+
+        decision = decide(patient)
+        if patient.keys() != wanted.keys():
+            # What was kept long enough, and would not go, may as well be taken over.
+            decision = decide({o: by for o, by in wanted.items() if o not in decision.delete})
         return decision, stay, nested
 
     async def _users(self, ctx: Context, objects: frozenset[ObjectId], pods: Pods) -> Users:
@@ -192,7 +208,13 @@ class Pruner:
     def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
         """Record which nested Syncs a commit dropped, including those of a dropped Sync."""
         every = ctx.inventory if self._dispatcher.dropped(ctx.key) else left
-        self._dispatcher.drop(ctx.key, {key_in(o) for o in every if is_sync(o) and key_in(o) != ctx.key})
+        mine = {key_in(o) for o in every if is_sync(o) and self._is_own(ctx, o)}
+        self._dispatcher.drop(ctx.key, mine - {ctx.key})
+
+    def _is_own(self, ctx: Context, oid: ObjectId) -> bool:
+        """Return whether nothing says that an object of the inventory is another's."""
+        seen = self._informers.get(oid)
+        return oid not in ctx.provisional and (seen is None or seen.owner == ctx.key)
 
     def _unseen(self, evaluation: Evaluation, leftover: Iterable[ObjectId]) -> str:
         """Return which nested Sync of this commit was not evaluated yet as it is written; empty if none or no matter.
@@ -216,19 +238,25 @@ class Pruner:
         )
 
     async def give_away(
-        self, ctx: Context, blocker: Blocker | None
+        self, ctx: Context, blocker: Blocker | None, *, ends: bool = False
     ) -> tuple[PruneResult, Mapping[ObjectId, str]]:
-        """Leave what others want to them when a Sync ends.
+        """Leave what others want to them when a Sync ends; if that has begun (`ends`), they have a while for it.
 
         Returns the result, and what they have not written yet, with words for it. Raises ApiError.
         """
         if self._dispatcher.dropped(ctx.key):
             self._drop(ctx, ())
-        doubted = await self._doubted(ctx, blocker, ctx.inventory)
-        wanted = {**doubted, **self._claims.wanted_of(ctx.key, ctx.inventory)}
+        doubted = await self._lending.doubted(ctx, blocker, ctx.inventory)
+        patient = self._lending.kept(ctx, ctx.inventory) if ends else None
+        wanted = {
+            **doubted,
+            **(self._claims.wanted_of(ctx.key, ctx.inventory) if patient is None else patient),
+        }
         live = await self._live(ctx, wanted)
         mine = {o: ctx.inventory[o] for o in wanted}
         handed = self._hand_over(ctx, mine, live, doubted=doubted)
+        if patient is not None:
+            self._lending.tell(ctx, ctx.inventory.keys() - wanted.keys())
         wanted = self._claims.wanted_of(ctx.key, handed.lent)
         waits = self.words(ctx, blocker) if blocker else ""
         words = {o: f"waits until Sync {by} has taken it over" for o, by in wanted.items()}
@@ -253,16 +281,17 @@ class Pruner:
     def _lend(self, ctx: Context, decision: Prune) -> Mapping[ObjectId, str]:
         """Leave to others what they want, and nothing else: from the decision to here nothing is awaited."""
         lent = {o: ctx.inventory[o] for o in decision.lend}
-        self._dispatcher.record(ctx.key, ctx.inventory, lent)
+        self._dispatcher.record(ctx.key, ctx.inventory.keys() - ctx.provisional, lent)
         return lent
 
     def _let_go(self, ctx: Context, gone: Mapping[ObjectId, str]) -> frozenset[ObjectId]:
+        """Note what leaves the inventory. Of what nobody knew whether it may be written, nobody is told."""
         for oid, why in gone.items():
             log.info(
                 "removing an object from the inventory",
                 extra={"key": str(ctx.key), "object": oid.label(), "why": why},
             )
-            if why.startswith("is handed over"):
+            if why.startswith("is handed over") and oid not in ctx.provisional:
                 text = f"{oid.label(ctx.key.namespace)} {why}"
                 self._recorder.record(ctx.body, "Normal", str(Reason.HandedOver), text)
         return frozenset(gone)
@@ -273,40 +302,28 @@ class Pruner:
 
     def barrier(self, ctx: Context, current: Artifact | None) -> Blocker | None:
         """Return the Sync that must be evaluated before anything is deleted, as it may want it; None if all were."""
-        return self._dispatcher.barrier(ctx.key, source_key(ctx.body), current.sha if current else None)
+        sha, now = current.sha if current else None, asyncio.get_running_loop().time()
+        return self._dispatcher.barrier(ctx.key, source_key(ctx.body), sha, now)
 
     def words(self, ctx: Context, blocker: Blocker) -> str:
-        """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event."""
-        body = self._store.syncs.get(blocker.key)
+        """Return what is said while a deletion waits; the Sync that it waits for is told, too, by an Event.
+
+        Between namespaces neither is told of the other more than that there is one: the log names both.
+        """
+        body, words = self._store.syncs.get(blocker.key), blocker.words(ctx.key.namespace)
         if not blocker.unseen or body is None:
-            return blocker.words
-        source = source_key(body)
+            return words
+        source, strange = source_key(body), blocker.key.namespace != ctx.key.namespace
         trouble = self._sources.trouble(source)
         why = trouble.message if trouble else f"the commit of Source {source} is being fetched"
-        text = f"{blocker.words}: {why}"
+        text = words if strange else f"{words}: {why}"
         if text not in (condition_of(ctx.previous, "Ready") or {}).get("message", ""):
-            told = f"Sync {ctx.key} deletes nothing that this Sync may want before it is evaluated: {why}"
+            who = "A Sync of another namespace" if strange else f"Sync {ctx.key}"
+            told = f"{who} deletes nothing that this Sync may want before it is evaluated: {why}"
             self._recorder.record(body, "Normal", str(Reason.PruneWaiting), told)
+            names = {"key": str(ctx.key), "other": str(blocker.key), "why": why}
+            log.info("a deletion waits until another Sync was evaluated", extra=names)
         return text
-
-    async def _doubted(
-        self, ctx: Context, blocker: Blocker | None, objects: Iterable[ObjectId]
-    ) -> Mapping[ObjectId, SyncKey]:
-        """Return what Syncs that cannot be evaluated may want, as far as they may write it."""
-        found: dict[ObjectId, SyncKey] = {}
-        for other in self._dispatcher.doubtful(ctx.key) if blocker and blocker.doubtful else ():
-            if (user := self._user(other)) is not None:
-                may = await writable(self._cluster, user, (o for o in objects if o not in found))
-                found |= dict.fromkeys(may, other)
-        return found
-
-    def _user(self, key: SyncKey) -> str | None:
-        """Return as whom another Sync acts; None if it may write nothing."""
-        body = self._store.syncs.get(key)
-        try:
-            return user_of(key, sync_model(body), self._settings) if body else None
-        except Problem:
-            return None
 
     async def _live(self, ctx: Context, leftover: Iterable[ObjectId]) -> dict[ObjectId, Observed]:
         """Return what still exists of the objects that left Git, read again where the watch does not show them."""
@@ -319,7 +336,13 @@ class Pruner:
         seen = self._informers.get(oid)
         if seen is not None or (kind := kind_served(self._cluster, oid)) is None:
             return seen
-        obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
+        try:
+            obj = await self._cluster.get(kind, oid.namespace, oid.name, user=ctx.user)
+        except ApiError as error:
+            # The watch shows every object with our marks.
+            if classify(error) is Reason.Forbidden and not self._informers.unwatched(oid):
+                return None
+            raise
         return observe(obj, oid, self._people) if obj is not None else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.health import claims
 from setpoint.kube.event_recorder import Recorder
 from setpoint.objects.identity import ObjectId, SyncKey, oid_of
-from setpoint.objects.inventory import grouped
+from setpoint.objects.inventory import grouped, ungrouped
 from setpoint.objects.observed import Observed
 from setpoint.plan.drift import ownership_digest
 from setpoint.plan.endings.course import over
@@ -76,7 +76,9 @@ class Reporter:
             # A write that fails must not take along what this run has to tell.
             memory.telling = replace(memory.telling, held=new)
             await self.write(ctx.key, ctx.body, new)
-        self._dispatcher.record(ctx.key, inventory, reached.pruned.lent)
+        untried = reached.provisional
+        claimed = inventory.keys() - untried if untried else inventory
+        self._dispatcher.record(ctx.key, claimed, reached.pruned.lent)
         if self._dispatcher.dropped(ctx.key) and inventory.keys() != ctx.inventory.keys():
             self._dispatcher.shrunk(ctx.key)
         took = asyncio.get_running_loop().time() - ctx.began
@@ -91,9 +93,18 @@ class Reporter:
         memory: Memory,
         inventory: Mapping[ObjectId, str],
         endings: Mapping[ObjectId, Ending],
+        untried: Collection[ObjectId] = (),
     ) -> Context:
-        """Write an inventory before anything else is told; returns the run's start as it is then."""
+        """Write an inventory before anything else is told; returns the run's start as it is then.
+
+        What of it is `untried` is wanted, too: by that a later process knows that it is not claimed.
+        """
         status = {**ctx.previous, "inventory": grouped((v, o) for o, v in inventory.items())}
+        before = {o: v for o, v in ungrouped(ctx.previous.get("wants") or []).items() if o not in inventory}
+        if wanted := {**before, **{o: inventory[o] for o in untried if o in inventory}}:
+            status["wants"] = grouped((v, o) for o, v in wanted.items())
+        else:
+            status.pop("wants", None)
         if endings:
             status["endings"] = grouped_endings(endings)
         body = await self._writer.write(oid_of(ctx.key), ctx.body, status)
@@ -170,7 +181,8 @@ class Reporter:
     async def _ask_pods(self, ctx: Context, evaluation: Evaluation, memory: Memory) -> None:
         """Watch the pods of unhealthy workloads, and of claims that wait for one, as long as they do."""
         target = None if ctx.sync.spec.suspend else evaluation.target or memory.built.good
-        seen = [o for r in (target.refs if target else ()) if (o := self._informers.get(r.id)) is not None]
+        found = (self._informers.get(r.id) for r in (target.refs if target else ()))
+        seen = [o for o in found if o is not None and o.owner == ctx.key]
         late = await self._late(ctx.key, seen)
         healthy = condition_of(ctx.previous, "Healthy")
         stuck = healthy is not None and healthy["reason"] == str(Reason.Degraded)
@@ -255,7 +267,8 @@ def _new_notes(ctx: Context, target: Target | None, memory: Memory) -> tuple[Not
 def _next_inventory(evaluation: Evaluation, reached: Reached) -> Mapping[ObjectId, str]:
     target, pruned = evaluation.target, reached.pruned
     if not reached.complete or target is None:
-        return {o: v for o, v in reached.ctx.inventory.items() if o not in pruned.released}
+        left = pruned.released.keys() | reached.disowned
+        return {o: v for o, v in reached.ctx.inventory.items() if o not in left}
     desired = {r.id: r.api_version for r in target.refs if r.id not in reached.contested}
     return {**desired, **pruned.kept}
 
@@ -283,7 +296,8 @@ def _wants(
         return ()
     if evaluation.target is None:
         return None
-    return tuple((v, o) for o, v in reached.wants.items() if o not in inventory)
+    untried = ((inventory[o], o) for o in reached.provisional if o in inventory)
+    return (*((v, o) for o, v in reached.wants.items() if o not in inventory), *untried)
 
 
 def _waited(memory: Memory, state: Mapping[str, Any]) -> float:

@@ -64,7 +64,7 @@ class Deleted:
         stubs: tuple[Any, ...] = (sources, self, recorder, fleet, self, pruner)
         self._finalizer = Finalizer(Deletion(cluster, store), observer, *stubs)
 
-    async def _none(self, *_: Any) -> tuple[PruneResult, dict[ObjectId, str]]:
+    async def _none(self, *_: Any, **__: Any) -> tuple[PruneResult, dict[ObjectId, str]]:
         return PruneResult(), {}
 
     async def require(self, kinds: Iterable[Kind]) -> None:

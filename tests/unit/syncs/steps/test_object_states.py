@@ -112,3 +112,41 @@ def test_what_is_in_git_counts_though_its_kind_is_not_served() -> None:
     # Nothing was tried, as it is suspended or waits.
     last = Case(Evaluation(target=aimed)).states(observed("a"))[-1]
     assert (last.id, last.sync, last.counted) == (gadget, SyncState.MISSING, True)
+
+
+# --- what a Sync is told of objects that are not its own
+
+THEIRS = SyncKey("elsewhere", "other")
+FORBIDDEN = Problem(Reason.Forbidden, "a.yaml:1: may not patch configmaps")
+
+
+def test_what_may_not_be_written_looks_the_same_whether_it_is_there_or_not() -> None:
+    fresh = Case(memory=Memory())
+    refused = replace(fresh, reached=replace(fresh.reached, refused={A: FORBIDDEN})).applied(
+        failed={A: FORBIDDEN}
+    )
+    for case in (fresh, fresh.applied(failed={A: FORBIDDEN}), fresh.applied(deferred={A: "waits"}), refused):
+        [there], [absent] = case.states(observed("a", owner=THEIRS)), case.states()
+        assert there == absent
+        assert there.verdict is None
+
+
+def test_who_may_write_it_sees_how_it_is() -> None:
+    live, fresh = observed("a", owner=THEIRS), Case(memory=Memory())
+    tried = replace(fresh, reached=replace(fresh.reached, tried=frozenset([A])))
+    contested = replace(fresh, reached=replace(fresh.reached, contested={A: THEIRS}))
+    mine = reached(ctx=context({"inventory": grouped([("v1", A)])}))
+    foreign = fresh.applied(failed={A: Problem(Reason.Foreign, "belongs to Helm")})
+    for case in (Case(), tried, contested, replace(fresh, reached=mine), foreign):
+        assert case.states(live)[0].verdict == HEALTHY
+
+
+def test_what_was_never_tried_is_told_nothing_of_though_the_inventory_has_it() -> None:
+    entries = grouped([("v1", A)])
+    untried = reached(ctx=context({"inventory": entries, "wants": entries}))
+    assert untried.provisional == {A}
+    assert Case(reached=untried, memory=Memory()).states(observed("a", owner=THEIRS))[0].verdict is None
+    assert replace(untried, tried=frozenset([A])).provisional == frozenset()
+    assert replace(untried, complete=True).provisional == frozenset()
+    unchanged = replace(untried, applied=ApplyResult(unchanged=(A,)))
+    assert unchanged.provisional == frozenset()

@@ -1,0 +1,151 @@
+"""Decides which wants count: those of a Sync whose identity may write what another Sync owns (pure).
+
+Whether it may is asked by a dry run, once for each object, commit and owner. A Forbidden one is asked again, later and
+later. Until then it keeps nothing for a Sync of another namespace. Within a namespace it does for a while, as a commit may
+move an object and bring the right for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from setpoint.api.reasons import Problem
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed
+
+SIBLING_SECONDS: Final = 300.0
+"""For how long a Forbidden want counts between Syncs of one namespace."""
+FIRST_PAUSE: Final = 10.0
+LONGEST_PAUSE: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a dry run said: for which commit (`digest` of the target), and whose the object was then.
+
+    `refused` is None if the object may be written, as far as anybody says; `since` is when it was Forbidden first, `again`
+    when it is to be asked again (both in seconds of the event loop's clock), `pause` how long that is.
+    """
+
+    digest: str
+    owner: SyncKey
+    refused: Problem | None = None
+    since: float = 0.0
+    again: float | None = None
+    pause: float = 0.0
+
+    def about(self, digest: str, owner: SyncKey) -> bool:
+        """Return whether it was asked for this commit and owner."""
+        return self.digest == digest and self.owner == owner
+
+    def counts(self, key: SyncKey, now: float) -> bool:
+        """Return whether the want of the Sync `key` counts."""
+        if self.refused is None:
+            return True
+        return self.owner.namespace == key.namespace and now < self.since + SIBLING_SECONDS
+
+
+Answers = Mapping[ObjectId, Answer]
+
+
+def unanswered(
+    digest: str, held: Mapping[ObjectId, SyncKey], answers: Answers, now: float
+) -> frozenset[ObjectId]:
+    """Return what of the objects that others hold is to be asked for now; `held` names the other Sync."""
+    return frozenset(o for o, owner in held.items() if not _stands(answers.get(o), digest, owner, now))
+
+
+def _stands(answer: Answer | None, digest: str, owner: SyncKey, now: float) -> bool:
+    if answer is None or not answer.about(digest, owner):
+        return False
+    return answer.again is None or now < answer.again
+
+
+def heard(
+    digest: str,
+    held: Mapping[ObjectId, SyncKey],
+    answers: Answers,
+    found: Mapping[ObjectId, Problem | None],
+    now: float,
+) -> Answers:
+    """Return the answers with those that were `found`: None, or that an object is Forbidden. What is held no more is forgotten."""
+    kept = {o: a for o, a in answers.items() if o in held}
+    return kept | {o: _answer(digest, held[o], kept.get(o), p, now) for o, p in found.items() if o in held}
+
+
+def _answer(
+    digest: str, owner: SyncKey, before: Answer | None, refused: Problem | None, now: float
+) -> Answer:
+    if refused is None:
+        return Answer(digest, owner)
+    if before is None or not before.about(digest, owner) or before.refused is None:
+        return Answer(digest, owner, refused, now, now + FIRST_PAUSE, FIRST_PAUSE)
+    pause = min(LONGEST_PAUSE, 2 * before.pause)
+    return replace(before, refused=refused, again=now + pause, pause=pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a Sync's desire for what others hold comes to.
+
+    `contested`: it may write them, and another Sync owns them. `refused`: it may not, and is told nothing else of them.
+    `counting`: others keep them for it. `again`: after how many seconds this is to be decided anew.
+    """
+
+    contested: Mapping[ObjectId, SyncKey]
+    refused: Mapping[ObjectId, Problem]
+    counting: frozenset[ObjectId]
+    again: float | None = None
+
+
+def decided(
+    key: SyncKey,
+    owned: Mapping[ObjectId, SyncKey],
+    held: Mapping[ObjectId, SyncKey],
+    answers: Answers,
+    now: float,
+) -> Wants:
+    """Decide about what others own and hold; each object of it was asked for.
+
+    `held` names for each object that others own or have lent one of them, `owned` those alone that others own.
+    """
+    refused = {o: p for o in held if (a := answers.get(o)) is not None and (p := a.refused) is not None}
+    counting = frozenset(o for o in held if (a := answers.get(o)) is not None and a.counts(key, now))
+    again = min((t for o in refused if (t := _next(key, answers[o], now)) is not None), default=None)
+    contested = {o: owner for o, owner in owned.items() if o not in refused}
+    return Wants(contested, refused, counting, None if again is None else max(0.0, again - now))
+
+
+def never_written(
+    inventory: Iterable[ObjectId],
+    forbidden: Collection[ObjectId],
+    untried: Collection[ObjectId],
+    look: Callable[[ObjectId], Observed | None],
+    unwatched: Callable[[ObjectId], bool],
+    me: SyncKey,
+) -> frozenset[ObjectId]:
+    """Return what of an inventory is let go: the identity may not write it, and what is there does not name this Sync.
+
+    Where a kind may not be watched nobody knows what is there: only what was never tried before goes.
+    """
+    refused = [o for o in inventory if o in forbidden]
+    return frozenset(o for o in refused if o in untried or is_strange(o, look, unwatched, me))
+
+
+def is_strange(
+    oid: ObjectId,
+    look: Callable[[ObjectId], Observed | None],
+    unwatched: Callable[[ObjectId], bool],
+    me: SyncKey,
+) -> bool:
+    """Return whether it is certain that an object is not there, or does not name this Sync."""
+    return not unwatched(oid) and ((seen := look(oid)) is None or seen.owner != me)
+
+
+def _next(key: SyncKey, answer: Answer, now: float) -> float | None:
+    """Return when a Forbidden want is asked for again, or counts no more."""
+    end = answer.since + SIBLING_SECONDS
+    ends = answer.counts(key, now) and (answer.again is None or end < answer.again)
+    return end if ends else answer.again
