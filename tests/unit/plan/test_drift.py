@@ -205,3 +205,13 @@ def test_what_is_unlike_is_seen_without_manifests() -> None:
     assert changed_since_applied([*both, oid("c")], both.get, stored, "shop") == "ConfigMap/c is missing"
     touched = {**both, oid("b"): observed("b", ownership=ownership("o2"))}
     assert changed_since_applied(both, touched.get, stored, "team") == "one of 2 objects was changed"
+
+
+def test_what_is_known_to_be_forbidden_is_a_failure_like_any_other() -> None:
+    forbidden = {oid("a"): Problem(Reason.Forbidden, "a.yaml:1: may not patch configmaps")}
+    refs = (ref("a"), ref("b"))
+    for abort, todo in ((True, ()), (False, (ref("b"),))):
+        choice = choose(view(Account()), refs, (), 0.0, due=False, abort=abort, refused=forbidden)
+        assert choice.todo == todo
+        assert choice.stuck == forbidden
+        assert choice.deferred.keys() == ({oid("b")} if abort else set())

@@ -1,0 +1,37 @@
+"""What a wave waits for, and what is told of it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tests.kit.samples import KEY, observed, oid
+
+from setpoint.api import names
+from setpoint.apply.gates import Gates
+from setpoint.health.verdict import Health, Verdict
+from setpoint.objects.identity import SyncKey
+from setpoint.plan.desired import Desired
+from setpoint.plan.order import stages
+
+SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
+
+
+def desired(name: str, wave: int) -> Desired:
+    manifest = {"metadata": {"name": name, "annotations": {names.ANNOTATION_WAVE: str(wave)}}}
+    return Desired(oid(name), manifest, "d", f"{name}.yaml:1", None)
+
+
+async def test_what_may_not_be_written_holds_a_wave_as_if_it_were_not_there() -> None:
+    theirs = observed("a", owner=SyncKey("elsewhere", "other"), verdict=SLOW)
+    live = SimpleNamespace(get={oid("a"): theirs}.get)
+    everything = [desired("a", 0), desired("b", 1)]
+    gates = Gates(KEY, everything, cast("Any", live), cast("Any", None), {})
+    first, second = stages(everything)
+    assert await gates.wave(first) is None
+    assert await gates.wave(second) == "wave 0: ConfigMap/shop/a (0 of 1 pods ready)"
+    hidden = await gates.wave(second, frozenset([oid("a")]))
+    assert hidden == "wave 0: ConfigMap/shop/a is not there yet"
+    del theirs
+    live.get = {}.get
+    assert await gates.wave(second) == hidden
