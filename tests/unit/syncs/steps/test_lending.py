@@ -19,6 +19,7 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.inventory import grouped
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
+from setpoint.plan.prune import Users
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
@@ -91,8 +92,8 @@ class Stage:
         self.deleted += gone
         return DeleteResult(tuple(gone), dict.fromkeys(gone, "deleted"))
 
-    async def users(self, *_: Any) -> Mapping[ObjectId, ObjectId]:
-        return {}
+    async def users(self, *_: Any) -> Users:
+        return Users()
 
     def context(self, **spec: Any) -> Context:
         return context({"inventory": grouped(("v1", o) for o in (A, B, C))}, pruneLimit=100, **spec)
