@@ -104,7 +104,10 @@ class Settings(BaseModel):
         8,
         description="How many processes that talk to Git servers there are at most, one for each server and what is trusted of it.",
     )
-    render_concurrency: Count = Field(2, description="How many renderer processes run at the same time.")
+    render_concurrency: Count = Field(
+        3,
+        description="How many renderer processes run at the same time. A namespace never has all of them, so one alone has two.",
+    )
     render_timeout: Seconds = Field(60.0, description="The time limit of one renderer process.")
     render_memory: Size = Field(512 * SIZES["Mi"], description="The memory limit of one renderer process.")
     apply_concurrency: Count = Field(
