@@ -77,13 +77,7 @@ class ObjectWriter:
             return reached
         started = memory.occasion.started or rfc3339(datetime.now(UTC))
         memory.occasion = Occasion(self._trigger(memory.occasion, reached, target), started)
-        abort = reached.changed and ctx.sync.spec.on_error is OnError.ABORT
-        ended = over(reached.course, target.refs, self._gatherer.look)
-        account, there = memory.account, expected(reached.course, target.refs)
-        written = account.written(target.refs, whole=not reached.changed)
-        applier = self._actors.applier(
-            ctx, account, written, abort=abort, ended=ended, expected=there, hidden=reached.refused
-        )
+        applier = self._applier(reached, memory, target, whole=not reached.changed)
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)
         claimed = reached
@@ -107,6 +101,22 @@ class ObjectWriter:
             await self._builder.discover()
             reached = reached.sooner(CRD_SECONDS)
         return await self._look_for_kinds(reached, target, result)
+
+    def _applier(
+        self, reached: Reached, memory: Memory, target: Target, *, whole: bool, enforced: bool = False
+    ) -> Applier:
+        """Return what brings a target to the cluster, or with `enforced` what was applied last, beside a commit that fails."""
+        ctx, account = reached.ctx, memory.account
+        return self._actors.applier(
+            ctx,
+            account,
+            account.written(target.refs, whole=whole),
+            abort=not enforced and reached.changed and ctx.sync.spec.on_error is OnError.ABORT,
+            keep_ours=enforced,
+            ended=over(reached.course, target.refs, self._gatherer.look),
+            expected=expected(reached.course, target.refs),
+            hidden=reached.refused,
+        )
 
     async def _with_places(
         self,
@@ -157,11 +167,7 @@ class ObjectWriter:
         if not chosen:
             return reached
         memory.occasion = replace(memory.occasion, trigger="Drift")
-        account, there = memory.account, expected(reached.course, last.refs)
-        written = account.written(last.refs, whole=whole)
-        applier = self._actors.applier(
-            ctx, account, written, abort=False, keep_ours=True, ended=ended, expected=there
-        )
+        applier = self._applier(reached, memory, last, whole=whole, enforced=True)
         begin = reached
 
         async def claim(intent: Intent) -> None:
