@@ -373,7 +373,7 @@ class Sweep:
                     f"{each.manifest['metadata']['name']}: {answer.body.get('message')}",
                 )
                 continue
-            patch = [*make_patch(_content(live), _content(answer.body))]
+            patch = [op for op in make_patch(_content(live), _content(answer.body)) if not _is_made_up(op)]
             edited = self._server.edited(each.manifest, patch)
             if not edited.is_accepted:
                 self._find(
@@ -457,6 +457,11 @@ def _with_place(manifest: Json, live: Json | None) -> Json:
     return {**manifest, "metadata": meta}
 
 
+def _is_made_up(operation: Mapping[str, Any]) -> bool:
+    """Whether a dry run made a value up that nobody may set: it gives out ports beyond the range of those that are free."""
+    return str(operation["path"]).endswith(("/nodePort", "/healthCheckNodePort"))
+
+
 SERVERS_OWN = {"managedFields", "resourceVersion", "generation"}
 NOTES = ("setpoint.dev/", "deployment.kubernetes.io/")
 
@@ -468,4 +473,8 @@ def _content(obj: Json) -> Json:
     meta = {k: v for k, v in obj["metadata"].items() if k not in SERVERS_OWN}
     notes = {k: v for k, v in (meta.get("annotations") or {}).items() if not k.startswith(NOTES)}
     kept = {k: v for k, v in meta.items() if k != "annotations"} | ({"annotations": notes} if notes else {})
-    return {**{k: v for k, v in obj.items() if k != "status"}, "metadata": kept}
+    content = {**{k: v for k, v in obj.items() if k != "status"}, "metadata": kept}
+    if obj.get("kind") == "Node":
+        # The control plane notes there what it thinks of the node.
+        content["spec"] = {k: v for k, v in obj["spec"].items() if k != "taints"}
+    return content

@@ -223,6 +223,60 @@ spec:
     )
 
 
+def test_an_edit_that_an_apply_alone_cannot_undo_is_undone(world: World) -> None:
+    """A port and a device path are keys of their lists: an apply would leave both elements, which the API server refuses."""
+    service = json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s"},
+            "spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]},
+        }
+    )
+    devices = [{"name": "disk", "devicePath": "/dev/a"}]
+    pod = {
+        "containers": [{"name": "c", "image": "i:1", "volumeDevices": devices}],
+        "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": "c"}}],
+    }
+    labels = {"app": "d"}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    spec["strategy"] = {"type": "Recreate"}
+    deployment = json.dumps(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+    )
+    world.repo.commit({"s.yaml": service, "d.yaml": deployment}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    before = {kind: world.get(kind, name)["spec"] for kind, name in (("Service", "s"), ("Deployment", "d"))}
+    edits = [
+        {"op": "replace", "path": "/spec/ports/0/port", "value": 81},
+        {"op": "replace", "path": "/spec/ports/0/targetPort", "value": 8081},
+        {"op": "replace", "path": "/spec/selector/app", "value": "b"},
+    ]
+    other = [
+        {
+            "op": "replace",
+            "path": "/spec/template/spec/containers/0/volumeDevices/0/devicePath",
+            "value": "/b",
+        },
+        {"op": "replace", "path": "/spec/strategy", "value": {"rollingUpdate": {"maxSurge": 1}}},
+    ]
+    for name, patch in (("service/s", edits), ("deployment/d", other)):
+        world.cluster.kubectl(
+            "patch", name, "--type=json", f"--patch={json.dumps(patch)}", "-n", world.target
+        )
+    world.until("Service", "s", lambda o: o and o["spec"] == before["Service"])
+    world.until("Deployment", "d", lambda o: o and o["spec"] == before["Deployment"])
+    sync = world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 2)
+    assert {e["manager"] for e in sync["status"]["driftLog"]} == {"kubectl-patch"}
+    for kind, name in (("Service", "s"), ("Deployment", "d")):
+        owners = {(e["manager"], e["operation"]) for e in world.get(kind, name)["metadata"]["managedFields"]}
+        assert ("setpoint", "Apply") in owners
+        assert not {m for m, how in owners if m.startswith("kubectl") or (m, how) == ("setpoint", "Update")}
+
+
 def secret(**texts: str) -> str:
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": texts}
     return json.dumps(body)

@@ -22,9 +22,11 @@ from setpoint.plan import decide as plan
 from setpoint.plan.adoption import is_ours, may_take
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
+from setpoint.plan.diff import foreign_additions
 from setpoint.plan.ignore.rules import Carried, depends_on_live, paths_of_rules, with_ignored
 from setpoint.plan.served import FindServed, unserved
-from setpoint.plan.unions.exchange import Exchange, verdict
+from setpoint.plan.unions.exchange import Exchange, in_the_way, verdict
+from setpoint.plan.unions.undo import sent_fields, undo
 from setpoint.runtime.slots import Slots
 from setpoint.watch.protocol import LiveObjects, Storage
 
@@ -215,10 +217,38 @@ class DryRunner:
                 if not is_failed_test(error):
                     break
             # A controller wrote meanwhile, perhaps only the status.
+        if (undone := await self._undone(d, kind, live, carried, refusal)) is not None:
+            return undone
         if found.words:
             problem = problem_at(d, refusal, "apply", self._cluster.kinds_named)
             raise Problem(problem.reason, f"{problem.message}; {found.words}", problem.retry)
         raise refusal
+
+    async def _undone(
+        self, d: Desired, kind: Kind, live: Manifest | None, carried: Carried, refusal: ApiError
+    ) -> _Answer | None:
+        """Return what the server makes of an object without what people added to it; None if it refuses that, too."""
+        who, sent = self._who, carried.manifest
+        if live is None or self._former(d, live) is not None or self._was_tried(d, live):
+            return None
+        for _ in range(TRIES):
+            found = foreign_additions(live, d, who.rules, who.people, sent_fields(live, sent))
+            ignored = paths_of_rules(who.rules, d.id)
+            beside, _words = in_the_way(live, sent, refusal.causes, who.people, ignored)
+            exchange = undo(live, sent, found, beside)
+            if exchange is None:
+                return None
+            try:
+                return _Answer(carried, await self._tried(d, kind, exchange), exchange)
+            except ApiError as error:
+                if error.transient:
+                    raise
+                if not is_failed_test(error):
+                    return None
+            live = await self._read(d, kind)
+            if live is None:
+                return None
+        return None
 
     async def _tried(self, d: Desired, kind: Kind, exchange: Exchange) -> Written:
         """Return what the server would make of the patch, and of the rest of the manifest."""

@@ -43,7 +43,8 @@ class Writer:
                 await self._keep_adopted(checked)
             sent = existing(checked.sent or d.manifest, checked.live)
             obj: Manifest = (await self._cluster.apply(kind, sent, user=who.user)).object
-            if checked.exchange is not None and not checked.change.additions:
+            exchange = checked.exchange
+            if exchange is not None and (exchange.takes_back or not checked.change.additions):
                 # What the server filled in during our own patch is nobody's addition.
                 obj = await self._without_strays(d, obj)
             if checked.change.action is Action.PATCH:

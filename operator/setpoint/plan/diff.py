@@ -70,17 +70,22 @@ def difference(
 
 
 def foreign_additions(
-    live: Mapping[str, Any], d: Desired, rules: Sequence[IgnoreRule], people: frozenset[str]
+    live: Mapping[str, Any],
+    d: Desired,
+    rules: Sequence[IgnoreRule],
+    people: frozenset[str],
+    sent: managed_fields.FieldSet | None = None,
 ) -> tuple[tuple[managed_fields.Path, Any], ...]:
     """Find what people added to an object of ours: (path, value), ignored paths and operations left out.
 
-    The object is the answer to an apply, as it is or as it is predicted.
+    The object is the answer to an apply, as it is or as it is predicted. Of any other one `sent` says what Git sets,
+    whoever owns that now.
     """
     managed = live["metadata"].get("managedFields") or []
     persons = managed_fields.person_entries(managed, people)
     if not persons:
         return ()
-    others: managed_fields.FieldSet = {}
+    others: managed_fields.FieldSet = sent or {}
     theirs: managed_fields.FieldSet = {}
     for entry in managed:
         trie = entry.get("fieldsV1") or {}

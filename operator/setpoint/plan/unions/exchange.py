@@ -41,6 +41,8 @@ class Exchange:
     """The first is the test on the resourceVersion."""
     rest: Manifest
     nodes: tuple[Path, ...]
+    takes_back: bool = False
+    """Whether it takes away what people added."""
 
     def at(self, version: str) -> tuple[Operation, ...]:
         """Return the patch for a later version of the object, in which nothing changed that counts."""
@@ -72,23 +74,34 @@ def verdict(
     `former`: the managers whose fields an adoption takes over, beside people's, if this is one; `ignored`: the paths
     that are left to others, and so never taken away.
     """
+    free, words = in_the_way(live, manifest, causes, former, ignored)
+    return Verdict(_exchange(live, manifest, free) if free else None, words)
+
+
+def in_the_way(
+    live: Mapping[str, Any],
+    manifest: Manifest,
+    causes: Iterable[Cause],
+    former: frozenset[str] | None,
+    ignored: Tree | None = None,
+) -> tuple[Sequence[Candidate], str]:
+    """Return what may be taken away of what a refusal is about, and in words what is left to others."""
     managed = live["metadata"].get("managedFields") or ()
     foreign = [e for e in managed if not _is_ours(e, former)]
     told = tuple(islice(causes, MOST + 1))
     if len(told) > MOST or any(_is_unreadable(e, manifest["apiVersion"]) for e in foreign):
-        return Verdict()
+        return (), ""
     root = Place(
-        manifest, live, Tries(_recorded(managed, manifest), _own(managed), managed_fields.union_of(foreign))
+        manifest, live, Tries(recorded(managed, manifest), _own(managed), managed_fields.union_of(foreign))
     )
     found = candidates(root, told)
     held = [each for each in found if each.is_foreign]
     free, words = [each for each in found if not each.is_foreign], _held_words(held, foreign)
     if not 0 < len(free) <= MOST:
-        return Verdict(None, words)
+        return (), words
     spared = _spared(free, manifest, live, ignored)
-    free = [each for each in free if each not in spared]
     words = "; ".join(filter(None, (words, _spared_words(spared))))
-    return Verdict(_exchange(live, manifest, free) if free else None, words)
+    return [each for each in free if each not in spared], words
 
 
 def _spared(
@@ -112,7 +125,7 @@ def _is_unreadable(entry: Mapping[str, Any], version: str) -> bool:
     return bool(fields) and entry.get("apiVersion") != version
 
 
-def _recorded(managed: Iterable[Mapping[str, Any]], manifest: Manifest) -> FieldSet:
+def recorded(managed: Iterable[Mapping[str, Any]], manifest: Manifest) -> FieldSet:
     """Return what is recorded at the version that is sent; at others, fields may be called otherwise."""
     return managed_fields.union_of(e for e in managed if e.get("apiVersion") == manifest["apiVersion"])
 
@@ -161,18 +174,29 @@ def _entry_of(trie: FieldSet, guard: Mapping[str, Any]) -> str:
 
 
 def _exchange(live: Mapping[str, Any], manifest: Manifest, found: Sequence[Candidate]) -> Exchange:
-    nodes = {each.place.at: each.place for each in found}
-    # A node within another one that is patched is patched with it.
-    outer = {at: p for at, p in nodes.items() if not any(at[:i] in nodes for i in range(len(at)))}
-    operations: _Operations = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
-    ]
-    for each in found:
-        operations += managed_fields.removal(each.path, each.value)
-    for place in outer.values():
-        operations += _sets(place)
-    rest = reduce(_as_live, outer.values(), manifest)
-    return Exchange(tuple(_once(operations)), rest, tuple(p.path for p in outer.values()))
+    places = [each.place for each in found]
+    operations = [op for each in found for op in managed_fields.removal(each.path, each.value)]
+    return exchange_of(live, manifest, places, [*operations, *(op for p in outer(places) for op in sets(p))])
+
+
+def exchange_of(
+    live: Mapping[str, Any], manifest: Manifest, places: Sequence[Place], operations: _Operations
+) -> Exchange:
+    """Return an exchange made of these operations, which change these places and no others."""
+    version = {
+        "op": "test",
+        "path": "/metadata/resourceVersion",
+        "value": live["metadata"]["resourceVersion"],
+    }
+    nodes = outer(places)
+    rest = reduce(_as_live, nodes, manifest)
+    return Exchange(tuple(_once([version, *operations])), rest, tuple(p.path for p in nodes))
+
+
+def outer(places: Iterable[Place]) -> Sequence[Place]:
+    """Return each place once. A node within another one that is patched is patched with it."""
+    nodes = {place.at: place for place in places}
+    return [p for at, p in nodes.items() if not any(at[:i] in nodes for i in range(len(at)))]
 
 
 def _once(operations: Iterable[Operation]) -> Iterable[Operation]:
@@ -186,7 +210,7 @@ def _once(operations: Iterable[Operation]) -> Iterable[Operation]:
             seen.add(key)
 
 
-def _sets(place: Place) -> _Operations:
+def sets(place: Place) -> _Operations:
     """Return what sets in a live node what Git sets there, and leaves all else as it is."""
     if place.is_object:
         return [op for name in place.git if place.sets(name) for op in _sets_field(place, name)]
@@ -200,7 +224,7 @@ def _sets(place: Place) -> _Operations:
 
 def _sets_field(place: Place, name: str) -> _Operations:
     if name in place.live:
-        return _sets(place.field(name))
+        return sets(place.field(name))
     return [_put((*place.path, Step(name)), place.git[name])]
 
 
@@ -216,7 +240,7 @@ def _sets_elements(place: Place, key: Sequence[str]) -> _Operations:
         there, theirs = live[values]
         known: FieldSet = tries.get(values) or {}
         path = (*place.path, Step(str(there), name))
-        found += _sets(Place(element, theirs, Tries(known, {}, {}), path))
+        found += sets(Place(element, theirs, Tries(known, {}, {}), path))
     return found
 
 
