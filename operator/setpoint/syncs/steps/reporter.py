@@ -292,11 +292,12 @@ def _wants(
     evaluation: Evaluation, reached: Reached, inventory: Mapping[ObjectId, str]
 ) -> tuple[tuple[str, ObjectId], ...] | None:
     """Return what a Sync wants and does not own; None where nobody knows, and what it wanted before holds."""
+    # Without them it would count as claimed from the next run on.
+    untried = tuple((inventory[o], o) for o in reached.provisional if o in inventory)
     if reached.ctx.sync.spec.suspend:
-        return ()
+        return untried
     if evaluation.target is None:
         return None
-    untried = ((inventory[o], o) for o in reached.provisional if o in inventory)
     return (*((v, o) for o, v in reached.wants.items() if o not in inventory), *untried)
 
 

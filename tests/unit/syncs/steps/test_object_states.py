@@ -150,3 +150,12 @@ def test_what_was_never_tried_is_told_nothing_of_though_the_inventory_has_it() -
     assert replace(untried, complete=True).provisional == frozenset()
     unchanged = replace(untried, applied=ApplyResult(unchanged=(A,)))
     assert unchanged.provisional == frozenset()
+
+
+def test_nor_while_nobody_knows_what_is_aimed_at() -> None:
+    entries, b = grouped([("v1", A), ("v1", oid("b"))]), observed("b", owner=THEIRS)
+    untried = reached(ctx=context({"inventory": entries, "wants": grouped([("v1", A)])}))
+    states = Case(Evaluation(), untried, Memory()).states(observed("a", owner=THEIRS), b)
+    assert {s.id: s.verdict for s in states} == {A: None, oid("b"): HEALTHY}
+    [mine, _] = Case(Evaluation(), untried, Memory()).states(observed("a"), b)
+    assert mine.verdict == HEALTHY
