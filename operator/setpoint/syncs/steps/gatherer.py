@@ -113,7 +113,10 @@ class Gatherer:
         wanted: list[Ref] | None = [r for t in targets for r in t.refs] if targets else None
         if reached.complete and evaluation.target is not None:
             wanted = list(evaluation.target.refs)
-        baselines = memory.account.baselines
+        baselines, before = memory.account.baselines, {**reached.course, **reached.began}
+        # What is done at a commit that cannot be used now would be run again when it can.
+        unplaced = {o for t in targets for o, _ in t.unplaced}
+        stays = before.keys() if evaluation.target is None else unplaced
 
         def written(oid: ObjectId) -> str | None:
             return base.digest if (base := baselines.get(oid)) is not None else None
@@ -121,7 +124,7 @@ class Gatherer:
         departed = self._dispatcher.departed(reached.ctx.key)
         now = int(datetime.now(UTC).timestamp())
         live = self._informers
-        return courses(reached.course, wanted, Facts(live.get, departed, written, live.knows, now))
+        return courses(before, wanted, Facts(live.get, departed, written, live.knows, now), stays)
 
     def requested(self, memory: Memory) -> None:
         """Ask again for what others hold, because a check was requested."""
