@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
@@ -31,7 +32,7 @@ from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.wanting import Wanting
 from setpoint.syncs.target import Target
-from setpoint.watch.protocol import LiveObjects
+from setpoint.watch.protocol import LiveObjects, unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Gatherer:
             return reached
         ctx, live = reached.ctx, self._informers
         gone = never_written(
-            ctx.inventory, refused, reached.provisional, live.get, live.unwatched, reached.ctx.key
+            ctx.inventory, refused, reached.provisional, live.get, partial(unsure, live), ctx.key
         )
         return replace(reached, disowned=gone)
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit import virtualtime
-from tests.kit.samples import KEY, context, oid, reached, ref, target
-from tests.kit.syncworld import World
+from tests.kit.samples import KEY, context, observed, oid, reached, ref, target
+from tests.kit.syncworld import Live, World
 
+from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.result import ApplyResult
+from setpoint.objects.identity import ObjectId
 from setpoint.objects.inventory import grouped
+from setpoint.store.index import Store
 from setpoint.syncs.run import Evaluation, PruneResult, Reached
+from setpoint.syncs.steps.gatherer import Gatherer
 from setpoint.syncs.steps.reporter import _leaving
 
 A, B, C = oid("a"), oid("b"), oid("c")
@@ -54,3 +59,18 @@ def test_what_was_never_tried_stays_no_claim_while_a_sync_is_suspended_or_its_sp
 
     for spec in ({"suspend": True}, {"serviceAccountName": None}):
         virtualtime.run(play(**spec))
+
+
+def test_what_names_the_sync_or_nobody_looked_for_stays_in_the_inventory_without_rights() -> None:
+    live = Live()
+    parts: tuple[Any, ...] = (None, live, Store(), None, None, None, None, None)
+    ctx = context({"inventory": grouped([("v1", A), ("v1", B)]), "wants": grouped([("v1", A)])})
+    no = Problem(Reason.Forbidden, "may not patch configmaps")
+    run = reached(ctx=ctx, applied=ApplyResult(failed={A: no, B: no}))
+
+    def left() -> frozenset[ObjectId]:
+        return Gatherer(*parts).disown(run).disowned
+
+    assert left() == {A}, "the watch of its kind ended, as the API server fails"
+    live.listed, live.there = {"ConfigMap"}, {A: observed("a")}
+    assert left() == {B}, "A was written, and a crash kept that from being told"
