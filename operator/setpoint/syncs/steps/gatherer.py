@@ -85,7 +85,7 @@ class Gatherer:
             handed, _ = await self._pruner.give_away(ctx, None)
             return replace(reached, last=last, pruned=handed)
         target = evaluation.target
-        desired = {r.id for r in target.refs}
+        desired = target.ids
         # Before anything that may fail: from the end of this run on nobody waits to hear what it wants.
         await self._wanting.find(ctx, target, memory)
         reached = reached.sooner(await self.observer.watch(ctx, target))

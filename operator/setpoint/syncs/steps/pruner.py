@@ -185,7 +185,7 @@ class Pruner:
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
         `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
         """
-        desired = {r.id for r in target.refs}
+        desired = target.ids
         leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
         self._drop(ctx, [o for o in leftover if is_sync(o) and self._dispatcher.dropped(key_in(o))])
         if not leftover:

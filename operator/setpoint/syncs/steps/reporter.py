@@ -277,7 +277,7 @@ def _leaving(evaluation: Evaluation, reached: Reached) -> Iterable[ObjectId]:
     """Return what left Git and is still used; as before, but what is in Git again, where nobody looked."""
     if reached.pruned.in_use is not None:
         return reached.pruned.in_use
-    desired = {r.id for r in evaluation.target.refs} if evaluation.target else set()
+    desired = evaluation.target.ids if evaluation.target else ()
     return [o for o in reached.ctx.leaving if o not in desired]
 
 
