@@ -96,7 +96,9 @@ class Applier:
             for d in todo
             if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
         ]
-        await claim(Intent(writes, frozenset(checks.good), waiting))
+        # What may have come to its own end was not tried.
+        passed = frozenset(o for o, c in checks.good.items() if c.predicted is not None)
+        await claim(Intent(writes, passed, waiting))
         if lacking:
             result |= await self._make_namespace(lacking)
         return await self._stages(todo, everything, checks.good, waiting, result, claim)
@@ -181,8 +183,8 @@ class Applier:
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late, unsure = _decided(_again_if_denied(await self._checked(pending)), kinds)
-        if late.good:
-            await claim(Intent(passed=frozenset(late.good)))
+        if passed := frozenset(o for o, c in late.good.items() if c.predicted is not None):
+            await claim(Intent(passed=passed))
         result = merged([waits or ApplyResult(), late.result])
         if unsure:
             result |= self._wait([d for d in pending if d.id in unsure], NEW_CRD, retry=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from setpoint.api.reasons import Problem
+from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId, SyncKey
@@ -212,6 +212,12 @@ class Reached:
         """What was written in this run and ends by itself: it may be gone before the run ends."""
         wrote = {c.id for c in self.applied.written} if self.begun else ()
         return {o: e for o, e in self.begun.items() if o in wrote}
+
+    @property
+    def forbidden(self) -> frozenset[ObjectId]:
+        """What the identity may not write, as far as this run knows."""
+        failed = (o for o, p in self.applied.failed.items() if p.reason is Reason.Forbidden)
+        return frozenset((*failed, *self.refused))
 
     @property
     def provisional(self) -> frozenset[ObjectId]:

@@ -133,9 +133,7 @@ class Gatherer:
 
     def disown(self, reached: Reached) -> Reached:
         """Let go of what the identity may not write and never did: it is not claimed any more."""
-        failed = {o for o, p in reached.applied.failed.items() if p.reason is Reason.Forbidden}
-        refused = failed | reached.refused.keys()
-        if not refused:
+        if not (refused := reached.forbidden):
             return reached
         ctx, live = reached.ctx, self._informers
         gone = never_written(

@@ -82,7 +82,7 @@ class ObjectWriter:
         account, there = memory.account, expected(reached.course, target.refs)
         written = account.written(target.refs, whole=not reached.changed)
         applier = self._actors.applier(
-            ctx, account, written, abort=abort, ended=ended, expected=there, hidden=reached.refused
+            ctx, account, written, abort=abort, ended=ended, expected=there, hidden=reached.forbidden
         )
         if ctx.sync.spec.drift is Drift.REPORT and not reached.changed:
             return await self._report_only(evaluation, memory, reached, applier, chosen)

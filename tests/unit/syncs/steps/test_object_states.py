@@ -159,3 +159,9 @@ def test_nor_while_nobody_knows_what_is_aimed_at() -> None:
     assert {s.id: s.verdict for s in states} == {A: None, oid("b"): HEALTHY}
     [mine, _] = Case(Evaluation(), untried, Memory()).states(observed("a"), b)
     assert mine.verdict == HEALTHY
+
+
+def test_what_may_not_be_written_and_was_not_tried_again_is_hidden_too() -> None:
+    """A wave says what it waits for: nothing of an object that the run before was refused."""
+    case = Case().applied(failed={A: FORBIDDEN, oid("b"): Problem(Reason.Invalid, "bad")})
+    assert replace(case.reached, refused={oid("c"): FORBIDDEN}).forbidden == {A, oid("c")}
