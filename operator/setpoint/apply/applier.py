@@ -159,14 +159,16 @@ class Applier:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
+        hidden = {*self._who.hidden, *_forbidden(before)}
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results)):
+            elif blocked := await gates.wave(stage, hidden):
                 results.append(self._wait(stage.objects, blocked))
             else:
                 results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
                 failed = failed or bool(results[-1].failed)
+                hidden |= _forbidden(results[-1])
         return merged(results)
 
     async def _stage(
@@ -250,9 +252,9 @@ def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, S
     return replace(checks, result=replace(checks.result, failed=rest)), unsure
 
 
-def _forbidden(results: Iterable[ApplyResult]) -> frozenset[ObjectId]:
+def _forbidden(result: ApplyResult) -> frozenset[ObjectId]:
     """Return what the identity may not write."""
-    return frozenset(o for r in results for o, p in r.failed.items() if p.reason is Reason.Forbidden)
+    return frozenset(o for o, p in result.failed.items() if p.reason is Reason.Forbidden)
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:
