@@ -240,3 +240,14 @@ def test_what_is_in_git_of_a_version_that_is_not_served_is_not_handed_over() -> 
         assert (await stage.pruner.hand_over(stage.context(), git)).released.keys() == {B}
 
     virtualtime.run(play())
+
+
+def test_a_dropped_sync_hands_that_over_too() -> None:
+    stage = Stage()
+    stage.claims.want(SIBLING, [A])
+    stage.fleet.drop(SyncKey("team", "parent"), [KEY])
+    unserved = (A, Problem(Reason.KindUnknown, "v1beta1 is not served"))
+    git = Evaluation(target=replace(target(ref("c")), unplaced=(unserved,)))
+    left = stage.pruner.without_yielded(stage.context(), git)
+    assert left.yielded == {A}
+    assert left.found.ids == {C}
