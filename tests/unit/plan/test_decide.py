@@ -575,7 +575,7 @@ def scaled(*, by_git: bool) -> tuple[Desired, dict[str, Any]]:
         {
             **entry,
             "manager": "setpoint-adopted",
-            "operation": "Update",
+            "operation": "Apply",
             "fieldsV1": {"f:spec": {"f:revisionHistoryLimit": {}}},
         },
     ]
