@@ -230,7 +230,11 @@ def test_an_edit_that_an_apply_alone_cannot_undo_is_undone(world: World) -> None
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "s"},
-            "spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]},
+            "spec": {
+                "type": "NodePort",
+                "selector": {"app": "a"},
+                "ports": [{"port": 80, "nodePort": 31080}],
+            },
         }
     )
     devices = [{"name": "disk", "devicePath": "/dev/a"}]

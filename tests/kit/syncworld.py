@@ -201,8 +201,8 @@ class World:
         self.cluster = Cluster(self.store, self.live)
         self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
         self.controller = Controller(self.queue, self._work, workers=4)
-        writer, claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
-        fleet = Dispatcher(self.store, claims, "c", self.queue)
+        writer, self.claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
+        fleet = Dispatcher(self.store, self.claims, "c", self.queue)
         self._syncs = wired(
             Settings(namespace="sys", cluster_id="c"),
             cluster=cast("Any", self.cluster),
@@ -211,7 +211,7 @@ class World:
             pods=Pods(),
             storage=Storage(),
             store=self.store,
-            claims=claims,
+            claims=self.claims,
             renderer=Renderer(Path("kustomize"), folder),
             writer=writer,
             recorder=Events(),

@@ -96,7 +96,9 @@ class Applier:
             for d in todo
             if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
         ]
-        await claim(Intent(writes, frozenset(checks.good), waiting))
+        # What may have come to its own end was not tried.
+        passed = frozenset(o for o, c in checks.good.items() if c.predicted is not None)
+        await claim(Intent(writes, passed, waiting))
         if lacking:
             result |= await self._make_namespace(lacking)
         return await self._stages(todo, everything, checks.good, waiting, result, claim)
@@ -157,14 +159,16 @@ class Applier:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
+        hidden = {*self._who.hidden, *_forbidden(before)}
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results)):
+            elif blocked := await gates.wave(stage, hidden):
                 results.append(self._wait(stage.objects, blocked))
             else:
                 results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
                 failed = failed or bool(results[-1].failed)
+                hidden |= _forbidden(results[-1])
         return merged(results)
 
     async def _stage(
@@ -181,8 +185,8 @@ class Applier:
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late, unsure = _decided(_again_if_denied(await self._checked(pending)), kinds)
-        if late.good:
-            await claim(Intent(passed=frozenset(late.good)))
+        if passed := frozenset(o for o, c in late.good.items() if c.predicted is not None):
+            await claim(Intent(passed=passed))
         result = merged([waits or ApplyResult(), late.result])
         if unsure:
             result |= self._wait([d for d in pending if d.id in unsure], NEW_CRD, retry=True)
@@ -248,9 +252,9 @@ def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, S
     return replace(checks, result=replace(checks.result, failed=rest)), unsure
 
 
-def _forbidden(results: Iterable[ApplyResult]) -> frozenset[ObjectId]:
+def _forbidden(result: ApplyResult) -> frozenset[ObjectId]:
     """Return what the identity may not write."""
-    return frozenset(o for r in results for o, p in r.failed.items() if p.reason is Reason.Forbidden)
+    return frozenset(o for o, p in result.failed.items() if p.reason is Reason.Forbidden)
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:

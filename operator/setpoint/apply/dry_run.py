@@ -199,7 +199,7 @@ class DryRunner:
 
     async def _exchanged(self, d: Desired, kind: Kind, carried: Carried, refusal: ApiError) -> _Answer:
         """Return what the server makes of an object if a union's old member is taken away first. Raises the refusal."""
-        if refusal.status != 422 or not refusal.causes or classify(refusal) is not Reason.Invalid:
+        if not _may_be_in_the_way(refusal):
             raise refusal
         ignored = paths_of_rules(self._who.rules, d.id)
         for _ in range(TRIES):
@@ -287,6 +287,16 @@ class DryRunner:
                 uid = found["metadata"]["uid"] if found else ""
             if uid != owner.uid:
                 raise Problem(Reason.OwnerMissing, f"{d.where}: {d.id.label()}: {missing_owner(owner)}")
+
+
+# A Service with two ports of one nodePort is an error of the API server's own, and no refusal.
+_TWICE = "duplicate nodePort"
+
+
+def _may_be_in_the_way(refusal: ApiError) -> bool:
+    """Return whether something of the live object may be what Git is refused for."""
+    refused = refusal.status == 422 and bool(refusal.causes) and classify(refusal) is Reason.Invalid
+    return refused or (refusal.status == 500 and _TWICE in refusal.message)
 
 
 def _version(obj: Manifest | None) -> str | None:

@@ -14,7 +14,7 @@ from setpoint.watch.protocol import LiveObjects, Storage
 
 
 class Gates:
-    """What a stage waits for: earlier waves, and what serves a webhook before the webhook."""
+    """What a stage waits for: earlier waves, and what serves a webhook before the webhook. Ask for stages in their order."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Gates:
         """`everything` is the whole commit of the Sync `key`, in sync or not; `ended`: what of it is done."""
         self._ended = ended
         self._key, self._everything, self._informers, self._storage = key, everything, informers, storage
-        self._stages = stages(everything)
+        self._stages, self._ready = stages(everything), 0
         self._brought = [claims.storage_class(d.manifest) for d in everything if is_storage_class(d.id)]
 
     async def wave(self, stage: Stage, hidden: Container[ObjectId] = frozenset()) -> str | None:
@@ -37,11 +37,16 @@ class Gates:
         """
         if stage.phase is not Phase.WAVES:
             return None
-        for earlier in self._stages:
-            if earlier.phase is Phase.WAVES and earlier.wave < stage.wave:
+        # What was ready for one stage is not asked again for the next: there may be as many as objects.
+        while self._ready < len(self._stages):
+            earlier = self._stages[self._ready]
+            if earlier.phase is Phase.WAVES:
+                if earlier.wave >= stage.wave:
+                    break
                 for d in earlier.objects:
                     if words := unready(d.id, None) if d.id in hidden else await self._holding(d.id):
                         return f"wave {earlier.wave}: {words}"
+            self._ready += 1
         return None
 
     async def _holding(self, oid: ObjectId) -> str | None:

@@ -129,6 +129,10 @@ class Claims:
         """Return what a Sync has in its stored inventory and left to others."""
         return self._held.get(key, HOLDS_NOTHING).lent
 
+    def wanted(self, key: SyncKey) -> frozenset[ObjectId]:
+        """Return what a Sync wants."""
+        return self._held.get(key, HOLDS_NOTHING).wanted
+
     def near(self, key: SyncKey) -> frozenset[ObjectId]:
         """Return what a Sync wants, as far as that counts for its own namespace alone."""
         return self._near.get(key, NOTHING)

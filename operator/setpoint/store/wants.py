@@ -128,10 +128,13 @@ def never_written(
 ) -> frozenset[ObjectId]:
     """Return what of an inventory is let go: the identity may not write it, and what is there does not name this Sync.
 
-    Where a kind may not be watched nobody knows what is there: only what was never tried before goes.
+    Where a kind is not watched (now) nobody knows what is there: only what was never tried before goes. What names the
+    Sync was written, though a crash may have kept that from being told.
     """
     refused = [o for o in inventory if o in forbidden]
-    return frozenset(o for o in refused if o in untried or is_strange(o, look, unwatched, me))
+    mine = {o for o in refused if (seen := look(o)) is not None and seen.owner == me}
+    gone = (o for o in refused if o in untried or is_strange(o, look, unwatched, me))
+    return frozenset(o for o in gone if o not in mine)
 
 
 def is_strange(

@@ -275,8 +275,13 @@ class Syncs:
             await self._finalizer.orphan(key, body, problem)
             return Result()
         previous, generation = body.get("status") or {}, body["metadata"].get("generation", 0)
-        inventory = tuple((v, o) for o, v in ungrouped(previous.get("inventory") or []).items())
-        outcome = Outcome(key.namespace, generation, problem=problem, inventory=inventory)
+        inventory, leaving = (
+            tuple((v, o) for o, v in ungrouped(previous.get(k) or []).items())
+            for k in ("inventory", "leaving")
+        )
+        outcome = Outcome(
+            key.namespace, generation, problem=problem, inventory=inventory, leaving=leaving, wants=None
+        )
         self._dispatcher.evaluated(key, None, generation)
         await self._reporter.write(key, body, status.build(previous, outcome, datetime.now(UTC)))
         return Result(retry=problem.transient)

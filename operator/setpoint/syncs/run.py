@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from setpoint.api.reasons import Problem
+from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId, SyncKey
@@ -171,6 +171,8 @@ class Reached:
     """What of the target it waits for, or is about to take from another Sync, each with its apiVersion."""
     endings: Mapping[ObjectId, Ending] | None = None
     """How far objects are that end by themselves; None until it is known which objects there are."""
+    begun: Mapping[ObjectId, Ending] = field(default_factory=dict)
+    """What was about to be written in this run, and ends by itself."""
     todo: tuple[Ref, ...] = ()
     """What is looked at in this run."""
     applied: ApplyResult = field(default_factory=ApplyResult)
@@ -204,6 +206,18 @@ class Reached:
     def course(self) -> Mapping[ObjectId, Ending]:
         """How far objects are that end by themselves, as far as it is known."""
         return self.ctx.endings if self.endings is None else self.endings
+
+    @property
+    def began(self) -> Mapping[ObjectId, Ending]:
+        """What was written in this run and ends by itself: it may be gone before the run ends."""
+        wrote = {c.id for c in self.applied.written} if self.begun else ()
+        return {o: e for o, e in self.begun.items() if o in wrote}
+
+    @property
+    def forbidden(self) -> frozenset[ObjectId]:
+        """What the identity may not write, as far as this run knows."""
+        failed = (o for o, p in self.applied.failed.items() if p.reason is Reason.Forbidden)
+        return frozenset((*failed, *self.refused))
 
     @property
     def provisional(self) -> frozenset[ObjectId]:

@@ -26,9 +26,14 @@ class Target:
     notes: tuple[Note, ...] = ()
 
     @property
+    def ids(self) -> frozenset[ObjectId]:
+        """What Git has, also of kinds that are not served."""
+        return frozenset((*(ref.id for ref in self.refs), *(oid for oid, _ in self.unplaced)))
+
+    @property
     def total(self) -> int:
         """How many objects Git has."""
-        return len({ref.id for ref in self.refs} | {oid for oid, _ in self.unplaced})
+        return len(self.ids)
 
     @property
     def kinds(self) -> set[tuple[str, str]]:

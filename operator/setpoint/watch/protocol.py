@@ -38,6 +38,11 @@ class LiveObjects(Protocol):
         """Return whether an object that `get` does not have is not there."""
 
 
+def unsure(live: LiveObjects, oid: ObjectId) -> bool:
+    """Return whether nobody knows now what is there: its kind may not be watched, or its watch ended, as the API server fails."""
+    return live.unwatched(oid) or (live.get(oid) is None and not live.knows(oid))
+
+
 class Pods(Protocol):
     """The pods of workloads and of claims, and who uses what left Git; see `watch.pods.PodInformers`."""
 

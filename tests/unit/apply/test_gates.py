@@ -10,7 +10,8 @@ from tests.kit.samples import KEY, observed, oid
 from setpoint.api import names
 from setpoint.apply.gates import Gates
 from setpoint.health.verdict import Health, Verdict
-from setpoint.objects.identity import SyncKey
+from setpoint.objects.identity import ObjectId, SyncKey
+from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired
 from setpoint.plan.order import stages
 
@@ -35,3 +36,17 @@ async def test_what_may_not_be_written_holds_a_wave_as_if_it_were_not_there() ->
     del theirs
     live.get = {}.get
     assert await gates.wave(second) == hidden
+
+
+async def test_as_many_waves_as_objects_cost_one_look_at_each() -> None:
+    everything, looks = [desired(f"o{n}", n) for n in range(300)], list[ObjectId]()
+
+    def look(each: ObjectId) -> Observed:
+        looks.append(each)
+        return observed(each.name)
+
+    live = SimpleNamespace(get=look)
+    gates = Gates(KEY, everything, cast("Any", live), cast("Any", None), {})
+    for stage in stages(everything):
+        assert await gates.wave(stage) is None
+    assert len(looks) == 299

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from setpoint.health.ends.end import SLACK, End, end_of, may_end
@@ -26,15 +26,19 @@ class Facts:
 
 
 def courses(
-    before: Mapping[ObjectId, Ending], wanted: Collection[Ref] | None, facts: Facts
+    before: Mapping[ObjectId, Ending],
+    wanted: Collection[Ref] | None,
+    facts: Facts,
+    stays: Container[ObjectId] = frozenset(),
 ) -> dict[ObjectId, Ending]:
     """Return how far each object is that ends by itself.
 
     `wanted`: what is aimed at or enforced, both where they differ; None where nobody knows, and all of `before` stays.
+    `stays`: what of `before` does so although another manifest of it is wanted, as what Git says of it is not known now.
     """
     refs = [r for r in wanted or () if may_end(r.id.group, r.id.kind)]
     known = {(r.id, r.digest[:DIGITS]) for r in refs}
-    kept = {o: e for o, e in before.items() if wanted is None or (o, e.digest) in known}
+    kept = {o: e for o, e in before.items() if wanted is None or o in stays or (o, e.digest) in known}
     versions = {o: e.api_version for o, e in kept.items()} | {r.id: r.api_version for r in refs}
     found = {oid: _course(kept.get(oid), oid, version, facts) for oid, version in versions.items()}
     return {oid: e for oid, e in found.items() if e is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Set
+from functools import partial
 from types import MappingProxyType
 
 from setpoint.api.reasons import Problem
@@ -21,10 +22,10 @@ from setpoint.runtime.fairness import Limits
 from setpoint.runtime.slots import Slots
 from setpoint.settings import Settings
 from setpoint.store.claims import Claims
-from setpoint.store.wants import is_strange
+from setpoint.store.wants import never_written
 from setpoint.syncs.memory import Account
 from setpoint.syncs.run import Context
-from setpoint.watch.protocol import LiveObjects, Storage
+from setpoint.watch.protocol import LiveObjects, Storage, unsure
 
 
 class Actors:
@@ -89,7 +90,8 @@ class Actors:
         live = self._informers
 
         def strange(oid: ObjectId) -> bool:
-            return oid in ctx.provisional or is_strange(oid, live.get, live.unwatched, ctx.key)
+            one, unseen = (oid,), partial(unsure, live)
+            return bool(never_written(one, one, ctx.provisional, live.get, unseen, ctx.key))
 
         return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit, is_strange=strange)
 

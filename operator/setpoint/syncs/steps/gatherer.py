@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
@@ -31,7 +32,7 @@ from setpoint.syncs.steps.observer import Observer
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.wanting import Wanting
 from setpoint.syncs.target import Target
-from setpoint.watch.protocol import LiveObjects
+from setpoint.watch.protocol import LiveObjects, unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Gatherer:
             handed, _ = await self._pruner.give_away(ctx, None)
             return replace(reached, last=last, pruned=handed)
         target = evaluation.target
-        desired = {r.id for r in target.refs}
+        desired = target.ids
         # Before anything that may fail: from the end of this run on nobody waits to hear what it wants.
         await self._wanting.find(ctx, target, memory)
         reached = reached.sooner(await self.observer.watch(ctx, target))
@@ -113,7 +114,10 @@ class Gatherer:
         wanted: list[Ref] | None = [r for t in targets for r in t.refs] if targets else None
         if reached.complete and evaluation.target is not None:
             wanted = list(evaluation.target.refs)
-        baselines = memory.account.baselines
+        baselines, before = memory.account.baselines, {**reached.course, **reached.began}
+        # What is done at a commit that cannot be used now would be run again when it can.
+        unplaced = {o for t in targets for o, _ in t.unplaced}
+        stays = before.keys() if evaluation.target is None else unplaced
 
         def written(oid: ObjectId) -> str | None:
             return base.digest if (base := baselines.get(oid)) is not None else None
@@ -121,7 +125,7 @@ class Gatherer:
         departed = self._dispatcher.departed(reached.ctx.key)
         now = int(datetime.now(UTC).timestamp())
         live = self._informers
-        return courses(reached.course, wanted, Facts(live.get, departed, written, live.knows, now))
+        return courses(before, wanted, Facts(live.get, departed, written, live.knows, now), stays)
 
     def requested(self, memory: Memory) -> None:
         """Ask again for what others hold, because a check was requested."""
@@ -129,13 +133,11 @@ class Gatherer:
 
     def disown(self, reached: Reached) -> Reached:
         """Let go of what the identity may not write and never did: it is not claimed any more."""
-        failed = {o for o, p in reached.applied.failed.items() if p.reason is Reason.Forbidden}
-        refused = failed | reached.refused.keys()
-        if not refused:
+        if not (refused := reached.forbidden):
             return reached
         ctx, live = reached.ctx, self._informers
         gone = never_written(
-            ctx.inventory, refused, reached.provisional, live.get, live.unwatched, reached.ctx.key
+            ctx.inventory, refused, reached.provisional, live.get, partial(unsure, live), ctx.key
         )
         return replace(reached, disowned=gone)
 

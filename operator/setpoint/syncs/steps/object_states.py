@@ -24,17 +24,17 @@ def states_of(
     evaluation: Evaluation, reached: Reached, memory: Memory, look: Lookup
 ) -> tuple[ObjectState, ...]:
     """Return the state of each object: those of the target, else of what is enforced, else of the inventory."""
-    target = evaluation.target or memory.built.good
+    target, sight = evaluation.target or memory.built.good, _sight(reached, memory.account)
     if target is None:
         ended = {o: e.verdict for o, e in reached.course.items() if e.gone}
-        return tuple(_held(o, v, look(o), ended.get(o)) for o, v in reached.ctx.inventory.items())
+        return tuple(_held(o, v, sight(look(o)), ended.get(o)) for o, v in reached.ctx.inventory.items())
     one = _One(evaluation, reached, memory.account, over(reached.course, target.refs, look))
-    sight = _sight(reached, memory.account)
     states = [one.state(ref, sight(look(ref.id))) for ref in target.refs]
     placed, failed = {s.id for s in states}, reached.applied.failed
     unplaced = {oid for oid, _ in target.unplaced if oid not in placed}
     without_kind = [_beside(oid, failed.get(oid), counted=True) for oid in sorted(unplaced)]
-    others = [_beside(o, p, counted=False) for o, p in failed.items() if o not in placed | unplaced]
+    rest = failed.keys() - placed - unplaced
+    others = [_beside(o, p, counted=False) for o, p in failed.items() if o in rest]
     return (*states, *without_kind, *others)
 
 

@@ -115,7 +115,7 @@ class ObjectWriter:
             keep_ours=enforced,
             ended=over(reached.course, target.refs, self._gatherer.look),
             expected=expected(reached.course, target.refs),
-            hidden=reached.refused,
+            hidden=reached.forbidden,
         )
 
     async def _with_places(
@@ -200,11 +200,12 @@ class ObjectWriter:
         started = begun(writes, int(datetime.now(UTC).timestamp()))
         if not started:
             return reached
+        reached = replace(reached, begun={**reached.begun, **started})
         ctx = await self._reporter.claim(
             reached.ctx,
             memory,
             reached.ctx.inventory,
-            {**reached.course, **started},
+            {**reached.course, **reached.begun},
             reached.provisional,
         )
         return replace(reached, ctx=ctx)
@@ -226,11 +227,12 @@ class ObjectWriter:
         begins = (intent.passed | intent.untried) - contested.keys()
         new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id in begins}}
         self._dispatcher.record(ctx.key, new.keys() - untried, reached.pruned.lent)
-        reached = replace(reached, ctx=ctx, contested=contested, wants=wants, tried=tried)
         started = begun(intent.writes, int(datetime.now(UTC).timestamp()))
+        noted = {**reached.begun, **started}
+        reached = replace(reached, ctx=ctx, contested=contested, wants=wants, tried=tried, begun=noted)
         if new == ctx.inventory and not started:
             return reached
-        ctx = await self._reporter.claim(ctx, memory, new, {**reached.course, **started}, untried)
+        ctx = await self._reporter.claim(ctx, memory, new, {**reached.course, **noted}, untried)
         return replace(reached, ctx=ctx)
 
     def _trigger(self, occasion: Occasion, reached: Reached, target: Target) -> str:

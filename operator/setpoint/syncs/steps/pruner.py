@@ -185,7 +185,7 @@ class Pruner:
         Each of two Syncs may have what the other waits for; if both kept it until they are complete, neither would be.
         `anew`: whether anything may be lent that is not yet; a broken commit lends nothing. Raises ApiError.
         """
-        desired = {r.id for r in target.refs}
+        desired = target.ids
         leftover = {o: v for o, v in ctx.inventory.items() if o not in desired}
         self._drop(ctx, [o for o in leftover if is_sync(o) and self._dispatcher.dropped(key_in(o))])
         if not leftover:
@@ -200,10 +200,11 @@ class Pruner:
         target = evaluation.target
         if target is None or not self._dispatcher.dropped(ctx.key):
             return evaluation
-        every = ctx.inventory.keys() | {r.id for r in target.refs}
+        every = ctx.inventory.keys() | target.ids
         yielded = frozenset(self._claims.wanted_of(ctx.key, every))
         refs = tuple(r for r in target.refs if r.id not in yielded)
-        return replace(evaluation, target=replace(target, refs=refs), yielded=yielded)
+        unplaced = tuple(u for u in target.unplaced if u[0] not in yielded)
+        return replace(evaluation, target=replace(target, refs=refs, unplaced=unplaced), yielded=yielded)
 
     def _drop(self, ctx: Context, left: Iterable[ObjectId]) -> None:
         """Record which nested Syncs a commit dropped, including those of a dropped Sync."""

@@ -277,7 +277,7 @@ def _leaving(evaluation: Evaluation, reached: Reached) -> Iterable[ObjectId]:
     """Return what left Git and is still used; as before, but what is in Git again, where nobody looked."""
     if reached.pruned.in_use is not None:
         return reached.pruned.in_use
-    desired = {r.id for r in evaluation.target.refs} if evaluation.target else set()
+    desired = evaluation.target.ids if evaluation.target else ()
     return [o for o in reached.ctx.leaving if o not in desired]
 
 
@@ -292,11 +292,12 @@ def _wants(
     evaluation: Evaluation, reached: Reached, inventory: Mapping[ObjectId, str]
 ) -> tuple[tuple[str, ObjectId], ...] | None:
     """Return what a Sync wants and does not own; None where nobody knows, and what it wanted before holds."""
+    # Without them it would count as claimed from the next run on.
+    untried = tuple((inventory[o], o) for o in reached.provisional if o in inventory)
     if reached.ctx.sync.spec.suspend:
-        return ()
+        return untried
     if evaluation.target is None:
         return None
-    untried = ((inventory[o], o) for o in reached.provisional if o in inventory)
     return (*((v, o) for o, v in reached.wants.items() if o not in inventory), *untried)
 
 

@@ -66,11 +66,10 @@ class Wanting:
     def taking(self, reached: Reached, passed: Iterable[ObjectId]) -> Mapping[ObjectId, SyncKey]:
         """Note what is about to be taken over, as its dry run `passed`; returns what another Sync owns by now.
 
-        It stays wanted: the claim is taken back if it cannot be written.
+        It stays wanted, and so does all else: the claim is taken back if it cannot be written, or stored.
         """
         key, tried = reached.ctx.key, frozenset(passed)
         contested = self._claims.contested(key, tried)
-        near = self._claims.near(key)
-        wanted = reached.wants.keys() | contested.keys() | self._claims.offered(key, tried) | near
-        self._dispatcher.want(key, wanted, near)
+        wanted = self._claims.wanted(key) | contested.keys() | self._claims.offered(key, tried)
+        self._dispatcher.want(key, wanted, self._claims.near(key))
         return contested

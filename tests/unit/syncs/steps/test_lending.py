@@ -13,6 +13,7 @@ from tests.kit import virtualtime
 from tests.kit.samples import KEY, Woken, context, observed, oid, ref, target
 
 from setpoint.api import names
+from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.deleter import DeleteResult
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey
@@ -225,3 +226,28 @@ async def test_who_has_an_object_that_was_never_tried_is_not_told() -> None:
     await stage.pruner.hand_over(context({"inventory": entries}), target(ref("c")))
     assert [reason for _, reason, _ in stage.events] == ["HandedOver"]
     assert str(STRANGER) not in stage.events[0][2]
+
+
+def test_what_is_in_git_of_a_version_that_is_not_served_is_not_handed_over() -> None:
+    async def play() -> None:
+        stage = Stage()
+        stage.claims.want(SIBLING, [A, B])
+        unserved = (A, Problem(Reason.KindUnknown, "v1beta1 is not served"))
+        git = replace(target(ref("c")), unplaced=(unserved,))
+        result = await stage.pruner.hand_over(stage.context(), git)
+        assert result.lent.keys() == {B}
+        stage.live.clear()
+        assert (await stage.pruner.hand_over(stage.context(), git)).released.keys() == {B}
+
+    virtualtime.run(play())
+
+
+def test_a_dropped_sync_hands_that_over_too() -> None:
+    stage = Stage()
+    stage.claims.want(SIBLING, [A])
+    stage.fleet.drop(SyncKey("team", "parent"), [KEY])
+    unserved = (A, Problem(Reason.KindUnknown, "v1beta1 is not served"))
+    git = Evaluation(target=replace(target(ref("c")), unplaced=(unserved,)))
+    left = stage.pruner.without_yielded(stage.context(), git)
+    assert left.yielded == {A}
+    assert left.found.ids == {C}

@@ -150,3 +150,18 @@ def test_what_was_never_tried_is_told_nothing_of_though_the_inventory_has_it() -
     assert replace(untried, complete=True).provisional == frozenset()
     unchanged = replace(untried, applied=ApplyResult(unchanged=(A,)))
     assert unchanged.provisional == frozenset()
+
+
+def test_nor_while_nobody_knows_what_is_aimed_at() -> None:
+    entries, b = grouped([("v1", A), ("v1", oid("b"))]), observed("b", owner=THEIRS)
+    untried = reached(ctx=context({"inventory": entries, "wants": grouped([("v1", A)])}))
+    states = Case(Evaluation(), untried, Memory()).states(observed("a", owner=THEIRS), b)
+    assert {s.id: s.verdict for s in states} == {A: None, oid("b"): HEALTHY}
+    [mine, _] = Case(Evaluation(), untried, Memory()).states(observed("a"), b)
+    assert mine.verdict == HEALTHY
+
+
+def test_what_may_not_be_written_and_was_not_tried_again_is_hidden_too() -> None:
+    """A wave says what it waits for: nothing of an object that the run before was refused."""
+    case = Case().applied(failed={A: FORBIDDEN, oid("b"): Problem(Reason.Invalid, "bad")})
+    assert replace(case.reached, refused={oid("c"): FORBIDDEN}).forbidden == {A, oid("c")}

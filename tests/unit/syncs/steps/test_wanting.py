@@ -109,5 +109,10 @@ def test_what_was_lent_to_nobody_in_particular_is_asked_for_as_well() -> None:
         assert stage.claims.awaited(OTHER, [A, B]) == {A: KEY}, (
             "what it claimed itself may have to be given back"
         )
+        stage.wanting.taking(reached(), [oid("c")])
+        stage.claims.record(KEY, [oid("c")])
+        assert stage.claims.wanted_of(OTHER, [A]) == {A: KEY}, (
+            "as that was not stored, and it is not tried yet"
+        )
 
     virtualtime.run(play())
