@@ -90,7 +90,7 @@ class Applier:
             return result | _deferred([d for d in todo if d.id not in result.failed], REJECTED)
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
-            return result | self._kept(checks.good.values())
+            return result | self.kept(checks.good.values())
         writes = [
             (d, (c.predicted if c else None) or d.manifest)
             for d in todo
@@ -135,7 +135,7 @@ class Applier:
         warnings = tuple(f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings)
         return _Checks({c.desired.id: c for c in good}, replace(held_back(found), warnings=warnings))
 
-    def _kept(self, checks: Iterable[DryRun]) -> ApplyResult:
+    def kept(self, checks: Iterable[DryRun]) -> ApplyResult:
         """Record the objects that are as they should be."""
         baselines: dict[ObjectId, Baseline] = {}
         for c in checks:
@@ -192,7 +192,7 @@ class Applier:
         return result | await self._write(checks, gates)
 
     async def _write(self, items: Sequence[DryRun], gates: Gates) -> ApplyResult:
-        results, writes = [self._kept(items)], []
+        results, writes = [self.kept(items)], []
         for c in items:
             if c.change.action is Action.KEEP:
                 continue
