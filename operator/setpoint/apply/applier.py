@@ -160,7 +160,7 @@ class Applier:
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results)):
+            elif blocked := await gates.wave(stage, self._who.hidden | _forbidden(results), _late(results)):
                 results.append(self._wait(stage.objects, blocked))
             else:
                 results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
@@ -251,6 +251,12 @@ def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, S
 def _forbidden(results: Iterable[ApplyResult]) -> frozenset[ObjectId]:
     """Return what the identity may not write."""
     return frozenset(o for r in results for o, p in r.failed.items() if p.reason is Reason.Forbidden)
+
+
+def _late(results: Iterable[ApplyResult]) -> Mapping[ObjectId, str]:
+    """Return what could not be written as the API server serves its changed CRD in a moment, with words."""
+    every = ((oid, why) for r in results for oid, why in r.deferred.items())
+    return {oid: why for oid, why in every if why == f"waits: {NEW_CRD}"}
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:

@@ -40,7 +40,9 @@ def test_long_lists_hold_nobody_up() -> None:
     """Where each element was looked for by going through the list this took minutes; it ends, or the test does not."""
     numbers = range(MANY)
     obj = {"env": [{"name": f"n{n}", "value": "v"} for n in numbers], "set": [f"v{n}" for n in numbers]}
-    keyed = {f'k:{{"name":"n{n}"}}': {".": {}, "f:name": {}, "f:value": {}} for n in numbers}
+    keyed: managed_fields.FieldSet = {
+        f'k:{{"name":"n{n}"}}': {".": {}, "f:name": {}, "f:value": {}} for n in numbers
+    }
     trie: managed_fields.FieldSet = {"f:env": keyed, "f:set": {f'v:"v{n}"': {} for n in numbers}}
     assert len(managed_fields.pointers(obj, trie)) == 3 * MANY
     assert len(managed_fields.additions(obj, trie, {})) == 2 * MANY
