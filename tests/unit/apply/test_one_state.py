@@ -51,7 +51,7 @@ class Answers:
 
     async def apply(self, *_: Any, **__: Any) -> Written:
         version = next(self._runs)
-        return Written(stored(version), version is None, ())
+        return Written(dict(stored(version)), version is None, ())
 
     def rest(self) -> Iterator[str | None]:
         yield from self._reads
