@@ -224,7 +224,7 @@ def test_members_of_adopted_objects_are_replaced_and_what_git_drops_goes(world: 
     # What they had made inside of a node that Git sets is nobody's, and no patch of ours has left anything.
     assert {m for o in found.values() for m in managers(o)} <= {
         ("setpoint", "Apply"),
-        ("setpoint-adopted", "Update"),
+        ("setpoint-adopted", "Apply"),
     }
     plain = [workload(o["metadata"]["name"]) for o in before if o["kind"] == "Deployment"]
     dropped = [*renamed(plain, "kubectl"), *every(plain)]

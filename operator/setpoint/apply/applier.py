@@ -90,7 +90,7 @@ class Applier:
             return result | _deferred([d for d in todo if d.id not in result.failed], REJECTED)
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
-            return result | self._kept(checks.good.values())
+            return result | self.kept(checks.good.values())
         writes = [
             (d, (c.predicted if c else None) or d.manifest)
             for d in todo
@@ -137,7 +137,7 @@ class Applier:
         warnings = tuple(f"{c.desired.where}: {c.desired.id.label()}: {w}" for c in good for w in c.warnings)
         return _Checks({c.desired.id: c for c in good}, replace(held_back(found), warnings=warnings))
 
-    def _kept(self, checks: Iterable[DryRun]) -> ApplyResult:
+    def kept(self, checks: Iterable[DryRun]) -> ApplyResult:
         """Record the objects that are as they should be."""
         baselines: dict[ObjectId, Baseline] = {}
         for c in checks:
@@ -159,16 +159,17 @@ class Applier:
         """Write stage by stage; returns the result, joined with the one from `before`."""
         gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
-        hidden = {*self._who.hidden, *_forbidden(before)}
+        hidden, late = {*self._who.hidden, *_forbidden(before)}, dict[ObjectId, str]()
         for stage in stages(todo):
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
-            elif blocked := await gates.wave(stage, hidden):
+            elif blocked := await gates.wave(stage, hidden, late):
                 results.append(self._wait(stage.objects, blocked))
             else:
                 results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
                 failed = failed or bool(results[-1].failed)
                 hidden |= _forbidden(results[-1])
+                late |= _late(results[-1])
         return merged(results)
 
     async def _stage(
@@ -196,7 +197,7 @@ class Applier:
         return result | await self._write(checks, gates)
 
     async def _write(self, items: Sequence[DryRun], gates: Gates) -> ApplyResult:
-        results, writes = [self._kept(items)], []
+        results, writes = [self.kept(items)], []
         for c in items:
             if c.change.action is Action.KEEP:
                 continue
@@ -255,6 +256,11 @@ def _decided(checks: _Checks, changed: Set[tuple[str, str]]) -> tuple[_Checks, S
 def _forbidden(result: ApplyResult) -> frozenset[ObjectId]:
     """Return what the identity may not write."""
     return frozenset(o for o, p in result.failed.items() if p.reason is Reason.Forbidden)
+
+
+def _late(result: ApplyResult) -> Mapping[ObjectId, str]:
+    """Return what could not be written as the API server serves its changed CRD in a moment, with words."""
+    return {oid: why for oid, why in result.deferred.items() if why == f"waits: {NEW_CRD}"}
 
 
 def held_back(found: Iterable[DryRun | tuple[Desired, Problem]]) -> ApplyResult:

@@ -131,10 +131,12 @@ class DryRunner:
         known = (seen is not None and seen.owner == who.key) or d.id in who.expected
         if known or depends_on_live(who.rules, d.id, d.manifest):
             live = await self._read(d, kind)
-        if d.id in who.expected and self._may_be_over(d, live):
+        if self._may_be_over(d, live):
             return DryRun(d, Change(d.id, Action.KEEP))
         await self._check_owners(d)
         live, answer = await self._of_one_state(d, kind, live)
+        if self._may_be_over(d, live):  # it went between the two
+            return DryRun(d, Change(d.id, Action.KEEP))
         carried, predicted = answer.carried, answer.written
         if live is not None:
             if "deletionTimestamp" in live["metadata"]:
@@ -152,6 +154,8 @@ class DryRunner:
 
     def _may_be_over(self, d: Desired, live: Manifest | None) -> bool:
         """Return whether an object came to its own end, or may have: a later run, which knows how it went, goes on."""
+        if d.id not in self._who.expected:
+            return False
         if live is None:
             self._informers.missing(d.id)
         return live is None or leaving(live, end_of(live)) is not None
@@ -166,7 +170,9 @@ class DryRunner:
         depends = depends_on_live(self._who.rules, d.id, d.manifest)
         answer = await self._predicted(d, kind, live)
         for _ in range(TRIES):
-            if answer.written.created or _version(live) == _version(answer.written.object):
+            if live is None and answer.written.created:
+                break
+            if _version(live) == _version(answer.written.object):
                 break
             former, live = live, await self._read(d, kind)
             if former is not None and _version(live) == _version(former):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 
 from setpoint.health import accepted, claims
 from setpoint.health.verdict import Health, Verdict
@@ -30,10 +31,16 @@ class Gates:
         self._stages, self._ready = stages(everything), 0
         self._brought = [claims.storage_class(d.manifest) for d in everything if is_storage_class(d.id)]
 
-    async def wave(self, stage: Stage, hidden: Container[ObjectId] = frozenset()) -> str | None:
+    async def wave(
+        self,
+        stage: Stage,
+        hidden: Container[ObjectId] = frozenset(),
+        late: Mapping[ObjectId, str] = MappingProxyType({}),
+    ) -> str | None:
         """Return an unhealthy object of an earlier wave, in words; None if the stage may begin.
 
-        What is `hidden` the identity may not write: nothing is told of it, and it counts as missing.
+        What is `hidden` the identity may not write: nothing is told of it, and it counts as missing. What is `late`
+        was to be written, and says why it was not: the one before it may well be healthy.
         """
         if stage.phase is not Phase.WAVES:
             return None
@@ -44,6 +51,8 @@ class Gates:
                 if earlier.wave >= stage.wave:
                     break
                 for d in earlier.objects:
+                    if d.id in late:
+                        return f"wave {earlier.wave}: {d.id.label()} {late[d.id]}"
                     if words := unready(d.id, None) if d.id in hidden else await self._holding(d.id):
                         return f"wave {earlier.wave}: {words}"
             self._ready += 1

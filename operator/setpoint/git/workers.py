@@ -216,7 +216,8 @@ class Children:
                 raise
             finally:
                 del self._asking[ticket]
-            await self._start_once(key, ticket)
+            if self._slots.holds(ticket):
+                await self._start_once(key, ticket)
         return child
 
     def _usable(self, key: Key) -> Child | None:
@@ -233,6 +234,8 @@ class Children:
         child = None
         try:
             async with self._starting:
+                if self._closed:  # each child that ended gave its slot to one that waited
+                    raise Problem(Reason.GitFailed, "the operator is stopping")
                 if self._usable(key) is None:
                     child = self._children[key] = await self._start(ticket)
                     self._all.add(child)

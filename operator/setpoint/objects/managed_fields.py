@@ -15,7 +15,7 @@ from functools import reduce
 from typing import Any
 
 from setpoint.api import names
-from setpoint.objects.json_patch import escaped
+from setpoint.objects.json_patch import Elements, escaped
 
 FieldSet = dict[str, Any]
 """A fieldsV1 trie; `{}` is a leaf."""
@@ -241,13 +241,7 @@ def additions(obj: Mapping[str, Any], foreign: FieldSet, others: FieldSet) -> li
 
 
 def _walk(node: Any, foreign: FieldSet, others: FieldSet, path: Path) -> Iterable[tuple[Path, Any]]:
-    for key, child in foreign.items():
-        if key == ".":
-            continue
-        found = _resolve(node, key)
-        if found is None:
-            continue  # owned on paper, gone from the object
-        step, value = found
+    for key, child, step, value in _below(node, foreign):
         theirs = others.get(key)
         here = (*path, step)
         if (
@@ -260,28 +254,20 @@ def _walk(node: Any, foreign: FieldSet, others: FieldSet, path: Path) -> Iterabl
             yield from _walk(value, child, theirs or {}, here)
 
 
-def _resolve(node: Any, key: str) -> tuple[Step, Any] | None:
-    sort, _, rest = key.partition(":")
-    if sort == "f":
-        return (Step(rest), node[rest]) if isinstance(node, dict) and rest in node else None
-    if not isinstance(node, list):
-        return None
-    if sort == "k":
-        wanted = json.loads(rest)
-        for index, item in enumerate(node):
-            if isinstance(item, dict) and _keys_match(item, wanted):
-                return Step(str(index), wanted), item
-        return None
-    if sort == "v":
-        wanted = json.loads(rest)
-        return next(((Step(str(i)), item) for i, item in enumerate(node) if item == wanted), None)
-    index = int(rest)
-    return (Step(str(index)), node[index]) if index < len(node) else None
-
-
-def _keys_match(item: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    # A defaulted key (`protocol: TCP`) is in the live object too, so plain equality is enough.
-    return all(item.get(k) == v for k, v in wanted.items())
+def _below(node: Any, trie: FieldSet) -> Iterable[tuple[str, FieldSet, Step, Any]]:
+    """Return what a trie owns right below a node, each with the step to it; what is owned on paper may be gone from the object."""
+    elements = Elements(node if isinstance(node, list) else ())
+    for key, child in trie.items():
+        sort, _, rest = key.partition(":")
+        if sort == "f" and isinstance(node, dict) and rest in node:
+            yield key, child, Step(rest), node[rest]
+        elif sort in ("k", "v", "i") and elements.items:
+            wanted = json.loads(rest)
+            index = (
+                elements.keyed(wanted) if sort == "k" else elements.equal(wanted) if sort == "v" else wanted
+            )
+            if index is not None and 0 <= index < len(node):
+                yield key, child, Step(str(index), wanted if sort == "k" else None), node[index]
 
 
 def is_kept(path: Path, *, plain_status: bool = False) -> bool:
@@ -380,14 +366,9 @@ def pointers(obj: Mapping[str, Any], trie: FieldSet) -> set[str]:
 
 
 def _pointers(node: Any, trie: FieldSet, path: Path) -> Iterable[str]:
-    for key, child in trie.items():
-        if key == ".":
-            continue
-        found = _resolve(node, key)
-        if found is None:
-            continue
-        here = (*path, found[0])
+    for _, child, step, value in _below(node, trie):
+        here = (*path, step)
         if not child or set(child) == {"."}:
             yield pointer(here)
         else:
-            yield from _pointers(found[1], child, here)
+            yield from _pointers(value, child, here)

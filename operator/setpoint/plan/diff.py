@@ -14,7 +14,7 @@ from setpoint.api import names
 from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest
-from setpoint.objects.json_patch import Operation, overlap
+from setpoint.objects.json_patch import Operation, Pointers
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.rules import Places, ignored_paths, is_ignored
 
@@ -115,8 +115,8 @@ def culprit(
     for entry in live["metadata"].get("managedFields") or []:
         if managed_fields.is_own(entry) or managed_fields.is_adopted(entry):
             continue
-        owned = managed_fields.pointers(live, entry.get("fieldsV1") or {})
-        if any(overlap(p, o) for p in paths for o in owned):
+        owned = Pointers(managed_fields.pointers(live, entry.get("fieldsV1") or {}))
+        if any(map(owned.overlap, paths)):
             best = max(best or ("", ""), (entry.get("time", ""), entry.get("manager", "")))
     return best[1] if best else None
 
@@ -133,8 +133,8 @@ def written_by_us(live: Mapping[str, Any], patch: Sequence[Operation]) -> bool:
     there = [op["path"] for op in patch if op["op"] != "add"]
     if entry is None or not there:
         return False
-    owned = managed_fields.pointers(live, entry.get("fieldsV1") or {})
-    return all(any(overlap(p, o) for o in owned) for p in there) and culprit(live, patch, ()) is None
+    owned = Pointers(managed_fields.pointers(live, entry.get("fieldsV1") or {}))
+    return all(map(owned.overlap, there)) and culprit(live, patch, ()) is None
 
 
 def describe(patch: Sequence[Operation]) -> str:

@@ -83,6 +83,10 @@ class Slots:
             self._share.end(ticket)
         self._dispatch()
 
+    def holds(self, ticket: Ticket) -> bool:
+        """Return whether there is a slot for a ticket now; one that was withdrawn has none."""
+        return self._share.runs(ticket)
+
     def held_by(self, namespace: str) -> int:
         """Return how many slots a namespace holds."""
         return self._share.held(namespace)

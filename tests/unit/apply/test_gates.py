@@ -8,7 +8,9 @@ from typing import Any, cast
 from tests.kit.samples import KEY, observed, oid
 
 from setpoint.api import names
+from setpoint.apply.applier import EARLIER, NEW_CRD, _late
 from setpoint.apply.gates import Gates
+from setpoint.apply.result import ApplyResult
 from setpoint.health.verdict import Health, Verdict
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
@@ -50,3 +52,15 @@ async def test_as_many_waves_as_objects_cost_one_look_at_each() -> None:
     for stage in stages(everything):
         assert await gates.wave(stage) is None
     assert len(looks) == 299
+
+
+async def test_what_waits_for_its_crd_holds_later_waves_though_the_one_before_it_is_healthy() -> None:
+    live = SimpleNamespace(get={oid("a"): observed("a")}.get)
+    everything = [desired("a", 0), desired("b", 1)]
+    gates = Gates(KEY, everything, cast("Any", live), cast("Any", None), {})
+    first, second = stages(everything)
+    assert await gates.wave(second) is None
+    late = _late(ApplyResult(deferred={oid("a"): f"waits: {NEW_CRD}", oid("b"): EARLIER}))
+    gates = Gates(KEY, everything, cast("Any", live), cast("Any", None), {})
+    assert await gates.wave(first, late=late) is None
+    assert await gates.wave(second, late=late) == f"wave 0: ConfigMap/shop/a waits: {NEW_CRD}"

@@ -599,3 +599,19 @@ def test_what_was_scaled_is_noticed_where_git_sets_the_number() -> None:
     after = live["metadata"]["managedFields"]
     own = {**after[0], "fieldsV1": {"f:spec": {"f:paused": {}, "f:replicas": {}}}}
     assert managed_fields.ownership([own, after[2]]) != managed_fields.ownership(after)
+
+
+def test_who_wrote_is_found_at_once_in_an_object_with_many_keys() -> None:
+    """Where each path was compared with each that is owned this took minutes, and the lease was lost meanwhile."""
+    many = [f"k{n}" for n in range(20_000)]
+    d = desired(config(data={}))
+    live = {**live_of(d), "data": dict.fromkeys(many, "v")}
+    own, other = ({"f:data": {f"f:{key}{end}": {} for key in many}} for end in ("", "-else"))
+    entries = live["metadata"]["managedFields"]
+    entries[0]["fieldsV1"] = own
+    entries.append({"manager": "else", "operation": "Update", "time": "t", "fieldsV1": other})
+    live["data"] |= {f"{key}-else": "v" for key in many}
+    after = {**live, "data": {f"{key}-else": "v" for key in many}}
+    change = plan.decide(d, live, after, ME, (), frozenset())
+    assert change.ours
+    assert len(change.patch) == len(many)

@@ -82,6 +82,7 @@ def test_a_turn_that_is_withdrawn_ends_the_wait_without_a_slot() -> None:
         slots.withdraw(first)
         slots.withdraw(second)
         assert await slots.called(second) is second
+        assert (slots.holds(first), slots.holds(second)) == (True, False)
         assert (slots.waiting(), slots.held_by("a"), slots.held_by("b")) == (frozenset(), 1, 0)
         slots.give_back(second)
         slots.give_back(first)

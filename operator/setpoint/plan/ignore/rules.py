@@ -5,7 +5,7 @@ An index in a path counts in Git's manifest. What is carried comes from the live
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest, ObjectId
-from setpoint.objects.json_patch import ABSENT, child
+from setpoint.objects.json_patch import ABSENT, Elements, child
 from setpoint.plan.ignore import contracts, paths
 from setpoint.plan.ignore.carry import Place, carried
 from setpoint.plan.ignore.paths import WHOLE, Tree
@@ -90,8 +90,47 @@ def _recorded(live: Mapping[str, Any], version: str) -> managed_fields.FieldSet:
     return reduce(managed_fields.union, tries, {})
 
 
-Places = dict[tuple[int, frozenset[str] | None], Mapping[Any, tuple[int, Any]]]
-"""By a list of Git's (its id) and the names of its keys: its elements with their places. Begin with an empty one."""
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """The places of the elements of one list: by their keys, and by those fields of a key that they spell out."""
+
+    whole: Mapping[paths.Values, tuple[int, Any]]
+    parts: Mapping[frozenset[str], Mapping[paths.Values, int]]
+
+    def place(self, key: paths.Key) -> int | None:
+        if (found := self.whole.get(paths.values_of(key, key) or ())) is not None:
+            return found[0]
+        some = (table.get(paths.values_of(key, names) or ()) for names, table in self.parts.items())
+        return min((place for place in some if place is not None), default=None)
+
+
+class Places:
+    """Finds elements of Git's lists. Each list is gone through once, however many elements of one object are looked for."""
+
+    def __init__(self) -> None:
+        self._keyed: dict[tuple[int, frozenset[str]], _Keyed] = {}
+        self._plain: dict[int, Elements] = {}
+
+    def index(self, git: Any, step: managed_fields.Step, theirs: Any) -> int | None:
+        """Return the place of a live element: of the one with its key, or without keys of the one that is equal."""
+        elements = git if isinstance(git, list) else []
+        if step.guard is None:
+            return self._plain.setdefault(id(git), Elements(elements)).equal(theirs)
+        at = (id(git), frozenset(step.guard))
+        if at not in self._keyed:
+            self._keyed[at] = _keyed(elements, step.guard)
+        return self._keyed[at].place(step.guard)
+
+
+def _keyed(elements: Sequence[Any], names: Collection[str]) -> _Keyed:
+    keys = [paths.key_of(e, names) if isinstance(e, dict) else None for e in elements]
+    parts: dict[frozenset[str], dict[paths.Values, int]] = {}
+    for place, (element, key) in enumerate(zip(elements, keys, strict=True)):
+        if isinstance(element, dict) and key is None:
+            given = frozenset(name for name in names if element.get(name) is not None)
+            if (values := paths.values_of(element, given)) is not None:
+                parts.setdefault(given, {}).setdefault(values, place)
+    return _Keyed(paths.indexed(keys, names), parts)
 
 
 def is_ignored(
@@ -125,13 +164,13 @@ def _below(
     path: managed_fields.Path, tree: Tree, git: Any, live: Any, places: Places | None
 ) -> tuple[Tree, Any] | None:
     """Return what is ignored of the live node at a path, with that node; None if nothing is."""
-    known: Places = {} if places is None else places
+    known = Places() if places is None else places
     for step in path:
         if tree == WHOLE:
             break
         theirs = child(live, step.token)
         if isinstance(live, list):
-            index = _index_in_git(git, step, theirs, known)
+            index = known.index(git, step, theirs)
             found = paths.chooser(tree).chosen(index, theirs)
             if not found:
                 return None
@@ -142,21 +181,3 @@ def _below(
             return None
         live = theirs
     return tree, live
-
-
-def _index_in_git(git: Any, step: managed_fields.Step, theirs: Any, places: Places) -> int | None:
-    """Return the place in Git's list of a live element: the one with its key, or without keys the one that is equal."""
-    elements = git if isinstance(git, list) else []
-    if step.guard is None:
-        return next((i for i, e in enumerate(elements) if e == theirs), None)
-    at = (id(git), frozenset(step.guard))
-    if at not in places:
-        keyed = (paths.key_of(e, step.guard) if isinstance(e, dict) else None for e in elements)
-        places[at] = paths.indexed(keyed, step.guard)
-    if (found := places[at].get(paths.values_of(step.guard, step.guard))) is not None:
-        return found[0]
-    rest = (step.guard,)
-    unnamed = (
-        (i, e) for i, e in enumerate(elements) if isinstance(e, dict) and paths.key_of(e, step.guard) is None
-    )
-    return next((i for i, e in unnamed if paths.key_of(e, step.guard, rest) == step.guard), None)

@@ -14,9 +14,9 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired, Ref
 from setpoint.plan.drift import (
+    Baseline,
     Choice,
     Failure,
-    baseline_of,
     is_news,
     judged,
     restore_baselines,
@@ -88,22 +88,24 @@ class DriftLog:
             waiting=reached.waiting or result.waiting,
         )
 
-    def report(self, key: SyncKey, memory: Memory, items: Iterable[DryRun]) -> tuple[Correction, ...]:
-        """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over."""
+    def report(
+        self, key: SyncKey, memory: Memory, items: Iterable[DryRun], kept: Mapping[ObjectId, Baseline]
+    ) -> tuple[Correction, ...]:
+        """With `drift: Report`, remember what differs and return it; an object that is as it should be is taken over.
+
+        `kept`: the baselines of those, as they were read: the watch may be ahead, and say nothing more.
+        """
         corrections: list[Correction] = []
-        reported, baselines = dict(memory.account.reported), dict(memory.account.baselines)
+        reported, baselines = dict(memory.account.reported), {**memory.account.baselines, **kept}
         for item in items:
             oid, change = item.desired.id, item.change
-            seen = judged(self._live.get(oid), item.live)
             if change.action is Action.KEEP and item.live is None:
                 continue  # how it went is not known yet
             if change.action is Action.KEEP:
                 self._dispatcher.settled(key, (oid,))
                 reported.pop(oid, None)
-                if seen is not None:
-                    baselines[oid] = baseline_of(item.desired.digest, seen)
                 continue
-            old, state = reported.get(oid), state_of(seen)
+            old, state = reported.get(oid), state_of(judged(self._live.get(oid), item.live))
             reported[oid] = (state, change, shown_patch(change, self._key))
             if is_news(old, state, change):
                 corrections.append(self._correction(key, memory, change, item.desired, corrected=None))

@@ -190,10 +190,16 @@ class ObjectWriter:
         chosen: Sequence[Desired],
     ) -> Reached:
         ctx, found = reached.ctx, await applier.check(chosen)
-        reported = self._drift_log.report(ctx.key, memory, (i for i in found if isinstance(i, DryRun)))
+        checks = [i for i in found if isinstance(i, DryRun)]
+        reported = self._drift_log.report(ctx.key, memory, checks, applier.kept(checks).baselines)
         rest = await self._with_places(ctx, evaluation.current, evaluation.found, held_back(found), chosen)
-        corrections, waiting = (*reached.corrections, *reported), reached.waiting or rest.waiting
-        return replace(reached, applied=reached.applied | rest, corrections=corrections, waiting=waiting)
+        return replace(
+            reached,
+            applied=reached.applied | rest,
+            corrections=(*reached.corrections, *reported),
+            retry=reached.retry or rest.transient,
+            waiting=reached.waiting or rest.waiting,
+        )
 
     async def _begin(self, reached: Reached, memory: Memory, writes: Writes) -> Reached:
         """Note what is about to begin that ends by itself: it may be done before this process can say so."""

@@ -92,7 +92,7 @@ def test_what_went_and_is_not_judged_yet_is_not_reported_as_drift() -> None:
     fleet = Dispatcher(Store(), Claims(), "c", Woken())
     log, memory = DriftLog(Live(), b"", cast("Any", None), fleet), fleet.memory(KEY)
     went = DryRun(Desired(OID, {}, "d1", "a.yaml:1", None), Change(OID, Action.KEEP))
-    assert log.report(KEY, memory, [went]) == ()
+    assert log.report(KEY, memory, [went], {}) == ()
     assert memory.account.reported == {}
 
 
