@@ -606,6 +606,8 @@ def test_who_wrote_is_found_at_once_in_an_object_with_many_keys() -> None:
     many = [f"k{n}" for n in range(20_000)]
     d = desired(config(data={}))
     live = {**live_of(d), "data": dict.fromkeys(many, "v")}
+    own: dict[str, Any]
+    other: dict[str, Any]
     own, other = ({"f:data": {f"f:{key}{end}": {} for key in many}} for end in ("", "-else"))
     entries = live["metadata"]["managedFields"]
     entries[0]["fieldsV1"] = own
