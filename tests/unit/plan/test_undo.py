@@ -12,7 +12,9 @@ from setpoint.objects import managed_fields
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 from setpoint.plan.diff import foreign_additions
+from setpoint.plan.unions.candidates import Candidate
 from setpoint.plan.unions.exchange import MOST, Exchange
+from setpoint.plan.unions.places import Place, Tries
 from setpoint.plan.unions.undo import sent_fields, undo
 
 Json = dict[str, Any]
@@ -124,3 +126,40 @@ def test_nothing_is_done_where_nobody_added_anything() -> None:
     there["metadata"]["managedFields"] = [entry("setpoint", "Apply", owned(80))]
     assert undone(there, GIT) is None
     assert managed_fields.person_entries(there["metadata"]["managedFields"]) == []
+
+
+def named(name: str, devices: list[Json], **more: Any) -> Json:
+    return {"name": name, "devices": devices, **more}
+
+
+def device(path: str) -> str:
+    return f"k:{json.dumps({'path': path})}"
+
+
+def test_it_is_found_in_elements_of_elements_and_with_what_else_is_in_the_way() -> None:
+    """A person moved a device of one container, gave it a note that Git knows nothing of, and set another member of a union."""
+    container = 'k:{"name":"b"}'
+    own = {"f:spec": {"f:containers": {container: {"f:devices": {device("/a"): {".": {}, "f:path": {}}}}}}}
+    hand: Json = {
+        ".": {},
+        "f:devices": {device("/b"): {".": {}, "f:path": {}}},
+        "f:note": {"f:text": {"f:by": {}}},
+    }
+    entries = [
+        entry("setpoint", "Apply", own),
+        entry("kubectl", "Update", {"f:spec": {"f:containers": {container: hand}}}),
+    ]
+    there = service(managed=entries)
+    there["spec"] = {
+        "containers": [named("a", []), named("b", [{"path": "/b"}], note={"text": {"by": "x", "at": "y"}})],
+        "member": {"default": True},
+    }
+    git = service()
+    git["spec"] = {"containers": [named("b", [{"path": "/a"}])], "other": {}}
+    d = Desired(ObjectId("", "Service", "team", "web"), git, "d", "a.yaml:1", None)
+    people = foreign_additions(there, d, (), frozenset(), sent_fields(there, git))
+    root = Place(git, there, Tries({}, {}, {})).field("spec")
+    found = undo(there, git, people, [Candidate(root, "member")])
+    made = after(there, found)["spec"]
+    assert made["containers"][1] == named("b", [{"path": "/a"}], note={"text": {"at": "y"}})
+    assert ("member" in made, made["other"]) == (False, {})
