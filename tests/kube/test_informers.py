@@ -17,7 +17,7 @@ from setpoint.api import names
 from setpoint.health.verdict import Health
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.objects.identity import ObjectId
+from setpoint.objects.identity import Manifest, ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.objects.kinds import Kind as DiscoveredKind
 from setpoint.watch.informers import FIRST_FORBIDDEN_PAUSE, Informers
@@ -327,6 +327,20 @@ async def things(api: Cluster) -> AsyncIterator[Callable[[], object]]:
     await gone(api, definitions, None, f"things.{group}")
 
 
+async def applied_soon(api: Cluster, thing: Kind, body: Manifest) -> None:
+    """Apply an object of a new kind: the API server lists it before it takes its objects, and nothing tells when."""
+    for _ in range(200):
+        try:
+            await api.apply(thing, body)
+        except ApiError as error:
+            if error.status != 503:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the kind takes no objects")
+
+
 async def test_a_kind_goes_with_its_crd_and_comes_back(
     api: Cluster, live: Informers, told: Told, namespace: str, label: str, things: Callable[[], object]
 ) -> None:
@@ -336,7 +350,7 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
         "kind": "Thing",
         "metadata": {"namespace": namespace, "name": "t", "labels": {names.LABEL_SYNC: label}},
     }
-    await api.apply(thing, body)
+    await applied_soon(api, thing, body)
     await live.require([thing])
     oid = ObjectId(thing.group, "Thing", namespace, "t")
     live.missing(oid)
@@ -361,6 +375,6 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
         raise AssertionError("the kind is still served")
     assert not live.knows(oid), "whether its objects are there nobody can tell now"
     await things()  # type: ignore[misc]
-    await api.apply(thing, body)
+    await applied_soon(api, thing, body)
     await live.require([thing])
     assert live.get(oid) is not None

@@ -139,7 +139,9 @@ def device(path: str) -> str:
 def test_it_is_found_in_elements_of_elements_and_with_what_else_is_in_the_way() -> None:
     """A person moved a device of one container, gave it a note that Git knows nothing of, and set another member of a union."""
     container = 'k:{"name":"b"}'
-    own = {"f:spec": {"f:containers": {container: {"f:devices": {device("/a"): {".": {}, "f:path": {}}}}}}}
+    own: Json = {
+        "f:spec": {"f:containers": {container: {"f:devices": {device("/a"): {".": {}, "f:path": {}}}}}}
+    }
     hand: Json = {
         ".": {},
         "f:devices": {device("/b"): {".": {}, "f:path": {}}},
