@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from setpoint.api.reasons import Problem, Reason
@@ -204,57 +204,49 @@ class DryRunner:
         return _Answer(better, answer)
 
     async def _exchanged(self, d: Desired, kind: Kind, carried: Carried, refusal: ApiError) -> _Answer:
-        """Return what the server makes of an object if a union's old member is taken away first. Raises the refusal."""
+        """Return what the server makes of an object if what is in the way is taken away first. Raises the refusal."""
         if not _may_be_in_the_way(refusal):
             raise refusal
-        ignored = paths_of_rules(self._who.rules, d.id)
+        words = ""
         for _ in range(TRIES):
             live = await self._read(d, kind)
             if live is None:
                 raise refusal
-            found = verdict(live, carried.manifest, refusal.causes, self._former(d, live), ignored)
-            if found.exchange is None or self._was_tried(d, live):
+            exchanges, words = self._exchanges(d, live, carried.manifest, refusal)
+            for exchange in exchanges:
+                try:
+                    return _Answer(carried, await self._tried(d, kind, exchange), exchange)
+                except ApiError as error:
+                    if error.transient:
+                        raise
+                    if is_failed_test(error):
+                        break
+            else:
                 break
-            try:
-                return _Answer(carried, await self._tried(d, kind, found.exchange), found.exchange)
-            except ApiError as error:
-                if error.transient:
-                    raise
-                if not is_failed_test(error):
-                    break
             # A controller wrote meanwhile, perhaps only the status.
-        if (undone := await self._undone(d, kind, live, carried, refusal)) is not None:
-            return undone
-        if found.words:
+        if words:
             problem = problem_at(d, refusal, "apply", self._cluster.kinds_named)
-            raise Problem(problem.reason, f"{problem.message}; {found.words}", problem.retry)
+            raise Problem(problem.reason, f"{problem.message}; {words}", problem.retry)
         raise refusal
 
-    async def _undone(
-        self, d: Desired, kind: Kind, live: Manifest | None, carried: Carried, refusal: ApiError
-    ) -> _Answer | None:
-        """Return what the server makes of an object without what people added to it; None if it refuses that, too."""
-        who, sent = self._who, carried.manifest
-        if live is None or self._former(d, live) is not None or self._was_tried(d, live):
-            return None
-        for _ in range(TRIES):
-            found = foreign_additions(live, d, who.rules, who.people, sent_fields(live, sent))
-            ignored = paths_of_rules(who.rules, d.id)
-            beside, _words = in_the_way(live, sent, refusal.causes, who.people, ignored)
-            exchange = undo(live, sent, found, beside)
-            if exchange is None:
-                return None
-            try:
-                return _Answer(carried, await self._tried(d, kind, exchange), exchange)
-            except ApiError as error:
-                if error.transient:
-                    raise
-                if not is_failed_test(error):
-                    return None
-            live = await self._read(d, kind)
-            if live is None:
-                return None
-        return None
+    def _exchanges(
+        self, d: Desired, live: Manifest, sent: Manifest, refusal: ApiError
+    ) -> tuple[Iterable[Exchange], str]:
+        """Return what may be tried, the lesser change first, and in words what is left to others."""
+        who, former = self._who, self._former(d, live)
+        ignored = paths_of_rules(who.rules, d.id)
+        found = verdict(live, sent, refusal.causes, former, ignored)
+        if self._was_tried(d, live):
+            return (), found.words
+
+        def every() -> Iterator[Exchange | None]:
+            yield found.exchange
+            if former is None:
+                added = foreign_additions(live, d, who.rules, who.people, sent_fields(live, sent))
+                beside, _words = in_the_way(live, sent, refusal.causes, who.people, ignored)
+                yield undo(live, sent, added, beside)
+
+        return filter(None, every()), found.words
 
     async def _tried(self, d: Desired, kind: Kind, exchange: Exchange) -> Written:
         """Return what the server would make of the patch, and of the rest of the manifest."""

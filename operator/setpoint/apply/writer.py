@@ -74,7 +74,7 @@ class Writer:
         Raises Problem for what cannot be removed, so that it is shown and not tried for ever.
         """
         who = self._who
-        found = sorted(foreign_additions(obj, d, who.rules, who.people), key=_last_first)
+        found = managed_fields.last_first(foreign_additions(obj, d, who.rules, who.people))
         if not found:
             return obj
         try:
@@ -147,11 +147,6 @@ def existing(manifest: Manifest, live: Manifest | None) -> Manifest:
     if live is None:
         return manifest
     return {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
-
-
-def _last_first(item: tuple[managed_fields.Path, Any]) -> tuple[int, ...]:
-    # Elements of one list go from the back, so that the indexes of those in front stay right.
-    return tuple(-int(s.token) if s.token.isdigit() else 0 for s in item[0])
 
 
 def baseline(d: Desired, obj: Mapping[str, Any], people: frozenset[str]) -> Baseline:

@@ -299,6 +299,11 @@ def removal(path: Path, value: Any) -> list[dict[str, Any]]:
     return [*tests, {"op": "test", "path": where, "value": value}, {"op": "remove", "path": where}]
 
 
+def last_first(found: Iterable[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+    """Return additions in the order of their removal: elements of one list from the back, so that other indexes stay right."""
+    return sorted(found, key=lambda each: [-int(s.token) if s.token.isdigit() else 0 for s in each[0]])
+
+
 def adopted(
     managed: Sequence[Mapping[str, Any]], ours: FieldSet, takeover: frozenset[str]
 ) -> list[dict[str, Any]] | None:

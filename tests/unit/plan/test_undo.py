@@ -165,3 +165,13 @@ def test_it_is_found_in_elements_of_elements_and_with_what_else_is_in_the_way() 
     made = after(there, found)["spec"]
     assert made["containers"][1] == named("b", [{"path": "/a"}], note={"text": {"at": "y"}})
     assert ("member" in made, made["other"]) == (False, {})
+
+
+def test_a_list_of_thousands_is_gone_through_once() -> None:
+    """Where each element was looked for in the whole list this took minutes."""
+    ports = range(20_000)
+    there = live(80)
+    there["spec"]["ports"] = [{"port": p, "protocol": "TCP"} for p in ports]
+    there["metadata"]["managedFields"][0]["fieldsV1"] = owned(*ports)
+    git = service(*({"port": p} for p in ports))
+    assert len(sent_fields(there, git)["f:spec"]["f:ports"]) == len(ports)

@@ -146,6 +146,12 @@ def key_of(element: Mapping[str, Any], names: Collection[str], rest: Sequence[Ke
     return found[0] if len(found) == 1 else None
 
 
+def completed(element: Any, names: Collection[str]) -> Any:
+    """Return an element of Git's with its whole key; None if that is not known."""
+    key = key_of(element, names) if isinstance(element, dict) else None
+    return {**element, **key} if key else None
+
+
 def not_spelled_out(elements: Iterable[Any], keys: Sequence[Key]) -> tuple[Key, ...]:
     """Return those keys that no element of Git's has in full."""
     spelled = {values_of(key_of(e, keys[0]), keys[0]) for e in elements if isinstance(e, dict)}

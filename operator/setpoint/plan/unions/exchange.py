@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from setpoint.api import names
 from setpoint.objects import managed_fields
@@ -25,6 +25,7 @@ from setpoint.plan.ignore.rules import Places, has_ignored
 from setpoint.plan.unions.candidates import Candidate, Cause, candidates, named
 from setpoint.plan.unions.places import Place, Tries
 
+T = TypeVar("T")
 _Operations = list[dict[str, Any]]
 MOST = 100
 """Causes that are looked at, and fields that one patch takes away. Each is looked for in its lists, so more would be a way to keep the operator busy."""
@@ -195,8 +196,12 @@ def exchange_of(
 
 def outer(places: Iterable[Place]) -> Sequence[Place]:
     """Return each place once. A node within another one that is patched is patched with it."""
-    nodes = {place.at: place for place in places}
-    return [p for at, p in nodes.items() if not any(at[:i] in nodes for i in range(len(at)))]
+    return outermost({place.at: place for place in places})
+
+
+def outermost(found: Mapping[tuple[str, ...], T]) -> list[T]:
+    """Return what lies in nothing else that is there; the keys are the ways to it."""
+    return [each for at, each in found.items() if not any(at[:i] in found for i in range(len(at)))]
 
 
 def _once(operations: Iterable[Operation]) -> Iterable[Operation]:

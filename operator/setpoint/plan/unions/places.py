@@ -116,9 +116,7 @@ def _elements(place: Place) -> tuple[Place | None, ...]:
     if not keys:
         return ()
     names = tuple(keys[0])
-    complete = (
-        {**e, **k} if isinstance(e, dict) and (k := paths.key_of(e, names)) else None for e in place.git
-    )
+    complete = (paths.completed(e, names) for e in place.git)
     ours, theirs = paths.indexed(complete, names), paths.indexed(place.live, names)
     tries = _ElementTries(place.tries, names)
     kept = [values for values in theirs if values in ours or not tries.goes(values)]

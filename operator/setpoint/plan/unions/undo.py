@@ -14,10 +14,11 @@ from typing import Any
 
 from setpoint.objects import managed_fields
 from setpoint.objects.identity import Manifest
+from setpoint.objects.json_patch import Elements
 from setpoint.objects.managed_fields import FieldSet, Path, Step
 from setpoint.plan.ignore import paths
 from setpoint.plan.unions.candidates import Candidate
-from setpoint.plan.unions.exchange import MOST, Exchange, exchange_of, outer, recorded, sets
+from setpoint.plan.unions.exchange import MOST, Exchange, exchange_of, outer, outermost, recorded, sets
 from setpoint.plan.unions.places import Finder, Place, Tries
 
 Addition = tuple[Path, Any]
@@ -42,19 +43,14 @@ def undo(
         return None
     known = recorded(live["metadata"].get("managedFields") or (), manifest)
     root, finder = Place(manifest, live, Tries(known, {}, {})), Finder()
-    found = _outermost([*additions, *((each.path, each.value) for each in beside)])
+    every = [*additions, *((each.path, each.value) for each in beside)]
+    found = outermost({tuple(s.token for s in path): (path, value) for path, value in every})
     nodes = [node for path, _ in found if (node := _node(finder, root, path[:-1])).path]
     # Elements are appended before any is removed: so indexes stay right, from the back on.
     operations = [op for node in outer(nodes) for op in sets(node)]
-    for path, value in sorted(found, key=lambda each: _last_first(each[0])):
+    for path, value in managed_fields.last_first(found):
         operations += managed_fields.removal(path, value)
     return replace(exchange_of(live, manifest, nodes, operations), takes_back=True)
-
-
-def _outermost(found: Sequence[Addition]) -> Sequence[Addition]:
-    """Return each once, and nothing that lies in another."""
-    by_tokens = {tuple(step.token for step in path): (path, value) for path, value in found}
-    return [each for at, each in by_tokens.items() if not any(at[:i] in by_tokens for i in range(len(at)))]
 
 
 def _fields(git: Any, known: FieldSet) -> FieldSet:
@@ -69,20 +65,14 @@ def _fields(git: Any, known: FieldSet) -> FieldSet:
 
 def _elements(git: Sequence[Any], known: FieldSet) -> Iterator[tuple[str, FieldSet]]:
     """Return those elements of a list that managedFields know, too: what nobody owns is nobody's addition."""
+    keys = paths.keys_of(known)
+    elements = Elements([paths.completed(e, keys[0]) for e in git] if keys else git)
     for entry, fields in known.items():
         sort, _, text = entry.partition(":")
-        if sort == "v" and json.loads(text) in git:
+        if sort == "v" and elements.equal(json.loads(text)) is not None:
             yield entry, {}
-        if sort == "k":
-            key = json.loads(text)
-            found = next((e for e in git if isinstance(e, dict) and _has(e, key)), None)
-            if found is not None:
-                yield entry, {".": {}, **_fields({**found, **key}, fields)}
-
-
-def _has(element: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
-    """Return whether an element of Git has a key; what it leaves out is the API server's default."""
-    return paths.has_key({**element, **(paths.key_of(element, tuple(key)) or {})}, key)
+        if sort == "k" and (index := elements.keyed(json.loads(text))) is not None:
+            yield entry, {".": {}, **_fields(elements.items[index], fields)}
 
 
 def _node(finder: Finder, root: Place, path: Sequence[Step]) -> Place:
@@ -103,7 +93,3 @@ def _below(finder: Finder, place: Place, step: Step) -> Place | None:
         return None
     found = (p for p in finder.elements(place) if p is not None and p.path[-1].token == step.token)
     return next(found, None)
-
-
-def _last_first(path: Path) -> tuple[int, ...]:
-    return tuple(-int(s.token) if s.token.isdigit() else 0 for s in path)
