@@ -7,40 +7,23 @@ that changes this starts the next run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.apply.claiming import ClaimInventory, Claims
 from setpoint.apply.dry_run import DryRun, DryRunner, Session, problem_at
 from setpoint.apply.gates import Gates
 from setpoint.apply.result import ApplyResult, merged
 from setpoint.apply.writer import Writer, baseline
 from setpoint.kube.errors import ApiError
 from setpoint.kube.explain import problem_of
-from setpoint.objects.identity import Manifest, ObjectId
+from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
 from setpoint.plan.order import admitted_after, brought_kinds, is_crd, is_namespace, stages
 from setpoint.plan.served import FindServed, unserved
-
-Writes = Sequence[tuple[Desired, Manifest]]
-"""What is about to be written, each with what the API server will make of it, as far as that is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is about to be written, and whether the identity may write it.
-
-    `passed`: its dry run says so; `untried`: it cannot be asked for yet, as a Namespace or a kind is not there.
-    """
-
-    writes: Writes = ()
-    passed: frozenset[ObjectId] = frozenset()
-    untried: frozenset[ObjectId] = frozenset()
-
-
-ClaimInventory = Callable[[Intent], Awaitable[None]]
 
 REJECTED = "is not written while another object is rejected"
 EARLIER = "waits for the objects before it"
@@ -91,17 +74,22 @@ class Applier:
         waiting = frozenset(d.id for d in (*later, *later_too))
         if not waiting and all(c.change.action is Action.KEEP for c in checks.good.values()):
             return result | self.kept(checks.good.values())
-        writes = [
-            (d, (c.predicted if c else None) or d.manifest)
-            for d in todo
-            if (c := checks.good.get(d.id)) is None or c.change.action is not Action.KEEP
-        ]
+        gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         # What may have come to its own end was not tried.
         passed = frozenset(o for o, c in checks.good.items() if c.predicted is not None)
-        await claim(Intent(writes, passed, waiting))
+        claims = Claims(claim)
+        await claims.first(await self._first_writes(todo, checks, gates), passed, waiting)
         if lacking:
             result |= await self._make_namespace(lacking)
-        return await self._stages(todo, everything, checks.good, waiting, result, claim)
+        return await self._stages(todo, checks.good, waiting, result, gates, claims)
+
+    async def _first_writes(self, todo: Sequence[Desired], checks: _Checks, gates: Gates) -> list[DryRun]:
+        """Return what of the first stage is written, if it may begin."""
+        first = stages(todo)[0]
+        if await gates.wave(first, {*self._who.hidden, *_forbidden(checks.result)}):
+            return []
+        found = (checks.good.get(d.id) for d in first.objects)
+        return [c for c in found if c is not None and c.change.action is not Action.KEEP]
 
     async def _lacking_namespace(
         self, todo: Sequence[Desired], new: Set[str]
@@ -150,14 +138,13 @@ class Applier:
     async def _stages(
         self,
         todo: Sequence[Desired],
-        everything: Sequence[Desired],
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         before: ApplyResult,
-        claim: ClaimInventory,
+        gates: Gates,
+        claims: Claims,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
-        gates = Gates(self._who.key, everything, self._live, self._storage, self._who.ended)
         results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
         hidden, late = {*self._who.hidden, *_forbidden(before)}, dict[ObjectId, str]()
         for stage in stages(todo):
@@ -166,7 +153,7 @@ class Applier:
             elif blocked := await gates.wave(stage, hidden, late):
                 results.append(self._wait(stage.objects, blocked))
             else:
-                results.append(await self._stage(stage.objects, good, later, gates, claim, kinds))
+                results.append(await self._stage(stage.objects, good, later, gates, claims, kinds))
                 failed = failed or bool(results[-1].failed)
                 hidden |= _forbidden(results[-1])
                 late |= _late(results[-1])
@@ -178,7 +165,7 @@ class Applier:
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         gates: Gates,
-        claim: ClaimInventory,
+        claims: Claims,
         kinds: Set[tuple[str, str]],
     ) -> ApplyResult:
         missing, pending = _parted([d for d in objects if d.id in later], lambda d: d.kind is None)
@@ -186,17 +173,16 @@ class Applier:
             self._wait(missing, f"its kind {missing[0].id.kind} is being established") if missing else None
         )
         late, unsure = _decided(_again_if_denied(await self._checked(pending)), kinds)
-        if passed := frozenset(o for o, c in late.good.items() if c.predicted is not None):
-            await claim(Intent(passed=passed))
+        await claims.passed(frozenset(o for o, c in late.good.items() if c.predicted is not None))
         result = merged([waits or ApplyResult(), late.result])
         if unsure:
             result |= self._wait([d for d in pending if d.id in unsure], NEW_CRD, retry=True)
         if late.result.failed and self._who.abort:
             return result | _deferred([d for d in objects if d.id not in late.result.failed], EARLIER)
         checks = [c for d in objects if (c := late.good.get(d.id) or good.get(d.id)) is not None]
-        return result | await self._write(checks, gates)
+        return result | await self._write(checks, gates, claims)
 
-    async def _write(self, items: Sequence[DryRun], gates: Gates) -> ApplyResult:
+    async def _write(self, items: Sequence[DryRun], gates: Gates, claims: Claims) -> ApplyResult:
         results, writes = [self.kept(items)], []
         for c in items:
             if c.change.action is Action.KEEP:
@@ -205,6 +191,7 @@ class Applier:
                 results.append(self._wait([c.desired], blocked))
             else:
                 writes.append(c)
+        await claims.begin(writes)
         answers = await asyncio.gather(*(self._written(c) for c in writes))
         pairs = list(zip(writes, answers, strict=True))
         written = ApplyResult(

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from setpoint.api.formats import rfc3339
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import Drift, OnError
-from setpoint.apply.applier import Applier, Intent, Writes, held_back
+from setpoint.apply.applier import Applier, held_back
+from setpoint.apply.claiming import Intent, Writes
 from setpoint.apply.dry_run import DryRun
 from setpoint.apply.result import ApplyResult
 from setpoint.objects.identity import ObjectId
@@ -172,7 +173,7 @@ class ObjectWriter:
 
         async def claim(intent: Intent) -> None:
             nonlocal begin
-            begin = await self._begin(begin, memory, intent.writes)
+            begin = await self._begin(begin, memory, intent.begins)
 
         before = self._drift_log.before(chosen)
         result = await applier.converge(chosen, loaded, claim)
@@ -230,10 +231,10 @@ class ObjectWriter:
         offered = self._wanting.offered(ctx.key, tried)
         wants = {r.id: r.api_version for r in target.refs if r.id in contested or r.id in offered}
         wants = {**reached.wants, **wants}
-        begins = (intent.passed | intent.untried) - contested.keys()
-        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id in begins}}
+        claimed = (intent.passed | intent.untried) - contested.keys()
+        new = {**ctx.inventory, **{r.id: r.api_version for r in target.refs if r.id in claimed}}
         self._dispatcher.record(ctx.key, new.keys() - untried, reached.pruned.lent)
-        started = begun(intent.writes, int(datetime.now(UTC).timestamp()))
+        started = begun(intent.begins, int(datetime.now(UTC).timestamp()))
         noted = {**reached.begun, **started}
         reached = replace(reached, ctx=ctx, contested=contested, wants=wants, tried=tried, begun=noted)
         if new == ctx.inventory and not started:
