@@ -10,9 +10,9 @@ import pytest
 from tests.e2e.conftest import World, api, git, installed, proxy
 from tests.faults.operators import Operator
 from tests.kit.api import Api
+from tests.kit.cluster.fixtures import own_cluster
 from tests.kit.cluster.local import LocalCluster
 from tests.kit.cluster.operator import SYSTEM
-from tests.kit.cluster.processes import interrupt_on_sigterm
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.githttp import GitHttp
 from tests.kit.servers.tcpproxy import TcpProxy
@@ -20,12 +20,8 @@ from tests.kit.servers.tcpproxy import TcpProxy
 __all__ = ["api", "git", "installed", "proxy"]
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[LocalCluster]:
-    """Not the one that all other tests share: parts of it are stopped here."""
-    interrupt_on_sigterm()
-    with LocalCluster() as started:
-        yield started
+# Parts of it are stopped here.
+cluster = pytest.fixture(scope="session", name="cluster")(own_cluster)
 
 
 @pytest.fixture(scope="module")

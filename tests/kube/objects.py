@@ -1,11 +1,14 @@
-"""Small manifests for tests."""
+"""Small manifests for tests, and waiting until the API server knows what is new."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from setpoint.api import names
 from setpoint.kube.client import Cluster
+from setpoint.kube.errors import ApiError
 from setpoint.objects.kinds import Kind
 
 Json = dict[str, Any]
@@ -78,3 +81,33 @@ async def gone(api: Cluster, of: Kind, namespace: str | None, name: str) -> None
     """Delete an object if it is there."""
     if found := await api.get(of, namespace, name):
         await api.delete(of, namespace, name, uid=found["metadata"]["uid"])
+
+
+async def until_accepted(send: Callable[[], Awaitable[object]], *passing: int) -> None:
+    """Send until the answer is none of these statuses: the API server learns of rights and kinds by watches of its own."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await send()
+            except ApiError as error:
+                if error.status not in passing:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def served(api: Cluster, api_version: str) -> Kind:
+    """Wait until the kind Thing is served; returns it."""
+    async with asyncio.timeout(60):
+        while True:
+            await api.discover()
+            found = api.kind(api_version, "Thing")
+            try:
+                if found is not None:
+                    await api.list(found)
+                    return found
+            except ApiError as error:
+                if error.status not in (404, 429, 503):
+                    raise
+            await asyncio.sleep(0.1)

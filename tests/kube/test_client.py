@@ -14,7 +14,7 @@ import pytest
 from tests.kit.cluster.base import Cluster as Environment
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Hold, Reply, Request, cut, reply
-from tests.kube.objects import config_map, deployment, gone, kind
+from tests.kube.objects import config_map, deployment, gone, kind, until_accepted
 
 from setpoint.api import names
 from setpoint.api.reasons import Reason
@@ -455,15 +455,7 @@ async def test_who_writes_is_the_one_impersonated(
         namespace,
     )
     of, user = kind(proxied, "v1", "ConfigMap"), f"system:serviceaccount:{namespace}:writer"
-    for _ in range(50):  # the authorizer learns of the binding from its own watch
-        try:
-            await proxied.apply(of, config_map(namespace, "c"), user=user)
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            break
+    await until_accepted(lambda: proxied.apply(of, config_map(namespace, "c"), user=user), 403)
     assert await proxied.get(of, namespace, "c", user=user) is not None
     with pytest.raises(ApiError) as caught:
         await proxied.get(of, "kube-system", "c", user=user)

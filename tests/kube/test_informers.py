@@ -11,13 +11,13 @@ import pytest
 from tests.kit.cluster.base import Cluster as Environment
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Hold, reply
-from tests.kube.objects import config_map, crd, deployment, gone, kind
+from tests.kube.objects import config_map, crd, deployment, gone, kind, served, until_accepted
 
 from setpoint.api import names
 from setpoint.health.verdict import Health
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.objects.identity import Manifest, ObjectId
+from setpoint.objects.identity import ObjectId
 from setpoint.objects.kinds import Kind
 from setpoint.objects.kinds import Kind as DiscoveredKind
 from setpoint.watch.informers import FIRST_FORBIDDEN_PAUSE, Informers
@@ -310,35 +310,10 @@ async def things(api: Cluster) -> AsyncIterator[Callable[[], object]]:
 
     async def make() -> DiscoveredKind:
         await api.apply(definitions, crd(group, "things", "Thing"))
-        for _ in range(200):
-            await api.discover()
-            found = api.kind(f"{group}/v1", "Thing")
-            try:
-                if found is not None:
-                    await api.list(found)
-                    return found
-            except ApiError as error:
-                if error.status not in (404, 503):
-                    raise
-            await asyncio.sleep(0.1)
-        raise AssertionError("the CRD is not served")
+        return await served(api, f"{group}/v1")
 
     yield make
     await gone(api, definitions, None, f"things.{group}")
-
-
-async def applied_soon(api: Cluster, thing: Kind, body: Manifest) -> None:
-    """Apply an object of a new kind: the API server lists it before it takes its objects, and nothing tells when."""
-    for _ in range(200):
-        try:
-            await api.apply(thing, body)
-        except ApiError as error:
-            if error.status != 503:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the kind takes no objects")
 
 
 async def test_a_kind_goes_with_its_crd_and_comes_back(
@@ -350,7 +325,7 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
         "kind": "Thing",
         "metadata": {"namespace": namespace, "name": "t", "labels": {names.LABEL_SYNC: label}},
     }
-    await applied_soon(api, thing, body)
+    await until_accepted(lambda: api.apply(thing, body), 503)
     await live.require([thing])
     oid = ObjectId(thing.group, "Thing", namespace, "t")
     live.missing(oid)
@@ -375,6 +350,6 @@ async def test_a_kind_goes_with_its_crd_and_comes_back(
         raise AssertionError("the kind is still served")
     assert not live.knows(oid), "whether its objects are there nobody can tell now"
     await things()  # type: ignore[misc]
-    await applied_soon(api, thing, body)
+    await until_accepted(lambda: api.apply(thing, body), 503)
     await live.require([thing])
     assert live.get(oid) is not None

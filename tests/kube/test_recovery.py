@@ -6,32 +6,15 @@ import asyncio
 import secrets
 
 import pytest
-from tests.kube.objects import config_map, crd, gone, kind
+from tests.kube.objects import config_map, crd, gone, kind, served
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.identity import ObjectId, SyncKey
-from setpoint.objects.kinds import Kind
 from setpoint.plan.desired import OwnershipMarks, stamped
 from setpoint.store.recovery import owned
 
 pytestmark = pytest.mark.cluster
-
-
-async def served(api: Cluster, api_version: str) -> Kind:
-    """Wait until the kind Thing is served; returns it."""
-    async with asyncio.timeout(60):
-        while True:
-            await api.discover()
-            found = api.kind(api_version, "Thing")
-            try:
-                if found is not None:
-                    await api.list(found)
-                    return found
-            except ApiError as error:
-                if error.status not in (404, 429, 503):
-                    raise
-            await asyncio.sleep(0.1)
 
 
 async def test_a_kind_that_went_since_discovery_hinders_nothing(api: Cluster, namespace: str) -> None:

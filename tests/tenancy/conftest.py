@@ -11,9 +11,9 @@ import pytest
 from tests.e2e.conftest import World, api, git, installed, proxy
 from tests.faults.operators import Operator
 from tests.kit.api import Api, Json
+from tests.kit.cluster.fixtures import own_cluster
 from tests.kit.cluster.local import LocalCluster
 from tests.kit.cluster.operator import SYSTEM
-from tests.kit.cluster.processes import interrupt_on_sigterm
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.githttp import GitHttp
 
@@ -67,12 +67,8 @@ class Tenant(World):
         return json.dumps([{**o, "metadata": {**o["metadata"], "managedFields": None}} for o in found])
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[LocalCluster]:
-    """One for this package, as an operator of its own works in it."""
-    interrupt_on_sigterm()
-    with LocalCluster() as started:
-        yield started
+# An operator of its own works in it.
+cluster = pytest.fixture(scope="session", name="cluster")(own_cluster)
 
 
 @pytest.fixture(scope="module")
@@ -85,27 +81,17 @@ def operator(
     sys.stderr.write(f"\noperator log: {started.log}\n")
 
 
-def tenant(installed: LocalCluster, api: Api, git: GitHttp) -> Tenant:
-    """Return a new tenant with a Source."""
+def _tenant(installed: LocalCluster, api: Api, git: GitHttp, operator: Operator) -> Iterator[Tenant]:
+    """A new tenant with a Source."""
+    assert operator.running
     made = Tenant(installed, api, git)
     made.repo.commit({"README": "nothing yet"}, "First")
     made.source()
-    return made
-
-
-@pytest.fixture(scope="module")
-def owner(installed: LocalCluster, api: Api, git: GitHttp, operator: Operator) -> Iterator[Tenant]:
-    """Who must not notice anything."""
-    assert operator.running
-    made = tenant(installed, api, git)
     yield made
     made.remove()
 
 
-@pytest.fixture(scope="module")
-def stranger(installed: LocalCluster, api: Api, git: GitHttp, operator: Operator) -> Iterator[Tenant]:
-    """Who may write nothing of the owner's, and tries everything."""
-    assert operator.running
-    made = tenant(installed, api, git)
-    yield made
-    made.remove()
+# Who must not notice anything.
+owner = pytest.fixture(scope="module", name="owner")(_tenant)
+# Who may write nothing of the owner's, and tries everything.
+stranger = pytest.fixture(scope="module", name="stranger")(_tenant)

@@ -33,7 +33,7 @@ class Target:
     @property
     def total(self) -> int:
         """How many objects Git has."""
-        return len(self.ids)
+        return len(self.refs) + len(self.unplaced)
 
     @property
     def kinds(self) -> set[tuple[str, str]]:

@@ -70,12 +70,14 @@ def require_node() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def local_cluster() -> Iterator[LocalCluster]:
-    """A control plane for the tests of one file alone, which may stop its parts, and start them again for the next."""
+def own_cluster() -> Iterator[LocalCluster]:
+    """A control plane that no other tests share: they may stop its parts, and start them again for the next."""
     interrupt_on_sigterm()
     with LocalCluster() as started:
         yield started
+
+
+local_cluster = pytest.fixture(scope="module", name="local_cluster")(own_cluster)
 
 
 @pytest.fixture
