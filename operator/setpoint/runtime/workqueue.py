@@ -38,7 +38,7 @@ LONGEST_PAUSE = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run of work asks for: nothing, a run `after` so many seconds, or a `retry` with back-off."""
+    """What a run of work asks for: nothing, a run `after` so many seconds, a `retry` with back-off, or whichever is first."""
 
     after: float | None = None
     retry: bool = False
@@ -135,9 +135,9 @@ class WorkQueue(Generic[K]):
         pause = FIRST_PAUSE if result.after is not None and result.after <= 0 else result.after
         if result.retry:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30)) * self._rng.uniform(
-                0.5, 1.0
-            )
+            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
+            backoff = longest * self._rng.uniform(0.5, 1.0)
+            pause = backoff if pause is None else min(backoff, pause)
         else:
             self._failures.pop(key, None)
         if key in self._again:

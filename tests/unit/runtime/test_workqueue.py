@@ -214,6 +214,27 @@ def test_retries_back_off_up_to_five_minutes_and_success_resets_them() -> None:
     run(main())
 
 
+def test_what_is_due_is_not_put_off_by_a_back_off() -> None:
+    """A status that is held back, and the end of a rollout's time, come although an object fails again and again."""
+
+    async def main() -> None:
+        def answer(number: int) -> Result:
+            return Result(after=20.0 if number == 8 else None, retry=True)
+
+        world = World(took=0.0, answers={"a": answer})
+        queue = world.queue()
+
+        async def story() -> None:
+            queue.add("a")
+
+        await during(world.controller, story, 400)
+        times = world.times("a")
+        assert times[8] - times[7] == 20.0
+        assert times[9] - times[8] > 100.0, "the back-off goes on where it was"
+
+    run(main())
+
+
 def test_what_fails_never_delays_what_does_not() -> None:
     async def main() -> None:
         failing = [f"bad-{n}" for n in range(50)]

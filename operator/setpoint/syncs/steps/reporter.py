@@ -83,9 +83,7 @@ class Reporter:
             self._dispatcher.shrunk(ctx.key)
         took = asyncio.get_running_loop().time() - ctx.began
         self._metrics.reconciled("Sync", _ready(new)["reason"], took)
-        if reached.retries:
-            return Result(retry=True)
-        return Result(after=reached.sooner(until).again)
+        return Result(after=reached.sooner(until).again, retry=reached.retries)
 
     async def claim(
         self,
