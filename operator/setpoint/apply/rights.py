@@ -34,7 +34,7 @@ async def writable(cluster: Cluster, user: str, objects: Iterable[ObjectId]) -> 
 
 
 async def forbidden(cluster: Cluster, user: str, refs: Iterable[Ref]) -> Mapping[ObjectId, Problem | None]:
-    """Return of objects that exist which `user` may not patch; None for the others, whatever else goes wrong.
+    """Return of objects that exist which `user` may not patch, and of which nobody says (ApiUnavailable); None for the others.
 
     Each is asked for by the dry run of a patch without operations: it depends on no manifest, and tells of no object.
     """
@@ -49,7 +49,7 @@ async def forbidden(cluster: Cluster, user: str, refs: Iterable[Ref]) -> Mapping
             try:
                 await cluster.patch(kind, ref.id.namespace, ref.id.name, (), user=user, dry_run=True)
             except ApiError as error:
-                if classify(error) is Reason.Forbidden:
+                if classify(error) in (Reason.Forbidden, Reason.ApiUnavailable):
                     problem = problem_of(error, ref.id, "apply")
                     return Problem(problem.reason, f"{ref.where}: {problem.message}", problem.retry)
         return None

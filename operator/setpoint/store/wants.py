@@ -1,7 +1,7 @@
 """Decides which wants count: those of a Sync whose identity may write what another Sync owns (pure).
 
 Whether it may is asked by a dry run, once for each object, commit and owner. A Forbidden one is asked again, later and
-later. Until then it keeps nothing for a Sync of another namespace. Within a namespace it does for a while, as a commit may
+later, and so is one that was not answered. Until then it keeps nothing for a Sync of another namespace. Within a namespace it does for a while, as a commit may
 move an object and bring the right for it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from setpoint.api.reasons import Problem
+from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 
@@ -70,20 +70,23 @@ def heard(
     found: Mapping[ObjectId, Problem | None],
     now: float,
 ) -> Answers:
-    """Return the answers with those that were `found`: None, or that an object is Forbidden. What is held no more is forgotten."""
+    """Return the answers with those that were `found`: None, that an object is Forbidden, or that nobody says.
+
+    What is held no more is forgotten.
+    """
     kept = {o: a for o, a in answers.items() if o in held}
     return kept | {o: _answer(digest, held[o], kept.get(o), p, now) for o, p in found.items() if o in held}
 
 
-def _answer(
-    digest: str, owner: SyncKey, before: Answer | None, refused: Problem | None, now: float
-) -> Answer:
-    if refused is None:
+def _answer(digest: str, owner: SyncKey, before: Answer | None, found: Problem | None, now: float) -> Answer:
+    if found is None:
         return Answer(digest, owner)
-    if before is None or not before.about(digest, owner) or before.refused is None:
-        return Answer(digest, owner, refused, now, now + FIRST_PAUSE, FIRST_PAUSE)
-    pause = min(LONGEST_PAUSE, 2 * before.pause)
-    return replace(before, refused=refused, again=now + pause, pause=pause)
+    asked = before if before is not None and before.about(digest, owner) else Answer(digest, owner)
+    pause = min(LONGEST_PAUSE, 2 * asked.pause) or FIRST_PAUSE
+    asked = replace(asked, again=now + pause, pause=pause)
+    if found.reason is not Reason.Forbidden:
+        return asked  # what was said before stands
+    return replace(asked, refused=found, since=now if asked.refused is None else asked.since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def decided(
     """
     refused = {o: p for o in held if (a := answers.get(o)) is not None and (p := a.refused) is not None}
     counting = frozenset(o for o in held if (a := answers.get(o)) is not None and a.counts(key, now))
-    again = min((t for o in refused if (t := _next(key, answers[o], now)) is not None), default=None)
+    asked = (answers[o] for o in held if o in answers)
+    again = min((t for a in asked if (t := _next(key, a, now)) is not None), default=None)
     contested = {o: owner for o, owner in owned.items() if o not in refused}
     return Wants(contested, refused, counting, None if again is None else max(0.0, again - now))
 
@@ -148,7 +152,9 @@ def is_strange(
 
 
 def _next(key: SyncKey, answer: Answer, now: float) -> float | None:
-    """Return when a Forbidden want is asked for again, or counts no more."""
+    """Return when a want is asked for again, or counts no more."""
+    if answer.refused is None:
+        return answer.again
     end = answer.since + SIBLING_SECONDS
     ends = answer.counts(key, now) and (answer.again is None or end < answer.again)
     return end if ends else answer.again

@@ -145,7 +145,8 @@ async def test_only_what_is_forbidden_is_refused_whatever_else_goes_wrong() -> N
     found = await forbidden(cast("Cluster", server), "u", map(ref, names))
     refused = {oid.name: p for oid, p in found.items() if p is not None}
     assert len(found) == len(names)
-    assert refused.keys() == {"no"}
+    assert refused.keys() == {"no", "down"}
+    assert refused["down"].reason is Reason.ApiUnavailable, "nobody says"
     assert refused["no"].reason is Reason.Forbidden
     assert (
         refused["no"].message

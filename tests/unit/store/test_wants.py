@@ -61,6 +61,21 @@ def test_what_is_forbidden_is_asked_again_later_and_later() -> None:
     assert unanswered("c1", held, answers, 1e9) == set()
 
 
+def test_what_was_not_answered_is_asked_again_and_what_was_said_before_stands() -> None:
+    """A Sync whose request fails must not gain a right by that."""
+    held, down = {A: OTHER}, Problem(Reason.ApiUnavailable, "busy", retry=True)
+    answers = heard("c1", held, {}, {A: down}, 0.0)
+    wants = decided(KEY, held, held, answers, 0.0)
+    assert (wants.counting, dict(wants.refused), wants.again) == (frozenset({A}), {}, FIRST_PAUSE)
+    assert unanswered("c1", held, answers, FIRST_PAUSE) == {A}
+    answers = heard("c1", held, answers, {A: NO}, 10.0)
+    answers = heard("c1", held, answers, {A: down}, 30.0)
+    wants = decided(KEY, held, held, answers, 30.0)
+    assert (wants.counting, wants.refused, wants.again) == (frozenset(), {A: NO}, 4 * FIRST_PAUSE)
+    answers = heard("c2", held, answers, {A: down}, 30.0)
+    assert decided(KEY, held, held, answers, 30.0).counting == {A}, "of another commit nothing is known"
+
+
 def test_what_is_forbidden_counts_for_nothing_between_namespaces_and_for_a_while_within_one() -> None:
     for owner, counts in ((OTHER, False), (SIBLING, True)):
         held = {A: owner, B: owner}

@@ -96,7 +96,7 @@ class Actors:
         return Deleter(self._cluster, self._limit, ctx.key, ctx.user, by_commit=by_commit, is_strange=strange)
 
     async def forbidden(self, ctx: Context, refs: Iterable[Ref]) -> Mapping[ObjectId, Problem | None]:
-        """Return of objects that exist which the identity of a Sync may not write; None for those that it may."""
+        """Return of objects that exist which the identity of a Sync may not write, as far as anybody says; None for those that it may."""
         return await rights.forbidden(self._cluster, ctx.user, refs)
 
     async def missing(self, ctx: Context, reasons: Iterable[object]) -> Problem | None:
