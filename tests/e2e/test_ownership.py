@@ -249,11 +249,22 @@ def test_an_edit_that_an_apply_alone_cannot_undo_is_undone(world: World) -> None
     deployment = json.dumps(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
     )
-    world.repo.commit({"s.yaml": service, "d.yaml": deployment}, "First")
+    # On the network of the node a port is the same on both sides, so what he leaves there is refused with the rest of Git.
+    ports = [{"containerPort": 80, "hostPort": 80}]
+    host = {"hostNetwork": True, "containers": [{"name": "c", "image": "i:1", "ports": ports}]}
+    hosted = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "h"},
+        "spec": {**spec, "template": {"metadata": {"labels": labels}, "spec": host}},
+    }
+    files = {"s.yaml": service, "d.yaml": deployment, "h.yaml": json.dumps(hosted)}
+    world.repo.commit(files, "First")
     world.source()
     world.sync()
     world.until("Sync", "app", is_ready)
-    before = {kind: world.get(kind, name)["spec"] for kind, name in (("Service", "s"), ("Deployment", "d"))}
+    objects = (("Service", "s"), ("Deployment", "d"), ("Deployment", "h"))
+    before = {name: world.get(kind, name)["spec"] for kind, name in objects}
     edits = [
         {"op": "replace", "path": "/spec/ports/0/port", "value": 81},
         {"op": "replace", "path": "/spec/ports/0/targetPort", "value": 8081},
@@ -267,15 +278,20 @@ def test_an_edit_that_an_apply_alone_cannot_undo_is_undone(world: World) -> None
         },
         {"op": "replace", "path": "/spec/strategy", "value": {"rollingUpdate": {"maxSurge": 1}}},
     ]
-    for name, patch in (("service/s", edits), ("deployment/d", other)):
+    port = {"containerPort": 8081, "hostPort": 18081}
+    network = [
+        {"op": "remove", "path": "/spec/template/spec/hostNetwork"},
+        {"op": "replace", "path": "/spec/template/spec/containers/0/ports/0", "value": port},
+    ]
+    for name, patch in (("service/s", edits), ("deployment/d", other), ("deployment/h", network)):
         world.cluster.kubectl(
             "patch", name, "--type=json", f"--patch={json.dumps(patch)}", "-n", world.target
         )
-    world.until("Service", "s", lambda o: o and o["spec"] == before["Service"])
-    world.until("Deployment", "d", lambda o: o and o["spec"] == before["Deployment"])
-    sync = world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 2)
+    for kind, name in objects:
+        world.until(kind, name, lambda o, name=name: o and o["spec"] == before[name])
+    sync = world.until("Sync", "app", lambda o: is_ready(o) and o["status"]["summary"]["corrected"] == 3)
     assert {e["manager"] for e in sync["status"]["driftLog"]} == {"kubectl-patch"}
-    for kind, name in (("Service", "s"), ("Deployment", "d")):
+    for kind, name in objects:
         owners = {(e["manager"], e["operation"]) for e in world.get(kind, name)["metadata"]["managedFields"]}
         assert ("setpoint", "Apply") in owners
         assert not {m for m, how in owners if m.startswith("kubectl") or (m, how) == ("setpoint", "Update")}

@@ -245,6 +245,7 @@ class DryRunner:
                 added = foreign_additions(live, d, who.rules, who.people, sent_fields(live, sent))
                 beside, _words = in_the_way(live, sent, refusal.causes, who.people, ignored)
                 yield undo(live, sent, added, beside)
+                yield undo(live, sent, added, beside, whole=True)
 
         return filter(None, every()), found.words
 

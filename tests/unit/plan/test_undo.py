@@ -50,9 +50,12 @@ def live(port: int, *more: Json, **spec: Any) -> Json:
     return service({"port": port, "protocol": "TCP", "targetPort": port}, *more, managed=managed, **spec)
 
 
+def desired(git: Json) -> Desired:
+    return Desired(ObjectId("", "Service", "team", "web"), git, "d", "a.yaml:1", None)
+
+
 def undone(there: Json, git: Json) -> Exchange | None:
-    d = Desired(ObjectId("", "Service", "team", "web"), git, "d", "a.yaml:1", None)
-    people = foreign_additions(there, d, (), frozenset(), sent_fields(there, git))
+    people = foreign_additions(there, desired(git), (), frozenset(), sent_fields(there, git))
     return undo(there, git, people)
 
 
@@ -158,13 +161,26 @@ def test_it_is_found_in_elements_of_elements_and_with_what_else_is_in_the_way() 
     }
     git = service()
     git["spec"] = {"containers": [named("b", [{"path": "/a"}])], "other": {}}
-    d = Desired(ObjectId("", "Service", "team", "web"), git, "d", "a.yaml:1", None)
-    people = foreign_additions(there, d, (), frozenset(), sent_fields(there, git))
+    people = foreign_additions(there, desired(git), (), frozenset(), sent_fields(there, git))
     root = Place(git, there, Tries({}, {}, {})).field("spec")
     found = undo(there, git, people, [Candidate(root, "member")])
     made = after(there, found)["spec"]
     assert made["containers"][1] == named("b", [{"path": "/a"}], note={"text": {"at": "y"}})
     assert ("member" in made, made["other"]) == (False, {})
+
+
+def test_all_of_a_top_level_field_is_set_where_its_parts_depend_on_each_other() -> None:
+    """With `hostNetwork` the ports are the node's: Git is refused beside the person's, and his element goes only by the patch."""
+    there, git = live(81), service({"port": 80}, hostNetwork=True)
+    narrow = undone(there, git)
+    assert narrow is not None
+    assert "hostNetwork" in narrow.rest["spec"]
+    people = foreign_additions(there, desired(git), (), frozenset(), sent_fields(there, git))
+    found = undo(there, git, people, whole=True)
+    assert after(there, found)["spec"] == git["spec"]
+    assert found is not None
+    assert found.rest["spec"] == there["spec"]
+    assert found.rest["metadata"] == git["metadata"]
 
 
 def test_a_list_of_thousands_is_gone_through_once() -> None:

@@ -3,6 +3,10 @@
 What people add is removed after an apply. But who changes the port of a Service by hand has taken an element of a list away
 and put in another: an apply would leave both, and that is refused, for a Service of two ports needs names. So the additions go
 first, and the same patch sets what Git sets in the nodes that they are in.
+
+What one node may have can depend on another: with `hostNetwork` a port of a container is the node's. Then the patch is
+accepted, and the rest of Git is refused beside what it would take away. So the last try is one patch that sets all that Git
+sets in the top-level fields that the additions are in.
 """
 
 from __future__ import annotations
@@ -34,10 +38,13 @@ def undo(
     manifest: Manifest,
     additions: Sequence[Addition],
     beside: Sequence[Candidate] = (),
+    *,
+    whole: bool = False,
 ) -> Exchange | None:
     """Return the patch that takes the additions away; None if there are none, or more than anybody makes by hand.
 
     `beside`: what else stands in the way of Git, as for an exchange: a person's member of a union is a change of both sorts.
+    `whole`: it sets all of the top-level fields, not only of the nodes that the additions are in.
     """
     if not 0 < len(additions) <= MOST:
         return None
@@ -45,7 +52,8 @@ def undo(
     root, finder = Place(manifest, live, Tries(known, {}, {})), Finder()
     every = [*additions, *((each.path, each.value) for each in beside)]
     found = outermost({tuple(s.token for s in path): (path, value) for path, value in every})
-    nodes = [node for path, _ in found if (node := _node(finder, root, path[:-1])).path]
+    ways = ((path[:1] if whole else path[:-1]) for path, _ in found)
+    nodes = [node for way in ways if (node := _node(finder, root, way)).path]
     # Elements are appended before any is removed: so indexes stay right, from the back on.
     operations = [op for node in outer(nodes) for op in sets(node)]
     for path, value in managed_fields.last_first(found):
