@@ -463,7 +463,7 @@ def _is_made_up(operation: Mapping[str, Any]) -> bool:
 
 
 SERVERS_OWN = {"managedFields", "resourceVersion", "generation"}
-NOTES = ("setpoint.dev/", "deployment.kubernetes.io/")
+NOTES = ("setpoint.dev/", "deployment.kubernetes.io/", "deprecated.daemonset.template.generation")
 
 
 def _content(obj: Json) -> Json:
