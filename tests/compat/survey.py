@@ -16,6 +16,7 @@ from tests.compat.schema import Leaf, Schemas, replaced, value_at
 from tests.compat.server import Answer, Server
 from tests.compat.values import candidates
 
+from setpoint.api import names
 from setpoint.api.reasons import Reason
 from setpoint.kube.errors import error_of_status
 from setpoint.kube.explain import problem_of
@@ -98,10 +99,11 @@ class Surveyor:
             self._tried[_of_pod(change.leaf.field.name)] = (change.value,)
 
     def _leaves(self, manifest: Json) -> list[Leaf]:
-        """Return one place for each field: the first."""
+        """Return one place for each field: the first that is not our own, for a change of that is no drift."""
         found: dict[str, Leaf] = {}
         for leaf in self._schemas.leaves(manifest):
-            found.setdefault(leaf.field.name, leaf)
+            if not str(leaf.path[-1]).startswith(f"{names.GROUP}/"):
+                found.setdefault(leaf.field.name, leaf)
         return [*found.values()]
 
     def _tries(self, leaf: Leaf, manifest: Json) -> list[Change]:
