@@ -18,6 +18,7 @@ PURE = (
     "plan",
     "status",
     "tree",
+    "wall",
     # Of packages that act, the modules that decide.
     "apply/placing",
     "codegen/crds",

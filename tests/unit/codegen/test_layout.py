@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "operator" / "setpoint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TOP = {"__init__.py", "__main__.py", "settings.py"}
-DECIDES = ("api", "health", "objects", "plan", "status", "tree")
+DECIDES = ("api", "health", "objects", "plan", "status", "tree", "wall")
 LINT = Path(sys.executable).with_name("lint-imports")
 
 
