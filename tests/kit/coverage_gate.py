@@ -18,6 +18,7 @@ PURE = (
     "plan",
     "status",
     "tree",
+    "wall",
     # Of packages that act, the modules that decide.
     "apply/placing",
     "codegen/crds",
@@ -27,6 +28,7 @@ PURE = (
     "render/kustomize/keys",
     "render/kustomize/types",
     "runtime/fairness",
+    "sources/changes",
     "sources/check",
     "sources/demands",
     "sources/memory",

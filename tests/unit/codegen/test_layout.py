@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "operator" / "setpoint"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TOP = {"__init__.py", "__main__.py", "settings.py"}
-DECIDES = ("api", "health", "objects", "plan", "status", "tree")
+DECIDES = ("api", "health", "objects", "plan", "status", "tree", "wall")
 LINT = Path(sys.executable).with_name("lint-imports")
 
 
@@ -66,6 +66,26 @@ def test_plan_imports_nobody_who_acts(copy: Path, target: str) -> None:
 def test_what_reads_repositories_does_not_reach_the_api_server(copy: Path, module: str) -> None:
     found = broken(copy, module, "import setpoint.kube.client")
     assert "what reads repositories and renders them reaches no API server BROKEN" in found
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("syncs/builder.py", "import setpoint.render.renderer"),
+        ("sources/reconciler.py", "import setpoint.git.repositories"),
+        ("syncs/target.py", "import setpoint.tree.gitignore"),
+        ("syncs/receipt.py", "import setpoint.worker.inprocess"),
+        ("apply/placing.py", "import setpoint.objects.documents"),
+        ("store/index.py", "import setpoint.objects.yaml"),
+        ("kube/errors.py", "import pygit2"),
+        ("watch/pods.py", "import pathspec"),
+        ("runtime/lru.py", "import setpoint.objects.documents"),
+    ],
+)
+def test_who_writes_to_the_cluster_reads_nothing_that_tenants_wrote(
+    copy: Path, module: str, line: str
+) -> None:
+    assert "reads nothing that tenants wrote BROKEN" in broken(copy, module, line)
 
 
 def test_nor_by_way_of_another(copy: Path) -> None:
