@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from setpoint.api.hosts import HostRules
 from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
@@ -98,7 +99,8 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
     queues = Queues(WorkQueue(namespace=_namespace), WorkQueue(namespace=_namespace), WorkQueue())
     store, claims = Store(), Claims()
     fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)
-    shared = _shared(settings, cluster, metrics, fleet, queues.syncs)
+    hosts = HostRules(settings.git_allowed_hosts, settings.git_denied_hosts, identity.api_places)
+    shared = _shared(settings, cluster, metrics, fleet, queues.syncs, hosts)
     writer = StatusWriter(cluster, store)
     sources = Sources(
         cluster,
@@ -153,7 +155,12 @@ def _work(
 
 
 def _shared(
-    settings: Settings, cluster: Cluster, metrics: Metrics, dispatcher: Dispatcher, syncs: WorkQueue[SyncKey]
+    settings: Settings,
+    cluster: Cluster,
+    metrics: Metrics,
+    dispatcher: Dispatcher,
+    syncs: WorkQueue[SyncKey],
+    hosts: HostRules,
 ) -> Shared:
     cache, people = Path(settings.cache_dir), frozenset(settings.people_managers)
     return Shared(
@@ -169,5 +176,5 @@ def _shared(
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
         ),
-        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes),
+        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes, hosts=hosts),
     )
