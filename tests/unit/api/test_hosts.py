@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from setpoint.api.hosts import HostRules, choose, entry, literal, refusal
+from setpoint.api.addresses import literal
+from setpoint.api.hosts import HostRules, choose, entry, refusal
 
 NONE = HostRules()
 LOOPBACK = HostRules(allowed=("127.0.0.0/8", "::1/128", "*"))
@@ -117,7 +118,9 @@ def test_the_api_server_is_denied_at_its_port_alone() -> None:
     assert refusal(API, "API.example.org.", None, 6443) == said
     assert refusal(API, "api.example.org", None, 443) is None
     for entries, expected in ((("10.0.0.0/8", "*"), said), (("10.96.0.1/32", "*"), None)):
-        assert judged(HostRules(entries, (), API.api), "10.96.0.1", 443) == expected
+        for host in ("git.example.org", "10.96.0.1"):
+            assert judged(HostRules(entries, (), API.api), "10.96.0.1", 443, host) == expected
+        assert refusal(HostRules(entries, (), API.api), "10.96.0.1", None, 443) == expected
     assert refusal(HostRules(("api.example.org",), (), API.api), "api.example.org", None, 6443) is None
 
 
@@ -195,7 +198,20 @@ def test_entries_are_read_when_the_operator_starts() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "git.*", "**", "a b", "10.0.0.1/8", "10.0.0.0/33", "0x7f.1", "127.1", "https://git", "git:22", "-a", "git.example.org/x"],
+    [
+        "",
+        "git.*",
+        "**",
+        "a b",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "0x7f.1",
+        "127.1",
+        "https://git",
+        "git:22",
+        "-a",
+        "git.example.org/x",
+    ],
 )
 def test_an_entry_that_says_nothing_clear_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

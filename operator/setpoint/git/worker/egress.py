@@ -13,7 +13,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from setpoint.api.hosts import Address, HostRules, choose, literal, refusal
+from setpoint.api.addresses import Address, literal
+from setpoint.api.hosts import HostRules, choose, refusal
 from setpoint.git.credentials import keys_of
 from setpoint.git.errors import denied
 from setpoint.git.remotes import Remote, Repository
@@ -69,8 +70,9 @@ def bridged(address: Address, port: int) -> Iterator[int]:
         try:
             yield listener.getsockname()[1]
         finally:
-            with suppress(OSError):
-                there.shutdown(socket.SHUT_RDWR)
+            for each in (listener, there):  # nobody may have come
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
             both.join()
 
 

@@ -16,7 +16,8 @@ from typing import TypeVar
 import pygit2
 from pygit2.enums import CredentialType
 
-from setpoint.api.hosts import Address, HostRules
+from setpoint.api.addresses import Address
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.errors import translate, unauthorized, unreachable
 from setpoint.git.refs import Head
