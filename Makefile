@@ -29,7 +29,7 @@ OLDEST := 1.31
 OLD_GATE := $(patsubst %,tests/e2e/test_%.py,sync bad_input unions unchangeable ignored own_ends in_use ownership) tests/chart/test_lifecycle.py \
   tests/kit/cluster/test_cluster.py::test_the_server_has_every_feature_but_those_that_its_version_lacks
 ON_SERVER = SETPOINT_TEST_KUBERNETES=$1 $(PY) -m pytest --durations=15 $(PARALLEL) -m "not node" $2
-.PHONY: help setup image demo bench soak compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image bases release demo bench soak compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,12 @@ test-pod: setup ## tests/e2e once more, with the operator as a pod of a real nod
 
 image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/
 	@$(PY) -m image
+
+bases: setup ## the digests of the images that the Dockerfile begins with, by Docker, into image/bases.json
+	@$(PY) -m image bases
+
+release: setup ## image, chart, bills of materials and checksums in dist/release; KEY=file signs them
+	@$(PY) -m image release $(if $(KEY),--key $(KEY))
 
 demo: setup ## a real cluster follows a Git repository, told step by step; KEEP=1 leaves it running
 	@$(PY) -m tests.demo $(if $(KEEP),--keep)

@@ -3,6 +3,9 @@
 python -m image                      build it; the last line is IMAGE=<reference, or path of the archive>
 python -m image --archive            the archive in any case
 python -m image root FOLDER          the files alone, without the tools: what the Dockerfile calls
+python -m image arguments            what `docker buildx build` is told of the base images
+python -m image bases                ask the registry, by Docker, which images the tags of the bases name now
+python -m image release [--key KEY]  archive, chart, bills of materials, checksums and maybe a signature, in dist/release
 """
 
 from __future__ import annotations
@@ -15,27 +18,36 @@ import sys
 import tempfile
 from pathlib import Path
 
-from image import debian, layout, python
+from image import bases, debian, layout, python
 from image.layout import ROOT, ImageError
 
 DIST = ROOT / "dist"
 DOCKERFILE = ROOT / "image/Dockerfile"
 MEGABYTE = 10**6
+COMMANDS = ("build", "root", "arguments", "bases", "release")
 
 
 def main(arguments: list[str]) -> int:
     """Build; progress and errors go to stderr."""
     parser = argparse.ArgumentParser(prog="python -m image", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", nargs="?", choices=("build", "root"), default="build")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="build")
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--archive", action="store_true", help="no Docker, even where it answers")
+    parser.add_argument("--key", type=Path, help="a private key of ECDSA in PEM, to sign a release")
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "root":
-            _root(chosen.folder)
-        else:
-            _build(archive=chosen.archive)
+        match chosen.command:
+            case "root":
+                _root(chosen.folder)
+            case "arguments":
+                print(*bases.arguments(bases.locked()))
+            case "bases":
+                bases.refresh()
+            case "release":
+                _release(chosen.key)
+            case _:
+                _build(archive=chosen.archive)
     except (ImageError, RuntimeError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"[setpoint] {error}\n")
         return 1
@@ -65,6 +77,7 @@ def _build(*, archive: bool) -> None:
             "buildx",
             "build",
             "--load",
+            *bases.arguments(bases.locked()),
             f"--tag={layout.reference()}",
             f"--file={DOCKERFILE}",
         ]
@@ -81,6 +94,14 @@ def _build(*, archive: bool) -> None:
     size = f"{built.archive.size / MEGABYTE:.1f} MB compressed"
     sys.stderr.write(f"[setpoint] image {layout.reference()}: {size}, manifest {built.archive.digest}\n")
     print(f"IMAGE={target.relative_to(ROOT)}", flush=True)
+
+
+def _release(key: Path | None) -> None:
+    from image.build import build  # noqa: PLC0415 - see above
+    from image.release import release  # noqa: PLC0415 - see above
+
+    for path in release(build(), DIST / "release", key):
+        print(path.relative_to(ROOT), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ INTERPRETER = f"/usr/bin/python{PYTHON}"
 STANDARD = f"usr/lib/python{PYTHON}"
 PACKAGES = f"usr/local/lib/python{PYTHON}/dist-packages"  # where Debian's Python looks by itself
 PROGRAMS = "usr/local/bin"
-TOOLS = ("kustomize", "helm")
+TOOLS = ("kustomize",)  # what the operator starts, and nothing else
+# What the Dockerfile begins with: argument of the build -> image. `bases` has their digests.
+BASES = {"GO_IMAGE": f"golang:1.26-{SUITE}", "DEBIAN_IMAGE": f"debian:{SUITE}-slim"}
 SBOM = "usr/share/doc/setpoint/sbom.spdx.json"
 USER = 65532  # the chart's securityContext says the same
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"

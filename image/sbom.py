@@ -70,10 +70,12 @@ def parse_go(text: str) -> list[Component]:
     return [Component(f"pkg:golang/{name}@{_version(version)}", name, version) for name, version in modules]
 
 
-def document(name: str, version: str, licence: str, components: Iterable[Component]) -> bytes:
-    """Write the document about an image of that name."""
+def document(
+    name: str, version: str, licence: str, components: Iterable[Component], *, kind: str = "oci"
+) -> bytes:
+    """Write the document about an image of that name, or about another `kind` of package."""
     parts = sorted(set(components))
-    image = Component(f"pkg:oci/{name}@{_version(version)}", name, version, licence)
+    image = Component(f"pkg:{kind}/{name}@{_version(version)}", name, version, licence)
     packages = [_package(each) for each in (image, *parts)]
     content = json.dumps(packages, sort_keys=True)
     document = {

@@ -10,9 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
-from setpoint.api import formats
+from setpoint.api import formats, hosts
 from setpoint.api.base import DURATION_PATTERN
 from setpoint.api.reasons import Problem, Reason
 
@@ -52,6 +60,10 @@ def _words(value: object) -> object:
     return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
 
 
+def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(hosts.entry(each) for each in value)
+
+
 # The JSON schema is that of the chart's values, where durations and sizes are texts.
 Seconds = Annotated[
     float,
@@ -68,6 +80,7 @@ Size = Annotated[
 Count = Annotated[int, Field(ge=1, le=1024)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Hosts = Annotated[Words, AfterValidator(_hosts)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -103,6 +116,14 @@ class Settings(BaseModel):
     git_processes: Annotated[int, Field(ge=2, le=1024)] = Field(
         8,
         description="How many processes that talk to Git servers there are at most, one for each server and what is trusted of it.",
+    )
+    git_allowed_hosts: Hosts = Field(
+        (),
+        description="Git servers that may be connected to: names, `*.` and a domain, addresses, networks; empty: all. Loopback, link-local and multicast addresses, those where clouds keep credentials, and the API server are allowed only by an entry that lies within them, such as `127.0.0.0/8`; beside such entries, `*` allows all others.",
+    )
+    git_denied_hosts: Hosts = Field(
+        (),
+        description="Git servers that may not be connected to, written as those that may; they are denied though they are in both lists.",
     )
     render_concurrency: Count = Field(
         3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ EVERYTHING = (
     "--set=metrics.serviceMonitor.enabled=true,podAnnotations.a=b,podLabels.c=d,priorityClassName=high,nodeSelector.e=f",
     "--set=imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,affinity.nodeAffinity.x=y",
     "--set=extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy,settings.workers=3,settings.strictFields=true",
+    "--set=settings.gitAllowedHosts={*.example.org,10.0.0.0/8},settings.gitDeniedHosts={10.1.0.0/16}",
     "--set=settings.peopleManagers={lens,k9s},rbac.impersonate=namespaced,rbac.namespaces={a,b},image.tag=x",
     "--set=volumes[0].name=ca,volumeMounts[0].name=ca,volumeMounts[0].mountPath=/ca,cache.medium=",
     "--set=rbac.watch[0].apiGroups={apps},rbac.watch[0].resources={deployments},serviceAccount.annotations.g=h",
+    "--set=networkPolicy.enabled=true,networkPolicy.gitTo[0].ipBlock.cidr=192.0.2.0/24,networkPolicy.gitPorts={22}",
     f"--api-versions={POLICY}",
 )
 
@@ -74,7 +77,14 @@ def test_lint_finds_nothing(helm: Helm, values: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["replicas=2", "image.repo=x", "settings.worker=2", "settings.workers=many", "rbac.impersonate=all"],
+    [
+        "replicas=2",
+        "image.repo=x",
+        "settings.worker=2",
+        "settings.workers=many",
+        "networkPolicy.gitPorts={0}",
+        "rbac.impersonate=all",
+    ],
 )
 def test_a_typo_in_a_value_is_refused(helm: Helm, value: str) -> None:
     result = helm.run("template", "x", str(CHART), f"--set={value}")
@@ -152,6 +162,10 @@ def test_the_environment_is_read_by_the_operator(helm: Helm) -> None:
     assert {name for name in env if name.startswith("SETPOINT_")} <= known
     found = settings.from_environ(env)
     assert (found.workers, found.strict_fields, found.people_managers) == (3, True, ("lens", "k9s"))
+    assert (found.git_allowed_hosts, found.git_denied_hosts) == (
+        ("*.example.org", "10.0.0.0/8"),
+        ("10.1.0.0/16",),
+    )
     assert (found.namespace, found.admin_namespaces) == (NAMESPACE, (NAMESPACE,))
     assert found.watch_namespaces == ("a", "b", NAMESPACE)
     assert found.admin_service_account == "setpoint-admin"
@@ -164,6 +178,7 @@ def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> N
     plain = settings.from_environ({"POD_NAMESPACE": NAMESPACE, "HOME": "/tmp"})
     changed = {name for name in settings.FIELDS if getattr(found, name) != getattr(plain, name)}
     assert changed == {"cache_dir"}
+    assert found.git_allowed_hosts == (), "what is reserved is denied, loopback too"
 
 
 def test_rights_are_those_of_the_table(helm: Helm) -> None:
@@ -267,6 +282,39 @@ def test_the_service_monitor_selects_the_service(helm: Helm) -> None:
         <= only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
     )
     assert "ServiceMonitor" not in {obj["kind"] for obj in helm.template()}
+
+
+def test_a_network_policy_is_of_the_pod_and_only_where_it_is_wanted(helm: Helm) -> None:
+    assert "NetworkPolicy" not in {obj["kind"] for obj in helm.template()}
+    objects = helm.template("--set=networkPolicy.enabled=true")
+    spec, pod = only(objects, "NetworkPolicy")["spec"], only(objects, "Deployment")["spec"]["template"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert [[port["port"] for port in rule["ports"]] for rule in spec["ingress"]] == [["metrics"], ["probes"]]
+    assert ports == {"metrics", "probes"}
+    asked = [{(port["port"], port["protocol"]) for port in rule["ports"]} for rule in spec["egress"]]
+    assert asked == [{(53, "UDP"), (53, "TCP")}, {(443, "TCP"), (6443, "TCP")}, {(443, "TCP"), (22, "TCP")}]
+    assert not [rule for rule in spec["ingress"] + spec["egress"] if {"from", "to"} & set(rule)]
+
+    def block(number: int) -> list[dict[str, Any]]:
+        return [{"ipBlock": {"cidr": f"192.0.2.{number}/32"}}]
+
+    more = {"to": block(6), "ports": [{"port": 3128, "protocol": "TCP"}]}
+    values = {
+        "enabled": True,
+        "dnsPorts": [53, 5353],
+        "apiServerPorts": [6443],
+        "gitPorts": [22],
+        "moreEgress": [more],
+    }
+    places = ("metricsFrom", "probesFrom", "dnsTo", "apiServerTo", "gitTo")
+    values |= {name: block(number) for number, name in enumerate(places, 1)}
+    narrow = only(helm.template(f"--set-json=networkPolicy={json.dumps(values)}"), "NetworkPolicy")["spec"]
+    assert [rule["from"] for rule in narrow["ingress"]] == [block(1), block(2)]
+    assert [rule["to"] for rule in narrow["egress"]] == [block(3), block(4), block(5), block(6)]
+    assert len(narrow["egress"][0]["ports"]) == 4
+    assert [port["port"] for rule in narrow["egress"][1:] for port in rule["ports"]] == [6443, 22, 3128]
 
 
 def test_the_key_is_long_and_can_be_yours(helm: Helm) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
-from image import layout
+from image import bases, layout
+from image.layout import ImageError
 from tests.kit.cluster import binaries
+
+from setpoint.settings import Settings
 
 TEXT = (layout.ROOT / "image/Dockerfile").read_text()
 IGNORED = (layout.ROOT / "image/Dockerfile.dockerignore").read_text()
@@ -32,11 +37,11 @@ class Stage:
 
 
 def stages() -> dict[str, Stage]:
-    """Read the stages by name; the last has none."""
+    """Read the stages by name; the last has none, and what stands before the first is `bases`."""
     lines = [line for line in TEXT.splitlines() if not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     split = [tuple(line.split(None, 1)) for line in joined.splitlines() if line.strip()]
-    found: dict[str, Stage] = {}
+    found = {"bases": Stage("", ())}
     for word, rest in split:
         if word == "FROM":
             base, _, name = re.sub(r"--platform=\S+ ", "", rest).partition(" AS ")
@@ -83,8 +88,46 @@ def test_it_holds_what_the_archive_holds_and_nothing_else() -> None:
     assert FINAL.all("RUN") == []
 
 
+def test_it_begins_with_nothing_but_images_by_digest() -> None:
+    """The bases are arguments without a default, and what gives them refuses a tag alone."""
+    assert STAGES["bases"].all("ARG") == list(layout.BASES)
+    begun = [stage.base for name, stage in STAGES.items() if name not in ("bases", "")]
+    assert begun == [f"${{{argument}}}" for argument in layout.BASES]
+    digests = {name: f"sha256:{number:064x}" for number, name in enumerate(layout.BASES.values())}
+    told = bases.arguments(digests)
+    assert told == [f"--build-arg={key}={name}@{digests[name]}" for key, name in layout.BASES.items()]
+    name = layout.BASES["DEBIAN_IMAGE"]
+    for bad in ("", "latest", "sha256:12", f"sha256:{'A' * 64}"):
+        with pytest.raises(ImageError, match=f"no digest for {name}: run `make bases`"):
+            bases.arguments({**digests, name: bad})
+    assert set(bases.locked()) <= set(layout.BASES.values())
+
+
+def test_the_digests_are_those_that_the_registry_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for Docker's command, which cannot ask a registry here: what is asked, and what is made of its answer."""
+    digest = f"sha256:{7:064x}"
+    docker, log = tmp_path / "docker", tmp_path / "log"
+    monkeypatch.setattr(bases, "LOCK", tmp_path / "bases.json")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for answer, code in (("unauthorized", 1), ("a page", 0)):
+        docker.write_text(f"#!/bin/sh\necho {answer}\nexit {code}\n")
+        docker.chmod(0o755)
+        with pytest.raises(ImageError, match=f"golang:.*: {answer}"):
+            bases.refresh()
+    assert not bases.LOCK.exists()
+    docker.write_text(f'#!/bin/sh\necho "$@" >>{log}\necho {digest}\n')
+    bases.refresh()
+    asked = [f"{' '.join(bases.INSPECT[1:])} {name}" for name in layout.BASES.values()]
+    assert log.read_text().splitlines() == asked
+    assert bases.locked() == dict.fromkeys(layout.BASES.values(), digest)
+
+
+def test_only_what_the_operator_starts_is_in_it() -> None:
+    assert (Settings().kustomize,) == layout.TOOLS
+
+
 def test_python_comes_from_the_same_debian() -> None:
-    assert STAGES["root"].base == f"debian:{layout.SUITE}-slim"
+    assert layout.BASES["DEBIAN_IMAGE"] == f"debian:{layout.SUITE}-slim"
     assert STAGES["root"].all("RUN")[-1].endswith("python3 -m image root /out")
 
 
@@ -101,10 +144,10 @@ def test_a_tool_is_built_of_the_pinned_module_with_the_same_flags(name: str) -> 
 
 
 def test_go_is_new_enough_and_builds_for_the_machine_that_is_asked_for() -> None:
-    version = re.fullmatch(rf"golang:(\d+)\.(\d+)-{layout.SUITE}", STAGES["tools"].base)
+    version = re.fullmatch(rf"golang:(\d+)\.(\d+)-{layout.SUITE}", layout.BASES["GO_IMAGE"])
     assert version
     assert (int(version[1]), int(version[2])) >= binaries.OLDEST_GO
-    assert "FROM --platform=$BUILDPLATFORM golang" in TEXT
+    assert "FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS tools" in TEXT
     assert STAGES["tools"].all("ARG") == ["TARGETOS", "TARGETARCH"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from image import build, layout, oci, python
 from image.build import Built
+from image.release import release
 
 from setpoint.codegen import crds
 
@@ -75,10 +76,10 @@ def test_the_operator_is_the_one_of_this_checkout(root: Path, packages: Path) ->
     assert (answer.stderr, answer.stdout) == ("", crds.to_yaml())
 
 
-@pytest.mark.parametrize(("name", "word"), [("kustomize", "version"), ("helm", "version")])
-def test_the_renderers_are_there(root: Path, name: str, word: str) -> None:
+@pytest.mark.parametrize("name", layout.TOOLS)
+def test_the_renderers_are_there(root: Path, name: str) -> None:
     program = root / layout.PROGRAMS / name
-    assert subprocess.run([program, word], capture_output=True, check=True).stdout
+    assert subprocess.run([program, "version"], capture_output=True, check=True).stdout
 
 
 def test_it_has_no_shell_and_no_package_manager(root: Path) -> None:
@@ -114,12 +115,23 @@ def test_the_bill_of_materials_is_beside_it_and_inside(image: Built, root: Path)
     for start in (
         "pkg:deb/debian/libc6@",
         "pkg:pypi/kopf@",
-        "pkg:golang/helm.sh/helm/v3@",
+        "pkg:golang/sigs.k8s.io/kustomize/kustomize/v5@",
         "pkg:golang/stdlib@",
     ):
         assert [url for url in urls if url.startswith(start)], start
+    assert not [url for url in urls if "helm.sh" in url]
     locked = {line.partition("==")[0] for line in python.LOCK.read_text().splitlines() if "==" in line}
     assert {url[9:].partition("@")[0] for url in urls if url.startswith("pkg:pypi/")} == locked
+
+
+def test_it_is_released_as_it_is(image: Built, tmp_path: Path) -> None:
+    paths = {path.name: path for path in release(image, tmp_path / "release")}
+    name = f"setpoint-{layout.version()}"
+    assert paths[f"{name}.oci.tar"].read_bytes() == image.archive.path.read_bytes()
+    assert paths[f"{name}.spdx.json"].read_bytes() == image.sbom.read_bytes()
+    chart = json.loads(paths[f"{name}.chart.spdx.json"].read_text())
+    urls = [each["externalRefs"][0]["referenceLocator"] for each in chart["packages"]]
+    assert f"pkg:oci/setpoint@{image.archive.digest.replace(':', '%3A')}" in urls
 
 
 def test_it_is_small(image: Built) -> None:

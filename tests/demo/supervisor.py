@@ -21,6 +21,7 @@ from tests.kit.cluster import binaries, images
 from tests.kit.cluster.base import Cluster
 from tests.kit.cluster.binaries import ensure
 from tests.kit.cluster.local import LocalCluster
+from tests.kit.cluster.operator import LOOPBACK_TOO
 from tests.kit.cluster.processes import Child
 from tests.kit.cluster.workspace import Workspace
 from tests.kit.servers.githttp import GitHttp
@@ -111,6 +112,7 @@ def _process(folder: Path, cluster: Cluster) -> Iterator[Child]:
         "SETPOINT_METRICS_PORT": "0",
         "SETPOINT_PROBE_PORT": "0",
         "SETPOINT_LOG_FORMAT": "text",
+        "SETPOINT_GIT_ALLOWED_HOSTS": LOOPBACK_TOO,
     }
     command = [sys.executable, "-m", "setpoint", "run", "--kubeconfig", str(cluster.kubeconfig_for(token))]
     assignments = [f"{key}={value}" for key, value in settings.items()]

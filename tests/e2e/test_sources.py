@@ -13,6 +13,7 @@ from tests.e2e.test_sync import ready_at
 from tests.kit.api import Json, condition, is_ready, says
 from tests.kit.cluster.base import Cluster
 from tests.kit.cluster.pki import LOCAL, Authority
+from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.githttp import GitHttp
 from tests.kit.servers.gitssh import GitSsh
 from tests.kit.servers.repo import Submodule
@@ -71,6 +72,19 @@ def test_a_host_that_is_unknown(world: World) -> None:
     world.until("Source", "src", says("HostUnreachable", "git.invalid"))
     world.sync()
     world.until("Sync", "app", says("SourceNotReady", "git.invalid"))
+
+
+def test_the_api_server_is_no_git_server(world: World, proxy: ApiProxy) -> None:
+    """A tenant must not find out by messages what answers there; and what it had goes on."""
+    sha = applied(world)
+    world.source(url=f"{proxy.url}/app.git")
+    found = world.until("Source", "src", says("HostDenied", "it is the API server"))
+    assert condition(found, "Ready")["message"] == (
+        f"{proxy.url.removeprefix('https://')} may not be connected to: it is the API server; "
+        f"settings.gitAllowedHosts does not list it; main@{sha[:7]} stays enforced"
+    )
+    world.source()
+    world.until("Source", "src", at(sha))
 
 
 def test_a_wrong_password_and_the_right_one(world: World, https: GitHttp, authority: Authority) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from tests.git.conftest import World
+from tests.git.conftest import LOOPBACK_TOO, World
 from tests.kit.servers.closed import closed_port
 from tests.kit.servers.proxy import HttpProxy
 from tests.kit.servers.repo import Repo
@@ -98,7 +98,7 @@ def listing(relay: Relay) -> tuple[int, bytes]:
 def test_both_requests_of_a_fetch_pass_unchanged_over_one_connection_each() -> None:
     pack = bytes(range(256)) * 8192
     with origin(lambda head, body: ok(pack + body if head.startswith("POST") else b"refs")) as server:
-        with Relay(repository(server), None) as relay:
+        with Relay(repository(server), None, LOOPBACK_TOO) as relay:
             connection, base = client_of(relay)
             with closing(connection):
                 connection.request("GET", base + LISTING)
@@ -119,7 +119,7 @@ def test_both_requests_of_a_fetch_pass_unchanged_over_one_connection_each() -> N
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_whoever_does_not_know_the_secret_path_gets_nothing(path: str, method: str) -> None:
     with origin(lambda _head, _body: ok(b"refs")) as server:
-        with Relay(repository(server), None) as relay:
+        with Relay(repository(server), None, LOOPBACK_TOO) as relay:
             connection, base = client_of(relay)
             with closing(connection):
                 connection.request(method, path.format(base=base, port=server.port))
@@ -130,8 +130,8 @@ def test_whoever_does_not_know_the_secret_path_gets_nothing(path: str, method: s
 def test_two_relays_share_no_secret() -> None:
     with (
         origin(lambda _head, _body: ok(b"refs")) as server,
-        Relay(repository(server), None) as one,
-        Relay(repository(server), None) as other,
+        Relay(repository(server), None, LOOPBACK_TOO) as one,
+        Relay(repository(server), None, LOOPBACK_TOO) as other,
     ):
         connection, _ = client_of(one)
         with closing(connection):
@@ -148,7 +148,10 @@ def test_two_relays_share_no_secret() -> None:
     ],
 )
 def test_half_an_answer_never_looks_whole(answer: str) -> None:
-    with origin(lambda _head, _body: answer.encode()) as server, Relay(repository(server), None) as relay:
+    with (
+        origin(lambda _head, _body: answer.encode()) as server,
+        Relay(repository(server), None, LOOPBACK_TOO) as relay,
+    ):
         with pytest.raises(http.client.HTTPException):
             listing(relay)
         assert relay.problem is not None
@@ -173,7 +176,7 @@ def test_half_an_answer_never_looks_whole(answer: str) -> None:
 )  # fmt: skip
 def test_every_way_to_say_no_is_a_problem(answer: str | None, reason: Reason | None) -> None:
     data = answer.encode("latin-1") if answer else None
-    with origin(lambda _head, _body: data) as server, Relay(repository(server), None) as relay:
+    with origin(lambda _head, _body: data) as server, Relay(repository(server), None, LOOPBACK_TOO) as relay:
         status, _ = listing(relay)
         assert status == 502
         assert relay.problem is not None
@@ -185,7 +188,7 @@ def test_a_circle_of_redirects_ends() -> None:
         target = "/b" if "/a/info" in head else "/a"
         return f"HTTP/1.1 301 Moved\r\nLocation: {target}{LISTING}\r\nContent-Length: 0\r\n\r\n".encode()
 
-    with origin(answer) as server, Relay(repository(server, "/a"), None) as relay:
+    with origin(answer) as server, Relay(repository(server, "/a"), None, LOOPBACK_TOO) as relay:
         assert listing(relay)[0] == 502
         assert relay.problem is not None
         assert "circle" in relay.problem.message
@@ -197,7 +200,7 @@ def test_a_connection_that_was_kept_too_long_is_opened_again() -> None:
         # The second request on a connection meets a server that has just closed it.
         return ok(body or b"refs") if server.connections == 2 or head.startswith("GET") else None
 
-    with origin(answer) as server, Relay(repository(server), None) as relay:
+    with origin(answer) as server, Relay(repository(server), None, LOOPBACK_TOO) as relay:
         connection, base = client_of(relay)
         with closing(connection):
             connection.request("GET", base + LISTING)
@@ -212,7 +215,7 @@ def test_an_origin_that_closes_after_each_answer_is_asked_on_a_new_connection() 
     def answer(_head: str, body: bytes) -> bytes:
         return ok(body or b"refs").replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
-    with origin(answer) as server, Relay(repository(server), None) as relay:
+    with origin(answer) as server, Relay(repository(server), None, LOOPBACK_TOO) as relay:
         connection, base = client_of(relay)
         with closing(connection):
             connection.request("GET", base + LISTING)
@@ -226,7 +229,7 @@ def test_an_origin_that_closes_after_each_answer_is_asked_on_a_new_connection() 
 def test_a_dead_proxy_is_named_without_its_password(url: str) -> None:
     with (
         closed_port() as port,
-        Relay(Repository(parse_url(url)), f"http://ana:s3cret@127.0.0.1:{port}") as relay,
+        Relay(Repository(parse_url(url)), f"http://ana:s3cret@127.0.0.1:{port}", LOOPBACK_TOO) as relay,
     ):
         assert listing(relay)[0] == 502
         assert relay.problem is not None
@@ -237,7 +240,9 @@ def test_a_dead_proxy_is_named_without_its_password(url: str) -> None:
 @pytest.mark.parametrize("url", ["https://git.example/app", "http://git.example/app"])
 def test_a_proxy_that_wants_another_password(url: str) -> None:
     with HttpProxy(username="ana", password="s3cret") as proxy:
-        with Relay(Repository(parse_url(url)), f"http://ana:wr0ng@127.0.0.1:{proxy.port}") as relay:
+        with Relay(
+            Repository(parse_url(url)), f"http://ana:wr0ng@127.0.0.1:{proxy.port}", LOOPBACK_TOO
+        ) as relay:
             assert listing(relay)[0] == 502
             assert relay.problem is not None
             assert (relay.problem.reason, "407" in relay.problem.message) == (Reason.HostUnreachable, True)
@@ -251,7 +256,7 @@ def test_plain_http_through_a_proxy_with_a_password(password: str) -> None:
     with origin(lambda _head, _body: ok(b"refs").replace(b"\r\n", b"\r\nConnection: close\r\n", 1)) as server:
         with HttpProxy(username="ana", password=password) as proxy:
             url = f"http://ana:{quote(password, safe='')}@127.0.0.1:{proxy.port}"
-            with Relay(repository(server), url) as relay:
+            with Relay(repository(server), url, LOOPBACK_TOO) as relay:
                 assert listing(relay) == (200, b"refs")
             assert [each.status for each in proxy.requests] == [200]
         assert len(server.asked) == 1
@@ -259,7 +264,9 @@ def test_plain_http_through_a_proxy_with_a_password(password: str) -> None:
 
 def test_a_proxy_of_another_kind_is_said() -> None:
     with pytest.raises(Problem, match="not an http:// URL") as caught:
-        Relay(Repository(parse_url("https://git.example/app")), "socks5://ana:s3cret@127.0.0.1:1")
+        Relay(
+            Repository(parse_url("https://git.example/app")), "socks5://ana:s3cret@127.0.0.1:1", LOOPBACK_TOO
+        )
     assert caught.value.reason is Reason.HostUnreachable
     assert "s3cret" not in caught.value.message
 
@@ -291,7 +298,10 @@ async def test_half_a_pack_is_not_kept_and_the_next_fetch_is_whole(world: World,
 
 
 def test_a_client_that_hangs_up_is_no_problem_of_the_server() -> None:
-    with origin(lambda _head, _body: ok(b"x" * 2**24)) as server, Relay(repository(server), None) as relay:
+    with (
+        origin(lambda _head, _body: ok(b"x" * 2**24)) as server,
+        Relay(repository(server), None, LOOPBACK_TOO) as relay,
+    ):
         before = set(threading.enumerate())
         connection, base = client_of(relay)
         connection.request("GET", base + LISTING)
@@ -315,7 +325,7 @@ def test_leaving_closes_the_port_and_ends_every_thread_even_while_the_server_is_
 
     with origin(silent) as server:
         before = set(threading.enumerate())
-        with Relay(repository(server), None) as relay:
+        with Relay(repository(server), None, LOOPBACK_TOO) as relay:
             connection, base = client_of(relay)
             connection.request("GET", base + LISTING)
             assert asked.wait(WAIT)

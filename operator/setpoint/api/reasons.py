@@ -136,6 +136,11 @@ class Reason(StrEnum):
         "Check the URL and the network; the last good revision stays enforced.",
         "transient",
     )
+    HostDenied = (
+        "HostDenied",
+        "Setpoint may not connect to the Git server: a list of hosts denies it, or its address is reserved (loopback, link-local, the metadata of a cloud, the API server).",
+        "Use another server, or ask who runs Setpoint to list it; the message names the setting. It is tried again at each `spec.interval`; the last good revision stays enforced.",
+    )
     RepositoryNotFound = (
         "RepositoryNotFound",
         "The server says that there is no such repository; many hosts say so too where rights are missing.",

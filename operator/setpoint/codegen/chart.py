@@ -5,7 +5,7 @@ Names follow Helm's starter chart. What the chart does not decide itself is pass
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -16,6 +16,7 @@ from setpoint.codegen import crds
 FreeForm = dict[str, Any]
 Strings = dict[str, str]
 Objects = list[dict[str, Any]]
+Ports = list[Annotated[int, Field(ge=1, le=65535)]]
 
 
 class Values(BaseModel):
@@ -149,6 +150,42 @@ class PodDisruptionBudget(Values):
     )
 
 
+class NetworkPolicy(Values):
+    """What may connect to the pod, and where the pod may connect to, where the network enforces it."""
+
+    enabled: bool = Field(
+        False, description="Whether the chart creates it. It is of the whole pod, and knows addresses alone."
+    )
+    metrics_from: Objects = Field(
+        [],
+        description="Who may read metrics, as `[{namespaceSelector: ...}]`; empty: everybody who reaches the pod.",
+    )
+    probes_from: Objects = Field(
+        [],
+        description="Who may ask for its health besides the kubelet, which networks let through by themselves, as a rule; empty: everybody.",
+    )
+    dns_to: Objects = Field([], description="Where names may be resolved; empty: anywhere.")
+    dns_ports: Ports = Field(
+        [53],
+        min_length=1,
+        description="Ports of DNS behind its Service, over UDP and TCP; OpenShift has 5353.",
+    )
+    api_server_to: Objects = Field(
+        [],
+        description="Where the API server is, as `[{ipBlock: {cidr: 192.0.2.7/32}}]`; empty: anywhere. What counts are its own addresses, not that of the Service.",
+    )
+    api_server_ports: Ports = Field([443, 6443], min_length=1, description="Ports of the API server itself.")
+    git_to: Objects = Field(
+        [], description="Where Git servers, or the proxy to them, may be; empty: anywhere."
+    )
+    git_ports: Ports = Field(
+        [443, 22], min_length=1, description="Ports of Git servers, behind a Service those of their pods."
+    )
+    more_egress: Objects = Field(
+        [], description="More rules for where the pod may connect to, as in a NetworkPolicy."
+    )
+
+
 class RedactionKey(Values):
     """The key that turns values of Secrets into hashes, in patches that people see, and makes the digests in statuses."""
 
@@ -231,6 +268,7 @@ class Root(Values):
     leader_election: LeaderElection = Field(LeaderElection(), description="Leader election.")
     redaction_key: RedactionKey = Field(RedactionKey(), description="The key that hides values of Secrets.")
     metrics: Metrics = Field(Metrics(), description="Metrics.")
+    network_policy: NetworkPolicy = Field(NetworkPolicy(), description="A NetworkPolicy of the pod.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe messages that are logged."
     )

@@ -161,6 +161,17 @@ def _is_encrypted(identity: str) -> bool:
     return rest[4 : 4 + int.from_bytes(rest[:4], "big")] != b"none"
 
 
+def keys_of(known_hosts: str, host: str, port: int) -> tuple[str, ...]:
+    """Return the keys that known_hosts has for a host, plain or hashed, as libssh2 reads it: with the port or without."""
+    names = (f"[{host}]:{port}", host)
+    found: dict[str, None] = {}
+    for line in known_hosts.splitlines():
+        hosts, *key = line.split(None, 1)[:2] or [""]
+        if key and any(_names(entry, name) for entry in hosts.split(",") for name in names):
+            found[key[0]] = None
+    return tuple(found)
+
+
 def knows_host(known_hosts: str, host: str, port: int) -> bool:
     """Whether known_hosts (sshd(8)) has any key for the host, plain or hashed; patterns are not followed."""
     name = host if port == 22 else f"[{host}]:{port}"

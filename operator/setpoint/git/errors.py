@@ -109,6 +109,11 @@ def unreachable(remote: Remote, why: str) -> Problem:
     return Problem(Reason.HostUnreachable, f"{remote.place} cannot be reached: {why}")
 
 
+def denied(remote: Remote, why: str) -> Problem:
+    """Return the problem that we may not connect to a server; `why` is in the words of `api.hosts`."""
+    return Problem(Reason.HostDenied, f"{remote.place} may not be connected to: {why}")
+
+
 def not_found(remote: Remote) -> Problem:
     """Return the problem that the server knows no such repository, or does not want to show it."""
     return Problem(

@@ -52,6 +52,10 @@ class Remote:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    def at(self, address: str) -> Remote:
+        """Return the same repository by an address of its host."""
+        return _remote(self.scheme, address, self.port, self.path, self.user)
+
 
 @dataclass(frozen=True, slots=True)
 class Repository:

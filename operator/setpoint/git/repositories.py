@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import pygit2
 from pygit2.enums import ConfigLevel
 
+from setpoint.api.hosts import RESERVED_ALONE, HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
@@ -56,8 +57,13 @@ class Git:
         children: int = MAX_CHILDREN,
         idle: float = IDLE_SECONDS,
         environ: Mapping[str, str] = os.environ,
+        hosts: HostRules = RESERVED_ALONE,
     ) -> None:
-        """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends."""
+        """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends.
+
+        `hosts`: where it may connect to.
+        """
+        self._hosts = asdict(hosts)
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
         self._most = children
         self._children: Children | None = None
@@ -73,7 +79,7 @@ class Git:
 
     async def resolve(self, repository: Repository, ref: RefSpec, timeout: float) -> Selected:  # noqa: ASYNC109 - a limit in words for people
         """Ask the remote where `ref` is now (one ls-remote, nothing else); `timeout` in seconds."""
-        request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
+        request = {"op": "list", **self._wire(repository), "ref": asdict(ref)}
         async with _Limit(timeout, repository) as limit:
             found = Selected(**await self._call(repository, request, limit))
         with suppress(OSError):
@@ -147,7 +153,7 @@ class Git:
         mirror = self._mirror(repository)
         request = {
             "op": "fetch",
-            "repository": _wire(repository),
+            **self._wire(repository),
             "ref": asdict(ref),
             "selected": asdict(selected),
             "mirror": str(mirror.path),
@@ -175,8 +181,13 @@ class Git:
                 raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
 
     async def _located(self, repository: Repository, ref: RefSpec, limit: _Limit) -> Selected:
-        request = {"op": "list", "repository": _wire(repository), "ref": asdict(ref)}
+        request = {"op": "list", **self._wire(repository), "ref": asdict(ref)}
         return Selected(**await self._call(repository, request, limit))
+
+    def _wire(self, repository: Repository) -> dict[str, Any]:
+        """Return what a child needs to know; it goes over a pipe and nowhere else."""
+        told = {"remote": asdict(repository.remote), "credentials": asdict(repository.credentials)}
+        return {"repository": told, "hosts": self._hosts}
 
     async def _call(self, repository: Repository, request: Mapping[str, Any], limit: _Limit) -> Any:
         if self._children is None:
@@ -330,11 +341,6 @@ def _pinned_in(tree: MirrorTree, repository: Repository) -> Pinned:
             except Problem as problem:
                 raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
     return tuple(found)
-
-
-def _wire(repository: Repository) -> dict[str, Any]:
-    """Return what a child needs to know; it goes over a pipe and nowhere else."""
-    return {"remote": asdict(repository.remote), "credentials": asdict(repository.credentials)}
 
 
 def _quiet() -> None:

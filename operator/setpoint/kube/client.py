@@ -78,6 +78,11 @@ class Cluster:
         )
         return cls(transport, fence=fence, field_validation=field_validation)
 
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return self._transport.endpoint.server
+
     def fenced(self, fence: Fence | None) -> Cluster:
         """Return the same connection and the same kinds, with another fence around writes, or none."""
         other = Cluster(self._transport, fence=fence, field_validation=self._field_validation)

@@ -1,4 +1,4 @@
-"""Reads what must be known before the first reconcile: the cluster id, and the key for values of Secrets (shell)."""
+"""Reads what must be known before the first reconcile: the cluster id, the key for values of Secrets, where the API server is (shell)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import logging
 import secrets
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.kube.client import Cluster
@@ -13,6 +14,7 @@ from setpoint.kube.errors import ApiError
 from setpoint.settings import Settings
 
 log = logging.getLogger(__name__)
+OF_API_SERVER = "kubernetes.io/service-name=kubernetes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class ClusterIdentity:
     cluster_id: str
     secret_key: bytes
     is_kept: bool = True
+    api_places: tuple[tuple[str, int], ...] = ()
+    """Host and port of each place of the API server that is known."""
 
     @property
     def digest_key(self) -> bytes:
@@ -35,7 +39,8 @@ class ClusterIdentity:
 async def read_identity(settings: Settings, cluster: Cluster) -> ClusterIdentity:
     """Read what is known of a cluster once for a process. Raises ApiError; Problem where nobody may read the id."""
     cluster_id, key = await _cluster_id(settings, cluster), await _secret_key(settings, cluster)
-    return ClusterIdentity(cluster_id, key or secrets.token_bytes(32), is_kept=bool(key))
+    places = tuple(dict.fromkeys([_connected(cluster), *await _endpoints(cluster)]))
+    return ClusterIdentity(cluster_id, key or secrets.token_bytes(32), bool(key), places)
 
 
 async def _cluster_id(settings: Settings, cluster: Cluster) -> str:
@@ -69,3 +74,33 @@ async def _secret_key(settings: Settings, cluster: Cluster) -> bytes:
         found = None
     data = (found or {}).get("data") or {}
     return base64.b64decode(data.get("key") or "")
+
+
+def _connected(cluster: Cluster) -> tuple[str, int]:
+    parts = urlsplit(cluster.server)
+    return (parts.hostname or "").lower(), parts.port or (80 if parts.scheme == "http" else 443)
+
+
+async def _endpoints(cluster: Cluster) -> list[tuple[str, int]]:
+    """Return where the servers behind the Service `kubernetes` listen; nothing where that may not be listed."""
+    kind = cluster.kind("discovery.k8s.io/v1", "EndpointSlice")
+    try:
+        found, _ = (
+            await cluster.list(kind, namespace="default", label_selector=OF_API_SERVER) if kind else ([], "")
+        )
+    except ApiError as error:
+        if error.transient:
+            raise
+        log.info(
+            "cannot list the addresses of the API server; denying Git the one in use",
+            extra={"status": error.status},
+        )
+        return []
+    return [
+        (address, port["port"])
+        for each in found
+        for port in each.get("ports") or ()
+        for endpoint in each.get("endpoints") or ()
+        for address in endpoint["addresses"]
+        if port.get("port")
+    ]

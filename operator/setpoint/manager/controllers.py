@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.api.hosts import HostRules
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
@@ -94,7 +95,8 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
     queues = Queues(WorkQueue(namespace=_namespace), WorkQueue(namespace=_namespace), WorkQueue())
     store, claims = Store(), Claims()
     fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)
-    shared = _shared(settings, cluster, metrics, fleet, queues.syncs)
+    hosts = HostRules(settings.git_allowed_hosts, settings.git_denied_hosts, identity.api_places)
+    shared = _shared(settings, cluster, metrics, fleet, queues.syncs, hosts)
     writer = StatusWriter(cluster, store)
     sources = Sources(
         cluster,
@@ -149,7 +151,12 @@ def _work(
 
 
 def _shared(
-    settings: Settings, cluster: Cluster, metrics: Metrics, dispatcher: Dispatcher, syncs: WorkQueue[SyncKey]
+    settings: Settings,
+    cluster: Cluster,
+    metrics: Metrics,
+    dispatcher: Dispatcher,
+    syncs: WorkQueue[SyncKey],
+    hosts: HostRules,
 ) -> Shared:
     people = frozenset(settings.people_managers)
     return Shared(
@@ -158,5 +165,5 @@ def _shared(
         pods=PodInformers(cluster, syncs),
         storage=StorageClasses(cluster, syncs),
         recorder=EventRecorder(cluster, metrics),
-        worker=InProcess.of(settings),
+        worker=InProcess.of(settings, hosts),
     )

@@ -47,7 +47,13 @@ class CheckResult:
 
 
 # What keeps any commit from being fetched, so that an older one need not be tried.
-OUTAGES = (Reason.HostUnreachable, Reason.AuthenticationFailed, Reason.CertificateInvalid, Reason.CacheFull)
+OUTAGES = (
+    Reason.HostUnreachable,
+    Reason.HostDenied,
+    Reason.AuthenticationFailed,
+    Reason.CertificateInvalid,
+    Reason.CacheFull,
+)
 
 
 def limit_of(timeout: str) -> float:
@@ -69,4 +75,11 @@ def outage_of(problem: Problem | None) -> Problem | None:
 
 def final(problem: Problem, own: Problem | None) -> bool:
     """Return whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
+    if needs_only_time(problem):
+        return False
     return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)
+
+
+def needs_only_time(problem: Problem) -> bool:
+    """Return whether the next check may go well though no attempt before it will: a name may get another address."""
+    return problem.reason is Reason.HostDenied

@@ -23,7 +23,15 @@ from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.asking import Asking
 from setpoint.sources.changes import EVERYTHING, NOTHING, Changes
-from setpoint.sources.check import CheckResult, Fetched, final, limit_note, limit_of, outage_of
+from setpoint.sources.check import (
+    CheckResult,
+    Fetched,
+    final,
+    limit_note,
+    limit_of,
+    needs_only_time,
+    outage_of,
+)
 from setpoint.sources.demands import Demand, Demands
 from setpoint.sources.memory import SourceMemory
 from setpoint.sources.reporter import SourceReporter
@@ -210,7 +218,7 @@ class Sources:
         if self._demands.newer(key, asks):
             memory.due = 0.0
             return Result(after=0.0)
-        if checked.own is not None:
+        if checked.own is not None and not needs_only_time(checked.own):
             memory.due = NEVER
         return Result() if suspended or memory.due == NEVER else Result(after=interval)
 

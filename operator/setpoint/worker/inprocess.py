@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Self
 
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem
 from setpoint.git.repositories import Git
 from setpoint.render.renderer import Renderer
@@ -42,8 +43,8 @@ class InProcess:
         self._builds = Builds(self.commits, renderer, self._read_sets)
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return a worker as the settings have it."""
+    def of(cls, settings: Settings, hosts: HostRules) -> Self:
+        """Return a worker as the settings have it; `hosts`: where it may connect to."""
         cache = Path(settings.cache_dir)
         renderer = Renderer(
             Path(settings.kustomize),
@@ -52,7 +53,8 @@ class InProcess:
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
         )
-        git = Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes)
+        children = settings.git_processes
+        git = Git(cache / "git", cache_limit=settings.cache_size, children=children, hosts=hosts)
         return cls(git, renderer, allow_file=settings.allow_file_urls)
 
     async def close(self) -> None:

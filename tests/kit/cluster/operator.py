@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.kit.cluster.binaries import ensure
 
+LOOPBACK_TOO = "127.0.0.0/8,::1,*"
+"""Where Git may connect to in tests, whose servers are on loopback; elsewhere that is denied."""
 SYSTEM = "setpoint-system"
 ABSENT = Path(__file__).with_name("absent")
 """Modules that hide what is installed for tests alone."""
@@ -24,5 +26,6 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
         "SETPOINT_METRICS_PORT": "0",
         "SETPOINT_PROBE_PORT": "0",
         "SETPOINT_LOG_FORMAT": "text",
+        "SETPOINT_GIT_ALLOWED_HOSTS": LOOPBACK_TOO,
         **variables,
     }

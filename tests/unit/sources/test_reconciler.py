@@ -651,6 +651,33 @@ def test_a_timeout_that_is_too_long_is_shortened_and_said(timeout: str, limit: f
     play(story)
 
 
+def test_a_host_that_is_denied_is_asked_again_at_the_interval_and_no_sooner() -> None:
+    """Its name may get another address, of which nobody tells us; and it is no outage that ends by itself."""
+
+    async def story(world: World) -> None:
+        world.git.fails[A] = Problem(Reason.HostDenied, "git may not be connected to")
+        world.source()
+        await asyncio.sleep(0.9 * INTERVAL)
+        assert len(world.git.listed) == 1
+        ready, stalled = (
+            condition_of(world.store.sources[KEY]["status"], kind) for kind in ("Ready", "Stalled")
+        )
+        assert ready
+        assert (ready["reason"], bool(stalled)) == ("HostDenied", True)
+        await asyncio.sleep(0.6 * INTERVAL)
+        assert len(world.git.listed) == 2
+        world.git.fails.clear()
+        await asyncio.sleep(1.2 * INTERVAL)
+        assert world.status() == (A, "True", "Succeeded")
+        # An older commit whose submodule lies on such a host is not given up either.
+        world.git.fails[B] = Problem(Reason.HostDenied, "submodule x: git may not be connected to")
+        world.want(APP, B)
+        await settled()
+        assert not world.sources.refused(KEY, B)
+
+    play(story)
+
+
 def test_what_only_a_person_can_put_right_is_not_asked_again_by_itself() -> None:
     async def story(world: World) -> None:
         world.git.fails[A] = Problem(Reason.RepositoryUnsupported, "it is in SHA-256 format")

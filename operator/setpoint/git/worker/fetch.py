@@ -16,6 +16,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ObjectType
 
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.mirror import KEPT, Mirror, freed, grown, readable
 from setpoint.git.refs import RefSpec, Selected
@@ -37,6 +38,7 @@ class Fetch:
     selected: Selected
     max_bytes: int
     limit: int
+    rules: HostRules
 
 
 def fetch(mirror: Mirror, wanted: Fetch) -> str:
@@ -181,7 +183,7 @@ def _fetch(local: pygit2.Repository, wanted: Fetch, spec: str, depth: int) -> No
             callbacks.whole = True
             there.fetch([spec], callbacks=callbacks)
 
-    on_remote(wanted.repository, local, run, max_bytes=wanted.max_bytes)
+    on_remote(wanted.repository, local, run, wanted.rules, max_bytes=wanted.max_bytes)
 
 
 def _keep(local: pygit2.Repository, sha: str) -> None:

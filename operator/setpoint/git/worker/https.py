@@ -1,7 +1,8 @@
 """Sends HTTP requests to one Git server, and to no other (shell, in the child process).
 
 TLS with the Secret's CA alone (as git's http.sslCAInfo), the Authorization header, redirects on the same origin
-only, the environment's HTTP proxy. Everything that goes wrong is a `Problem`.
+only, the environment's HTTP proxy. Each connection, after a redirect too, goes where `egress` lets it. Everything that goes wrong is a
+`Problem`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.errors import http_problem, redirected, unreachable, untrusted
 from setpoint.git.remotes import DEFAULT_PORTS, Remote, Repository
+from setpoint.git.worker import egress
+from setpoint.git.worker.egress import CONNECT_SECONDS
 
-CONNECT_SECONDS = 20.0
 MAX_REDIRECTS = 5
 MAX_REDIRECT_BODY = 64 * 1024
 URL_SAFE = ":/?#[]@!$&'()*+,;=~%"  # RFC 3986, 2.2, and percent
@@ -29,8 +32,9 @@ URL_SAFE = ":/?#[]@!$&'()*+,;=~%"  # RFC 3986, 2.2, and percent
 class Origin:
     """A repository's server. Used by several threads, each with a `Session` of its own; `close` ends them all."""
 
-    def __init__(self, repository: Repository, proxy: str | None) -> None:
+    def __init__(self, repository: Repository, proxy: str | None, rules: HostRules) -> None:
         """`proxy`: the URL of an HTTP proxy, or None. Problem(SecretInvalid) if the CA cannot be read."""
+        self._rules = rules
         secure = repository.remote.scheme == "https"
         self.remote, self.proxy = repository.remote, _proxy(repository.remote, proxy)
         self.authorization = repository.credentials.authorization() if secure else None
@@ -55,7 +59,7 @@ class Origin:
                 shut(each)
 
     def connect(self) -> http.client.HTTPConnection:
-        """Connect; OSError or HTTPException."""
+        """Connect; OSError, HTTPException, or Problem(HostDenied)."""
         via = self.proxy
         place = (via.hostname or "", via.port or 80) if via else (self.remote.host, self.remote.port)
         if self.context is None:
@@ -64,14 +68,31 @@ class Origin:
             connection = http.client.HTTPSConnection(*place, timeout=CONNECT_SECONDS, context=self.context)
             if via:
                 connection.set_tunnel(self.remote.host, self.remote.port, _proxy_headers(via))
+        connection.auto_open = 0  # else it would resolve the name by itself once the server has hung up
         try:
-            connection.connect()
+            if via:
+                egress.check_unresolved(self.remote, self._rules)
+                connection.connect()
+            else:
+                connection.sock = self._connected()
         except BaseException:
             connection.close()
             raise
         connection.sock.settimeout(None)  # the parent's limit ends us; packs may take their time
         self.keep(connection.sock)
         return connection
+
+    def _connected(self) -> socket.socket:
+        """Connect to an address of the server that is allowed."""
+        plain = egress.connect(self.remote, self._rules)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return (
+                self.context.wrap_socket(plain, server_hostname=self.remote.host) if self.context else plain
+            )
+        except BaseException:
+            plain.close()
+            raise
 
     def problem(self, error: Exception) -> Problem:
         """Return the problem that the server could not be asked."""

@@ -5,7 +5,7 @@ its own (`git.workers`). It reads requests from standard input and writes answer
 4-byte big-endian length and JSON; as many run at once as come in: the parent decides whose turn it is. It ends when its standard input does, so it never outlives
 its parent. Credentials come with the request and stay in memory.
 
-request: {id, op: list | fetch, repository, ref, selected?, mirror?, maxBytes?, limit?}   answer: {id, result | problem}
+request: {id, op: list | fetch, repository, hosts, ref, selected?, mirror?, maxBytes?, limit?}   answer: {id, result | problem}
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ConfigLevel
 
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
 from setpoint.git.mirror import PACK_FILES, Mirror, freed
@@ -76,16 +77,13 @@ def _answer(home: Path, request: Message) -> Message:
 _HOME = threading.Lock()
 
 
-def furnish(home: Path, repository: Repository) -> pygit2.Repository:
-    """Make sure of known_hosts, and of the empty repository that ls-remote needs; give the latter.
+def furnish(home: Path) -> pygit2.Repository:
+    """Make sure of the empty repository that ls-remote needs, and give it.
 
     Done for each request: whoever wipes the cache wipes the home too, and may leave half of it.
     """
-    known_hosts, scratch = home / ".ssh" / "known_hosts", home / "scratch.git"
+    scratch = home / "scratch.git"
     with _HOME:
-        if not known_hosts.exists():
-            known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            known_hosts.write_text(repository.credentials.known_hosts)
         with suppress(pygit2.GitError):
             if (scratch / "config").exists():
                 return pygit2.Repository(str(scratch))
@@ -95,8 +93,8 @@ def furnish(home: Path, repository: Repository) -> pygit2.Repository:
 
 def _list(home: Path, request: Message) -> Message:
     repository = _repository(request)
-    with freed(furnish(home, repository)) as scratch:
-        heads, target = list_heads(repository, scratch)
+    with freed(furnish(home)) as scratch:
+        heads, target = list_heads(repository, scratch, _rules(request))
     selected = select(RefSpec(**request["ref"]), heads, target)
     return {"ref": selected.ref, "sha": selected.sha, "revision": selected.revision}
 
@@ -104,8 +102,8 @@ def _list(home: Path, request: Message) -> Message:
 def _fetch(home: Path, request: Message) -> Message:
     ref, selected = RefSpec(**request["ref"]), Selected(**request["selected"])
     repository = _repository(request)
-    furnish(home, repository).free()
-    wanted = Fetch(repository, ref, selected, request["maxBytes"], request["limit"])
+    furnish(home).free()
+    wanted = Fetch(repository, ref, selected, request["maxBytes"], request["limit"], _rules(request))
     return {"sha": fetch(Mirror(Path(request["mirror"])), wanted)}
 
 
@@ -115,6 +113,13 @@ _OPERATIONS = {"list": _list, "fetch": _fetch}
 def _repository(request: Message) -> Repository:
     given = request["repository"]
     return Repository(Remote(**given["remote"]), Credentials(**given["credentials"]))
+
+
+def _rules(request: Message) -> HostRules:
+    given = request["hosts"]
+    return HostRules(
+        tuple(given["allowed"]), tuple(given["denied"]), tuple((host, port) for host, port in given["api"])
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Self
 
+from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem
 from setpoint.git.remotes import Repository
 from setpoint.git.worker.https import Origin, Session, shut
@@ -32,9 +33,9 @@ PASSED = ("Accept", "Content-Type", "User-Agent")
 class Relay:
     """Listens while entered; `problem` says why it could not do what libgit2 asked for."""
 
-    def __init__(self, repository: Repository, proxy: str | None) -> None:
+    def __init__(self, repository: Repository, proxy: str | None, rules: HostRules) -> None:
         """`proxy`: the URL of an HTTP proxy, or None. Problem(SecretInvalid) if the CA cannot be read."""
-        self.origin = Origin(repository, proxy)
+        self.origin = Origin(repository, proxy, rules)
         self.secret = secrets.token_urlsafe(24)
         self.problem: Problem | None = None
 
