@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.kit.cluster.pki import Authority, Pair
 from tests.kit.servers.githttp import GitHttp, Rules
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
 from setpoint.git.refs import RefSpec, Selected
@@ -29,10 +30,18 @@ class World:
     """One operator's Git on a cache folder, with the two steps that a Source takes."""
 
     def __init__(
-        self, cache: Path, environ: Mapping[str, str], limit: int, idle: float, children: int
+        self,
+        cache: Path,
+        environ: Mapping[str, str],
+        limit: int,
+        idle: float,
+        children: int,
+        budgets: Budgets,
     ) -> None:
         self.cache = cache
-        self.git = Git(cache, cache_limit=limit, children=children, idle=idle, environ=environ)
+        self.git = Git(
+            cache, cache_limit=limit, children=children, idle=idle, environ=environ, budgets=budgets
+        )
 
     async def check(
         self,
@@ -80,8 +89,9 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         limit: int = 512 * MIB,
         idle: float = 30.0,
         children: int = 8,
+        budgets: Budgets = DEFAULTS,
     ) -> World:
-        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children))
+        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children, budgets))
         return made[-1]
 
     yield make

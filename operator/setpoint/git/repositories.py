@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import pygit2
 from pygit2.enums import ConfigLevel
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
@@ -56,10 +57,11 @@ class Git:
         children: int = MAX_CHILDREN,
         idle: float = IDLE_SECONDS,
         environ: Mapping[str, str] = os.environ,
+        budgets: Budgets = DEFAULTS,
     ) -> None:
         """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends."""
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
-        self._most = children
+        self._most, self._budgets = children, budgets
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
@@ -149,6 +151,7 @@ class Git:
             "mirror": str(mirror.path),
             "limit": self._limit,
             "maxBytes": self._room(),
+            "budgets": asdict(self._budgets),
         }
         try:
             sha = (await self._call(repository, request, limit))["sha"]
@@ -212,7 +215,7 @@ class Git:
             self._readers.move_to_end(mirror.id)
             return reader
         self._readers.pop(mirror.id, None)
-        found = Reader.open(mirror)
+        found = Reader.open(mirror, self._budgets)
         if found is not None:
             self._readers[mirror.id] = found
             self._close_idle(self._readers, keep=MAX_READERS)

@@ -168,6 +168,12 @@ def _shared(
             concurrency=settings.render_concurrency,
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
+            budgets=settings.budgets,
         ),
-        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes),
+        git=Git(
+            cache / "git",
+            cache_limit=settings.cache_size,
+            children=settings.git_processes,
+            budgets=settings.budgets,
+        ),
     )

@@ -197,12 +197,12 @@ class TargetBuilder:
         """Return whether a target was made with these parts of a spec."""
         return target.digest == self._digest(target.inputs, spec)
 
-    @staticmethod
-    async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting = RecordingTree(tree)
+    async def _inputs(self, tree: Tree, sync: Sync, memory: Memory) -> Inputs:
+        budgets = self._renderer.budgets
+        noting = RecordingTree(tree, budgets)
         memory.built = replace(memory.built, read_set=None, looked=None)
         try:
-            return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
+            return await asyncio.to_thread(inputs_of.gather, noting, sync.spec, budgets)
         finally:
             memory.built = replace(memory.built, read_set=noting.read_set())
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pygit2
 from pygit2.enums import CredentialType
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.errors import translate, unauthorized
 from setpoint.git.refs import Head
@@ -26,8 +27,9 @@ T = TypeVar("T")
 class Callbacks(pygit2.RemoteCallbacks):
     """Returns an SSH key once, trusts no one who is not proven, and stops what would not fit into the cache."""
 
-    def __init__(self, repository: Repository, max_bytes: int) -> None:
-        """`max_bytes`: the largest pack that may arrive."""
+    def __init__(self, repository: Repository, max_bytes: int, budgets: Budgets) -> None:
+        """`max_bytes`: the largest pack that the cache has room for."""
+        self._budgets = budgets
         super().__init__()
         self._remote, self._credentials, self._max_bytes = (
             repository.remote,
@@ -57,7 +59,9 @@ class Callbacks(pygit2.RemoteCallbacks):
         return valid
 
     def transfer_progress(self, stats: pygit2.remotes.TransferProgress) -> None:
-        """Stop a pack that is larger than the cache."""
+        """Stop a pack that is over its budget, or larger than the cache."""
+        self._budgets.check("max_fetch_objects", stats.total_objects, self._remote.url)
+        self._budgets.check("max_fetch_size", stats.received_bytes, self._remote.url, counted=False)
         if stats.received_bytes > self._max_bytes:
             text = f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has; enlarge it"
             why = " (the server does not support shallow fetches, so the whole history is needed)"
@@ -70,9 +74,10 @@ def on_remote(
     action: Callable[[pygit2.Remote, Callbacks], T],
     *,
     max_bytes: int = 2**62,
+    budgets: Budgets = DEFAULTS,
 ) -> T:
     """Run `action` with a remote of `local` and its callbacks; every failure is a Problem."""
-    remote, callbacks = repository.remote, Callbacks(repository, max_bytes)
+    remote, callbacks = repository.remote, Callbacks(repository, max_bytes, budgets)
     if remote.scheme == "ssh" and not (
         repository.credentials.identity and repository.credentials.known_hosts
     ):
