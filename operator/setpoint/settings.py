@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -22,6 +23,7 @@ from pydantic import (
 
 from setpoint.api import formats, hosts
 from setpoint.api.base import DURATION_PATTERN
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 
 PREFIX = "SETPOINT_"
@@ -78,6 +80,7 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,15}([kMG]|[KMG]i)?$"}),
 ]
 Count = Annotated[int, Field(ge=1, le=1024)]
+Many = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Hosts = Annotated[Words, AfterValidator(_hosts)]
@@ -183,6 +186,73 @@ class Settings(BaseModel):
         90.0,
         description="How long a watch may be silent before its connection counts as dead. API servers send something each minute.",
     )
+
+    max_file_size: Size = Field(
+        DEFAULTS.max_file_size,
+        description="How large one file of a commit may be that is read. Git's header is asked first, and what is larger is not unpacked.",
+    )
+    max_folder_entries: Many = Field(
+        DEFAULTS.max_folder_entries, description="How many files and folders one folder of a commit may hold."
+    )
+    max_files: Many = Field(
+        DEFAULTS.max_files,
+        description="How many files and folders a Sync may lead to: all below its path, and all that kustomizations refer to.",
+    )
+    max_input_size: Size = Field(
+        DEFAULTS.max_input_size, description="How many bytes of files a Sync may read."
+    )
+    max_depth: Annotated[int, Field(ge=8, le=200)] = Field(
+        DEFAULTS.max_depth,
+        description="How many levels there may be of folders, of kustomizations that refer to each other, and in a YAML document.",
+    )
+    max_links: Many = Field(
+        DEFAULTS.max_links,
+        description="How many symlinks to folders a folder of plain manifests may lead through.",
+    )
+    max_yaml_values: Many = Field(
+        DEFAULTS.max_yaml_values,
+        description="How many values the YAML and JSON of a Sync may have: mappings, lists, keys and scalars, what aliases stand for included.",
+    )
+    max_objects: Many = Field(DEFAULTS.max_objects, description="How many objects a Sync may have.")
+    max_object_size: Size = Field(
+        DEFAULTS.max_object_size,
+        description="How large one object may be as JSON. The API server takes no more than this unless etcd is told to.",
+    )
+    max_render_size: Size = Field(
+        DEFAULTS.max_render_size,
+        description="How large all objects of a Sync may be as JSON; and how much one build may print.",
+    )
+    max_patterns: Annotated[int, Field(ge=1, le=256)] = Field(
+        DEFAULTS.max_patterns,
+        description="How many patterns `spec.exclude` may have; the CRD allows no more.",
+    )
+    max_patterns_size: Annotated[int, Field(ge=1, le=16_384)] = Field(
+        DEFAULTS.max_patterns_size,
+        description="How many characters the patterns of `spec.exclude` may have in all; the CRD allows no more.",
+    )
+    max_fetch_size: Size = Field(
+        DEFAULTS.max_fetch_size,
+        description="How many bytes one fetch from a Git server may bring, however large the cache is.",
+    )
+    max_fetch_unpacked: Size = Field(
+        DEFAULTS.max_fetch_unpacked, description="How many bytes the objects of one fetch may have, unpacked."
+    )
+    max_fetch_objects: Many = Field(
+        DEFAULTS.max_fetch_objects, description="How many Git objects one fetch may bring."
+    )
+    max_diff: Many = Field(
+        DEFAULTS.max_diff,
+        description="How many fields of an object may differ for each of them to be shown; of more, their number is.",
+    )
+    max_read_set: Many = Field(
+        DEFAULTS.max_read_set,
+        description="How many paths are remembered of what a Sync looked at; with more, each commit is looked at.",
+    )
+
+    @property
+    def budgets(self) -> Budgets:
+        """How much is read of what a tenant wrote."""
+        return Budgets(**{each.name: getattr(self, each.name) for each in fields(Budgets)})
 
 
 FIELDS = tuple(Settings.model_fields)

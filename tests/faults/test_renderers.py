@@ -30,9 +30,9 @@ if deed == "print":
 os.execv({kustomize!r}, sys.argv)
 """
 DEEDS = {
-    "hang": "did not end within 4 s",
-    "eat": "more than 128 MiB of memory",
-    "print": "printed more than 64 MiB",
+    "hang": ("RenderFailed", "did not end within the 4 s of settings.renderTimeout"),
+    "eat": ("TooLarge", "more than the 128 MiB of memory of settings.renderMemory"),
+    "print": ("TooLarge", "more than the 33,554,432 of settings.maxRenderSize"),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_build_that_misbehaves(world: World, deed: str) -> None:
     )
     files = {"kustomization.yaml": f"resources: [a.yaml]\n{generator}", "deed": deed}
     world.repo.commit(files, "Misbehaves")
-    sync = world.until("Sync", "app", says("RenderFailed", DEEDS[deed]))
+    sync = world.until("Sync", "app", says(*DEEDS[deed]))
     assert "stays enforced" in condition(sync)["message"]
     enforced(world)
     sha = world.repo.commit({"deed": "nothing"}, "Behaves")

@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.kit.cluster.pki import Authority, Pair
 from tests.kit.servers.githttp import GitHttp, Rules
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
@@ -38,9 +39,18 @@ class World:
         idle: float,
         children: int,
         hosts: HostRules,
+        budgets: Budgets,
     ) -> None:
         self.cache = cache
-        self.git = Git(cache, cache_limit=limit, children=children, idle=idle, environ=environ, hosts=hosts)
+        self.git = Git(
+            cache,
+            cache_limit=limit,
+            children=children,
+            idle=idle,
+            environ=environ,
+            hosts=hosts,
+            budgets=budgets,
+        )
 
     async def check(
         self,
@@ -89,8 +99,10 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         idle: float = 30.0,
         children: int = 8,
         hosts: HostRules = LOOPBACK_TOO,
+        budgets: Budgets = DEFAULTS,
     ) -> World:
-        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children, hosts))
+        place, limits = cache or tmp_path / "cache", (limit, idle, children)
+        made.append(World(place, environ or {}, *limits, hosts, budgets))
         return made[-1]
 
     yield make

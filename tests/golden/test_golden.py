@@ -44,7 +44,7 @@ def test_applying_the_plan_gives_what_git_says_on_all_fields_that_are_owned(case
             removed = {op["path"] for op in change.patch if op["op"] == "remove"}
             after = jsonpatch.apply_patch(comparable(live), list(change.patch))
             gone = [managed_fields.pointer(p) for p, _ in change.additions]
-            assert {op["path"] for op in difference(after, predicted)} <= set(gone), removed
+            assert {op["path"] for op in difference(after, predicted).patch} <= set(gone), removed
         owned = managed_fields.own_entry(predicted["metadata"]["managedFields"])
         assert owned is not None
         ignored = {p for rule in case.sync.spec.ignore for p in rule.paths}

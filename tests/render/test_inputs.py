@@ -240,8 +240,8 @@ def test_symlinks_that_multiply_end(repo: GitFolder) -> None:
         repo.put({f"l{level}/x.yaml": config("x")})
         for n in range(2):
             repo.link(f"l{level}/{n}", f"../l{level + 1}")
-    text = message(repo.put({"l20/x.yaml": config("x")}).commit(), Reason.RenderFailed, path="l0")
-    assert "one of more than 1,000 symlinks to folders" in text
+    text = message(repo.put({"l20/x.yaml": config("x")}).commit(), Reason.TooLarge, path="l0")
+    assert "at least 1,001 symlinks to folders, more than the 1,000 of settings.maxLinks; " in text
 
 
 KUSTOMIZATIONS = [

@@ -18,7 +18,8 @@ from tests.kit.cluster.processes import lives
 from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config, sync_spec
 
-from setpoint.api.reasons import Problem
+from setpoint.api.budgets import Budgets
+from setpoint.api.reasons import Problem, Reason
 from setpoint.render import workspace
 from setpoint.render.inputs import gather
 from setpoint.render.renderer import Renderer
@@ -197,9 +198,9 @@ async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path, number:
 
 
 FAKES = {
-    "sleep 600": "k: kustomize did not end within 0.5 s and was stopped",
-    "tail -c 900000000 /dev/zero | tail -c 900000000 >/dev/null": "k: kustomize took more than 64 MiB of memory and was stopped",
-    "exec head -c 100000000 /dev/zero": "k: kustomize printed more than 1 MiB and was stopped",
+    "sleep 600": "k: kustomize did not end within the 0.5 s of settings.renderTimeout and was stopped",
+    "tail -c 900000000 /dev/zero | tail -c 900000000 >/dev/null": "k: kustomize took more than the 64 MiB of memory of settings.renderMemory and was stopped; make several Syncs of it, or raise the setting",
+    "exec head -c 100000000 /dev/zero": "k, as built by kustomize: at least 1,048,576 bytes of manifests, more than the 1,048,576 of settings.maxRenderSize; make several Syncs of it, or raise the setting",
     "kill -SEGV $$": "k: kustomize was ended by signal 11",
 }
 
@@ -214,7 +215,13 @@ async def test_a_renderer_that_misbehaves_is_said_in_words(
     fake.chmod(0o755)
     tree = repo.put({"k/kustomization.yaml": "resources: [a.yaml]", "k/a.yaml": config("a")}).commit()
     timeout = 0.5 if "sleep" in script else 20
-    renderer = Renderer(fake, tmp_path / "work", timeout=timeout, memory_limit=64 * 2**20, output_limit=2**20)
+    renderer = Renderer(
+        fake,
+        tmp_path / "work",
+        timeout=timeout,
+        memory_limit=64 * 2**20,
+        budgets=Budgets(max_render_size=2**20),
+    )
     spec = sync_spec(path="k")
     if "tail" in script:
         fake.write_text(f"#!{sys.executable}\nimport time\nx = bytearray(200 * 2**20)\ntime.sleep(600)\n")
@@ -224,6 +231,8 @@ async def test_a_renderer_that_misbehaves_is_said_in_words(
     finally:
         renderer.close()
     assert raised.value.message == FAKES[script]
+    over = "the setting" in FAKES[script]
+    assert raised.value.reason is (Reason.TooLarge if over else Reason.RenderFailed)
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 from setpoint import settings
+from setpoint.api.budgets import Budget, Budgets
 from setpoint.api.reasons import Problem, Reason
 
 PACKAGE = Path(settings.__file__).parent
@@ -112,5 +115,34 @@ def test_what_the_docs_say_is_the_default_is_taken_as_such(field: str) -> None:
 def test_every_setting_is_read_somewhere() -> None:
     own = {"settings.py", "chart.py", "reference.py", "generate.py"}
     code = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.name not in own)
-    unused = [name for name in settings.FIELDS if not re.search(rf"settings\.{name}\b", code)]
-    assert unused == []
+    budgets = {each.name for each in fields(Budgets)}
+    read = {
+        name: rf'settings\.{name}\b|budgets\.{name}\b|check\(\s*"{name}"|_over\("{name}"'
+        for name in settings.FIELDS
+    }
+    assert [name for name in settings.FIELDS if not re.search(read[name], code)] == []
+    assert budgets < set(settings.FIELDS)
+
+
+def test_each_budget_is_the_setting_of_its_name() -> None:
+    assert settings.Settings().budgets == Budgets()
+    raised = settings.from_environ({"SETPOINT_MAX_FILE_SIZE": "32Mi", "SETPOINT_MAX_OBJECTS": "5"}).budgets
+    assert raised == Budgets(max_file_size=32 * 2**20, max_objects=5)
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in fields(Budgets) if each.name not in ("max_diff", "max_read_set")]
+)
+def test_over_budget_is_said_with_figure_limit_setting_and_remedy(name: Budget) -> None:
+    few = replace(Budgets(), **{name: 1_000})
+    few.check(name, 1_000, "apps")
+    with pytest.raises(Problem) as caught:
+        few.check(name, 1_001, "apps")
+    setting = f"settings.{to_camel(name)}"
+    assert caught.value.reason is Reason.TooLarge
+    assert re.fullmatch(
+        rf"apps: 1,001 [^;]+, more than the 1,000 of {setting}; .+, or raise the setting",
+        caught.value.message,
+    )
+    with pytest.raises(Problem, match=r"^at least 1,001 "):
+        few.check(name, 1_001, counted=False)

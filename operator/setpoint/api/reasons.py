@@ -280,7 +280,11 @@ class Reason(StrEnum):
         "Look at the service of the webhook.",
         "transient",
     )
-    TooLarge = "TooLarge", "The object is larger than the API server takes (about 1.5 MB).", "Split it."
+    TooLarge = (
+        "TooLarge",
+        "An object is larger than the API server takes (about 1.5 MB), or what the commit holds is over a budget: files, their size, YAML values, objects, bytes of a fetch. The message has the figure, the limit and its setting.",
+        "Split it: do what the message says, or raise the setting. What was applied before stays enforced meanwhile.",
+    )
 
     # --- a Sync, while or after writing
     OwnerMissing = (

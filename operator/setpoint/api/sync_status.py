@@ -115,6 +115,9 @@ class DriftEntry(ObjectReference):
     patch: tuple[Operation, ...] = Field(
         (), description="JSON Patch (RFC 6902) from what it was changed to, to what Git says."
     )
+    fields: int | None = Field(
+        None, description="How many fields were changed, where they are too many for a patch."
+    )
 
 
 class HistoryEntry(Reported):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import IgnoreRule
 from setpoint.health.ends.end import end_of, leaving
@@ -62,6 +63,8 @@ class Actor:
     """The objects of the commit that are done, as they ended by themselves, each with its health."""
     expected: Set[ObjectId] = frozenset()
     """Objects that may end by themselves, and that nobody knows to be gone."""
+    max_diff: int = DEFAULTS.max_diff
+    """How many fields of an object may differ for each of them to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,9 @@ class DryRunner:
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
         handed = live is not None and self._is_known(d, live)
-        change = plan.decide(d, live, predicted.object, who.key, who.rules, who.people, handed=handed)
+        change = plan.decide(
+            d, live, predicted.object, who.key, who.rules, who.people, handed=handed, most=who.max_diff
+        )
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
         warnings = (*predicted.warnings, *carried.doubts)

@@ -18,6 +18,7 @@ from typing import Final, TextIO
 import orjson
 from pydantic import ValidationError
 
+from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem
 from setpoint.api.resources import Sync
 from setpoint.api.sync import SourceReference, SyncSpec
@@ -28,6 +29,7 @@ from setpoint.objects.yaml_dump import dump
 from setpoint.plan import desired
 from setpoint.render import inputs
 from setpoint.render.renderer import Rendered, Renderer
+from setpoint.settings import from_environ
 from setpoint.tree.local import LocalTree
 
 _CLUSTER: Final = {
@@ -77,7 +79,8 @@ def run(
     program = kustomize or os.environ.get("SETPOINT_KUSTOMIZE") or "kustomize"
     try:
         folder, spec = _arguments(directory, sync_file)
-        rendered = asyncio.run(_render(folder, spec, Path(program), places=output == "yaml"))
+        budgets = from_environ(os.environ).budgets
+        rendered = asyncio.run(_render(folder, spec, Path(program), budgets, places=output == "yaml"))
     except _UsageError as error:
         err.write(f"error: {error}\n")
         return cli.USAGE
@@ -118,11 +121,13 @@ def _sync(data: bytes, file: str) -> Sync:
         raise _UsageError(f"{found[0].where}: {where}: {first['msg']}") from None
 
 
-async def _render(folder: Path, spec: SyncSpec, kustomize: Path, *, places: bool) -> Rendered:
+async def _render(
+    folder: Path, spec: SyncSpec, kustomize: Path, budgets: Budgets, *, places: bool
+) -> Rendered:
     tree = LocalTree(folder)
-    found = await asyncio.to_thread(inputs.gather, tree, spec)
+    found = await asyncio.to_thread(inputs.gather, tree, spec, budgets)
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
-        renderer = Renderer(kustomize, Path(work))
+        renderer = Renderer(kustomize, Path(work), budgets=budgets)
         try:
             return await (renderer.placed if places else renderer.render)(tree, spec, found)
         finally:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import ObjectType
 
 from setpoint.git.remotes import Repository
 
@@ -321,9 +322,20 @@ def freed(repository: pygit2.Repository) -> Iterator[pygit2.Repository]:
         repository.free()
 
 
+def header(repository: pygit2.Repository, oid: str | pygit2.Oid) -> tuple[int, int]:
+    """Return the type and the size in bytes of an object, which is not unpacked for that.
+
+    KeyError, ValueError, GitError if there is none.
+    """
+    kind, size = repository.odb.read_header(oid)
+    return int(kind), int(size)
+
+
 def readable(repository: pygit2.Repository, sha: str) -> bool:
-    """Return whether a commit and its tree can be read."""
+    """Return whether a commit and its tree can be read; not one that is no commit by its header."""
     try:
+        if header(repository, sha)[0] != ObjectType.COMMIT:
+            return False
         commit = repository[sha]
         return isinstance(commit, pygit2.Commit) and bool(repository[commit.tree_id].id)
     except (pygit2.GitError, KeyError, ValueError, OSError):

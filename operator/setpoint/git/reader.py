@@ -19,8 +19,11 @@ from weakref import WeakSet, finalize
 import pygit2
 from pygit2.enums import FileMode
 
+from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.mirror import Mirror, open_reader, readable, touch
+from setpoint.git.mirror import Mirror, header, open_reader, readable, touch
+from setpoint.runtime.lru import Lru
+from setpoint.tree.bounded import shortened
 from setpoint.tree.protocol import Entry, EntryKind
 
 KINDS: Mapping[int, EntryKind] = {
@@ -32,6 +35,7 @@ KINDS: Mapping[int, EntryKind] = {
 
 TOUCH_SECONDS = 1.0
 MAX_LINE = 256  # characters of a subject or a name that are kept
+KEPT_ENTRIES = 100_000  # of the folders of one commit that were read last
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,13 @@ def _release(repository: pygit2.Repository, descriptor: int) -> None:
 class Reader:
     """An open generation."""
 
-    def __init__(self, mirror: Mirror, generation: Path, descriptor: int) -> None:
-        self._mirror, self.generation = mirror, generation
+    def __init__(
+        self, mirror: Mirror, generation: Path, descriptor: int, budgets: Budgets = DEFAULTS
+    ) -> None:
+        """`budgets`: what is larger by its header is not read."""
+        self._mirror, self.generation, self.budgets = mirror, generation, budgets
+        self.read = 0
+        """How many trees, blobs and commits were read."""
         try:
             self._repository = pygit2.Repository(str(generation))
         except pygit2.GitError:
@@ -71,14 +80,14 @@ class Reader:
         self.trees: WeakSet[MirrorTree] = WeakSet()
 
     @classmethod
-    def open(cls, mirror: Mirror) -> Self | None:
+    def open(cls, mirror: Mirror, budgets: Budgets = DEFAULTS) -> Self | None:
         """Open the current generation of a mirror, if there is one that can be read."""
         generation = mirror.current()
         descriptor = open_reader(generation) if generation else None
         if generation is None or descriptor is None:
             return None
         try:
-            return cls(mirror, generation, descriptor)
+            return cls(mirror, generation, descriptor, budgets)
         except pygit2.GitError:
             mirror.discard(generation)
             return None
@@ -109,7 +118,7 @@ class Reader:
 
     def commit(self, sha: str) -> Commit:
         """Describe a commit; Problem(GitFailed) if it cannot be read."""
-        found = self._object(sha, pygit2.Commit)
+        found = self._object(sha, pygit2.Commit, "the commit")
         with self._lock:
             message = found.raw_message.decode("utf-8", "replace")
             author = found.author.raw_name.decode("utf-8", "replace")
@@ -118,27 +127,31 @@ class Reader:
 
     def root(self, sha: str) -> str:
         """Return the id of a commit's tree."""
-        found = self._object(sha, pygit2.Commit)
+        found = self._object(sha, pygit2.Commit, "the commit")
         with self._lock:
             return str(found.tree_id)
 
     def entries(self, oid: str, path: str) -> dict[str, Entry]:
-        """Return the entries of a tree object that lies at `path`, by name."""
-        tree = self._object(oid, pygit2.Tree)
+        """Return the entries of a tree object that lies at `path`, by name; Problem(TooLarge) for too many."""
+        tree = self._object(oid, pygit2.Tree, path or ".")
+        self.budgets.check("max_folder_entries", len(tree), shortened(path) or ".")
         with self._lock:
             made = [_entry(path, each) for each in tree]
         return {entry.name: entry for entry in made}
 
-    def blob(self, oid: str) -> bytes:
-        """Return the bytes of a blob."""
-        found = self._object(oid, pygit2.Blob)
+    def blob(self, oid: str, path: str) -> bytes:
+        """Return the bytes of a blob that lies at `path`; Problem(TooLarge) for one that is larger than a file may be."""
+        found = self._object(oid, pygit2.Blob, path)
         with self._lock:
             return found.data
 
-    def _object(self, oid: str, kind: type[T]) -> T:
+    def _object(self, oid: str, kind: type[T], where: str) -> T:
         try:
             with self._lock:
+                size = header(self._repository, oid)[1]
+                self.budgets.check("max_file_size", size, shortened(where))
                 found = self._repository[oid]
+                self.read += 1
         except (KeyError, ValueError, pygit2.GitError):
             found = None
         if not isinstance(found, kind):
@@ -158,7 +171,8 @@ class MirrorTree:
         """`submodules`: trees by path."""
         self._reader, self._submodules = reader, submodules
         self._root = reader.root(sha)
-        self._folders: dict[str, dict[str, Entry]] = {}
+        kept = max(KEPT_ENTRIES, reader.budgets.max_folder_entries + 1)
+        self._folders: Lru[str, dict[str, Entry]] = Lru(kept)
         reader.trees.add(self)
 
     def entry(self, path: str) -> Entry | None:
@@ -183,12 +197,14 @@ class MirrorTree:
         entry = self.entry(path)
         if entry is None or entry.kind not in (EntryKind.BLOB, EntryKind.LINK):
             raise Problem(Reason.PathNotFound, f"{path} is not a file of the commit")
-        return self._reader.blob(entry.oid)
+        return self._reader.blob(entry.oid, path)
 
     def _entries(self, path: str) -> dict[str, Entry] | None:
         """Return what a folder holds; walks down from the root, so that nothing beside the way is read."""
-        if path in self._folders:
-            return self._folders[path]
+        if (known := self._folders.get(path)) is not None:
+            return known
+        if len(path) > MAX_PATH:
+            return None  # the names of what is above it would add up to its square
         entries = self._folder("", self._root)
         for name in path.split("/") if path else ():
             entry = entries.get(name)
@@ -198,9 +214,10 @@ class MirrorTree:
         return entries
 
     def _folder(self, path: str, oid: str) -> dict[str, Entry]:
-        if path not in self._folders:
-            self._folders[path] = self._read_folder(path, oid)
-        return self._folders[path]
+        if (known := self._folders.get(path)) is not None:
+            return known
+        found = self._read_folder(path, oid)
+        return self._folders.put(path, found, len(found) + 1)
 
     def _read_folder(self, path: str, oid: str) -> dict[str, Entry]:
         for stem, tree in self._submodules.items():

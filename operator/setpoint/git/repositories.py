@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 import pygit2
 from pygit2.enums import ConfigLevel
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import RESERVED_ALONE, HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror
@@ -58,14 +59,15 @@ class Git:
         idle: float = IDLE_SECONDS,
         environ: Mapping[str, str] = os.environ,
         hosts: HostRules = RESERVED_ALONE,
+        budgets: Budgets = DEFAULTS,
     ) -> None:
         """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends.
 
-        `hosts`: where it may connect to.
+        `hosts`: where it may connect to; `budgets`: what one fetch may bring.
         """
         self._hosts = asdict(hosts)
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
-        self._most = children
+        self._most, self._budgets = children, budgets
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
@@ -159,6 +161,7 @@ class Git:
             "mirror": str(mirror.path),
             "limit": self._limit,
             "maxBytes": self._room(),
+            "budgets": asdict(self._budgets),
         }
         try:
             sha = (await self._call(repository, request, limit))["sha"]
@@ -227,7 +230,7 @@ class Git:
             self._readers.move_to_end(mirror.id)
             return reader
         self._readers.pop(mirror.id, None)
-        found = Reader.open(mirror)
+        found = Reader.open(mirror, self._budgets)
         if found is not None:
             self._readers[mirror.id] = found
             self._close_idle(self._readers, keep=MAX_READERS)

@@ -7,20 +7,24 @@ silently take for something else (a duplicate key, a name that is a number) is a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as declared
 from typing import Any, Final, NoReturn
 
 import orjson
 
+from setpoint.api.budgets import DEFAULTS, Budgets, setting
 from setpoint.api.reasons import Problem, Reason, well_formed
 from setpoint.objects import scalars
 from setpoint.objects import yaml as yamlstream
 from setpoint.objects.identity import Manifest, ObjectId
 
-MAX_OBJECT_BYTES: Final = 1_572_864
-"""etcd's default limit of a request, --max-request-bytes, which is the API server's limit of an object."""
 _LIST_DEPTH: Final = 8
+_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_VALUES: Final = ",[{:"
+"""Characters of JSON of which each stands before one value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The objects of a file, in its order, and how many documents are no objects and were skipped."""
+    """The objects of a file, in its order, how many documents are no objects and were skipped, and all its `values`."""
 
     documents: tuple[Document, ...]
     skipped: int = 0
+    values: int = declared(default=0, compare=False)
 
 
 def load(data: bytes, file: str) -> list[Document]:
@@ -52,28 +57,31 @@ def load(data: bytes, file: str) -> list[Document]:
     return list(read(data, file).documents)
 
 
-def read(data: bytes, file: str) -> Loaded:
+def read(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Loaded:
     """Return the objects of a file of YAML or JSON documents; `file` is its path for messages.
 
     Empty documents are nothing; those with neither apiVersion nor kind are counted as skipped.
     Raises Problem: RenderFailed or TooLarge, with file, line and what to do.
     """
     documents: list[Document] = []
-    skipped = 0
-    for index, parsed in enumerate(parse(data, file), 1):
+    skipped = values = 0
+    for index, parsed in enumerate(parse(data, file, budgets), 1):
+        values += parsed.values
         if parsed.value is None:
             continue
-        place = _Place(file, index, parsed.line)
+        place = _Place(file, index, parsed.line, budgets)
         if not isinstance(parsed.value, dict):
             place.fail(f"document {index} is {_what(parsed.value)}, not an object")
         if _absent(parsed.value, "apiVersion") and _absent(parsed.value, "kind"):
             skipped += 1
             continue
-        documents += _objects(parsed.value, place, parsed.lines, 0)
-    return Loaded(tuple(documents), skipped)
+        for made in _objects(parsed.value, place, parsed.lines, 0):
+            documents.append(made)
+            budgets.check("max_objects", len(documents), file, counted=False)
+    return Loaded(tuple(documents), skipped, values)
 
 
-def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
+def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Iterator[yamlstream.Parsed]:
     """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -83,15 +91,9 @@ def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
         raise Problem(
             Reason.RenderFailed, f"{file}:{line}: the file is not UTF-8 text; save it as UTF-8"
         ) from None
-    if text.lstrip()[:1] == b"{" and (stream := _json(text.decode(), file)) is not None:
+    if text.lstrip()[:1] == b"{" and (stream := _json(text.decode(), file, budgets)) is not None:
         return iter(stream)
-    return yamlstream.parse(text, file)
-
-
-def too_large(manifest: dict[str, Any]) -> int:
-    """Return the size of the object in bytes if it is more than the API server takes, else 0."""
-    size = len(orjson.dumps(manifest))
-    return size if size > MAX_OBJECT_BYTES else 0
+    return yamlstream.parse(text, file, budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class _Place:
     file: str
     index: int
     line: int
+    budgets: Budgets
 
     def fail(self, text: str, reason: Reason = Reason.RenderFailed) -> NoReturn:
         raise Problem(reason, f"{self.file}:{self.line}: {text}")
@@ -130,7 +133,7 @@ def _items(value: dict[str, Any], place: _Place, lines: dict[int, int], depth: i
         place.fail(f"the items of {value['kind']} are not a list of objects")
     inherited = {"apiVersion": value["apiVersion"], "kind": value["kind"].removesuffix("List")}
     for number, item in enumerate(items, 1):
-        where = _Place(place.file, place.index, lines.get(id(item), place.line))
+        where = _Place(place.file, place.index, lines.get(id(item), place.line), place.budgets)
         if not isinstance(item, dict):
             where.fail(f"item {number} of {value['kind']} is {_what(item)}, not an object")
         # The API server leaves both out in the items of a typed list.
@@ -150,13 +153,10 @@ def _check(value: dict[str, Any], place: _Place) -> None:
     label = f"{kind}/{meta['name']}"
     for field in ("labels", "annotations"):
         _check_strings(meta.get(field) or {}, f"metadata.{field}", label, place)
-    try:
-        size = too_large(value)
-    except orjson.JSONEncodeError:
-        place.fail(f"{label} has more than {yamlstream.MAX_DEPTH} levels of nesting")
-    if size:
+    size, most = len(orjson.dumps(value)), place.budgets.max_object_size
+    if size > most:
         place.fail(
-            f"{label} has {size:,} bytes, more than the {MAX_OBJECT_BYTES:,} that the API server takes; split it",
+            f"{label} has {size:,} bytes, more than the {most:,} that the API server takes ({setting('max_object_size')}); split it",
             Reason.TooLarge,
         )
 
@@ -185,27 +185,46 @@ def _what(value: Any) -> str:
     return words.get(type(value), "null")
 
 
-def _json(text: str, file: str) -> list[yamlstream.Parsed] | None:
+def _json(text: str, file: str, budgets: Budgets) -> list[yamlstream.Parsed] | None:
     """Return the values of concatenated JSON, or None if it is none: YAML can begin with a brace as well."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_pairs, parse_float=_json_float, parse_int=_json_int, parse_constant=_refuse
     )
     found: list[yamlstream.Parsed] = []
-    at = _blank(text, 0)
+    line, last = 1, 0
+    at, values = _blank(text, 0), _count(text, budgets.max_yaml_values)
+    budgets.check("max_yaml_values", values, file)
     try:
         while at < len(text):
             value, end = decoder.raw_decode(text, at)
-            found.append(yamlstream.Parsed(_well_formed(value, text), text.count("\n", 0, at) + 1, {}))
-            at = _blank(text, end)
+            line += text.count("\n", last, at)
+            budgets.check("max_depth", _levels(value, budgets.max_depth), f"{file}:{line}", counted=False)
+            found.append(yamlstream.Parsed(_well_formed(value, text), line, {}, values if not found else 0))
+            last, at = at, _blank(text, end)
     except (json.JSONDecodeError, _DuplicateKeyError):
         # The YAML parser tells the line of a duplicate key.
         return None
-    except (RecursionError, scalars.ScalarError):
-        line = text.count("\n", 0, at) + 1
-        raise Problem(
-            Reason.RenderFailed,
-            f"{file}:{line}: a number that JSON cannot hold, or more than {yamlstream.MAX_DEPTH} levels of nesting",
-        ) from None
+    except RecursionError:
+        budgets.check("max_depth", budgets.max_depth + 1, file, counted=False)
+    except scalars.ScalarError as error:
+        raise Problem(Reason.RenderFailed, f"{file}:{text.count(chr(10), 0, at) + 1}: {error}") from None
+    return found
+
+
+def _count(text: str, most: int) -> int:
+    """Return how many values JSON has at most, and exactly so if that is more than `most`."""
+    if sum(map(text.count, _VALUES)) <= most:
+        return sum(map(text.count, _VALUES))
+    bare = _STRINGS.sub("", text)
+    return sum(map(bare.count, _VALUES))
+
+
+def _levels(value: Any, most: int) -> int:
+    """Return the levels of nesting in a value, counted to one more than `most`."""
+    level, found = [value], 0
+    while found <= most and (level := [each for each in level if isinstance(each, dict | list)]):
+        found += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
     return found
 
 
@@ -223,15 +242,15 @@ def _json_float(text: str) -> int | float:
     return scalars.number(float(text))
 
 
-def _json_int(text: str) -> int | float:
+def _json_int(text: str) -> int:
     # Longer ones fit no 64 bits, and Python refuses to convert very many digits.
     if len(text) < 25 and (value := int(text)) in scalars.INT64:
         return value
-    return _json_float(text)
+    raise scalars.ScalarError(scalars.BEYOND)
 
 
 def _refuse(_: str) -> NoReturn:
-    raise scalars.ScalarError
+    raise scalars.ScalarError("infinity and NaN have no JSON form; put the value in quotes")
 
 
 def _well_formed(value: Any, text: str) -> Any:

@@ -2,7 +2,8 @@
 
 Established by reading go.yaml.in/yaml/v2 and sigs.k8s.io/yaml, and held to the real kubectl by a property
 test. What surprises: `yes`, `on` and `y` are booleans; `0755` and `0o755` are octal; `1_000` is a number;
-`1:20` and timestamps are strings; floats without a fraction become integers; integers beyond 64 bits floats.
+`1:20` and timestamps are strings; floats without a fraction become integers.
+What differs: integers beyond 64 bits are refused, where kubectl rounds them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 Scalar = str | int | float | bool | None
 
 INT64: Final = range(-(2**63), 2**63)
+BEYOND: Final = "an integer beyond 64 bits, which would be rounded; write it with an exponent, or put it in quotes if it is text"
 _TAG: Final = "tag:yaml.org,2002:"
 _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -43,7 +45,7 @@ class ScalarError(ValueError):
 
 @lru_cache(maxsize=8192)
 def plain(text: str) -> Scalar:
-    """Return the value of an unquoted scalar without a tag."""
+    """Return the value of an unquoted scalar without a tag; ScalarError if it has no JSON form."""
     return number(value) if isinstance(value := _resolve(text), float) else value
 
 
@@ -109,8 +111,9 @@ def _resolve(text: str) -> Scalar:
     bare = text.replace("_", "")
     if found := _INTEGER.match(bare) or _SIGNED_BINARY.match(bare):
         value = _integer(found)
-        if value in INT64 or (value < 2**64 and bare[0] not in "+-"):
-            return value if value in INT64 else float(value)
+        if value not in INT64:
+            raise ScalarError(BEYOND)
+        return value
     return _float(bare, text) if _FLOAT.match(bare) else text
 
 

@@ -39,5 +39,7 @@ class Change:
     """Whether what differs was written by us and by nobody since: a newer commit, before a crash."""
     fields: tuple[str, ...] = ()
     """What differs, as paths that a rule of `spec.ignore` may have."""
+    beyond: int = 0
+    """How many fields differ, where they are too many for a patch, which is empty then."""
     tidies: bool = False
     """Whether nothing differs, and only an entry in managedFields is taken out that a crash of ours left."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Reason
 from setpoint.api.sync import IgnoreRule
 from setpoint.objects import managed_fields
@@ -19,12 +20,15 @@ from setpoint.plan.adoption import is_ours
 from setpoint.plan.change import Action, Change
 from setpoint.plan.desired import Desired
 from setpoint.plan.diff import (
+    Difference,
     comparable,
     culprit,
     describe,
+    describe_many,
     difference,
     foreign_additions,
     has_plain_status,
+    last_writer,
     written_by_us,
 )
 from setpoint.plan.ignore import naming
@@ -39,19 +43,25 @@ def decide(
     people: frozenset[str],
     *,
     handed: bool = False,
+    most: int = DEFAULTS.max_diff,
 ) -> Change:
     """Return the change that one object needs, from its live state (None: absent) and the server's prediction.
 
     `handed`: another Sync hands it over, or it lost our mark, so that what people added to it is drift, and not theirs
-    to keep.
+    to keep. `most`: how many fields may differ for each of them to be told.
     """
     if live is None:
         return Change(d.id, Action.CREATE, Reason.Missing, "is not in the cluster")
     plain = has_plain_status(d, predicted)
-    patch = difference(live, predicted, plain_status=plain)
+    found = difference(live, predicted, plain_status=plain, most=most)
+    patch = found.patch
     if not is_ours(live, d.id, me) and not handed:
-        return Change(d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch)
+        return Change(
+            d.id, Action.ADOPT, Reason.Adopted, "existed and is adopted", patch, beyond=found.beyond
+        )
     additions = foreign_additions(predicted, d, rules, people)
+    if found.beyond or len(patch) + len(additions) > most:
+        return _beyond(d, live, found, additions, most)
     if not patch and not additions and managed_fields.own_entry(_entries(live)):
         if not managed_fields.strays(_entries(live)):
             return Change(d.id, Action.KEEP)
@@ -68,6 +78,32 @@ def decide(
         value_at(live, shown[0]["path"]) if shown else None,
         bool(patch) and not additions and written_by_us(live, patch),
         _fields(live, predicted, [path for path, _ in additions], plain=plain),
+    )
+
+
+def _beyond(
+    d: Desired,
+    live: Mapping[str, Any],
+    found: Difference,
+    additions: tuple[tuple[managed_fields.Path, Any], ...],
+    most: int,
+) -> Change:
+    """Return the change of an object in which too much differs for a patch: how much, and who wrote there last."""
+    parts = {*found.parts, *(path[0].token for path, _ in additions)}
+    fields = (found.beyond or len(found.patch)) + len(additions)
+    manager = last_writer(live, parts)
+    return Change(
+        d.id,
+        Action.PATCH,
+        Reason.OutOfSync,
+        describe_many(fields, most),
+        additions=additions,
+        manager=manager,
+        # Nobody else has a field there, so what differs is ours.
+        ours=manager is None
+        and not additions
+        and written_by_us(live, [{"op": "replace", "path": f"/{p}"} for p in parts]),
+        beyond=fields,
     )
 
 

@@ -179,7 +179,7 @@ def meant_otherwise(
 
     None of them changed, in Git or in the cluster, so nothing else tells that it must be looked at.
     """
-    changed = {c.id for c in written if any(_SUBRESOURCES.match(op["path"]) for op in c.patch)}
+    changed = {c.id for c in written if c.beyond or any(_SUBRESOURCES.match(op["path"]) for op in c.patch)}
     kinds = brought_kinds(d for d in chosen if d.id in changed)
     return frozenset(r.id for r in refs if (r.id.group, r.id.kind) in kinds)
 

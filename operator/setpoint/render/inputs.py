@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import RENDER_FIELDS, SyncSpec
 from setpoint.render import plain as folders
 from setpoint.render.contents import Contents
 from setpoint.render.kustomize.build import Build, Closure, find_kustomization
 from setpoint.render.plain import Manifest
+from setpoint.tree.bounded import BoundedTree
 from setpoint.tree.paths import Outside, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
@@ -51,23 +53,23 @@ class Inputs:
     components: Build | None = None
 
 
-def gather(tree: Tree, spec: SyncSpec) -> Inputs:
+def gather(tree: Tree, spec: SyncSpec, budgets: Budgets = DEFAULTS) -> Inputs:
     """Find the inputs of a Sync in a commit.
 
     Raises Problem: PathNotFound, HelmUnsupported, InvalidSpec (a pattern in `exclude`), or RenderFailed for a
     kustomization that cannot be read, refers to something remote or missing, or wants a plugin. Encrypted for one
-    that is.
+    that is. TooLarge for more than the `budgets`.
     """
-    tree = Contents(tree, strict=True)
+    tree = Contents(BoundedTree(tree, budgets), strict=True)
     folder = find_folder(tree, spec.path)
     if find_kustomization(tree, folder):
-        closure = Closure(tree)
+        closure = Closure(tree, budgets)
         closure.visit(folder)
         _overlay(closure, folder, spec)
         return _inputs(spec, Flavour.KUSTOMIZE, folder, builds=(closure.build(folder),))
-    plain = folders.select(tree, folder, spec.exclude)
-    builds = tuple(_nested(tree, nested) for nested in plain.kustomizations)
-    components = Closure(tree)
+    plain = folders.select(tree, folder, spec.exclude, budgets)
+    builds = tuple(_nested(tree, nested, budgets) for nested in plain.kustomizations)
+    components = Closure(tree, budgets)
     _overlay(components, folder, spec)
     return _inputs(spec, Flavour.PLAIN, folder, plain.manifests, builds, components.build(folder))
 
@@ -90,8 +92,8 @@ def find_folder(tree: Tree, path: str) -> str:
     return found.path
 
 
-def _nested(tree: Tree, folder: str) -> Build:
-    closure = Closure(tree)
+def _nested(tree: Tree, folder: str, budgets: Budgets) -> Build:
+    closure = Closure(tree, budgets)
     closure.visit(folder)
     return closure.build(folder)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize.build import find_kustomization, read_kustomization
 from setpoint.runtime.lru import Lru
@@ -17,8 +18,6 @@ SUFFIXES: Final = (".yaml", ".yml", ".json")
 _CHART: Final = "Chart.yaml"
 _MAX_LISTED: Final = 10_000
 """Entries in all listings that are remembered."""
-_MAX_FOLDERS: Final = 1_000
-"""Symlinks to folders that one walk may go through; each can hold several that lead on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What a folder holds, relative to it; a folder with a kustomization or a chart is listed as that alone."""
+    """What a folder holds, relative to it; a folder with a kustomization or a chart is listed as that alone.
+
+    `seen`: how many files and folders are below it, of whatever kind, which is a function of the content too.
+    """
 
     manifests: tuple[tuple[str, str], ...] = ()
     kustomizations: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    seen: int = 0
 
     def __len__(self) -> int:
         return len(self.manifests) + len(self.kustomizations) + len(self.charts) + len(self.links)
@@ -54,20 +57,22 @@ _LISTINGS: Final[Lru[str, _Listing]] = Lru(_MAX_LISTED)
 """Listings by tree id: a function of the content, whatever repository it is from."""
 
 
-def select(tree: Tree, folder: str, exclude: tuple[str, ...]) -> Selection:
+def select(tree: Tree, folder: str, exclude: tuple[str, ...], budgets: Budgets) -> Selection:
     """Find the manifests below a folder, but for folders whose names begin with a dot, and for `exclude`.
 
     Patterns are gitignore's, relative to the folder. Components are left out, because they are nothing by
-    themselves. Raises Problem: HelmUnsupported for a chart, RenderFailed for a symlink that leads nowhere.
+    themselves. Raises Problem: HelmUnsupported for a chart, RenderFailed for a symlink that leads nowhere, TooLarge.
     """
-    walk = _Walk(tree, _patterns(exclude))
+    walk = _Walk(tree, _patterns(exclude, budgets), budgets)
     walk.take(folder, "", folder, ())
     return Selection(
         tuple(sorted(walk.manifests, key=lambda m: m.shown)), tuple(sorted(set(walk.kustomizations)))
     )
 
 
-def _patterns(exclude: tuple[str, ...]) -> GitIgnore:
+def _patterns(exclude: tuple[str, ...], budgets: Budgets) -> GitIgnore:
+    budgets.check("max_patterns", len(exclude))
+    budgets.check("max_patterns_size", sum(map(len, exclude)))
     try:
         return GitIgnore(exclude)
     except BadLine as error:
@@ -77,18 +82,20 @@ def _patterns(exclude: tuple[str, ...]) -> GitIgnore:
 class _Walk:
     """Collects what is not excluded, through symlinks to folders too."""
 
-    def __init__(self, tree: Tree, patterns: GitIgnore) -> None:
-        self._tree, self._patterns = tree, patterns
+    def __init__(self, tree: Tree, patterns: GitIgnore, budgets: Budgets) -> None:
+        self._tree, self._patterns, self._budgets = tree, patterns, budgets
         self.manifests: list[Manifest] = []
         self.kustomizations: list[str] = []
-        self._linked = 0
+        self._linked = self._seen = 0
 
     def take(self, real: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
         """Add the folder at `real`; `relative` is its path for patterns, `shown` the one for people.
 
         `above`: the places of the symlinks that led here.
         """
-        listing = _listing(self._tree, real)
+        listing = _listing(self._tree, real, self._budgets)
+        self._seen += listing.seen
+        self._budgets.check("max_files", self._seen, shown or ".", counted=False)
         for name in listing.charts:
             if not self._patterns.ignores(join(inside := join(relative, name), _CHART)):
                 self._chart(join(shown, name), inside)
@@ -140,17 +147,14 @@ class _Walk:
         if any(below(link, found.path) for link in above):
             raise Problem(Reason.RenderFailed, f"{shown} is a symlink that leads back to a folder above it")
         self._linked += 1
-        if self._linked > _MAX_FOLDERS:
-            raise Problem(
-                Reason.RenderFailed, f"{shown} is one of more than {_MAX_FOLDERS:,} symlinks to folders"
-            )
+        self._budgets.check("max_links", self._linked, shown, counted=False)
         if find_kustomization(self._tree, found.path):
             self._nested(found.path)
         else:
             self.take(found.path, relative, shown, above)
 
 
-def _listing(tree: Tree, folder: str) -> _Listing:
+def _listing(tree: Tree, folder: str, budgets: Budgets) -> _Listing:
     """List a folder. Repositories with submodules are listed anew each time: whether they were fetched is not in the id."""
     entry = tree.entry(folder)
     if entry is None:
@@ -158,29 +162,33 @@ def _listing(tree: Tree, folder: str) -> _Listing:
     tree.children(
         folder
     )  # whoever notes what is looked at must hear of it, also where the listing is remembered
-    return _list(tree, entry, remember=tree.entry(".gitmodules") is None)
+    return _list(tree, entry, budgets, remember=tree.entry(".gitmodules") is None)
 
 
-def _list(tree: Tree, folder: Entry, *, remember: bool) -> _Listing:
+def _list(tree: Tree, folder: Entry, budgets: Budgets, *, remember: bool) -> _Listing:
     known = _LISTINGS.get(folder.oid) if remember else None
     if known is None:
-        known = _merge(_parts(tree, folder, remember))
+        known = _merge(_parts(tree, folder, budgets, remember), folder.path, budgets)
         if remember:
             _LISTINGS.put(folder.oid, known, len(known) + 1)
     return known
 
 
-def _merge(parts: Iterator[tuple[str, _Listing]]) -> _Listing:
+def _merge(parts: Iterator[tuple[str, _Listing]], folder: str, budgets: Budgets) -> _Listing:
+    """Join what the children of a folder hold, as long as they are not too many: equal folders are listed once, and count each."""
     manifests, kustomizations, charts, links = [], [], [], []
+    seen = 0
     for name, part in parts:
+        seen += part.seen + 1
+        budgets.check("max_files", seen, folder or ".", counted=False)
         manifests += [(join(name, path), oid) for path, oid in part.manifests]
         kustomizations += [join(name, path) for path in part.kustomizations]
         charts += [join(name, path) for path in part.charts]
         links += [join(name, path) for path in part.links]
-    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links))
+    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links), seen)
 
 
-def _parts(tree: Tree, folder: Entry, remember: bool) -> Iterator[tuple[str, _Listing]]:
+def _parts(tree: Tree, folder: Entry, budgets: Budgets, remember: bool) -> Iterator[tuple[str, _Listing]]:
     children = tree.children(folder.path)
     names = {child.name for child in children}
     if _CHART in names:
@@ -191,9 +199,13 @@ def _parts(tree: Tree, folder: Entry, remember: bool) -> Iterator[tuple[str, _Li
             is_kustomization = find_kustomization(tree, child.path) is not None
             yield (
                 child.name,
-                _Listing(kustomizations=("",)) if is_kustomization else _list(tree, child, remember=remember),
+                _Listing(kustomizations=("",))
+                if is_kustomization
+                else _list(tree, child, budgets, remember=remember),
             )
         elif child.kind is EntryKind.LINK:
             yield "", _Listing(links=(child.name,))
         elif child.kind is EntryKind.BLOB and child.name.endswith(SUFFIXES):
             yield "", _Listing(manifests=((child.name, child.oid),))
+        else:
+            yield "", _Listing()

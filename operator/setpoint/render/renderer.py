@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
+from setpoint.api.budgets import DEFAULTS, Budgets, setting, too_large
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
 from setpoint.objects import documents
@@ -35,6 +36,7 @@ from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.runtime.slots import Slots
+from setpoint.tree.bounded import BoundedTree
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import EntryKind, Tree
 
@@ -86,17 +88,18 @@ class Renderer:
         concurrency: int = 2,
         timeout: float = 60.0,
         memory_limit: int = 512 * MIB,
-        output_limit: int = 64 * MIB,
         cache_bytes: int = 8 * MIB,
+        budgets: Budgets = DEFAULTS,
     ) -> None:
         """`kustomize`: a path or a name on PATH. `work_dir`: where exports go for as long as a build runs.
 
-        `timeout` in seconds, limits in bytes, for each build; `cache_bytes`: of manifests as text, which take
+        `timeout` in seconds, `memory_limit` in bytes, for each build; `cache_bytes`: of manifests as text, which take
         about six times as much as objects.
         """
+        self.budgets = budgets
         self._kustomize, self._work_dir = kustomize, work_dir
         self._slots = Slots(fairness.Limits(concurrency, strict=True))
-        self._limits = Limits(timeout, memory_limit, output_limit)
+        self._limits = Limits(timeout, memory_limit, budgets.max_render_size)
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
         self._places: Lru[str, Places] = Lru(_MAX_PLACES)
         self._sandbox = Sandbox()
@@ -122,7 +125,7 @@ class Renderer:
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
-        contents = Contents(tree)
+        contents = Contents(BoundedTree(tree, self.budgets))
         try:
             rendered, size = await self._unique(contents, spec, inputs, home)
         except OSError as error:  # the export of what a build reads
@@ -138,6 +141,8 @@ class Renderer:
         try:
             rendered = await self._render(tree, spec, inputs, home, noted=False)
             found = await checked(rendered.objects)
+            self.budgets.check("max_objects", len(found.objects), inputs.folder or ".")
+            self.budgets.check("max_render_size", found.size, inputs.folder or ".")
             twice = (*rendered.twice, *found.twice)
             return replace(rendered, objects=found.objects, twice=twice), found.size
         except TwiceError:
@@ -189,7 +194,7 @@ class Renderer:
             build = inputs.builds[0]
             job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
             return Rendered(await self._build(partial(job, noted=noted), home))
-        plain = await asyncio.to_thread(_plain, tree, inputs)
+        plain = await asyncio.to_thread(_plain, tree, inputs, self.budgets)
         bare = spec.model_copy(update={"kustomize": None})
         job = partial(_prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
         built = [await self._build(partial(job, build=build), home) for build in inputs.builds]
@@ -220,7 +225,7 @@ class Renderer:
                 Reason.RenderFailed, f"kustomize could not be started: {error}", retry=True
             ) from None
         self._check(done, job)
-        return await asyncio.to_thread(_documents, done.stdout, job)
+        return await asyncio.to_thread(_documents, done.stdout, job, self.budgets)
 
     def _program(self) -> str:
         if found := shutil.which(self._kustomize):
@@ -234,14 +239,22 @@ class Renderer:
         where = job.folder or "."
         limits = self._limits
         if done.stopped is Stopped.TIMEOUT:
-            text = f"{where}: kustomize did not end within {limits.timeout:g} s and was stopped"
+            text = f"{where}: kustomize did not end within the {limits.timeout:g} s of {setting('render_timeout')} and was stopped"
             raise Problem(Reason.RenderFailed, text, retry=True)
         if done.stopped is Stopped.MEMORY:
-            text = f"{where}: kustomize took more than {limits.memory // MIB} MiB of memory and was stopped"
-            raise Problem(Reason.RenderFailed, text)
+            text = (
+                f"{where}: kustomize took more than the {limits.memory // MIB} MiB of memory of "
+                f"{setting('render_memory')} and was stopped; make several Syncs of it, or raise the setting"
+            )
+            raise Problem(Reason.TooLarge, text)
         if done.stopped is Stopped.OUTPUT:
-            text = f"{where}: kustomize printed more than {limits.output // MIB} MiB and was stopped"
-            raise Problem(Reason.RenderFailed, text)
+            raise too_large(
+                "max_render_size",
+                limits.output,
+                limits.output,
+                f"{where}, as built by kustomize",
+                counted=False,
+            )
         if done.status < 0:
             text = f"{where}: kustomize was ended by signal {-done.status}"
             raise Problem(Reason.RenderFailed, text, retry=True)
@@ -253,13 +266,20 @@ def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
     return bool(inputs.builds) or overlay.wanted(spec, None)
 
 
-def _plain(tree: Tree, inputs: Inputs) -> Rendered:
+def _plain(tree: Tree, inputs: Inputs, budgets: Budgets) -> Rendered:
+    """Read plain manifests; a file counts as often as symlinks lead to it."""
     objects: list[Document] = []
-    skipped = 0
+    skipped = values = size = 0
     for manifest in inputs.manifests:
-        loaded = documents.read(tree.read(manifest.entry.path), manifest.shown)
+        data = tree.read(manifest.entry.path)
+        size += len(data)
+        budgets.check("max_input_size", size, manifest.shown, counted=False)
+        loaded = documents.read(data, manifest.shown, budgets)
         objects += loaded.documents
         skipped += loaded.skipped
+        values += loaded.values
+        budgets.check("max_yaml_values", values, manifest.shown, counted=False)
+        budgets.check("max_objects", len(objects), manifest.shown, counted=False)
     return Rendered(tuple(objects), skipped)
 
 
@@ -332,8 +352,8 @@ def _environment(work: Path, limits: Limits) -> dict[str, str]:
     return {"PATH": home, "HOME": home, "TMPDIR": home, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": soft}
 
 
-def _documents(stdout: bytes, job: _Job) -> tuple[Document, ...]:
-    made = documents.read(stdout, f"{job.folder or '.'} (as built by kustomize)").documents
+def _documents(stdout: bytes, job: _Job, budgets: Budgets) -> tuple[Document, ...]:
+    made = documents.read(stdout, f"{job.folder or '.'} (as built by kustomize)", budgets).documents
     return tuple(_named(each, job) for each in made)
 
 

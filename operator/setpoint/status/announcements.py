@@ -100,12 +100,14 @@ def drift_words(c: Correction, home: str) -> str:
     """Return who changed what, and what was done about it."""
     who = f" by {c.user}" if c.user else ""
     tool = f" {'as' if c.manager in names.OUR_MANAGERS else 'with'} {c.manager}" if c.manager else ""
-    if not c.patch:
+    if not c.patch and not c.beyond:
         return f"{c.id.label(home)} was deleted{who}{', created again' if c.corrected else ''}"
     return f"{c.id.label(home)} changed{who}{tool}: {_patch_words(c)}, {'corrected' if c.corrected else 'reported'}"
 
 
 def _patch_words(c: Correction) -> str:
+    if c.beyond:
+        return f"{c.beyond:,} fields"
     first = c.patch[0]
     more = f" and {len(c.patch) - 1} more" if len(c.patch) > 1 else ""
     if first["op"] == "replace" and c.was is not None:

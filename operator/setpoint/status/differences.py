@@ -73,5 +73,6 @@ def drift_entry(c: Correction) -> Json:
         "detected": c.detected,
         "corrected": c.corrected,
         "patch": list(c.patch) or None,
+        "fields": c.beyond or None,
     }
     return {k: v for k, v in entry.items() if v is not None}

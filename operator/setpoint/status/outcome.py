@@ -61,6 +61,8 @@ class Correction:
     patch: tuple[Mapping[str, Any], ...]
     was: Any = None
     """The value that the first operation replaces."""
+    beyond: int = 0
+    """How many fields differed, where they are too many for a patch, which is empty then."""
 
     @property
     def opponent(self) -> str:

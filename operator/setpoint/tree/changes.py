@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 SUBMODULES = ".gitmodules"
@@ -40,15 +41,27 @@ class TreeDiff:
 
 NOTHING = TreeDiff()
 EVERYTHING = TreeDiff(frozenset({""}), frozenset({""}))
+ANYTHING = ReadSet(frozenset({""}), frozenset({""}))
+"""The read set of a look that any change may touch."""
 
 
-def compare(old: Tree, new: Tree) -> TreeDiff:
-    """Find what differs; everything does where a list of submodules changed, which no folder's id tells."""
+def compare(old: Tree, new: Tree, budgets: Budgets = DEFAULTS) -> TreeDiff:
+    """Find what differs; everything does where a list of submodules changed, which no folder's id tells.
+
+    So it does where more files and folders had to be looked at than a Sync may lead to, or they lie too deep.
+    """
     paths: set[str] = set()
     if old.entry("") != new.entry(""):
-        folders = [""]
+        folders, seen = [""], 0
         while folders:
-            for before, after in _differing(old, new, folders.pop()):
+            folder = folders.pop()
+            if len(folder) > MAX_PATH or folder.count("/") >= budgets.max_depth:
+                return EVERYTHING
+            found = list(_differing(old, new, folder))
+            seen += len(found)
+            if seen > budgets.max_files:
+                return EVERYTHING
+            for before, after in found:
                 entry = before or after
                 if before and after and before.kind is after.kind is EntryKind.TREE:
                     folders.append(before.path)
@@ -69,33 +82,55 @@ def _differing(old: Tree, new: Tree, folder: str) -> Iterator[tuple[Entry | None
 
 
 class RecordingTree:
-    """A tree that notes what is looked up in another one; a folder that is listed counts with all below it."""
+    """A tree that notes what is looked up in another one; a folder that is listed counts with all below it.
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    Of more paths than `max_read_set` none is kept: then the look counts as one at everything.
+    """
+
+    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS) -> None:
+        self._tree, self._most = tree, budgets.max_read_set
         self._paths: set[str] = set()
         self._folders: set[str] = set()
+        self._full = False
 
     def entry(self, path: str) -> Entry | None:
         """Return the entry at `path`, and note the path."""
-        self._paths.add(path)
+        self._note(self._paths, path)
         return self._tree.entry(path)
 
     def children(self, path: str) -> tuple[Entry, ...]:
         """Return the entries of a folder, and note it as a whole."""
-        self._folders.add(path)
+        self._note(self._folders, path)
         return self._tree.children(path)
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a file, and note its path."""
-        self._paths.add(path)
+        self._note(self._paths, path)
         return self._tree.read(path)
 
     def read_set(self) -> ReadSet:
         """Return what was noted."""
+        single, whole = self._needed()
+        found = ReadSet(_with_folders(single | whole), whole)
+        return ANYTHING if self._full or len(found.paths) > self._most else found
+
+    def _note(self, noted: set[str], path: str) -> None:
+        if self._full:
+            return
+        noted.add(path)
+        if len(self._paths) + len(self._folders) > 2 * self._most:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """Forget what lies in folders that count as a whole; all of it, if that is not enough."""
+        single, whole = self._needed()
+        self._full = len(single) + len(whole) > self._most
+        self._paths, self._folders = (set(), set()) if self._full else (single, set(whole))
+
+    def _needed(self) -> tuple[set[str], frozenset[str]]:
+        """Return the single paths, and the folders that count as a whole, without what lies in another one."""
         whole = frozenset(f for f in self._folders if self._folders.isdisjoint(_folders_of(f)))
-        single = {p for p in self._paths if p not in whole and whole.isdisjoint(_folders_of(p))}
-        return ReadSet(_with_folders(single | whole), whole)
+        return {p for p in self._paths if p not in whole and whole.isdisjoint(_folders_of(p))}, whole
 
 
 def _with_folders(paths: Iterable[str]) -> frozenset[str]:

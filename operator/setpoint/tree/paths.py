@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from setpoint.api.budgets import MAX_PATH
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 _MAX_LINKS: Final = 40
@@ -73,6 +74,8 @@ def resolve(tree: Tree, folder: str, text: str) -> Found | None:
 def _target(tree: Tree, link: Entry, links: list[Entry]) -> str:
     target = tree.read(link.path).decode("utf-8", "surrogateescape")
     links.append(link)
+    if len(target) > MAX_PATH:
+        raise Outside(f"{link.path} is a symlink to a path of more than {MAX_PATH:,} characters")
     if target.startswith("/"):
         raise Outside(f"{link.path} is a symlink to {target!r}, which leaves the repository")
     if len(links) > _MAX_LINKS:

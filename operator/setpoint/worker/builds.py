@@ -89,7 +89,7 @@ class Builds:
         tree = self._opened(look)
         if isinstance(tree, Lost | Failed):
             return tree
-        noting = RecordingTree(tree)
+        noting = RecordingTree(tree, self._renderer.budgets)
         found = self._inputs(look, noting)
         if isinstance(found, Lost):
             return found
@@ -111,7 +111,7 @@ class Builds:
     def _inputs(self, look: Look, tree: Tree) -> _Gathered | Lost | Failed:
         spec = SyncSpec.model_validate({**look.spec, "source": _UNUSED})
         try:
-            return _Gathered(tree, spec, gather(tree, spec))
+            return _Gathered(tree, spec, gather(tree, spec, self._renderer.budgets))
         except Problem as problem:
             return self._failed(look, problem)
 

@@ -52,9 +52,16 @@ class InProcess:
             concurrency=settings.render_concurrency,
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
+            budgets=settings.budgets,
         )
         children = settings.git_processes
-        git = Git(cache / "git", cache_limit=settings.cache_size, children=children, hosts=hosts)
+        git = Git(
+            cache / "git",
+            cache_limit=settings.cache_size,
+            children=children,
+            hosts=hosts,
+            budgets=settings.budgets,
+        )
         return cls(git, renderer, allow_file=settings.allow_file_urls)
 
     async def close(self) -> None:
@@ -97,7 +104,11 @@ class InProcess:
         try:
             old = self.commits.tree(handle, request.old, submodules=submodules)
             new = self.commits.tree(handle, request.new, submodules=submodules)
-            changes = compare(old, new) if old is not None and new is not None else EVERYTHING
+            changes = (
+                compare(old, new, self._renderer.budgets)
+                if old is not None and new is not None
+                else EVERYTHING
+            )
         except Problem:
             return Compared(everything=True)
         if changes == EVERYTHING:

@@ -13,12 +13,7 @@ from typing import Final
 from setpoint.runtime.lru import Lru
 from setpoint.tree.changes import ReadSet, TreeDiff
 
-MAX_PATHS: Final = 20_000
-"""Paths of one read set; a larger one counts as touched by everything."""
 MAX_PATHS_IN_ALL: Final = 2_000_000
-
-_WHOLE: Final = ReadSet(frozenset({""}), frozenset({""}))
-"""What everything touches: the root with all below it."""
 
 
 class ReadSets:
@@ -32,10 +27,9 @@ class ReadSets:
 
     def keep(self, read_set: ReadSet) -> str:
         """Keep what a look depended on, and return its id; safe for threads."""
-        size = len(read_set.paths) + len(read_set.folders)
-        kept, weight = (read_set, size + 1) if size <= MAX_PATHS else (_WHOLE, 1)
+        weight = len(read_set.paths) + len(read_set.folders) + 1
         name = f"{self._prefix}.{next(self._count)}"
-        self._kept.put(name, kept, weight)
+        self._kept.put(name, read_set, weight)
         return name
 
     def touched(self, changes: TreeDiff, names: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.kit.cluster import binaries
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects import documents
 from setpoint.objects.identity import Manifest
@@ -47,9 +49,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 TRICKY = """yes no on off y n Y N True FALSE 0755 0o755 0O17 08 -017 1_000 1__0 1_ _1 1e3 1E3 1e400 -0 -0.0 1.0 1.50 .5 .5e3
-.5_0 5. +.5 -.5 + - +1 -0x1F 0xFFFFFFFFFFFFFFFF 0x1FFFFFFFFFFFFFFFF 0x 0b11 -0b11 0b-1 0b2 0o8 ~ null Null nULL 2020-01-01
-2020-01-01T00:00:00Z 1:20 190:20:30 12e03 1e20 1e21 123456789012345678901234567890 18446744073709551615 18446744073709551616
-9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 9007199254740993e3 << = 0.1 1e-7
+.5_0 5. +.5 -.5 + - +1 -0x1F 0x7FFFFFFFFFFFFFFF 0x 0b11 -0b11 0b-1 0b2 0o8 ~ null Null nULL 2020-01-01
+2020-01-01T00:00:00Z 1:20 190:20:30 12e03 1e20 1e21
+9223372036854775807 -9223372036854775808 9007199254740993e3 << = 0.1 1e-7
 !!str\u00a012 !!int\u00a0"12" !!float\u00a03 !!binary\u00a0aGVsbG8= !!binary\u00a0/w== !!null\u00a0"" !!bool\u00a0yes !own\u00a012 !\u00a012 "yes" 'on' "\\u00e9" infinity nan
 0.1e1 00 0 007 0_7 1.e5 1.5e-7 123456789.125 !!timestamp\u00a02020-01-01"""
 
@@ -113,7 +115,11 @@ def test_any_plain_scalar_is_typed_as_kubectl_types_it(scalars: list[str]) -> No
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -121,7 +127,7 @@ json_values = st.recursive(
 
 @settings(max_examples=25)
 @given(st.lists(json_values, max_size=5))
-@example([1.0, -0.0, 1e20, 1e22, 2**63, 2**64, -(2**63), "\ud83d\ude00"])
+@example([1.0, -0.0, 1e20, 1e22, 2**63 - 1, -(2**63), "\ud83d\ude00"])
 def test_any_json_is_typed_as_kubectl_types_it(values: list[Any]) -> None:
     text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": values})
     theirs = kubectl(text.encode())
@@ -172,29 +178,115 @@ def test_bad_text_is_named_with_file_line_and_what_to_do(text: str | bytes, mess
     assert failure(text) == message
 
 
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "18446744073709551615", "0x1FFFFFFFFFFFFFFFF",
+                                    "123456789012345678901234567890", "9" * 5000, "!!int 9223372036854775808"])  # fmt: skip
+def test_an_integer_beyond_64_bits_is_refused_and_not_rounded(number: str) -> None:
+    words = "an integer beyond 64 bits, which would be rounded; write it with an exponent, or put it in quotes if it is text"
+    assert failure(f"{HEAD}data: {{a: {number}}}\n") == f"dir/f.yaml:4: {words}"
+    if number.lstrip("-").isdigit():
+        assert failure(f'{{"a": {number}}}') == f"dir/f.yaml:1: {words}"
+    assert documents.load(f"{HEAD}data: {{a: '{number}'}}\n".encode(), "f")
+
+
+LAUGHS = [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)]
+
+
 def test_a_billion_laughs_end_at_once() -> None:
-    levels = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
-    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    message = failure(HEAD + "data:\n" + "".join(f"  {level}\n" for level in levels))
-    assert "the aliases of this document stand for more than 400,000 values" in message
+    message = failure(
+        f"{HEAD}data:\n  a0: &a0 [{', '.join(['lol'] * 9)}]\n{''.join(LAUGHS)}", Reason.TooLarge
+    )
+    assert re.fullmatch(
+        r"dir/f.yaml:11: at least 1,[0-9,]* values in YAML or JSON, aliases resolved, more than the 1,000,000 of "
+        r"settings.maxYamlValues; make several Syncs of it, or raise the setting",
+        message,
+    )
+
+
+def test_aliases_of_a_long_text_count_with_its_length() -> None:
+    text = f"{HEAD}data:\n  a: &a {'x' * 2**20}\n  b: [{', '.join(['*a'] * 1_000)}]\n"
+    assert "at least 1,015,885 values" in failure(text, Reason.TooLarge)
 
 
 def test_a_chain_of_aliases_that_nests_too_deep_is_refused() -> None:
     links = "".join(f"  a{n}: &a{n} [[[[[*a{n - 1}]]]]]\n" for n in range(1, 80))
-    assert "levels of nesting" in failure(f"{HEAD}data:\n  a0: &a0 x\n{links}")
+    message = failure(f"{HEAD}data:\n  a0: &a0 x\n{links}", Reason.TooLarge)
+    assert "at least 67 levels of nesting, more than the 64 of settings.maxDepth; nest less deeply" in message
 
 
-@pytest.mark.parametrize("text", [HEAD + "data: " + "[" * 400 + "]" * 400, '{"kind":"A","apiVersion":"v1","metadata":{"name":"a"},"b":'
-                                  + "[" * 400 + "]" * 400 + "}", "[" * 90_000])  # fmt: skip
+def nested(levels: int) -> list[str]:
+    inner = "[" * (levels - 1) + "]" * (levels - 1)
+    return [
+        f"{HEAD}data: {inner}",
+        f'{{"kind":"A","apiVersion":"v1","metadata":{{"name":"a"}},"b":{inner}}}',
+    ]
+
+
+@pytest.mark.parametrize("text", [*nested(65), *nested(400), *nested(90_000), "[" * 90_000])
 def test_deep_nesting_is_refused(text: str) -> None:
-    assert "levels of nesting" in failure(text)
+    assert "at least 65 levels of nesting, more than the 64 of settings.maxDepth" in failure(
+        text, Reason.TooLarge
+    )
+
+
+@pytest.mark.parametrize("text", nested(64))
+def test_what_is_as_deep_as_allowed_is_read(text: str) -> None:
+    assert len(documents.load(text.encode(), "f")) == 1
+
+
+PAIRS = "- {a: b}\n" * 50_000
+
+
+def test_five_megabytes_of_small_values_end_where_their_number_is_reached() -> None:
+    text = "- {a: b}\n" * (5 * 2**20 // 9)
+    assert failure(text, Reason.TooLarge).startswith(
+        "dir/f.yaml:333334: at least 1,000,001 values in YAML or JSON"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PAIRS, f"{HEAD}data:\n{PAIRS}", '{"a":[' + ",".join(["{}"] * 10**5) + "]}", "---\n{a: b}\n" * 50_000],
+    ids=["list", "object", "json", "documents"],
+)
+def test_what_was_made_of_many_values_is_bounded(text: str) -> None:
+    data, few = text.encode(), Budgets(max_yaml_values=10_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Problem, match=r" values in .*, more than the 10,000 of settings\.maxYamlValues"):
+            documents.read(data, "f", few)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_commas_in_the_strings_of_json_are_no_values() -> None:
+    text = json.dumps(
+        {"kind": "A", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"a": '\\",[{:' * 200_000}}
+    )
+    assert "bytes, more than the 1,572,864" in failure(text, Reason.TooLarge)
+
+
+def test_the_objects_of_a_file_are_counted_and_those_of_lists_too() -> None:
+    few = Budgets(max_objects=3)
+    items = "\n".join(f"- {{metadata: {{name: a{n}}}}}" for n in range(4))
+    for text in ("---\n".join([HEAD] * 4), f"apiVersion: v1\nkind: ConfigMapList\nitems:\n{items}\n"):
+        with pytest.raises(
+            Problem, match=r"^f: at least 4 objects, more than the 3 of settings\.maxObjects; "
+        ) as raised:
+            documents.read(text.encode(), "f", few)
+        assert raised.value.reason is Reason.TooLarge
+    assert len(documents.read("---\n".join([HEAD] * 3).encode(), "f", few).documents) == 3
 
 
 def test_an_object_over_the_limit_is_refused_and_one_below_it_is_not() -> None:
-    size = documents.MAX_OBJECT_BYTES
+    size = DEFAULTS.max_object_size
     assert len(documents.load(f"{HEAD}data: {{a: {'x' * (size - 500)}}}\n".encode(), "f")) == 1
     message = failure(f"{HEAD}data: {{a: {'x' * size}}}\n", Reason.TooLarge)
-    assert re.fullmatch(r"dir/f.yaml:1: ConfigMap/a has 1,5[0-9,]* bytes, .*; split it", message)
+    assert re.fullmatch(
+        r"dir/f.yaml:1: ConfigMap/a has 1,5[0-9,]* bytes, more than the 1,572,864 that the API server takes "
+        r"\(settings.maxObjectSize\); split it",
+        message,
+    )
 
 
 def test_five_megabytes_of_documents_are_read_completely() -> None:

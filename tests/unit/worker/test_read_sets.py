@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from setpoint.tree.changes import NOTHING, ReadSet, TreeDiff
-from setpoint.worker.read_sets import MAX_PATHS, ReadSets
+from setpoint.tree.changes import ANYTHING, NOTHING, ReadSet, TreeDiff
+from setpoint.worker.read_sets import ReadSets
 
 HERE = TreeDiff(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
 ELSEWHERE = TreeDiff(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
@@ -35,11 +35,11 @@ def test_what_is_not_known_is_touched() -> None:
     assert kept.touched(NOTHING, [app, "never"]) == (app, "never")
 
 
-def test_a_read_set_that_is_too_large_is_touched_by_whatever_changes() -> None:
+def test_what_may_be_of_everything_is_touched_by_whatever_changes() -> None:
     kept = ReadSets()
-    large = kept.keep(of_folder("app", MAX_PATHS))
-    assert kept.touched(ELSEWHERE, [large]) == (large,)
-    assert kept.touched(NOTHING, [large]) == ()
+    anything = kept.keep(ANYTHING)
+    assert kept.touched(ELSEWHERE, [anything]) == (anything,)
+    assert kept.touched(NOTHING, [anything]) == ()
 
 
 def test_all_together_are_bounded_and_the_one_that_was_used_longest_ago_goes_first() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,10 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ObjectType
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.mirror import KEPT, Mirror, freed, grown, readable
+from setpoint.git.mirror import KEPT, Mirror, freed, grown, header, readable
 from setpoint.git.refs import RefSpec, Selected
 from setpoint.git.remotes import Repository
 from setpoint.git.worker.remote import Callbacks, on_remote
@@ -26,6 +29,7 @@ from setpoint.git.worker.remote import Callbacks, on_remote
 TIP = "refs/setpoint/tip"
 KEEP = 32  # commits per mirror that survive its renewal: those that were asked for last (`touch`)
 NO_SHALLOW = "server doesn't support shallow"  # libgit2 1.9
+HEADER, FANOUT, ID = 8, 1024, 20  # bytes of an index of version 2, and of an id
 DEPTHS = (32, 256, 2048, 2**31 - 1)  # the last one is git's own "everything"
 
 
@@ -39,6 +43,7 @@ class Fetch:
     max_bytes: int
     limit: int
     rules: HostRules
+    budgets: Budgets = DEFAULTS
 
 
 def fetch(mirror: Mirror, wanted: Fetch) -> str:
@@ -183,7 +188,43 @@ def _fetch(local: pygit2.Repository, wanted: Fetch, spec: str, depth: int) -> No
             callbacks.whole = True
             there.fetch([spec], callbacks=callbacks)
 
-    on_remote(wanted.repository, local, run, wanted.rules, max_bytes=wanted.max_bytes)
+    before = _packs(local)
+    on_remote(wanted.repository, local, run, wanted.rules, max_bytes=wanted.max_bytes, budgets=wanted.budgets)
+    _weigh(local, [each for each in _packs(local) if each not in before], wanted)
+
+
+def _packs(local: pygit2.Repository) -> frozenset[Path]:
+    return frozenset((Path(local.path) / "objects" / "pack").glob("*.idx"))
+
+
+def _weigh(local: pygit2.Repository, indexes: Sequence[Path], wanted: Fetch) -> None:
+    """Refuse packs whose objects are too large unpacked, which their headers tell, and remove them.
+
+    A large file costs only whoever reads it; a commit, a folder or a tag is read here.
+    """
+    budgets, where, size = wanted.budgets, wanted.repository.remote.url, 0
+    try:
+        for index in indexes:
+            for oid in ids_in(index):
+                kind, bytes_ = header(local, oid)
+                size += bytes_
+                budgets.check("max_fetch_unpacked", size, where, counted=False)
+                if kind != ObjectType.BLOB and bytes_ > budgets.max_file_size:
+                    budgets.check("max_file_size", bytes_, f"{where}: Git object {oid}")
+    except Problem:
+        for index in indexes:
+            index.unlink(missing_ok=True)
+            index.with_suffix(".pack").unlink(missing_ok=True)
+        raise
+
+
+def ids_in(index: Path) -> Iterator[pygit2.Oid]:
+    """Return the ids of the objects in a pack, by its index (version 2: gitformat-pack(5))."""
+    with index.open("rb") as file:
+        (count,) = struct.unpack(">I", os.pread(file.fileno(), 4, HEADER + FANOUT - 4))
+        file.seek(HEADER + FANOUT)
+        for _ in range(count):
+            yield pygit2.Oid(file.read(ID))
 
 
 def _keep(local: pygit2.Repository, sha: str) -> None:
@@ -225,7 +266,7 @@ def _pack(
     carried: list[str] = []
     for sha in [each.name for each in _by_use(old / KEPT) if each.name not in target]:
         missing = _missing(source, target, sha, objects)
-        budget -= sum(_blob_size(source[each]) for each in missing)
+        budget -= sum(header(source, each)[1] for each in missing)
         if budget < 0:
             break
         objects |= missing
@@ -258,10 +299,6 @@ def _missing(
             elif entry.type == ObjectType.BLOB and entry.id not in known and entry.id not in target:
                 found.add(entry.id)
     return found
-
-
-def _blob_size(found: pygit2.Object) -> int:
-    return found.size if isinstance(found, pygit2.Blob) else 0
 
 
 def _by_use(folder: Path) -> list[Path]:

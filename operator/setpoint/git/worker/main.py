@@ -5,7 +5,7 @@ its own (`git.workers`). It reads requests from standard input and writes answer
 4-byte big-endian length and JSON; as many run at once as come in: the parent decides whose turn it is. It ends when its standard input does, so it never outlives
 its parent. Credentials come with the request and stay in memory.
 
-request: {id, op: list | fetch, repository, hosts, ref, selected?, mirror?, maxBytes?, limit?}   answer: {id, result | problem}
+request: {id, op: list | fetch, repository, hosts, ref, selected?, mirror?, maxBytes?, limit?, budgets?}   answer: {id, result | problem}
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ConfigLevel
 
+from setpoint.api.budgets import Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
@@ -103,7 +104,9 @@ def _fetch(home: Path, request: Message) -> Message:
     ref, selected = RefSpec(**request["ref"]), Selected(**request["selected"])
     repository = _repository(request)
     furnish(home).free()
-    wanted = Fetch(repository, ref, selected, request["maxBytes"], request["limit"], _rules(request))
+    budgets = Budgets(**request["budgets"])
+    limits = request["maxBytes"], request["limit"]
+    wanted = Fetch(repository, ref, selected, *limits, _rules(request), budgets)
     return {"sha": fetch(Mirror(Path(request["mirror"])), wanted)}
 
 

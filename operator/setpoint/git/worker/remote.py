@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import pygit2
 from pygit2.enums import CredentialType
 
 from setpoint.api.addresses import Address
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.errors import translate, unauthorized, unreachable
@@ -33,8 +35,9 @@ _VOUCHING = threading.Lock()
 class Callbacks(pygit2.RemoteCallbacks):
     """Returns an SSH key once, trusts no one who is not proven, and stops what would not fit into the cache."""
 
-    def __init__(self, repository: Repository, max_bytes: int) -> None:
-        """`max_bytes`: the largest pack that may arrive."""
+    def __init__(self, repository: Repository, max_bytes: int, budgets: Budgets) -> None:
+        """`max_bytes`: the largest pack that the cache has room for."""
+        self._budgets = budgets
         super().__init__()
         self._remote, self._credentials, self._max_bytes = (
             repository.remote,
@@ -64,7 +67,9 @@ class Callbacks(pygit2.RemoteCallbacks):
         return valid
 
     def transfer_progress(self, stats: pygit2.remotes.TransferProgress) -> None:
-        """Stop a pack that is larger than the cache."""
+        """Stop a pack that is over its budget, or larger than the cache."""
+        self._budgets.check("max_fetch_objects", stats.total_objects, self._remote.url)
+        self._budgets.check("max_fetch_size", stats.received_bytes, self._remote.url, counted=False)
         if stats.received_bytes > self._max_bytes:
             text = f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has; enlarge it"
             why = " (the server does not support shallow fetches, so the whole history is needed)"
@@ -78,16 +83,17 @@ def on_remote(
     rules: HostRules,
     *,
     max_bytes: int = 2**62,
+    budgets: Budgets = DEFAULTS,
 ) -> T:
     """Run `action` with a remote of `local` and its callbacks; every failure is a Problem."""
-    remote = repository.remote
+    remote, made = repository.remote, partial(Callbacks, repository, max_bytes, budgets)
     if remote.scheme == "ssh":
-        return _over_ssh(repository, rules, lambda url: _run(repository, local, action, max_bytes, url))
+        return _over_ssh(repository, rules, lambda url: _run(repository, local, action, made(), url))
     if remote.scheme == "file":
-        return _run(repository, local, action, max_bytes, remote.url)
+        return _run(repository, local, action, made(), remote.url)
     with Relay(repository, proxy_for(remote.url, os.environ), rules) as relay:
         try:
-            return _run(repository, local, action, max_bytes, relay.url)
+            return _run(repository, local, action, made(), relay.url)
         except Problem as problem:
             # libgit2 only knows that the relay said no.
             raise relay.problem or problem from None
@@ -139,10 +145,10 @@ def _run(
     repository: Repository,
     local: pygit2.Repository,
     action: Callable[[pygit2.Remote, Callbacks], T],
-    max_bytes: int,
+    callbacks: Callbacks,
     url: str,
 ) -> T:
     try:
-        return action(local.remotes.create_anonymous(url), Callbacks(repository, max_bytes))
+        return action(local.remotes.create_anonymous(url), callbacks)
     except (pygit2.GitError, KeyError, ValueError, OSError) as error:
         raise translate(error, repository) from None

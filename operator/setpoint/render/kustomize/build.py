@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize import kustomization
 from setpoint.render.kustomize.kustomization import NAMES, Kind, Kustomization, Reference
@@ -89,7 +90,7 @@ def find_kustomization(tree: Tree, folder: str) -> str | None:
     return found[0] if found else None
 
 
-def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
+def read_kustomization(tree: Tree, file: str, budgets: Budgets = DEFAULTS) -> tuple[Kustomization, Found]:
     """Read the kustomization at `file`, which may be a symlink; Problem if it cannot be used."""
     try:
         found = resolve(tree, "", file)
@@ -99,7 +100,7 @@ def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
         raise Problem(Reason.RenderFailed, f"{file} is not a file")
     parsed = _PARSED.get(found.entry.oid)
     if parsed is None:
-        made = kustomization.parse(tree.read(found.path), file)
+        made = kustomization.parse(tree.read(found.path), file, budgets)
         parsed = _PARSED.put(found.entry.oid, made, 1000 + 4 * len(made.text))
     return parsed, found
 
@@ -107,8 +108,10 @@ def read_kustomization(tree: Tree, file: str) -> tuple[Kustomization, Found]:
 class Closure:
     """Collects what a build reads, from folder to folder."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS) -> None:
+        self._tree, self._budgets = tree, budgets
+        self._levels = self._references = 0
+        self._places: dict[str, str] = {}
         self._entries: dict[str, Entry] = {}
         self._exported: dict[str, Entry] = {}
         self._written: dict[str, Written] = {}
@@ -131,13 +134,18 @@ class Closure:
         file = find_kustomization(self._tree, folder)
         if file is None:
             raise Problem(Reason.RenderFailed, f"{folder or '.'} has no kustomization.yaml")
-        parsed, found = read_kustomization(self._tree, file)
+        parsed, found = read_kustomization(self._tree, file, self._budgets)
+        self._references += len(parsed.references)
+        self._budgets.check("max_files", self._references, file, counted=False)
         # Noted before what it refers to, which may lead back here.
         self._written[folder] = Written(file, parsed.text)
         self._count(found)
         if parsed.plugins:
             self._whole(folder)
+        self._levels += 1
+        self._budgets.check("max_depth", self._levels, file, counted=False)
         moved = {ref: path for ref in parsed.references if (path := self._follow(folder, file, ref))}
+        self._levels -= 1
         self._written[folder] = Written(file, parsed.moved(moved))
 
     def component(self, folder: str, text: str) -> None:
@@ -211,8 +219,10 @@ class Closure:
 
     def _hidden(self, folder: str) -> str:
         """Return the name of a folder that the repository does not have there."""
-        names = (f"{_HIDDEN}-{number}" if number else _HIDDEN for number in range(1_000_000))
-        return next(name for name in names if self._tree.entry(join(folder, name)) is None)
+        if folder not in self._places:
+            names = (f"{_HIDDEN}-{number}" if number else _HIDDEN for number in range(1_000_000))
+            self._places[folder] = next(n for n in names if self._tree.entry(join(folder, n)) is None)
+        return self._places[folder]
 
     def _count(self, found: Found) -> None:
         folder = found.entry.kind is EntryKind.TREE

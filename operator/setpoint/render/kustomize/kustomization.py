@@ -13,6 +13,7 @@ from enum import Enum, auto
 from posixpath import basename
 from typing import Any, Final
 
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects import documents
 from setpoint.render.kustomize.keys import KeyProblem, Place, canonical, line_of, text_of
@@ -79,15 +80,12 @@ class Kustomization:
         """Return its text with other paths in the places of some references."""
         if not paths:
             return self.text
-        content = self.content
-        for reference, path in paths.items():
-            content = _with(content, reference.place, reference.moved(path))
-        return text_of(content)
+        return text_of(_with(self.content, {r.place: r.moved(path) for r, path in paths.items()}, 0))
 
 
-def parse(data: bytes, file: str) -> Kustomization:
-    """Read a kustomization file; `file` is its path for messages. Raises Problem(RenderFailed)."""
-    first = next(iter(documents.parse(data, file)), None)
+def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Kustomization:
+    """Read a kustomization file; `file` is its path for messages. Raises Problem: RenderFailed or TooLarge."""
+    first = next(iter(documents.parse(data, file, budgets)), None)
     value = first.value if first else None
     if not isinstance(value, dict) or not value:
         raise Problem(Reason.RenderFailed, f"{file}: the kustomization is empty or not a mapping")
@@ -161,14 +159,22 @@ def _listed(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
             left += [item for item in items if isinstance(item, dict)]
 
 
-def _with(value: Any, place: Place, new: str) -> Any:
-    """Return a copy of the value with something else at one place; what is around it is copied, no more."""
-    if not place:
-        return new
-    step, left = place[0], place[1:]
+def _with(value: Any, new: Mapping[Place, Any], depth: int) -> Any:
+    """Return a copy of the value with something else at some places; what is around them is copied once, no more.
+
+    `depth`: how many steps of the places led here.
+    """
+    if not new:
+        return value
+    by_step: dict[str | int, dict[Place, Any]] = {}
+    for place, text in new.items():
+        if len(place) == depth:
+            return text
+        by_step.setdefault(place[depth], {})[place] = text
+    nothing: dict[Place, Any] = {}
     if isinstance(value, list):
-        return [_with(each, left, new) if number == step else each for number, each in enumerate(value)]
-    return {key: _with(each, left, new) if key == step else each for key, each in value.items()}
+        return [_with(each, by_step.get(at, nothing), depth + 1) for at, each in enumerate(value)]
+    return {key: _with(each, by_step.get(key, nothing), depth + 1) for key, each in value.items()}
 
 
 def _paths(kind: Kind) -> Callable[[str, Any], Iterator[Reference]]:

@@ -41,6 +41,7 @@ class Actors:
     ) -> None:
         self._cluster, self._informers, self._storage, self._claims = cluster, informers, storage, claims
         self._limit = Slots(Limits(settings.apply_concurrency))
+        self._max_diff = settings.max_diff
         people = frozenset(settings.people_managers)
         self._people, self._takeover = people, people | TAKEOVER_MANAGERS
 
@@ -81,6 +82,7 @@ class Actors:
             hidden=frozenset(hidden),
             ended=ended,
             expected=expected,
+            max_diff=self._max_diff,
         )
         return Applier(Session(self._cluster, self._informers, self._storage, self._limit, who))
 

@@ -192,6 +192,7 @@ class DriftLog:
             corrected,
             shown_patch(change, self._key),
             shown_value(change.was, change, self._key),
+            change.beyond,
         )
 
 
