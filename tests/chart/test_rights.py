@@ -165,7 +165,7 @@ def test_the_user_of_a_manual_change_is_noted(own_cluster: Cluster, installed: H
 
 
 def test_only_the_operator_can_prove_to_be_the_operator(own_cluster: Cluster, installed: Helm) -> None:
-    """By the extra when it acts for a Sync; by its own name when it writes to a Sync that is an object of another one."""
+    """By the extra when it acts for a Sync."""
     here = ("-n", NAMESPACE)
     own_cluster.kubectl("create", "serviceaccount", "other", *here)
     own_cluster.kubectl("create", "clusterrole", "acts", "--verb=impersonate", "--resource=serviceaccounts")
@@ -175,9 +175,6 @@ def test_only_the_operator_can_prove_to_be_the_operator(own_cluster: Cluster, in
     user = f"system:serviceaccount:{NAMESPACE}:setpoint-admin"
     operator, other = (own_cluster.service_account_token(NAMESPACE, n) for n in ("setpoint", "other"))
     read = ("get", "configmaps", *here)
-    meta = {"name": "nested", "namespace": NAMESPACE, "labels": {names.LABEL_SYNC: "0123456789abcdef"}}
-    spec = {"source": {"name": "none"}, "suspend": True}
-    sync = {"apiVersion": names.API_VERSION, "kind": "Sync", "metadata": meta, "spec": spec}
     try:
         own_cluster.kubectl(acting(own_cluster, operator, user), *read)
         with pytest.raises(KubectlError, match="userextras/scopes"):
@@ -187,6 +184,22 @@ def test_only_the_operator_can_prove_to_be_the_operator(own_cluster: Cluster, in
             KubectlError, match=rf"cannot impersonate resource .userextras/{names.OPERATOR_EXTRA}"
         ):
             own_cluster.kubectl(acting(own_cluster, other, user), *read)
+    finally:
+        own_cluster.kubectl("delete", "clusterrole,clusterrolebinding", "acts", "--ignore-not-found")
+        own_cluster.kubectl("delete", "serviceaccount", "other", *here, "--ignore-not-found")
+
+
+@pytest.mark.needs("MutatingAdmissionPolicy")
+def test_what_the_operator_writes_to_a_nested_sync_is_nobodys_change(
+    own_cluster: Cluster, installed: Helm
+) -> None:
+    """It is known by its own name there, as it does not act for anybody."""
+    here = ("-n", NAMESPACE)
+    meta = {"name": "nested", "namespace": NAMESPACE, "labels": {names.LABEL_SYNC: "0123456789abcdef"}}
+    spec = {"source": {"name": "none"}, "suspend": True}
+    sync = {"apiVersion": names.API_VERSION, "kind": "Sync", "metadata": meta, "spec": spec}
+    operator = own_cluster.service_account_token(NAMESPACE, "setpoint")
+    try:
         until_attributed(own_cluster)
         own_cluster.kubectl("create", "-f", "-", input=json.dumps(sync))
         first = notes_of_nested(own_cluster)
@@ -196,8 +209,6 @@ def test_only_the_operator_can_prove_to_be_the_operator(own_cluster: Cluster, in
         assert notes_of_nested(own_cluster) == {**first, "note": "1"}
     finally:
         own_cluster.kubectl("delete", "sync", "nested", *here, "--ignore-not-found")
-        own_cluster.kubectl("delete", "clusterrole,clusterrolebinding", "acts", "--ignore-not-found")
-        own_cluster.kubectl("delete", "serviceaccount", "other", *here, "--ignore-not-found")
 
 
 def notes_of_nested(cluster: Cluster) -> dict[str, str]:
