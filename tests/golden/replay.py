@@ -27,7 +27,6 @@ from setpoint.plan.drift import Baseline
 from setpoint.plan.order import stage_key, wave_of
 from setpoint.plan.prune import Prune, PrunePolicy, prune
 from setpoint.plan.redact import shown_patch, shown_value
-from setpoint.render.inputs import Flavour, Inputs
 from setpoint.status import build as status
 from setpoint.status.outcome import Correction, ObjectState, Outcome, Revision, SyncState
 from setpoint.syncs.memory import Account, Memory
@@ -119,7 +118,7 @@ def _run(case: Case, p: Planned) -> tuple[Evaluation, Reached, Memory]:
         Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
         for d, _ in p.changes
     )
-    target = Target("", REVISION, "digest", Inputs("", (), Flavour.PLAIN, ""), refs)
+    target = Target("", REVISION, "digest", "inputs", refs)
     refused = {d.id: Problem(c.reason, c.message) for d, c in p.changes if c.action is Action.REFUSE}
     seen = [(d, observe(p.predicted[d.id], d.id)) for d, _ in p.changes if d.id not in refused]
     baselines = {d.id: Baseline(d.digest, o.ownership, None, o.resource_version) for d, o in seen}

@@ -28,6 +28,7 @@ PURE = (
     "render/kustomize/keys",
     "render/kustomize/types",
     "runtime/fairness",
+    "sources/changes",
     "sources/check",
     "sources/demands",
     "sources/memory",

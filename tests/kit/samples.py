@@ -12,7 +12,6 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import OwnershipMarks, Phase, Ref
 from setpoint.plan.drift import Baseline
-from setpoint.render.inputs import Flavour, Inputs
 from setpoint.runtime.fairness import Limits
 from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.check import Fetched
@@ -87,7 +86,7 @@ def baseline(digest: str = "d1", ours: str = "o1") -> Baseline:
 
 
 def target(*refs: Ref, digest: str = "t1") -> Target:
-    return Target(SHA, f"main@sha1:{SHA}", digest, Inputs("i1", (), Flavour.PLAIN, ""), refs)
+    return Target(SHA, f"main@sha1:{SHA}", digest, "i1", refs)
 
 
 def context(

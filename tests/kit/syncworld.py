@@ -29,7 +29,9 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
+from setpoint.worker.inprocess import InProcess
 
+HANDLE = "team/mirror"
 KEY, SOURCE = SyncKey("team", "app"), SyncKey("team", "src")
 EMPTY, BROKEN = MemoryTree({"a.yaml": ""}), MemoryTree({"a.yaml": "{"})
 OBJECT = MemoryTree({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n"})
@@ -106,7 +108,7 @@ class Events:
 
 
 class Sources:
-    """One Source, whose commit a test chooses; `checked`: every check that is asked for has been done.
+    """One Source with its mirror, whose commit a test chooses; `checked`: every check that is asked for has been done.
 
     `held`: whether the cache has the commits. `demands`: what runs of Syncs demanded, one after the other.
     """
@@ -116,8 +118,7 @@ class Sources:
         self.demands: list[Demand | None] = []
 
     def current(self, _key: SyncKey) -> Artifact:
-        at = Repository(parse_url("https://git.example.org/team/app"))
-        return Artifact(at, self.sha, f"main@sha1:{self.sha}", False)
+        return Artifact(HANDLE, self.sha, f"main@sha1:{self.sha}", False)
 
     def trouble(self, _key: SyncKey) -> None:
         return None
@@ -125,11 +126,22 @@ class Sources:
     def was_tried(self, _key: SyncKey) -> bool:
         return False
 
-    def holds(self, *_: Any) -> bool:
+    def holds(self, _key: SyncKey) -> bool:
         return self.held
 
-    def tree(self, *_: Any) -> MemoryTree | None:
-        return self.content if self.held else None
+    def lost(self, *_: Any) -> None:
+        """A test says what is held."""
+
+    # What the worker asks of its mirrors.
+
+    def handle(self, _repository: Repository) -> str:
+        return HANDLE
+
+    def has(self, *_: Any, **__: Any) -> bool:
+        return self.held
+
+    def tree(self, *_: Any, **__: Any) -> MemoryTree:
+        return self.content
 
     def refused(self, *_: Any) -> bool:
         return False
@@ -199,6 +211,9 @@ class World:
     def __init__(self, folder: Path, key: bytes = b"k" * 32) -> None:
         self.runs, self.store, self.sources, self.live = 0, Store(), Sources(), Live()
         self.cluster = Cluster(self.store, self.live)
+        mirrors = cast("Any", self.sources)
+        self.worker = InProcess(mirrors, Renderer(Path("kustomize"), folder), allow_file=False)
+        self.worker.commits.handle(Repository(parse_url("https://git.example.org/team/app")))
         self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
         self.controller = Controller(self.queue, self._work, workers=4)
         writer, self.claims = StatusWriter(cast("Any", self.cluster), self.store), Claims()
@@ -212,7 +227,7 @@ class World:
             storage=Storage(),
             store=self.store,
             claims=self.claims,
-            renderer=Renderer(Path("kustomize"), folder),
+            worker=self.worker,
             writer=writer,
             recorder=Events(),
             metrics=Metrics(),

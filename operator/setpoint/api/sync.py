@@ -116,6 +116,10 @@ class OnError(StrEnum):
     CONTINUE = "Continue"
 
 
+RENDER_FIELDS = {"path", "exclude", "target_namespace", "kustomize"}
+"""Fields of a Sync's spec that rendering depends on."""
+
+
 class SyncSpec(Spec):
     """What part of a Source the cluster must equal, and how."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from setpoint.api.reasons import Problem
 from setpoint.apply.result import ApplyResult
-from setpoint.objects.documents import Document, Places
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 
+Places = Mapping[ObjectId, str]
+"""Where objects come from, for people, by identity as rendered."""
 
-def place_of(places: Places, oid: ObjectId) -> Document | None:
+
+def place_of(places: Places, oid: ObjectId) -> str | None:
     """Return where an object comes from; a renderer may leave its namespace to us."""
     return places.get(oid) or places.get(oid._replace(namespace=""))
 
@@ -26,7 +28,7 @@ def needs_places(result: ApplyResult, chosen: Iterable[Desired]) -> bool:
 
 def with_places(result: ApplyResult, chosen: Iterable[Desired], places: Places) -> ApplyResult:
     """Return the result with the source files of the objects filled in."""
-    known = {d.id: (d, found.where) for d in chosen if (found := place_of(places, d.id))}
+    known = {d.id: (d, found) for d in chosen if (found := place_of(places, d.id))}
     failed = {
         oid: _moved(problem, *known[oid]) if oid in known else problem
         for oid, problem in result.failed.items()

@@ -97,6 +97,10 @@ class Git:
         await asyncio.to_thread(self._trim, self._mirror(repository), self._limit)
         return got
 
+    def handle(self, repository: Repository) -> str:
+        """Return a name for a repository as its namespace has it, which gives no login away. Raises Problem(CacheFull)."""
+        return f"{repository.namespace}/{self._mirror(repository).id}"
+
     def has(self, repository: Repository, sha: str, *, submodules: bool = False) -> bool:
         """Return whether a commit (and its submodules) can be read; quick once it was read."""
         try:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.wakeups import Wakeups
 from setpoint.manager.wiring import wired
 from setpoint.objects.identity import SyncKey
-from setpoint.render.renderer import Renderer
 from setpoint.runtime.malloc import TrimTimer
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
@@ -30,6 +27,7 @@ from setpoint.syncs.reconciler import Syncs
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
 from setpoint.watch.storage import StorageClasses
+from setpoint.worker.inprocess import InProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,7 @@ class Shared:
     pods: PodInformers
     storage: StorageClasses
     recorder: EventRecorder
-    renderer: Renderer
-    git: Git
+    worker: InProcess
 
     async def close(self) -> None:
         """Close all parts; Events are written last."""
@@ -60,8 +57,7 @@ class Shared:
         await self.pods.close()
         await self.storage.close()
         await self.recorder.close()
-        self.renderer.close()
-        await self.git.close()
+        await self.worker.close()
 
 
 class Controllers:
@@ -102,7 +98,7 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
     writer = StatusWriter(cluster, store)
     sources = Sources(
         cluster,
-        shared.git,
+        shared.worker,
         store,
         SourceReporter(writer, shared.recorder, metrics),
         fleet,
@@ -119,7 +115,7 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
         store=store,
         claims=claims,
         sources=sources,
-        renderer=shared.renderer,
+        worker=shared.worker,
         writer=writer,
         recorder=shared.recorder,
         metrics=metrics,
@@ -155,19 +151,12 @@ def _work(
 def _shared(
     settings: Settings, cluster: Cluster, metrics: Metrics, dispatcher: Dispatcher, syncs: WorkQueue[SyncKey]
 ) -> Shared:
-    cache, people = Path(settings.cache_dir), frozenset(settings.people_managers)
+    people = frozenset(settings.people_managers)
     return Shared(
         returns=TrimTimer(),
         informers=Informers(cluster, people, dispatcher.live_changed, settings.watch_namespaces),
         pods=PodInformers(cluster, syncs),
         storage=StorageClasses(cluster, syncs),
         recorder=EventRecorder(cluster, metrics),
-        renderer=Renderer(
-            Path(settings.kustomize),
-            cache / "render",
-            concurrency=settings.render_concurrency,
-            timeout=settings.render_timeout,
-            memory_limit=settings.render_memory,
-        ),
-        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes),
+        worker=InProcess.of(settings),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import Recorder
-from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
 from setpoint.settings import Settings
 from setpoint.sources.commits import Commits
@@ -25,6 +24,7 @@ from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
 from setpoint.syncs.steps.wanting import Wanting
+from setpoint.wall.protocol import Worker
 from setpoint.watch.protocol import LiveObjects, Pods, Storage
 
 
@@ -38,7 +38,7 @@ def wired(
     store: Store,
     claims: Claims,
     sources: Commits,
-    renderer: Renderer,
+    worker: Worker,
     writer: StatusWriter,
     recorder: Recorder,
     metrics: Metrics,
@@ -49,7 +49,7 @@ def wired(
     """Return what reconciles Syncs, made of its steps."""
     actors = Actors(settings, cluster, informers, storage, claims)
     observer = Observer(cluster, informers)
-    builder = TargetBuilder(cluster, store, sources, renderer, digest_key)
+    builder = TargetBuilder(cluster, store, sources, worker, digest_key)
     drift_log = DriftLog(informers, secret_key, metrics, dispatcher)
     pruner = Pruner(settings, cluster, informers, store, claims, sources, recorder, dispatcher)
     wanting = Wanting(claims, dispatcher, actors)

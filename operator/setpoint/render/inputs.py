@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.api.sync import SyncSpec
+from setpoint.api.sync import RENDER_FIELDS, SyncSpec
 from setpoint.render import plain as folders
 from setpoint.render.contents import Contents
 from setpoint.render.kustomize.build import Build, Closure, find_kustomization
@@ -24,8 +24,6 @@ from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 _FORMAT: Final = "1"
 """Part of every digest; another meaning of the inputs gets another number."""
-RENDER_FIELDS: Final = {"path", "exclude", "target_namespace", "kustomize"}
-"""Fields of the spec that rendering depends on."""
 
 
 class Flavour(StrEnum):

@@ -106,9 +106,9 @@ class Renderer:
         """End the processes that run."""
         self._sandbox.close()
 
-    def knows(self, inputs: Inputs) -> bool:
-        """Return whether the result for these inputs is at hand, so that `render` needs no tree."""
-        return self._cache.get(inputs.digest) is not None
+    def known(self, digest: str) -> Rendered | None:
+        """Return the result for inputs with this digest, if it is at hand."""
+        return self._cache.get(digest)
 
     def drop(self, digest: str) -> None:
         """Drop the result for inputs with this digest; a later request renders them again."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from setpoint.git.remotes import Repository
-
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """The last good commit of a Source in this process."""
+    """The last good commit of a Source in this process; `handle` names its mirror, for the worker."""
 
-    repository: Repository
+    handle: str
     sha: str
     revision: str
     submodules: bool

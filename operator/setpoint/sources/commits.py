@@ -1,4 +1,4 @@
-"""What Syncs ask of Sources (a protocol): commits, their trees, and checks of the remote."""
+"""What Syncs ask of Sources (a protocol): commits, and checks of the remote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from setpoint.api.reasons import Problem
 from setpoint.objects.identity import SyncKey
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
-from setpoint.tree.protocol import Tree
 
 
 class Commits(Protocol):
@@ -23,11 +22,11 @@ class Commits(Protocol):
     def was_tried(self, key: SyncKey) -> bool:
         """Return whether a check of this Source, as its spec is now, has ended since start."""
 
-    def holds(self, current: Artifact, sha: str) -> bool:
-        """Return whether a commit is in the cache (still)."""
+    def holds(self, key: SyncKey) -> bool:
+        """Return whether the last good commit is in the cache, as far as anybody found out."""
 
-    def tree(self, current: Artifact, sha: str) -> Tree | None:
-        """Return the tree of a commit, or None if it is not in the cache (any more)."""
+    def lost(self, key: SyncKey, current: Artifact) -> None:
+        """Have a commit that was the last good one fetched again, as the cache does not have it."""
 
     def demand(self, sync: SyncKey, demand: Demand | None) -> None:
         """Replace what a Sync needs of its Source."""

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from setpoint.api.reasons import Problem
-from setpoint.git.credentials import Credentials
 from setpoint.sources.artifact import Artifact
+from setpoint.wall.messages import Login
 
 
 @dataclass(slots=True)
@@ -17,9 +17,11 @@ class SourceMemory:
     uid: str | None = None
     """Whose memory it is; None as long as only Syncs have spoken of it."""
     current: Artifact | None = None
+    held: bool = False
+    """Whether the cache has that commit, as far as anybody found out."""
     told: Artifact | None = None
     """The last good commit that the Syncs were told of."""
-    credentials: Credentials | None = None
+    login: Login | None = None
     generation: int = -1
     due: float = 0.0
     answered: str | None = None
@@ -31,6 +33,16 @@ class SourceMemory:
     """Older commits that the server does not give."""
     postponed: dict[str, None] = field(default_factory=dict)
     """Older commits that failed; they come last, as they may keep others back that would not fail."""
+
+    def got(self, artifact: Artifact, *, held: bool = True) -> None:
+        """Note the last good commit, which a check has just found."""
+        self.current, self.held = artifact, held
+
+    def lost(self, artifact: Artifact) -> bool:
+        """Note that the cache does not have a commit; returns whether that is news. One that was found since, be it the same one, stays."""
+        news = self.current is artifact and self.held
+        self.held = self.held and not news
+        return news
 
     def postpone(self, sha: str) -> None:
         """Move an older commit that failed to the end."""

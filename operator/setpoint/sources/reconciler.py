@@ -1,4 +1,4 @@
-"""Reconciles Sources: lists the refs of remotes, fetches new commits, and wakes Syncs (shell).
+"""Reconciles Sources: has remotes asked and new commits fetched, and wakes Syncs (shell).
 
 A failure never takes the last good commit away: Syncs keep using what was fetched.
 """
@@ -16,25 +16,23 @@ from setpoint.api import names
 from setpoint.api.formats import seconds
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Source
-from setpoint.git.refs import RefSpec
-from setpoint.git.remotes import Repository, parse_url
-from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
 from setpoint.objects.bodies import Body, source_model
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.workqueue import Result, WorkQueue
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.asking import Asking
+from setpoint.sources.changes import EVERYTHING, NOTHING, Changes
 from setpoint.sources.check import CheckResult, Fetched, final, limit_note, limit_of, outage_of
 from setpoint.sources.demands import Demand, Demands
 from setpoint.sources.memory import SourceMemory
 from setpoint.sources.reporter import SourceReporter
-from setpoint.sources.secrets import read_credentials
+from setpoint.sources.secrets import read_login
 from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
 from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
-from setpoint.tree.changes import EVERYTHING, NOTHING, TreeDiff, compare
-from setpoint.tree.protocol import Tree
+from setpoint.wall.messages import Check, Compare, Failed, Fetch, GitRef, Login, Lost, Place
+from setpoint.wall.protocol import Worker
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +42,12 @@ NEVER = math.inf
 
 
 class Sources:
-    """Reconciles Sources, and gives their trees to Syncs."""
+    """Reconciles Sources, and gives their commits to Syncs."""
 
     def __init__(
         self,
         cluster: Cluster,
-        git: Git,
+        worker: Worker,
         store: Store,
         reporter: SourceReporter,
         subscriber: Subscriber,
@@ -59,7 +57,7 @@ class Sources:
         allow_file: bool,
     ) -> None:
         """`queue` is that of the Sources; in that of the `syncs` comes who waits for a check."""
-        self._cluster, self._git, self._store, self._reporter = cluster, git, store, reporter
+        self._cluster, self._worker, self._store, self._reporter = cluster, worker, store, reporter
         self._allow_file = allow_file
         self._subscriber, self._queue, self._syncs = subscriber, queue, syncs
         self._asking = Asking(store)
@@ -67,7 +65,7 @@ class Sources:
         self._demands = Demands()
 
     def current(self, key: SyncKey) -> Artifact | None:
-        """Return the last good commit that this process had; whether the cache still holds it, `tree` tells."""
+        """Return the last good commit that this process had; whether the cache has it, `holds` tells."""
         memory = self._known(key)
         return memory.current if memory else None
 
@@ -86,23 +84,15 @@ class Sources:
         memory, body = self._memory.get(key), self._store.sources.get(key)
         return memory if memory and body and memory.uid == body["metadata"]["uid"] else None
 
-    def _holds(self, memory: SourceMemory) -> bool:
-        return memory.current is not None and self.holds(memory.current, memory.current.sha)
+    def holds(self, key: SyncKey) -> bool:
+        """Return whether the last good commit is in the cache, as far as anybody found out."""
+        memory = self._known(key)
+        return memory is not None and memory.held
 
-    def holds(self, current: Artifact, sha: str) -> bool:
-        """Return whether a commit is in the mirror (still)."""
-        return self._git.has(current.repository, sha, submodules=current.submodules)
-
-    def tree(self, current: Artifact, sha: str) -> Tree | None:
-        """Return the tree of a commit, or None if it is not in the mirror (any more)."""
-        if not self.holds(current, sha):
-            return None
-        try:
-            return self._git.tree(current.repository, sha, submodules=current.submodules)
-        except Problem:
-            if self.holds(current, sha):
-                raise
-            return None  # it went just now
+    def lost(self, key: SyncKey, current: Artifact) -> None:
+        """Have a commit that was the last good one fetched again, as the cache does not have it."""
+        if (memory := self._known(key)) is not None and memory.lost(current):
+            self._queue.add(key)
 
     # --- what Syncs demand
 
@@ -115,7 +105,7 @@ class Sources:
         if not self._demands.put(sync, demand) or demand is None:
             return
         key, known = demand.source, self._known(demand.source)
-        if known is not None and self._holds(known):  # it came while the run went on
+        if known is not None and known.held:  # it came while the run went on
             for user in self._demands.answer(key, {}, (), held=True):
                 self._syncs.add(user)
         if sync in self._demands.on(key):
@@ -170,7 +160,7 @@ class Sources:
         fresh = generation == memory.generation and requested == memory.answered
         if fresh and memory.due == NEVER:
             return Result()
-        if fresh and loop.time() < memory.due and self._holds(memory):
+        if fresh and loop.time() < memory.due and memory.held:
             return Result(after=memory.due - loop.time())
         return await self._check(key, body, memory, requested)
 
@@ -203,10 +193,8 @@ class Sources:
         self._reporter.fetched(problem)
         changes = EVERYTHING
         try:
-            changes = await self._compared(before, memory.current)
-            new = memory.current if checked.own is None and not suspended else None
-            shown = self._shown(new) if new else None
-            await self._reporter.report(key, body, replace(checked, fetched=shown, held=self._holds(memory)))
+            changes = await self._compared(key, before, memory.current)
+            await self._reporter.report(key, body, replace(checked, held=memory.held))
         except Exception:
             memory.due = 0.0  # what was not told is told by the next run, not by the next interval
             raise
@@ -226,7 +214,7 @@ class Sources:
             memory.due = NEVER
         return Result() if suspended or memory.due == NEVER else Result(after=interval)
 
-    def _tell(self, key: SyncKey, before: Artifact | None, memory: SourceMemory, changes: TreeDiff) -> None:
+    def _tell(self, key: SyncKey, before: Artifact | None, memory: SourceMemory, changes: Changes) -> None:
         after = memory.told = memory.current
         old, new = before.sha if before else "", after.sha if after else ""
         self._subscriber.commit_changed(key, old, new, changes)
@@ -242,24 +230,30 @@ class Sources:
         untold, waiting = self._demands.untold(key), self._demands.waiting(key)
         if not news:
             waiting = waiting & untold if memory.trouble is not None else set()
-        answered = self._demands.answer(key, asks, memory.settled, held=self._holds(memory))
+        answered = self._demands.answer(key, asks, memory.settled, held=memory.held)
         memory.settled = set()
         for user in waiting | answered:
             self._syncs.add(user)
 
-    async def _compared(self, before: Artifact | None, after: Artifact | None) -> TreeDiff:
-        """Find what differs between two commits; everything does where one cannot be read or is of elsewhere."""
+    async def _compared(self, key: SyncKey, before: Artifact | None, after: Artifact | None) -> Changes:
+        """Find out whom a step between two commits concerns: all where one cannot be read or is of elsewhere."""
         if before == after:
             return NOTHING
         if before is None or after is None:
             return EVERYTHING
-        if (before.repository, before.submodules) != (after.repository, after.submodules):
+        if (before.handle, before.submodules) != (after.handle, after.submodules):
             return EVERYTHING
-        try:
-            old, new = self.tree(before, before.sha), self.tree(after, after.sha)
-            return await asyncio.to_thread(compare, old, new) if old and new else EVERYTHING
-        except Problem:
+        looks = self._subscriber.looks(key)
+        if not looks:
             return EVERYTHING
+        asked = tuple(dict.fromkeys(looks.values()))
+        answer = await self._worker.compare(
+            Compare(after.handle, before.sha, after.sha, after.submodules, asked)
+        )
+        if answer.everything:
+            return EVERYTHING
+        touched = frozenset(answer.touched)
+        return Changes({sync: read_set for sync, read_set in looks.items() if read_set not in touched})
 
     async def _asked(
         self, key: SyncKey, body: Body, memory: SourceMemory, requested: str | None
@@ -272,13 +266,18 @@ class Sources:
             return CheckResult(generation, requested, own=invalid)
         interval, suspended = max(1.0, seconds(source.spec.interval)), source.spec.suspend
         problem: Problem | None = None
+        fetched: Fetched | None = None
         if not suspended:
             try:
-                memory.current = await self._fetched(key, source, memory, generation)
+                fetched = await self._fetched(key, source, memory, generation)
             except Problem as caught:
                 problem = caught
+        if fetched is None and memory.current is not None:
+            memory.held = await self._is_held(memory.current)
         older = await self._find_older(key, source, body, memory, problem)
-        checked = CheckResult(generation, requested, None, problem, suspended, older, interval)
+        if fetched is not None and (memory.current is None or memory.current.sha != fetched.sha):
+            fetched = None  # it was dropped again at once: the one before stays
+        checked = CheckResult(generation, requested, fetched, problem, suspended, older, interval)
         return replace(checked, note=limit_note(source.spec.timeout))
 
     async def _find_older(
@@ -292,7 +291,7 @@ class Sources:
         """
         outage, first = outage_of(own), None
         stored = str((body.get("status") or {}).get("revision") or "")
-        missing = {stored.rpartition("sha1:")[2]: stored} if stored and not self._holds(memory) else {}
+        missing = {stored.rpartition("sha1:")[2]: stored} if stored and not memory.held else {}
         older = memory.postponed_last(self._demands.commits(key))
         wanted = missing | {sha: sha for sha in older if sha not in missing}
         for sha, revision in wanted.items():
@@ -308,7 +307,8 @@ class Sources:
                     log.info("cannot fetch an older commit", extra={"sha": sha, "why": problem.message})
                     memory.refused.add(sha)
                 else:
-                    memory.current = found if revision == stored else memory.current
+                    if revision == stored:
+                        memory.got(found)
             memory.settle(sha)
         return first
 
@@ -321,59 +321,49 @@ class Sources:
         revision: str,
         outage: Problem | None,
     ) -> Artifact:
-        remote = parse_url(source.spec.url, allow_file=self._allow_file)
-        credentials = memory.credentials or await read_credentials(self._cluster, key, source, remote)
-        repository, submodules = Repository(remote, credentials, key.namespace), source.spec.submodules
-        if not self._git.has(repository, sha, submodules=submodules):
-            if outage is not None:
-                raise outage
-            ref, limit = RefSpec(commit=sha), limit_of(source.spec.timeout)
-            selected = await self._git.resolve(repository, ref, limit)
-            await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
-            if not self._git.has(repository, sha, submodules=submodules):
-                raise Problem(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
-        return Artifact(repository, sha, revision, submodules)
+        login = memory.login or await self._login(key, source)
+        place = _place(key, source, login)
+        found = await self._worker.fetch(Fetch(place, sha, remote=outage is None))
+        if isinstance(found, Failed):
+            raise found.problem()
+        if isinstance(found, Lost):
+            raise outage or Problem(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
+        return Artifact(found.handle, sha, revision, place.submodules)
 
-    async def _fetched(self, key: SyncKey, source: Source, memory: SourceMemory, generation: int) -> Artifact:
-        spec = source.spec
-        remote = parse_url(spec.url, allow_file=self._allow_file)
-        ref = RefSpec(spec.ref.branch, spec.ref.tag, spec.ref.semver, spec.ref.name, spec.ref.commit)
-        timeout = limit_of(spec.timeout)
-        cached = memory.credentials if memory.generation == generation else None
+    async def _fetched(self, key: SyncKey, source: Source, memory: SourceMemory, generation: int) -> Fetched:
+        """Ask the remote, and note its commit. Raises Problem."""
+        cached = memory.login if memory.generation == generation else None
         try:
-            credentials = cached or await read_credentials(self._cluster, key, source, remote)
-            return await self._at(
-                Repository(remote, credentials, key.namespace),
-                ref,
-                timeout,
-                memory,
-                submodules=spec.submodules,
-            )
+            login = cached or await self._login(key, source)
+            return await self._at(key, source, login, memory)
         except Problem as problem:
             # A rotated Secret is noticed by its failure: read it again, once, before saying so.
-            memory.credentials = None
-            if cached is None or spec.secret_ref is None or problem.reason is not Reason.AuthenticationFailed:
+            memory.login = None
+            unread = cached is None or source.spec.secret_ref is None
+            if unread or problem.reason is not Reason.AuthenticationFailed:
                 raise
-            credentials = await read_credentials(self._cluster, key, source, remote)
-            return await self._at(
-                Repository(remote, credentials, key.namespace),
-                ref,
-                timeout,
-                memory,
-                submodules=spec.submodules,
-            )
+            return await self._at(key, source, await self._login(key, source), memory)
 
-    async def _at(
-        self, repository: Repository, ref: RefSpec, limit: float, memory: SourceMemory, *, submodules: bool
-    ) -> Artifact:
-        selected = await self._git.resolve(repository, ref, limit)
-        if not self._git.has(repository, selected.sha, submodules=submodules):
-            selected = await self._git.fetch(repository, ref, selected, limit, submodules=submodules)
-        memory.credentials = repository.credentials
-        return Artifact(repository, selected.sha, selected.revision, submodules)
+    async def _is_held(self, current: Artifact) -> bool:
+        """Return whether the cache can still read a commit, asked without a login: it does not differ from itself."""
+        at = Compare(current.handle, current.sha, current.sha, current.submodules, ())
+        return not (await self._worker.compare(at)).everything
 
-    # --- what people see
+    async def _login(self, key: SyncKey, source: Source) -> Login:
+        return await read_login(self._cluster, key, source, allow_file=self._allow_file)
 
-    def _shown(self, current: Artifact) -> Fetched:
-        commit = self._git.commit(current.repository, current.sha)
-        return Fetched(current.revision, commit.sha, commit.subject, commit.author, commit.time)
+    async def _at(self, key: SyncKey, source: Source, login: Login, memory: SourceMemory) -> Fetched:
+        place, ref = _place(key, source, login), source.spec.ref
+        found = await self._worker.check(
+            Check(place, GitRef(ref.branch, ref.tag, ref.semver, ref.name, ref.commit))
+        )
+        if isinstance(found, Failed):
+            raise found.problem()
+        memory.login = login
+        memory.got(Artifact(found.handle, found.sha, found.revision, place.submodules), held=found.held)
+        return Fetched(found.revision, found.sha, found.subject, found.author, found.time)
+
+
+def _place(key: SyncKey, source: Source, login: Login) -> Place:
+    spec = source.spec
+    return Place(key.namespace, spec.url, login, spec.submodules, limit_of(spec.timeout))

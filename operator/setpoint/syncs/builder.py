@@ -10,20 +10,17 @@ from typing import Any
 from setpoint.api.formats import short
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.resources import Sync
-from setpoint.apply.placing import needs_places, with_places
+from setpoint.api.sync import RENDER_FIELDS
+from setpoint.apply.placing import Places, needs_places, with_places
 from setpoint.apply.result import ApplyResult
 from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import source_model
-from setpoint.objects.documents import Places
-from setpoint.objects.identity import ObjectId, SyncKey, keyed_digest, oid_of
+from setpoint.objects.identity import ObjectId, SyncKey, identity, keyed_digest, oid_of
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
 from setpoint.plan.order import stage_key, wave_of
-from setpoint.render import inputs as inputs_of
-from setpoint.render.inputs import Inputs
-from setpoint.render.renderer import Renderer
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand
@@ -31,10 +28,12 @@ from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.notes import needs_files, notes_of
+from setpoint.syncs.receipt import received
 from setpoint.syncs.run import Context, Evaluation
 from setpoint.syncs.target import Target
-from setpoint.tree.changes import RecordingTree
-from setpoint.tree.protocol import Tree
+from setpoint.wall.messages import Build, Built, Drop, Failed, Look, Lost, Objects, Same
+from setpoint.wall.messages import Places as AskPlaces
+from setpoint.wall.protocol import Worker
 
 REDISCOVER_SECONDS = 0.5
 
@@ -74,11 +73,11 @@ class TargetBuilder:
     """Makes targets; keeps no state but the time of the last discovery."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, sources: Commits, renderer: Renderer, digest_key: bytes
+        self, cluster: Cluster, store: Store, sources: Commits, worker: Worker, digest_key: bytes
     ) -> None:
         """`digest_key`: the digests of targets are made with it, as statuses show them and Git holds Secrets."""
         self._digest_key = digest_key
-        self._cluster, self._store, self._sources, self._renderer = cluster, store, sources, renderer
+        self._cluster, self._store, self._sources, self._worker = cluster, store, sources, worker
         self._discovered = -REDISCOVER_SECONDS
 
     def source(self, key: SyncKey, sync: Sync) -> SyncKey:
@@ -111,7 +110,7 @@ class TargetBuilder:
             return Evaluation(Commit.LOST, current, demand=Demand(where, latest=True))
         memory.built = replace(memory.built, target=target)
         # The cache may have lost it although the target is known: then only its manifests are gone.
-        lost = None if self._sources.holds(current, current.sha) else Demand(where, latest=True)
+        lost = None if self._sources.holds(where) else Demand(where, latest=True)
         return Evaluation(
             Commit.KNOWN, current, target, manifests=full.desired if full else None, demand=lost
         )
@@ -142,75 +141,50 @@ class TargetBuilder:
         """Return the target of a commit, with its manifests where they had to be made anyway.
 
         Problem if the path cannot be rendered. `previous` is the stored status: its revision stays for a commit
-        that does not touch the inputs. A cache that is lost while it is read counts as one that was lost before.
+        that does not touch the inputs. NotYet if the cache does not hold the commit, and the target is not known.
         """
-        try:
-            found = await self._found(sync, memory, current, sha, marks, previous)
-        except Problem:
-            if self._sources.holds(current, sha):
-                raise
-            found = None
-            # It lacks what could not be read any more.
-            memory.built = replace(memory.built, read_set=None)
-        return found or (self._kept(sync, memory, sha), None)
+        spec, old = _spec(sync), memory.built.target
+        same = old is not None and self._same(old, spec) and self.resolved(old)
+        if old is not None and same and memory.built.stands(sha, submodules=current.submodules):
+            return old, None
+        memory.built = memory.built.looking()
+        look = _look(marks.key, current, sha, _render_fields(sync))
+        found = await self._worker.build(Build(look, (old.inputs,) if old is not None and same else ()))
+        if isinstance(found, Lost):
+            return self._kept(sync, memory, current, sha, marks.key), None
+        memory.built = memory.built.noting(found.read_set)
+        if isinstance(found, Failed):
+            raise found.problem()
+        state = self._digest(found.digest, spec)
+        memory.built = replace(memory.built, looked=(sha, current.submodules, state))
+        if isinstance(found, Same):
+            # Only one digest was offered: that of the target that there is.
+            return replace(_known(old), sha=sha), None
+        revision = revision_of(state, previous, current.revision)
+        return await self._load(sync, look, found, state, revision, marks)
 
-    def _kept(self, sync: Sync, memory: Memory, sha: str) -> Target:
+    def _kept(self, sync: Sync, memory: Memory, current: Artifact, sha: str, key: SyncKey) -> Target:
         """Return the target of a commit that the cache has lost, as it is remembered; NotYet if it is not."""
+        if sha == current.sha:
+            self._sources.lost(_where(sync, key), current)
         old = memory.built.target
         if old is not None and old.sha == sha and self._same(old, _spec(sync)):
             return old  # what must be held is known, only its manifests are gone
         raise NotYet
 
-    async def _found(
-        self,
-        sync: Sync,
-        memory: Memory,
-        current: Artifact,
-        sha: str,
-        marks: OwnershipMarks,
-        previous: Mapping[str, Any],
-    ) -> tuple[Target, Loaded | None] | None:
-        """Return the target of a commit as `at` does, or None if the cache does not hold it (any more)."""
-        tree, old = self._sources.tree(current, sha), memory.built.target
-        if tree is None:
-            return None
-        spec = _spec(sync)
-        if (
-            old is not None
-            and memory.built.stands(sha, submodules=current.submodules)
-            and self._same(old, spec)
-            and self.resolved(old)
-        ):
-            return old, None
-        inputs = await self._inputs(tree, sync, memory)
-        state = self._digest(inputs, spec)
-        memory.built = replace(memory.built, looked=(sha, current.submodules, state))
-        if old is not None and old.digest == state and self.resolved(old):
-            return replace(old, sha=sha), None
-        revision = revision_of(state, previous, current.revision)
-        return await self._load(sync, inputs, state, tree, sha, revision, marks)
-
-    def _digest(self, inputs: Inputs, spec: Mapping[str, Any]) -> str:
-        return keyed_digest([inputs.digest, spec], self._digest_key)
+    def _digest(self, inputs: str, spec: Mapping[str, Any]) -> str:
+        return keyed_digest([inputs, spec], self._digest_key)
 
     def _same(self, target: Target, spec: Mapping[str, Any]) -> bool:
         """Return whether a target was made with these parts of a spec."""
         return target.digest == self._digest(target.inputs, spec)
 
-    @staticmethod
-    async def _inputs(tree: Tree, sync: Sync, memory: Memory) -> Inputs:
-        noting = RecordingTree(tree)
-        memory.built = replace(memory.built, read_set=None, looked=None)
-        try:
-            return await asyncio.to_thread(inputs_of.gather, noting, sync.spec)
-        finally:
-            memory.built = replace(memory.built, read_set=noting.read_set())
-
-    def release(self, memory: Memory, *, ends: bool = False) -> None:
-        """Drop the manifests that a Sync no longer needs."""
+    def release(self, memory: Memory, namespace: str, *, ends: bool = False) -> None:
+        """Have the worker forget what a Sync of this namespace no longer needs."""
         memory.built, superseded = memory.built.released(ends=ends)
-        for digest_ in superseded:
-            self._renderer.drop(digest_)
+        if superseded:
+            digests, read_sets = superseded.digests, superseded.read_sets
+            self._worker.drop(Drop(namespace, tuple(sorted(digests)), tuple(sorted(read_sets))))
 
     @staticmethod
     def follow(memory: Memory, moved: tuple[str, str] | None) -> None:
@@ -224,21 +198,20 @@ class TargetBuilder:
         memory.built = replace(memory.built, good=target)
 
     async def manifests(self, sync: Sync, current: Artifact, target: Target, marks: OwnershipMarks) -> Loaded:
-        """Return the manifests of a target that is known: from the renderer's cache, else rendered again.
+        """Return the manifests of a target that is known: what the worker remembers, else rendered again.
 
         NotYet, with the demand for it, if the commit is not in the cache any more. Problem if the server does not
         give it (any more) either.
         """
-        sha, inputs = target.sha, target.inputs
-        tree = self._sources.tree(current, sha)
-        try:
-            if tree is not None or self._renderer.knows(inputs):
-                made = await self._load(sync, inputs, target.digest, tree, sha, target.revision, marks)
-                return made[1]
-        except Problem:
-            if tree is None or self._sources.holds(current, sha):
-                raise
-        where = _where(sync, marks.key)
+        sha, where = target.sha, _where(sync, marks.key)
+        look = _look(marks.key, current, sha, target.spec)
+        found = await self._worker.objects(Objects(look, target.inputs))
+        if isinstance(found, Failed):
+            raise found.problem()
+        if sha == current.sha and (isinstance(found, Lost) or not found.held):
+            self._sources.lost(where, current)
+        if isinstance(found, Built):
+            return (await self._load(sync, look, found, target.digest, target.revision, marks))[1]
         if sha == current.sha:
             raise NotYet(Demand(where, latest=True))
         if self._sources.refused(where, sha):
@@ -258,26 +231,30 @@ class TargetBuilder:
         chosen: Sequence[Desired],
     ) -> ApplyResult:
         """Return the result for some objects of a target, each with the file that it comes from."""
-        if not needs_places(result, chosen):
+        if not target.rendered or not needs_places(result, chosen):
             return result
-        tree = self._sources.tree(current, target.sha)
-        places = await self._renderer.places(tree, sync.spec, target.inputs, home=key.namespace)
+        places = await self._places(_look(key, current, target.sha, target.spec), target.inputs)
         return with_places(result, chosen, places) if places else result
 
+    async def _places(self, look: Look, inputs: str) -> Places:
+        found = await self._worker.places(AskPlaces(look, inputs))
+        return {ObjectId(o.group, o.kind, o.namespace, o.name): o.where for o in found.objects}
+
     async def _load(
-        self, sync: Sync, inputs: Any, state: str, tree: Any, sha: str, revision: str, marks: OwnershipMarks
+        self, sync: Sync, look: Look, built: Built, state: str, revision: str, marks: OwnershipMarks
     ) -> tuple[Target, Loaded]:
-        home = marks.key.namespace
-        rendered = await self._renderer.render(tree, sync.spec, inputs, home=home)
-        documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
+        documents = await received(built.objects)
+        rendered = any(made.line == 0 for made in built.objects)
         good, bad = self._completed(documents, sync, marks)
         if bad or any(d.kind is None for d in good):
             await self.discover()
             good, bad = self._completed(documents, sync, marks)
-        if bad:
+        places: Places = {}
+        if rendered and (bad or needs_files(good)):
+            places = await self._places(look, built.digest)
+        if bad and places:
             # Now it is said where they stand, which costs another build.
-            rendered = await self._renderer.placed(tree, sync.spec, inputs, home=home)
-            documents = [Rendered(d.manifest, d.where) for d in rendered.objects]
+            documents = [replace(d, where=places.get(identity(d.manifest), d.where)) for d in documents]
             good, bad = self._completed(documents, sync, marks)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:
@@ -286,11 +263,19 @@ class TargetBuilder:
             Ref(d.id, d.manifest["apiVersion"], d.digest, d.where, stage_key(d.id, wave_of(d.manifest)))
             for d in good
         )
-        places: Places = {}
-        if needs_files(good):
-            places = await self._renderer.places(tree, sync.spec, inputs, home=home)
-        notes = notes_of(good, rendered.twice, places)
-        target = Target(sha, revision, state, inputs, refs, rendered.skipped, tuple(bad), notes)
+        notes = notes_of(good, built.twice, places)
+        target = Target(
+            look.sha,
+            revision,
+            state,
+            built.digest,
+            refs,
+            built.skipped,
+            tuple(bad),
+            notes,
+            look.spec,
+            rendered,
+        )
         return target, Loaded(target, tuple(good))
 
     def _completed(
@@ -326,6 +311,21 @@ class TargetBuilder:
             raise Problem(
                 Reason.ApiUnavailable, "the API server does not say which kinds it serves", retry=True
             ) from error
+
+
+def _known(target: Target | None) -> Target:
+    if target is None:
+        raise ValueError("the worker says that objects are as before, of which there were none")
+    return target
+
+
+def _look(key: SyncKey, current: Artifact, sha: str, spec: Mapping[str, Any]) -> Look:
+    return Look(key.namespace, current.handle, sha, current.submodules, spec)
+
+
+def _render_fields(sync: Sync) -> Mapping[str, Any]:
+    """Return the fields of a spec that rendering depends on, as JSON."""
+    return sync.spec.model_dump(mode="json", include=RENDER_FIELDS, exclude_none=True)
 
 
 def _spec(sync: Sync) -> Mapping[str, Any]:

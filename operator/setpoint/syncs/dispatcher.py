@@ -14,6 +14,7 @@ from setpoint.objects.identity import ObjectId, SyncKey, sync_label
 from setpoint.objects.inventory import ungrouped
 from setpoint.objects.observed import Departure, Observed
 from setpoint.runtime.workqueue import WorkQueue
+from setpoint.sources.changes import Changes
 from setpoint.status.conditions import condition_of
 from setpoint.status.outcome import SyncState
 from setpoint.store.claims import Claims
@@ -21,7 +22,6 @@ from setpoint.store.index import Store
 from setpoint.store.prune_barrier import Barrier
 from setpoint.syncs.memory import Memory
 from setpoint.syncs.run import provisional
-from setpoint.tree.changes import TreeDiff
 from setpoint.watch.observations import LiveChange, passing
 
 SMALL = 200
@@ -250,7 +250,13 @@ class Dispatcher:
             memory.seen_commit = replace(memory.seen_commit, told=True)
             self.wake(self._store.dependents(key))
 
-    def commit_changed(self, source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
+    def looks(self, source: SyncKey) -> Mapping[SyncKey, str]:
+        """Return the read sets of the Syncs of a Source, by their ids."""
+        users = self._store.users(source)
+        found = {key: memory.built.read_set for key in users if (memory := self._memory.get(key))}
+        return {key: read_set for key, read_set in found.items() if read_set}
+
+    def commit_changed(self, source: SyncKey, before: str, after: str, changes: Changes) -> None:
         """Handle a Source's step from one commit to another: wake the Syncs that it may concern; the others take the commit over.
 
         Whoever stands quietly at the former commit and is not touched would find nothing to do at the new one, or fail
@@ -265,7 +271,7 @@ class Dispatcher:
             if (
                 memory
                 and at == before
-                and memory.built.skips(changes)
+                and changes.spares(key, memory.built.read_set)
                 and not (memory.standing.failing and at == after)
             ):
                 memory.seen_commit = memory.seen_commit.move(after)

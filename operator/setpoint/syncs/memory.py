@@ -25,7 +25,6 @@ from setpoint.status.conditions import progresses
 from setpoint.store.loans import Loans
 from setpoint.store.wants import Answers
 from setpoint.syncs.target import Target
-from setpoint.tree.changes import ReadSet, TreeDiff
 
 HOLD_SECONDS = 1.0
 """For how long the progress of a rollout is not told, at first and from then on."""
@@ -36,38 +35,60 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """What nobody needs any more: digests of inputs, and read sets."""
+
+    digests: frozenset[str] = frozenset()
+    read_sets: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+        return bool(self.digests or self.read_sets)
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """What was found out about commits."""
 
     target: Target | None = None
     good: Target | None = None
     """What was applied last, completely."""
-    read_set: ReadSet | None = None
-    """What the last look at a commit depended on, whether it led to a target or not."""
+    read_set: str = ""
+    """What the last look at a commit depended on, whether it led to a target or not, by the id that the worker gave it."""
     looked: tuple[str, bool, str] | None = None
     """(commit, with submodules, digest of the target) of that look; None if it led to no target."""
     rendered: frozenset[str] = frozenset()
-    """Digests of the inputs whose manifests may be at hand."""
+    """Digests of the inputs whose manifests the worker may have at hand."""
+    noted: frozenset[str] = frozenset()
+    """Read sets that the worker may have."""
 
-    def released(self, *, ends: bool = False) -> tuple[Built, frozenset[str]]:
-        """Return the same, and the digests of inputs that neither the target nor what is enforced has any more.
+    def looking(self) -> Built:
+        """Return the same while a commit is looked at: what the former look found may not hold."""
+        return replace(self, read_set="", looked=None)
 
-        `ends`: the Sync goes, and all are.
+    def noting(self, read_set: str) -> Built:
+        """Return the same with what the last look depended on."""
+        return replace(self, read_set=read_set, noted=self.noted | {read_set} if read_set else self.noted)
+
+    def released(self, *, ends: bool = False) -> tuple[Built, Superseded]:
+        """Return the same, and what the worker need not keep: what neither the target nor what is enforced has any more.
+
+        `ends`: the Sync goes, and with it all.
         """
-        used = frozenset(t.inputs.digest for t in (self.target, self.good) if t is not None and not ends)
-        return replace(self, rendered=used), (self.rendered | used) - used
+        used = frozenset(t.inputs for t in (self.target, self.good) if t is not None and not ends)
+        noted = frozenset({self.read_set} if self.read_set and not ends else ())
+        superseded = Superseded((self.rendered | used) - used, self.noted - noted)
+        return replace(self, rendered=used, noted=noted), superseded
 
     def stands(self, sha: str, *, submodules: bool) -> bool:
         """Return whether the last look was one at this commit, and found the target: another would find the same."""
         target = self.target
         return target is not None and target.sha == sha and self.looked == (sha, submodules, target.digest)
 
-    def skips(self, changes: TreeDiff) -> bool:
-        """Return whether a look at a commit with these changes would find what the last look found."""
-        return self.read_set is not None and not changes.touch(self.read_set)
-
     def moved(self, former: str, sha: str) -> Built:
         """Return the same at a commit where everything is as at the former one, as the run would that has nothing else to do."""
+        if former == sha:
+            return self
         # Nobody looked at this one: the next run that there is does, and would mend what was missed.
         there = replace(self, looked=None)
         if self.target is None or self.target.sha != former:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from setpoint.api.reasons import Reason
-from setpoint.apply.placing import place_of
-from setpoint.objects.documents import Places
+from setpoint.apply.placing import Places, place_of
 from setpoint.plan.desired import Desired
 from setpoint.plan.ignore.contracts import told_paths
 
@@ -37,7 +36,7 @@ def notes_of(desired: Sequence[Desired], twice: Sequence[str], places: Places) -
         if found:
             d, fields = found[0]
             place = place_of(places, d.id)
-            text = f"{place.where if place else d.where}: {d.id.label()}: {words}: {', '.join(fields)}"
+            text = f"{place or d.where}: {d.id.label()}: {words}: {', '.join(fields)}"
             notes.append(Note(reason, f"{text}{_more(len(found), 'object')}"))
     if twice:
         notes.append(Note(Reason.Duplicate, f"{twice[0]}; it counts once{_more(len(twice), 'document')}"))

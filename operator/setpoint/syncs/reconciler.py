@@ -110,7 +110,7 @@ class Syncs:
             self._sources.demand(key, None)
             return await self._rejected(key, body, problem)
         if "deletionTimestamp" in body["metadata"]:
-            self._builder.release(memory, ends=True)
+            self._builder.release(memory, key.namespace, ends=True)
             self._sources.demand(key, None)
             return await self._finalizer.end(ctx, self._actors.deleter(ctx))
         ctx = self._asked(await self._registrar.register(ctx, memory), memory)
@@ -263,7 +263,7 @@ class Syncs:
         """Record that a commit was evaluated: Syncs that wait to prune may go on."""
         if ctx.sync.spec.suspend or evaluation.commit is Commit.LOST:
             return
-        self._builder.release(memory)
+        self._builder.release(memory, ctx.key.namespace)
         self._dispatcher.evaluated(
             ctx.key, evaluation.current.sha if evaluation.current else None, ctx.generation
         )

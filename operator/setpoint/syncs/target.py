@@ -1,29 +1,35 @@
-"""One desired state of a Sync: the inputs, their digest, and the objects (pure data)."""
+"""One desired state of a Sync: its digest, and the objects (pure data)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from setpoint.api.reasons import Problem
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Ref
-from setpoint.render.inputs import Inputs
 from setpoint.syncs.notes import Note
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One desired state: the inputs, their digest together with the spec, and the objects."""
+    """One desired state: the inputs by digest, the same together with the spec, and the objects."""
 
     sha: str
     revision: str
     digest: str
-    inputs: Inputs
+    inputs: str
+    """The digest of all files that the objects are made of, and of the fields of the spec that count for that."""
     refs: tuple[Ref, ...]
     skipped: int = 0
     unplaced: tuple[tuple[ObjectId, Problem], ...] = ()
     """What is in Git, too, but of a kind that is not served."""
     notes: tuple[Note, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """These fields of the spec, as they were."""
+    rendered: bool = False
+    """Whether a program made objects of it, so that their files are known only if somebody asks."""
 
     @property
     def ids(self) -> frozenset[ObjectId]:

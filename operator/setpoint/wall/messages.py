@@ -247,7 +247,7 @@ class Made:
 class Built:
     """The objects of inputs with this digest, how many documents are no objects, and in words which are there twice, equal.
 
-    `read_set` is empty where no commit was looked at.
+    `read_set` is empty where no commit was looked at. `held`: whether the cache has the commit (still); what is remembered needs none.
     """
 
     digest: str
@@ -255,6 +255,7 @@ class Built:
     objects: tuple[Made, ...]
     skipped: int = 0
     twice: tuple[str, ...] = ()
+    held: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.placing import needs_places, with_places
 from setpoint.apply.result import ApplyResult
-from setpoint.objects.documents import Document
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 
@@ -18,7 +17,7 @@ def desired(oid: ObjectId) -> Desired:
 
 def test_the_folder_gives_way_to_the_file() -> None:
     bare = ObjectId("", "ConfigMap", "", "a")
-    places = {bare: Document({}, "k/a.yaml", 1, 0), B: Document({}, "k/b.yaml", 1, 3)}
+    places = {bare: "k/a.yaml", B: "k/b.yaml:3"}
     failed = {
         A: Problem(Reason.Invalid, "k: ConfigMap/n/a: no", retry=True),
         B: Problem(Reason.Contested, "ConfigMap/n/b belongs to another"),

@@ -68,6 +68,26 @@ def test_what_reads_repositories_does_not_reach_the_api_server(copy: Path, modul
     assert "what reads repositories and renders them reaches no API server BROKEN" in found
 
 
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("syncs/builder.py", "import setpoint.render.renderer"),
+        ("sources/reconciler.py", "import setpoint.git.repositories"),
+        ("syncs/target.py", "import setpoint.tree.gitignore"),
+        ("syncs/receipt.py", "import setpoint.worker.inprocess"),
+        ("apply/placing.py", "import setpoint.objects.documents"),
+        ("store/index.py", "import setpoint.objects.yaml"),
+        ("kube/errors.py", "import pygit2"),
+        ("watch/pods.py", "import pathspec"),
+        ("runtime/lru.py", "import setpoint.objects.documents"),
+    ],
+)
+def test_who_writes_to_the_cluster_reads_nothing_that_tenants_wrote(
+    copy: Path, module: str, line: str
+) -> None:
+    assert "reads nothing that tenants wrote BROKEN" in broken(copy, module, line)
+
+
 def test_nor_by_way_of_another(copy: Path) -> None:
     """`render` may import `runtime`, and then that may not lead to `kube`."""
     (copy / "setpoint/runtime/detour.py").write_text("import setpoint.kube.client\n")

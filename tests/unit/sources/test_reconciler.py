@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,13 +22,14 @@ from setpoint.objects.identity import SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, WorkQueue
+from setpoint.sources.changes import EVERYTHING, Changes
 from setpoint.sources.demands import Demand
 from setpoint.sources.reconciler import Sources
 from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.tree.changes import EVERYTHING, TreeDiff
+from setpoint.worker.inprocess import InProcess
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
 A, B, C, D = "a" * 40, "b" * 40, "c" * 40, "d" * 40
@@ -58,6 +59,9 @@ class Git:
         self.unforeseen: dict[str, Exception] = {}
         self.cancelled: list[str] = []
         self.limits: list[float] = []
+
+    def handle(self, repository: Repository) -> str:
+        return repository.remote.url
 
     async def resolve(self, repository: Repository, ref: RefSpec, limit: float) -> Selected:
         self.limits.append(limit)
@@ -136,13 +140,13 @@ class World:
         syncs = Woken()
         self.woken = syncs.keys
         self.moves: list[tuple[str, str]] = []
-        self.changes: list[TreeDiff] = []
+        self.changes: list[Changes] = []
         self.cluster = Cluster(self.store)
         cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
         self.sources = Sources(
             cluster,
-            cast("Any", self.git),
+            InProcess(cast("Any", self.git), cast("Any", None), allow_file=False),
             self.store,
             SourceReporter(StatusWriter(cluster, self.store), events, Metrics()),
             self,
@@ -152,7 +156,10 @@ class World:
         )
         self.controller = Controller(self.queue, self.sources.reconcile, workers=4)
 
-    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: TreeDiff) -> None:
+    def looks(self, _source: SyncKey) -> Mapping[SyncKey, str]:
+        return {APP: "r1"}
+
+    def commit_changed(self, _source: SyncKey, before: str, after: str, changes: Changes) -> None:
         self.changes.append(changes)
         self.moves.append((before, after))
 
@@ -177,6 +184,13 @@ class World:
 
     def want(self, sync: SyncKey, sha: str) -> None:
         self.sources.demand(sync, Demand(KEY, frozenset([sha])))
+
+    def lose(self) -> None:
+        """Take the cache away, as the run of a Sync that looks for its commit finds out."""
+        self.git.held.clear()
+        current = self.sources.current(KEY)
+        assert current is not None
+        self.sources.lost(KEY, current)
 
     def gate(self, sha: str) -> Gate:
         """Have the next fetch of a commit wait."""
@@ -367,7 +381,7 @@ def test_a_last_good_commit_that_the_cache_lost_is_fetched_again() -> None:
     async def story(world: World) -> None:
         world.source()
         await settled()
-        world.git.held.clear()
+        world.lose()
         world.git.fails[A] = Problem(Reason.HostUnreachable, "no answer in time")
         for _ in range(3):
             world.sources.demand(APP, Demand(KEY, latest=True))
@@ -387,7 +401,7 @@ def test_who_begins_to_wait_while_the_remote_fails_as_before_is_woken_once() -> 
     async def story(world: World) -> None:
         world.source()
         await settled()
-        world.git.held.clear()
+        world.lose()
         world.git.fails[A] = Problem(Reason.HostUnreachable, "no answer in time")
         world.sources.demand(OTHER, Demand(KEY, latest=True))
         await settled()

@@ -14,7 +14,6 @@ from tests.kit.memorytree import MemoryTree
 from tests.kit.syncworld import World
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.remotes import Repository, parse_url
 from setpoint.objects.bodies import sync_model
 from setpoint.objects.identity import SyncKey
 from setpoint.plan.desired import OwnershipMarks
@@ -22,6 +21,7 @@ from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
 from setpoint.store.index import Store
 from setpoint.syncs.builder import NotYet, TargetBuilder, revision_of
+from setpoint.worker.inprocess import InProcess
 
 OLD, NEW = "1" * 40, "2" * 40
 META = {"namespace": "team", "name": "app"}
@@ -30,14 +30,15 @@ SPEC = {"source": {"name": "src"}, "serviceAccountName": "d"}
 
 async def lost(*, served: bool) -> None:
     """Ask for the manifests of an older commit that the cache has lost."""
-    sources: Any = SimpleNamespace(tree=lambda *_: None, refused=lambda *_: not served)
-    renderer: Any = SimpleNamespace(knows=lambda _: False)
-    target: Any = SimpleNamespace(sha=OLD, inputs=None, revision=f"main@sha1:{OLD}")
+    sources: Any = SimpleNamespace(refused=lambda *_: not served)
+    target: Any = SimpleNamespace(sha=OLD, inputs="i1", spec={}, revision=f"main@sha1:{OLD}")
     cluster: Any = None
-    current = Artifact(Repository(parse_url("https://git.example.org/app")), NEW, f"main@sha1:{NEW}", False)
+    current = Artifact("unknown", NEW, f"main@sha1:{NEW}", False)
     head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": META, "spec": SPEC}
     stamp = OwnershipMarks(SyncKey("team", "app"), "label")
-    await TargetBuilder(cluster, Store(), sources, renderer, b"k").manifests(
+    nothing: Any = SimpleNamespace(known=lambda _digest: None)
+    worker = InProcess(nothing, nothing, allow_file=False)
+    await TargetBuilder(cluster, Store(), sources, worker, b"k").manifests(
         sync_model(head), current, target, stamp
     )
 

@@ -17,13 +17,13 @@ from setpoint.objects.identity import SyncKey
 from setpoint.objects.observed import Observed
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import DriftView, choose
+from setpoint.sources.changes import EVERYTHING, NOTHING, Changes
 from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.syncs.builder import TargetBuilder
 from setpoint.syncs.dispatcher import GRACE_SECONDS, PATIENCE_SECONDS, Blocker, Dispatcher
 from setpoint.syncs.memory import Built, Memory, SeenCommit, Standing
 from setpoint.syncs.steps.drift_log import DriftLog
-from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, TreeDiff
 
 SLOW = Verdict(Health.Progressing, "Progressing", "0 of 1 pods ready")
 IMMUTABLE = Problem(Reason.Immutable, "a.yaml:1: spec.clusterIP")
@@ -77,8 +77,8 @@ def test_what_failed_is_tried_again_when_the_object_was_touched(
 
 SOURCE, NEXT = SyncKey("team", "src"), "b" * 40
 ONCE = "been evaluated once since the operator started"
-ELSEWHERE = TreeDiff(frozenset({"other/x"}), frozenset({"other/x", "other", ""}))
-HERE = TreeDiff(frozenset({"app/x"}), frozenset({"app/x", "app", ""}))
+ELSEWHERE, HERE = frozenset({"other"}), frozenset({"app"})
+"""The read sets that a commit touches."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Stand:
         self.put(key, {"source": {"name": "src"}, **spec})
         memory = self.fleet.memory(key)
         found = target(ref(name))
-        memory.built = Built(found, found, ReadSet(frozenset({folder, ""}), frozenset({folder})))
+        memory.built = Built(found, found, folder)
         memory.standing = Standing(settled=True)
         self.fleet.evaluated(key, SHA, 1)
         self.fleet.told(key)
@@ -120,9 +120,14 @@ class Stand:
     def blocker(self, key: SyncKey) -> Blocker | None:
         return self.fleet.barrier(key, SOURCE, NEXT)
 
-    def moved(self, changes: TreeDiff, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
+    def moved(self, touched: frozenset[str] | Changes, before: str = SHA, after: str = NEXT) -> set[SyncKey]:
         """The Syncs that a commit wakes."""
         self.woken.clear()
+        looks = self.fleet.looks(SOURCE)
+        if isinstance(touched, frozenset):
+            changes = Changes({key: name for key, name in looks.items() if name not in touched})
+        else:
+            changes = touched
         self.fleet.commit_changed(SOURCE, before, after, changes)
         return set(self.woken)
 
@@ -202,7 +207,7 @@ def _behind(stand: Stand, key: SyncKey) -> None:
 
 def _without_footprint(stand: Stand, key: SyncKey) -> None:
     memory = stand.fleet.memory(key)
-    memory.built = replace(memory.built, read_set=None)
+    memory.built = replace(memory.built, read_set="")
 
 
 def _forgotten(stand: Stand, key: SyncKey) -> None:

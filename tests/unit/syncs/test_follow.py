@@ -9,7 +9,7 @@ from tests.kit import virtualtime
 from tests.kit.samples import observed, oid
 from tests.kit.syncworld import BROKEN, INTERVAL, KEY, NEXT, SHA, SOURCE, World
 
-from setpoint.tree.changes import NOTHING
+from setpoint.sources.changes import NOTHING
 
 
 def test_a_run_takes_up_what_it_knows_at_the_commit_that_needed_none(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from tests.kit.samples import KEY, SHA, Woken, context, oid, reached, ref, targe
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.apply.result import ApplyResult
-from setpoint.git.remotes import Repository, parse_url
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.plan.goal import Commit
@@ -43,7 +42,7 @@ def said(reason: str, **more: Any) -> dict[str, Any]:
     }
 
 
-CURRENT = Artifact(Repository(parse_url("https://git.example.org/team/app")), SHA, f"main@sha1:{SHA}", False)
+CURRENT = Artifact("team/mirror", SHA, f"main@sha1:{SHA}", False)
 SLOW, DONE = said("Progressing"), said("Succeeded")
 CLAIMED = {"inventory": INVENTORY}
 

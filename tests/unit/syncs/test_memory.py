@@ -11,30 +11,43 @@ from setpoint.api.sync import IgnoreRule, IgnoreTarget
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.drift import Choice
 from setpoint.runtime.lru import Lru
-from setpoint.syncs.memory import Account, Built, SeenCommit
+from setpoint.syncs.memory import Account, Built, SeenCommit, Superseded
 from setpoint.syncs.target import Target
 
 
 def made_of(inputs: str) -> Target:
     made = target(digest=f"t-{inputs}")
-    return replace(made, inputs=replace(made.inputs, digest=inputs))
+    return replace(made, inputs=inputs)
 
 
 def test_manifests_stay_at_hand_for_the_target_and_for_what_is_enforced() -> None:
     one, broken, two = made_of("one"), made_of("broken"), made_of("two")
     built, gone = Built().released()
-    assert gone == set()
+    assert not gone
     built, gone = replace(built, target=one, good=one).released()
-    assert gone == set()
+    assert not gone
     built, gone = replace(built, target=broken).released()
-    assert gone == set()
+    assert not gone
     built, gone = replace(built, target=two).released()
-    assert gone == {"broken"}
+    assert gone == Superseded(frozenset({"broken"}))
     built, gone = replace(built, good=two).released()
-    assert gone == {"one"}
+    assert gone == Superseded(frozenset({"one"}))
     built, gone = built.released()
-    assert gone == set()
-    assert built.released(ends=True)[1] == {"two"}
+    assert not gone
+    assert built.released(ends=True)[1] == Superseded(frozenset({"two"}))
+
+
+def test_only_the_last_look_is_remembered() -> None:
+    built = Built().looking().noting("r1")
+    built, gone = built.released()
+    assert (built.read_set, bool(gone)) == ("r1", False)
+    assert built.looking().read_set == "", "a look that breaks off found nothing to rely on"
+    built, gone = built.looking().noting("r2").looking().noting("r3").released()
+    assert gone == Superseded(read_sets=frozenset({"r1", "r2"}))
+    built, gone = built.looking().noting("").released()
+    assert gone == Superseded(read_sets=frozenset({"r3"}))
+    built, gone = built.noting("r4").released(ends=True)
+    assert gone == Superseded(read_sets=frozenset({"r4"}))
 
 
 def test_a_commit_is_looked_at_again_only_after_another_look() -> None:
@@ -56,6 +69,8 @@ def test_a_commit_that_was_skipped_was_not_looked_at() -> None:
     assert built.target is not None
     assert built.target.sha == "b"
     assert not built.stands("b", submodules=False)
+    built = Built(replace(target(digest="t"), sha="a"), looked=("a", False, "t")).moved("a", "a")
+    assert built.stands("a", submodules=False), "a check that found nothing new is no step"
 
 
 def test_several_commits_that_were_skipped_are_one_step() -> None:

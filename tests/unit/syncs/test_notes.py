@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from setpoint.api.reasons import Reason
-from setpoint.objects.documents import Document
 from setpoint.objects.identity import ObjectId
 from setpoint.plan.desired import Desired
 from setpoint.syncs.notes import Note, needs_files, notes_of
@@ -31,8 +30,7 @@ def test_the_first_file_is_named_and_the_others_are_counted() -> None:
 
 
 def test_a_built_object_is_named_by_its_file() -> None:
-    file = Document({}, "base/b.yaml", 1, 0)
-    (note,) = notes_of([UID], (), {ObjectId("", "ConfigMap", "", "b"): file})
+    (note,) = notes_of([UID], (), {ObjectId("", "ConfigMap", "", "b"): "base/b.yaml"})
     assert note.message.startswith("base/b.yaml: ConfigMap/shop/b: ")
 
 

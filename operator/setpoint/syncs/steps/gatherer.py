@@ -151,9 +151,10 @@ class Gatherer:
         if evaluation.target is not None and evaluation.target.digest == applied["digest"]:
             return evaluation.target, None
         sha = applied["revision"].rpartition("sha1:")[2]
+        scratch = Memory()
         try:
             target, _ = await self._builder.at(
-                ctx.sync, Memory(), evaluation.current, sha, ctx.marks, ctx.previous
+                ctx.sync, scratch, evaluation.current, sha, ctx.marks, ctx.previous
             )
         except NotYet:
             where = source_key(ctx.body)
@@ -164,6 +165,8 @@ class Gatherer:
                 None,
                 None,
             )  # e.g. the path of the spec is new: what was applied under the old one is not known
+        finally:
+            self._builder.release(scratch, ctx.key.namespace, ends=True)
         if target.digest == applied["digest"]:
             self._builder.applied(memory, target)
         return target, None

@@ -1,0 +1,89 @@
+"""The commits of the mirrors: asks remotes, fetches, and opens what handles name (shell)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from setpoint.api.reasons import Problem, Reason
+from setpoint.git.credentials import Credentials
+from setpoint.git.refs import RefSpec
+from setpoint.git.remotes import Repository, parse_url
+from setpoint.git.repositories import Git
+from setpoint.runtime.lru import Lru
+from setpoint.tree.protocol import Tree
+from setpoint.wall.messages import Check, Checked, Failed, Fetch, Fetched, Lost, Place
+
+MAX_HANDLES: Final = 10_000
+"""Repositories that are remembered by their handles; one that is not is lost, and checked again."""
+
+
+class Commits:
+    """Knows which repository a handle stands for, with its login, which the operator gives with each check alone."""
+
+    def __init__(self, git: Git, *, allow_file: bool) -> None:
+        """`allow_file`: whether a URL may be that of a local folder."""
+        self._git, self._allow_file = git, allow_file
+        self._repositories: Lru[str, Repository] = Lru(MAX_HANDLES)
+
+    async def check(self, request: Check) -> Checked | Failed:
+        """Ask the remote where the ref is, and fetch that commit if the cache does not have it."""
+        place, ref = request.place, RefSpec(**asdict(request.ref))
+        try:
+            repository = self._repository(place)
+            selected = await self._git.resolve(repository, ref, place.timeout)
+            if not self._git.has(repository, selected.sha, submodules=place.submodules):
+                selected = await self._git.fetch(
+                    repository, ref, selected, place.timeout, submodules=place.submodules
+                )
+            commit = self._git.commit(repository, selected.sha)
+            held = self._git.has(repository, selected.sha, submodules=place.submodules)
+            handle = self.handle(repository)
+        except Problem as problem:
+            return Failed.of(problem)
+        shown = commit.subject, commit.author, commit.time
+        return Checked(handle, selected.sha, selected.revision, *shown, held)
+
+    async def fetch(self, request: Fetch) -> Fetched | Lost | Failed:
+        """Find a commit in the cache, or at the server if that may be asked."""
+        place, sha = request.place, request.sha
+        try:
+            repository = self._repository(place)
+            if not self._git.has(repository, sha, submodules=place.submodules):
+                if not request.remote:
+                    return Lost()
+                ref = RefSpec(commit=sha)
+                selected = await self._git.resolve(repository, ref, place.timeout)
+                await self._git.fetch(repository, ref, selected, place.timeout, submodules=place.submodules)
+                if not self._git.has(repository, sha, submodules=place.submodules):
+                    return Failed(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
+            return Fetched(self.handle(repository))
+        except Problem as problem:
+            return Failed.of(problem)
+
+    def handle(self, repository: Repository) -> str:
+        """Return the handle of a repository, and remember it. Raises Problem if the cache cannot be used."""
+        handle = self._git.handle(repository)
+        self._repositories.put(handle, repository)
+        return handle
+
+    def holds(self, handle: str, sha: str, *, submodules: bool) -> bool:
+        """Return whether a commit can be read (still); safe for threads."""
+        repository = self._repositories.get(handle)
+        return repository is not None and self._git.has(repository, sha, submodules=submodules)
+
+    def tree(self, handle: str, sha: str, *, submodules: bool) -> Tree | None:
+        """Return the files of a commit, or None if the cache does not hold it; safe for threads. Raises Problem."""
+        repository = self._repositories.get(handle)
+        if repository is None or not self._git.has(repository, sha, submodules=submodules):
+            return None
+        try:
+            return self._git.tree(repository, sha, submodules=submodules)
+        except Problem:
+            if self._git.has(repository, sha, submodules=submodules):
+                raise
+            return None  # it went just now
+
+    def _repository(self, place: Place) -> Repository:
+        remote = parse_url(place.url, allow_file=self._allow_file)
+        return Repository(remote, Credentials(**asdict(place.login)), place.namespace)

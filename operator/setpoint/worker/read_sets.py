@@ -1,0 +1,48 @@
+"""What looks at commits depended on, and which of them a step between two commits touches (shell: ids are random).
+
+The set of paths of a look is as large as the tenant likes, so it stays here, within bounds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable
+from typing import Final
+
+from setpoint.runtime.lru import Lru
+from setpoint.tree.changes import ReadSet, TreeDiff
+
+MAX_PATHS: Final = 20_000
+"""Paths of one read set; a larger one counts as touched by everything."""
+MAX_PATHS_IN_ALL: Final = 2_000_000
+
+_WHOLE: Final = ReadSet(frozenset({""}), frozenset({""}))
+"""What everything touches: the root with all below it."""
+
+
+class ReadSets:
+    """Read sets by id. One that is not known (any more) counts as touched."""
+
+    def __init__(self, limit: int = MAX_PATHS_IN_ALL) -> None:
+        """`limit`: paths of all read sets together."""
+        self._kept: Lru[str, ReadSet] = Lru(limit)
+        # No id of a former process may mean anything to this one.
+        self._prefix, self._count = secrets.token_hex(4), itertools.count(1)
+
+    def keep(self, read_set: ReadSet) -> str:
+        """Keep what a look depended on, and return its id; safe for threads."""
+        size = len(read_set.paths) + len(read_set.folders)
+        kept, weight = (read_set, size + 1) if size <= MAX_PATHS else (_WHOLE, 1)
+        name = f"{self._prefix}.{next(self._count)}"
+        self._kept.put(name, kept, weight)
+        return name
+
+    def touched(self, changes: TreeDiff, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the read sets whose looks could find anything else now; safe for threads."""
+        return tuple(n for n in names if (known := self._kept.get(n)) is None or changes.touch(known))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget read sets."""
+        for name in names:
+            self._kept.drop(name)
