@@ -162,7 +162,8 @@ async def refused_stranger(folder: Path, caplog: pytest.LogCaptureFixture) -> No
     command = [sys.executable, "-c", dial, str(folder), sockets.NAME]
     with caplog.at_level(logging.WARNING):
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        assert await process.communicate() == (b"b''\n", None)
+        told, _ = await process.communicate()
+        assert told == b"b''\n"
     assert [record.what for record in caplog.records if hasattr(record, "what")] == [
         "at the other end of the socket is uid 65533, and uid 0 must be"
     ]
@@ -286,7 +287,7 @@ async def test_a_request_comes_after_hello_of_this_version(caplog: pytest.LogCap
             else:
                 notice, answer = await far.next(), await far.next()
                 assert notice is not None
-                assert answer == Frame(FAULT, 1, b"this is version 1 of the protocol, not 2")
+                assert answer == Frame(FAULT, 1)
     assert [record.what for record in caplog.records] == [  # type: ignore[attr-defined]
         "a request before the first message",
         "this is version 1 of the protocol, not 2",
@@ -297,13 +298,14 @@ async def test_what_is_wrong_in_a_request_ends_that_call_alone(caplog: pytest.Lo
     work = Work()
     async with served(work) as (far, _, _):
         far.send(BUILD, 2, {SECRET: 1}, more=True)
-        assert await far.next() == Frame(FAULT, 2, b"Build has a field that Build does not have")
+        assert await far.next() == Frame(FAULT, 2)
         far.send(BODY, 2, b"the rest of it")
         far.send(CANCEL, 2)
         far.send(BUILD, 3, build(objects=1))
         [answer] = await far_frames(far, 1)
         assert (answer.kind, answer.call) == (BUILT, 3)
-    assert SECRET not in caplog.text
+    assert "Build has a field that Build does not have" in str([vars(each) for each in caplog.records])
+    assert SECRET not in str([vars(each) for each in caplog.records])
 
 
 @pytest.mark.parametrize(
@@ -367,8 +369,8 @@ async def test_what_is_wrong_in_an_answer_ends_that_call_alone(caplog: pytest.Lo
             far.send(BODY, 1, b" " * MAX_BODY, more=True)
             assert await far.next() == Frame(CREDIT, 1, b"%d" % (MAX_BODY + 64))
         far.send(ENDED, 1)
-        far.send(FAULT, 2, f"it is\n{SECRET[:0]}\x1b[1mwrong".encode())
-        with pytest.raises(ProtocolError, match=r"the other side refused: it is\\n\\x1b\[1mwrong"):
+        far.send(FAULT, 2)
+        with pytest.raises(ProtocolError, match="the other side refused the call; its log says why"):
             await second
         far.send(NUMBERS[m.Stats], 0, m.Stats({}, {}, 1, 2.5))
         far.send(BUILT, 3, m.Built("d", "", ()))
@@ -434,9 +436,7 @@ async def test_a_broker_passes_frames_on_unread() -> None:
         compare = m.Compare("mirror", "a", "b", submodules=False, read_sets=long)
         assert await operator.call(compare) == m.Compared(long)
         assert await operator.call(m.Drop("a", long, ())) is None
-        with pytest.raises(
-            ProtocolError, match="the other side refused: the other side refused: nobody answers"
-        ):
+        with pytest.raises(ProtocolError, match="the other side refused the call"):
             await operator.call(m.Places(large.look, ""))
         hanging = asyncio.create_task(operator.call(build(hang=True)))
         begun = work.counts["begun"]

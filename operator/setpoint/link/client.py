@@ -13,6 +13,7 @@ from setpoint.link.sockets import WrongPeer
 from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
 from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.wall.limits import MAX_MESSAGE
 from setpoint.wall.messages import Hello, Welcome
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,13 @@ class Client:
         turns: Turns,
         ready: Callable[[Welcome], None] = lambda _: None,
         notice: Callable[[Any], None] = lambda _: None,
+        limit: int = MAX_MESSAGE,
     ) -> None:
-        """`ready` is told of each new connection, once calls go over it; `notice` of what the worker tells by itself."""
+        """`ready` is told of each new connection, once calls go over it; `notice` of what the worker tells by itself.
+
+        `limit`: bytes of an answer that are taken.
+        """
+        self._limit = limit
         self._dial, self._hello, self._turns = dial, hello, turns
         self._tell_ready, self._tell_notice = ready, notice
         self._caller: Caller | None = None
@@ -86,7 +92,7 @@ class Client:
     async def _connection(self) -> bool:
         """Dial, and stay until the connection ends; return whether calls went over it."""
         stream = await Stream.over(await self._dial())
-        caller = Caller(stream, self._turns, self._tell_notice)
+        caller = Caller(stream, self._turns, self._tell_notice, self._limit)
         running = asyncio.create_task(self._take(caller))
         was_there = False
         try:
