@@ -91,6 +91,8 @@ class Caller:
             self._stream.post(Frame(CANCEL, channel.call))
 
     def _begin(self, channel: Channel, fitting: frozenset[int]) -> int:
+        if self._last == LAST_CALL:
+            self._stream.close()  # a new connection counts from the beginning
         if self._gone is not None or self._last == LAST_CALL:
             raise WorkerGone(CONNECTION_ENDED)
         self._last += 1

@@ -87,6 +87,10 @@ class Client:
                 log.warning("the worker broke the protocol; dialling again", extra={"what": str(error)})
             except (OSError, WrongPeer, WorkerGone, TimeoutError) as error:
                 log.info("cannot reach the worker; dialling again", extra={"what": type(error).__name__})
+            except (
+                Exception
+            ):  # whoever was told of it failed, which must not leave the operator without a worker
+                log.exception("the connection to the worker failed unexpectedly; dialling again")
             await asyncio.sleep(next(pauses))
 
     async def _connection(self) -> bool:
@@ -118,7 +122,9 @@ class Client:
             self._caller = None
             self._there.clear()
 
-    def _greeted(self, caller: Caller, welcome: Welcome) -> None:
+    def _greeted(self, caller: Caller, welcome: Any) -> None:
+        if not isinstance(welcome, Welcome):
+            raise ProtocolError("the worker did not answer hello")
         if welcome.protocol != self._hello.protocol:
             raise ProtocolError(f"the worker speaks version {welcome.protocol}, not {self._hello.protocol}")
         log.info(
