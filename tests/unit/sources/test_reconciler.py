@@ -13,6 +13,7 @@ from tests.kit import virtualtime
 from tests.kit.memorytree import MemoryTree
 from tests.kit.samples import Woken
 
+from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.refs import RefSpec, Selected
 from setpoint.git.remotes import Repository
@@ -146,7 +147,9 @@ class World:
         events: Any = SimpleNamespace(record=lambda *_: None)
         self.sources = Sources(
             cluster,
-            InProcess(cast("Any", self.git), cast("Any", None), allow_file=False),
+            InProcess(
+                cast("Any", self.git), cast("Any", SimpleNamespace(budgets=DEFAULTS)), allow_file=False
+            ),
             self.store,
             SourceReporter(StatusWriter(cluster, self.store), events, Metrics()),
             self,
