@@ -66,6 +66,7 @@ def _hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(hosts.entry(each) for each in value)
 
 
+SIZE_PATTERN = r"^[0-9]{1,15}([kMG]|[KMG]i)?$"
 # The JSON schema is that of the chart's values, where durations and sizes are texts.
 Seconds = Annotated[
     float,
@@ -77,7 +78,7 @@ Size = Annotated[
     int,
     Field(gt=0),
     BeforeValidator(_size),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,15}([kMG]|[KMG]i)?$"}),
+    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN}),
 ]
 Count = Annotated[int, Field(ge=1, le=1024)]
 Many = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -201,7 +202,7 @@ class Settings(BaseModel):
     max_input_size: Size = Field(
         DEFAULTS.max_input_size, description="How many bytes of files a Sync may read."
     )
-    max_depth: Annotated[int, Field(ge=8, le=200)] = Field(
+    max_depth: Annotated[int, Field(ge=8, le=64)] = Field(
         DEFAULTS.max_depth,
         description="How many levels there may be of folders, of kustomizations that refer to each other, and in a YAML document.",
     )
@@ -256,6 +257,12 @@ class Settings(BaseModel):
 
 
 FIELDS = tuple(Settings.model_fields)
+SIZED = frozenset(
+    name
+    for name, schema in Settings.model_json_schema()["properties"].items()
+    if schema.get("pattern") == SIZE_PATTERN
+)
+"""The settings that are sizes, in bytes."""
 LISTS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == tuple[str, ...])
 
 
@@ -271,8 +278,9 @@ def written(field: str) -> str:
         return f"{default:g}s"
     if isinstance(default, bool):
         return str(default).lower()
-    if isinstance(default, int) and default % SIZES["Mi"] == 0 and default:
-        return f"{default // SIZES['Mi']}Mi"
+    if field in SIZED:
+        unit = next(u for u in ("Mi", "Ki", "") if default % SIZES[u] == 0)
+        return f"{default // SIZES[unit]}{unit}"
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,20 @@ def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> N
     changed = {name for name in settings.FIELDS if getattr(found, name) != getattr(plain, name)}
     assert changed == {"cache_dir"}
     assert found.git_allowed_hosts == (), "what is reserved is denied, loopback too"
+
+
+def test_the_commented_defaults_are_what_the_operator_has(helm: Helm, tmp_path: Path) -> None:
+    """Helm makes floats of numbers in files: 1e+06 is no number of values."""
+    values = (CHART / "values.yaml").read_text()
+    rows = re.findall(r"^#   (\w+: \S.*)$", values[values.index("# More settings") :], re.MULTILINE)
+    assert len(rows) > 30
+    file = tmp_path / "values.yaml"
+    file.write_text("settings:\n" + "".join(f"  {row}\n" for row in rows))
+    found, plain = (
+        settings.from_environ({**environment(helm.template(*more)), "POD_NAMESPACE": NAMESPACE})
+        for more in ((f"--values={file}",), ())
+    )
+    assert found == plain
 
 
 def test_rights_are_those_of_the_table(helm: Helm) -> None:

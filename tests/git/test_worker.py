@@ -54,7 +54,7 @@ class World:
 
     def start(self) -> InProcess:
         git = Git(self.folder / "cache", cache_limit=2**28, environ={})
-        # Deeper than the seam lets pass: an administrator may have raised it.
+        # More than a setting may allow, to see what the seam itself does not let pass.
         renderer = Renderer(Path("kustomize"), self.folder / "render", budgets=Budgets(max_depth=500))
         return InProcess(git, renderer, allow_file=True)
 

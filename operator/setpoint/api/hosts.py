@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from setpoint.api.addresses import Address, Network, held_by, literal, looks_numeric, networks, same_as
 
@@ -45,6 +45,7 @@ class HostRules:
     api: tuple[tuple[str, int], ...] = ()
 
 
+LOOPBACK = ip_address("127.0.0.1")
 RESERVED_ALONE = HostRules()
 """The rules of an administrator who says nothing."""
 
@@ -64,10 +65,10 @@ def refusal(rules: HostRules, host: str, address: Address | None, port: int) -> 
 
     Without an address, as behind a proxy, the host itself is judged as far as it is one.
     """
-    name = host.removesuffix(".").lower()
+    name = host.rstrip(".").lower()
     if address is None:
-        address = literal(host)
-        if address is None and looks_numeric(name):
+        address = LOOPBACK if f".{name}".endswith(".localhost") else literal(host) or literal(name)
+        if address is None and (looks_numeric(name) or ":" in name):
             return "it is written as a number, and is no address"
     held = held_by(address) if address else ()
     if _named(rules.denied, name) or _within(rules.denied, held):

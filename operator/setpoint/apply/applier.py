@@ -78,14 +78,20 @@ class Applier:
         # What may have come to its own end was not tried.
         passed = frozenset(o for o, c in checks.good.items() if c.predicted is not None)
         claims = Claims(claim)
-        await claims.first(await self._first_writes(todo, checks, gates), passed, waiting)
+        # Where more has to be tried or made first, nothing is sure to begin yet.
+        begin = [] if lacking else await self._first_writes(todo, checks, gates, waiting)
+        await claims.first(begin, passed, waiting)
         if lacking:
             result |= await self._make_namespace(lacking)
         return await self._stages(todo, checks.good, waiting, result, gates, claims)
 
-    async def _first_writes(self, todo: Sequence[Desired], checks: _Checks, gates: Gates) -> list[DryRun]:
-        """Return what of the first stage is written, if it may begin."""
+    async def _first_writes(
+        self, todo: Sequence[Desired], checks: _Checks, gates: Gates, waiting: Set[ObjectId]
+    ) -> list[DryRun]:
+        """Return what of the first stage is written, if it begins now; `waiting`: what is tried later."""
         first = stages(todo)[0]
+        if any(d.id in waiting for d in first.objects):
+            return []
         if await gates.wave(first, {*self._who.hidden, *_forbidden(checks.result)}):
             return []
         found = (checks.good.get(d.id) for d in first.objects)

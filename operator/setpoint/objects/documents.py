@@ -81,6 +81,11 @@ def read(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Loaded:
     return Loaded(tuple(documents), skipped, values)
 
 
+def is_well_formed(data: bytes) -> bool:
+    """Return whether a text is YAML (JSON is, too), whatever its values are, and however many."""
+    return yamlstream.is_well_formed(data.removeprefix(b"\xef\xbb\xbf"))
+
+
 def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Iterator[yamlstream.Parsed]:
     """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
     text = data.removeprefix(b"\xef\xbb\xbf")

@@ -37,15 +37,25 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 _DOT_FLOAT: Final = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?\Z", re.ASCII)
 _SIGNED_BINARY: Final = re.compile(r"0b([-+][01]+)\Z", re.ASCII)
 _FLOAT_DIGITS: Final = 18
+REMEMBERED: Final = 64
+"""The longest text that is remembered with its value; what a tenant wrote may be as long as a file."""
 
 
 class ScalarError(ValueError):
     """A scalar that has no JSON form; the text never quotes the value, which may be secret."""
 
 
-@lru_cache(maxsize=8192)
 def plain(text: str) -> Scalar:
     """Return the value of an unquoted scalar without a tag; ScalarError if it has no JSON form."""
+    return _short(text) if len(text) <= REMEMBERED else _plain(text)
+
+
+@lru_cache(maxsize=8192)
+def _short(text: str) -> Scalar:
+    return _plain(text)
+
+
+def _plain(text: str) -> Scalar:
     return number(value) if isinstance(value := _resolve(text), float) else value
 
 

@@ -84,6 +84,19 @@ def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Iterator[Parse
         parser.dispose()
 
 
+def is_well_formed(data: bytes) -> bool:
+    """Return whether a text is a YAML stream, without making values of it."""
+    parser = CParser(data)
+    try:
+        while not isinstance(parser.get_event(), yaml.StreamEndEvent):
+            continue
+    except yaml.YAMLError:
+        return False
+    finally:
+        parser.dispose()
+    return True
+
+
 def _syntax(error: yaml.MarkedYAMLError, data: bytes, file: str) -> NoReturn:
     mark = error.problem_mark or error.context_mark
     first = (error.context_mark or mark).line if mark else 0

@@ -1,7 +1,8 @@
 """Recognises files that SOPS encrypted and Git LFS pointers, by their content (pure).
 
 SOPS marks its files by metadata of its own, in each of its formats; a text that looks like ciphertext is not enough.
-A file that cannot be read in a format has no metadata of that format: SOPS could not read it either.
+A file that is not in a format has no metadata of that format: SOPS could not read it either. One that we do not read, for a
+number of more than 64 bits or over a budget, is searched for the words.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _POINTER: Final = b"version https://git-lfs.github.com/spec/v1"
 _KEY: Final = "sops"
 _SECTION: Final = f"[{_KEY}]"
 _COMMENTS: Final = ("#", ";")
+_OWN_KEY: Final = re.compile(r"""^(?:sops|\s*[{,]?\s*"sops")\s*:""", re.MULTILINE)
+_MAC: Final = re.compile(r"""\bmac["']?\s*:\s*["']?(ENC\[AES256_GCM,data:[^\]\s]*\])""")
 _CIPHERTEXT: Final = re.compile(r"ENC\[AES256_GCM,data:[^\]\s]*\]")
 
 
@@ -79,7 +82,9 @@ def _of_documents(data: bytes) -> Iterator[str]:
             if isinstance(value, dict) and all(_is_text(value.get(each)) for each in ("mac", "version")):
                 yield value["mac"]
     except Problem:
-        return
+        text = data.decode("utf-8-sig")
+        if _OWN_KEY.search(text) and documents.is_well_formed(data):
+            yield from _MAC.findall(text)
 
 
 def _is_text(value: object) -> bool:

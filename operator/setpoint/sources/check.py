@@ -75,11 +75,14 @@ def outage_of(problem: Problem | None) -> Problem | None:
 
 def final(problem: Problem, own: Problem | None) -> bool:
     """Return whether a commit need not be asked for again: where refs are listed well, one that is not found is gone."""
-    if needs_only_time(problem):
+    if problem.reason is Reason.HostDenied:
         return False
     return not problem.transient or (own is None and problem.reason is Reason.RefNotFound)
 
 
 def needs_only_time(problem: Problem) -> bool:
-    """Return whether the next check may go well though no attempt before it will: a name may get another address."""
-    return problem.reason is Reason.HostDenied
+    """Return whether the next check may go well though no attempt before it will.
+
+    A name may get another address, and a smaller commit may take the place of one that is over its budget.
+    """
+    return problem.reason in (Reason.HostDenied, Reason.TooLarge)

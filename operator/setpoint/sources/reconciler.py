@@ -185,6 +185,7 @@ class Sources:
         before, generation = memory.told, body["metadata"].get("generation", 0)
         if generation != memory.generation:
             memory.refused.clear()  # another server may have them
+            memory.login = None  # and is not to be told what the one before was
         asked_anew = requested is not None and requested != memory.answered
         asks = self._demands.on(key)  # who asks from here on may mean a commit that this check does not see
         checked = await self._asking.ask(key, body, self._asked(key, body, memory, requested))

@@ -286,6 +286,14 @@ class Syncs:
         await self._reporter.write(key, body, status.build(previous, outcome, datetime.now(UTC)))
         return Result(retry=problem.transient)
 
+    def _may_ask(self, ctx: Context) -> bool:
+        """Return whether there is a Source for a Sync."""
+        try:
+            self._builder.source(ctx.key, ctx.sync)
+        except Problem:
+            return False
+        return True
+
     def _asked(self, ctx: Context, memory: Memory) -> Context:
         """Start a check of the Source if one is requested; the run after that answers the request."""
         requested = (ctx.body["metadata"].get("annotations") or {}).get(names.ANNOTATION_REQUESTED)
@@ -295,7 +303,10 @@ class Syncs:
             memory.standing = replace(memory.standing, asked=requested)
             self._converger.requested(memory)
         # Not at the end of the run: a check that ends meanwhile may find a commit that this run knows nothing of.
-        checked = requested is not None and self._sources.was_checked(source, ctx.key, requested)
+        # Of a Source that it may not use nothing is asked, and nothing told: neither is there for it.
+        checked = requested is not None and (
+            not self._may_ask(ctx) or self._sources.was_checked(source, ctx.key, requested)
+        )
         return replace(
             ctx, answers=requested if checked else None, asks=requested if new and not checked else None
         )

@@ -7,7 +7,7 @@ from typing import Final
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
-from setpoint.git.refs import RefSpec
+from setpoint.git.refs import RefSpec, Selected
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.git.repositories import Git
 from setpoint.runtime.lru import Lru
@@ -25,6 +25,7 @@ class Commits:
         """`allow_file`: whether a URL may be that of a local folder."""
         self._git, self._allow_file = git, allow_file
         self._repositories: Lru[str, Repository] = Lru(MAX_HANDLES)
+        self._over: Lru[tuple[str, str, bool], str] = Lru(MAX_HANDLES)
 
     async def check(self, request: Check) -> Checked | Failed:
         """Ask the remote where the ref is, and fetch that commit if the cache does not have it."""
@@ -33,9 +34,7 @@ class Commits:
             repository = self._repository(place)
             selected = await self._git.resolve(repository, ref, place.timeout)
             if not self._git.has(repository, selected.sha, submodules=place.submodules):
-                selected = await self._git.fetch(
-                    repository, ref, selected, place.timeout, submodules=place.submodules
-                )
+                selected = await self._fetch(repository, ref, selected, place)
             commit = self._git.commit(repository, selected.sha)
             held = self._git.has(repository, selected.sha, submodules=place.submodules)
             handle = self.handle(repository)
@@ -54,12 +53,28 @@ class Commits:
                     return Lost()
                 ref = RefSpec(commit=sha)
                 selected = await self._git.resolve(repository, ref, place.timeout)
-                await self._git.fetch(repository, ref, selected, place.timeout, submodules=place.submodules)
+                await self._fetch(repository, ref, selected, place)
                 if not self._git.has(repository, sha, submodules=place.submodules):
                     return Failed(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
             return Fetched(self.handle(repository))
         except Problem as problem:
             return Failed.of(problem)
+
+    async def _fetch(
+        self, repository: Repository, ref: RefSpec, selected: Selected, place: Place
+    ) -> Selected:
+        """Fetch a commit, unless it was over a budget before: then it would be again."""
+        key = self._git.handle(repository), selected.sha, place.submodules
+        if (known := self._over.get(key)) is not None:
+            raise Problem(Reason.TooLarge, known)
+        try:
+            return await self._git.fetch(
+                repository, ref, selected, place.timeout, submodules=place.submodules
+            )
+        except Problem as problem:
+            if problem.reason is Reason.TooLarge:
+                self._over.put(key, problem.message, 1)
+            raise
 
     def handle(self, repository: Repository) -> str:
         """Return the handle of a repository, and remember it. Raises Problem if the cache cannot be used."""

@@ -140,6 +140,12 @@ def test_a_host_that_is_an_address_is_read_as_one(host: str, address: str) -> No
         assert refusal(NONE, host, None, 443) == f"it is a loopback address; {ALLOWED} does not list it"
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1..", "0x7f.1.."])
+def test_loopback_by_its_name_or_behind_dots_goes_to_no_proxy(host: str) -> None:
+    assert refusal(NONE, host, None, 443) == f"it is a loopback address; {ALLOWED} does not list it"
+    assert refusal(HostRules(("127.0.0.0/8", "*")), host, None, 443) is None
+
+
 @pytest.mark.parametrize(
     "host", ["git.example.org", "1e100.net", "a.0x7f.example", "", ".", "7f000001", "x" * 2000, "git"]
 )
@@ -150,7 +156,18 @@ def test_a_name_is_none_and_is_judged_by_the_lists_alone(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["4294967296", "256.1.1.1", "1.2.3.4.5", "127.0.0.08", "1.2.3.256", "x.1", "0xff.0x100.1.1", "9" * 2000],
+    [
+        "4294967296",
+        "256.1.1.1",
+        "1.2.3.4.5",
+        "127.0.0.08",
+        "1.2.3.256",
+        "x.1",
+        "1:2:3",
+        "a:80",
+        "0xff.0x100.1.1",
+        "9" * 2000,
+    ],
 )
 def test_a_number_that_is_no_address_is_given_to_no_proxy(host: str) -> None:
     """Each program reads such a one as it likes: cut off, or as a name."""

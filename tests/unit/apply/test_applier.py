@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
 
 KIND = Kind("", "v1", "ConfigMap", "configmaps", True, frozenset())
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", False, frozenset())
 JOB = Kind("batch", "v1", "Job", "jobs", True, frozenset())
 A, B = (Desired(oid(n), {"metadata": {"name": n}}, "d", f"{n}.yaml:1", KIND) for n in "ab")
 
@@ -82,6 +84,22 @@ async def test_a_job_that_a_wave_holds_does_not_begin_yet() -> None:
     assert (written, more) == ("now", [])
     assert claimed.passed == {now.id, held.id}
     assert [d.id.name for d, _ in claimed.begins] == ["now"]
+
+
+async def test_a_job_whose_stage_has_more_to_try_does_not_begin_with_the_first_claim() -> None:
+    """Its pod waits for a ServiceAccount, which may be refused: then the whole stage is not written."""
+    now = job("now", "0")
+    account = Desired(
+        ObjectId("", "Namespace", "", "new"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}},
+        "d",
+        "n.yaml:1",
+        NAMESPACE,
+    )
+    inside = replace(job("inside", "0"), id=ObjectId("batch", "Job", "new", "inside"))
+    told = await converged(account, now, inside)
+    told = [e if isinstance(e, str) else [d.id.name for d, _ in e.begins] for e in told]
+    assert told.index("new") < told.index(["inside", "now"]) < told.index("now")
 
 
 async def test_a_job_begins_with_its_own_wave() -> None:

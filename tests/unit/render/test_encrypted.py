@@ -36,6 +36,15 @@ def test_every_format_of_sops_is_known_by_its_metadata(name: str) -> None:
     assert encrypted.macs(FORMATS[name].encode()) == {MAC}
 
 
+@pytest.mark.parametrize("more", ["n: 12345678901234567890123", "deep: " + "[" * 70 + "]" * 70])
+def test_what_is_not_read_is_searched(more: str) -> None:
+    """SOPS leaves what it is told not to encrypt; what we refuse as a manifest must not pass for plain text."""
+    assert encrypted.macs(f"{more}\n{sopsfiles.YAML}".encode()) == {MAC}
+    key, _, value = more.partition(": ")
+    made = sopsfiles.JSON.lstrip().replace("{", f'{{"{key}": {value}, ', 1)
+    assert encrypted.macs(made.encode()) == {MAC}
+
+
 LOOKALIKES = {
     "nothing": "",
     "a ConfigMap with a key sops": "kind: ConfigMap\ndata: {sops: 'mac version'}\n",

@@ -15,6 +15,7 @@ from tests.kit.samples import Woken
 
 from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Problem, Reason
+from setpoint.git.credentials import Credentials
 from setpoint.git.refs import RefSpec, Selected
 from setpoint.git.remotes import Repository
 from setpoint.kube.errors import ApiError
@@ -30,6 +31,7 @@ from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
+from setpoint.wall.messages import Login
 from setpoint.worker.inprocess import InProcess
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
@@ -60,6 +62,7 @@ class Git:
         self.unforeseen: dict[str, Exception] = {}
         self.cancelled: list[str] = []
         self.limits: list[float] = []
+        self.logins: list[Credentials] = []
 
     def handle(self, repository: Repository) -> str:
         return repository.remote.url
@@ -73,10 +76,11 @@ class Git:
         return Selected("refs/heads/main", sha, f"main@sha1:{sha}")
 
     async def fetch(
-        self, _repository: Repository, _ref: RefSpec, selected: Selected, _limit: float, *, submodules: bool
+        self, repository: Repository, _ref: RefSpec, selected: Selected, _limit: float, *, submodules: bool
     ) -> Selected:
         assert not submodules
         self.fetched.append(selected.sha)
+        self.logins.append(repository.credentials)
         if (gate := self.gates.pop(selected.sha, None)) is not None:
             gate.arrived.set()
             try:
@@ -677,6 +681,42 @@ def test_a_host_that_is_denied_is_asked_again_at_the_interval_and_no_sooner() ->
         world.want(APP, B)
         await settled()
         assert not world.sources.refused(KEY, B)
+
+    play(story)
+
+
+def test_a_commit_over_a_budget_is_fetched_once_and_a_smaller_one_takes_its_place() -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.git.fails[B] = Problem(Reason.TooLarge, "at least 300 MiB, more than settings.maxFetchSize")
+        world.git.at[URL] = B
+        await asyncio.sleep(3.5 * INTERVAL)
+        assert world.status() == (A, "False", "TooLarge")
+        assert len(world.git.listed) > 3, "it is asked where the ref is, as before"
+        assert world.git.fetched.count(B) == 1, "and the same commit is not brought again"
+        world.git.at[URL] = C
+        await asyncio.sleep(1.5 * INTERVAL)
+        assert world.status() == (C, "True", "Succeeded")
+
+    play(story)
+
+
+def test_no_login_goes_to_the_server_of_another_spec() -> None:
+    """Not even for an older commit while the Source is suspended, when no Secret is read for a check."""
+
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        world.sources._memory[KEY].login = Login(password="of the first server")
+        world.want(APP, B)
+        await settled()
+        assert world.git.logins[-1].password == "of the first server"
+        world.event(ANOTHER, version=9, generation=2, suspend=True)
+        world.want(APP, C)
+        await settled()
+        assert C in world.git.fetched
+        assert world.git.logins[-1].password == ""
 
     play(story)
 
