@@ -46,3 +46,13 @@ def test_a_request_is_demanded_until_the_check_is_done(tmp_path: Path) -> None:
     requested = {"setpoint.dev/requested": "now"}
     assert set(demanded(tmp_path, unchecked, **requested)) == {Demand(SOURCE, check="now")}
     assert set(demanded(tmp_path, lambda _world: None, **requested)) == {None}
+
+
+def test_nothing_is_asked_of_a_source_that_is_not_for_this_sync(tmp_path: Path) -> None:
+    """One of another namespace that does not allow this one is as good as none: it is not checked at a stranger's word."""
+
+    def none(world: World) -> None:
+        world.sources.checked = False
+        world.store.drop_source(SOURCE, "s")
+
+    assert set(demanded(tmp_path, none, **{"setpoint.dev/requested": "now"})) == {None}
