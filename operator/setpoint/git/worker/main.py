@@ -89,6 +89,9 @@ def furnish(home: Path) -> pygit2.Repository:
             if (scratch / "config").exists():
                 return pygit2.Repository(str(scratch))
         shutil.rmtree(scratch, ignore_errors=True)
+        home.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # the operating system says why it cannot be, libgit2 does not
         return create(scratch)
 
 
