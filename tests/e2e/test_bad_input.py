@@ -66,7 +66,7 @@ BAD = {
     ),
     "billion-laughs": Bad(
         {"b.yaml": HEAD + "metadata: {name: b}\ndata:\n" + "".join(f"  {x}\n" for x in LAUGHS.splitlines())},
-        "RenderFailed",
+        "TooLarge",
         ("b.yaml:", "aliases"),
     ),
     "same-identity": Bad(
