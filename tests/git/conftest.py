@@ -17,15 +17,16 @@ from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
-from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.git.repositories import Git
 from setpoint.tree.protocol import Tree
+from setpoint.wall.messages import GitRef
 
 MIB = 2**20
 TIMEOUT = 120.0
 LOOPBACK_TOO = HostRules(allowed=("127.0.0.0/8", "::1/128", "*"))
-MAIN = RefSpec(branch="main")
+MAIN = GitRef(branch="main")
 
 
 class World:
@@ -55,7 +56,7 @@ class World:
     async def check(
         self,
         repository: Repository,
-        ref: RefSpec = MAIN,
+        ref: GitRef = MAIN,
         *,
         submodules: bool = False,
         timeout: float = TIMEOUT,
@@ -66,7 +67,7 @@ class World:
             selected = await self.git.fetch(repository, ref, selected, timeout, submodules=submodules)
         return selected
 
-    async def fails(self, repository: Repository, ref: RefSpec = MAIN, **options: Any) -> Problem:
+    async def fails(self, repository: Repository, ref: GitRef = MAIN, **options: Any) -> Problem:
         """Return the Problem that a check ends with."""
         with pytest.raises(Problem) as caught:
             await self.check(repository, ref, **options)

@@ -19,8 +19,8 @@ from tests.kit.servers.repo import Repo, git
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror
-from setpoint.git.refs import RefSpec
 from setpoint.git.remotes import Repository
+from setpoint.wall.messages import GitRef
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,7 +56,7 @@ async def test_two_operators_fetch_into_one_mirror_at_once(
         repo.commit({"a": name, "big": noise(200_000, n)}, branch=name) for n, name in enumerate(names)
     ]
     worlds = [make_world(), make_world()]
-    checks = [world.check(repository, RefSpec(branch=name)) for name in names for world in worlds]
+    checks = [world.check(repository, GitRef(branch=name)) for name in names for world in worlds]
     found = await asyncio.gather(*checks)
     assert [each.sha for each in found[::2]] == [each.sha for each in found[1::2]] == commits
     assert generation_of(worlds[0], repository) == generation_of(worlds[1], repository)

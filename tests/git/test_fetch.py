@@ -11,8 +11,9 @@ from tests.kit.servers.githttp import GitHttp
 from tests.kit.servers.repo import Repo, git
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.refs import RefSpec, moved
+from setpoint.git.refs import moved
 from setpoint.git.remotes import Repository
+from setpoint.wall.messages import GitRef
 
 pytestmark = pytest.mark.asyncio
 
@@ -44,18 +45,18 @@ async def test_an_unchanged_ref_costs_one_listing_and_nothing_else(
 @pytest.mark.parametrize(
     ("ref", "wanted", "name"),
     [
-        (RefSpec(), "two", "main"),
-        (RefSpec(branch="main"), "two", "main"),
-        (RefSpec(branch="feature/x"), "feature", "feature/x"),
-        (RefSpec(tag="v1.0.0"), "one", "v1.0.0"),
-        (RefSpec(tag="light"), "one", "light"),
-        (RefSpec(semver="^1.0"), "two", "v1.1.0"),
-        (RefSpec(name="refs/pull/42/head"), "feature", "refs/pull/42/head"),
-        (RefSpec(name="refs/tags/v1.0.0"), "one", "refs/tags/v1.0.0"),
+        (GitRef(), "two", "main"),
+        (GitRef(branch="main"), "two", "main"),
+        (GitRef(branch="feature/x"), "feature", "feature/x"),
+        (GitRef(tag="v1.0.0"), "one", "v1.0.0"),
+        (GitRef(tag="light"), "one", "light"),
+        (GitRef(semver="^1.0"), "two", "v1.1.0"),
+        (GitRef(name="refs/pull/42/head"), "feature", "refs/pull/42/head"),
+        (GitRef(name="refs/tags/v1.0.0"), "one", "refs/tags/v1.0.0"),
     ],
 )
 async def test_each_kind_of_ref(
-    world: World, repo: Repo, repository: Repository, ref: RefSpec, wanted: str, name: str
+    world: World, repo: Repo, repository: Repository, ref: GitRef, wanted: str, name: str
 ) -> None:
     commits = {"one": repo.commit({"a": "1"})}
     repo.tag("v1.0.0", message="annotated")
@@ -122,16 +123,14 @@ async def test_an_empty_repository(world: World, repo: Repo, repository: Reposit
 @pytest.mark.parametrize(
     "ref",
     [
-        RefSpec(branch="nope"),
-        RefSpec(tag="nope"),
-        RefSpec(semver=">=9"),
-        RefSpec(name="refs/nope"),
-        RefSpec(commit="1" * 40),
+        GitRef(branch="nope"),
+        GitRef(tag="nope"),
+        GitRef(semver=">=9"),
+        GitRef(name="refs/nope"),
+        GitRef(commit="1" * 40),
     ],
 )
-async def test_a_ref_that_is_not_there(
-    world: World, repo: Repo, repository: Repository, ref: RefSpec
-) -> None:
+async def test_a_ref_that_is_not_there(world: World, repo: Repo, repository: Repository, ref: GitRef) -> None:
     repo.commit({"a": "1"})
     repo.tag("v1.0.0")
     assert (await world.fails(repository, ref)).reason is Reason.RefNotFound
@@ -142,9 +141,9 @@ async def test_a_ref_that_vanishes_keeps_what_was_fetched(
 ) -> None:
     repo.commit({"a": "1"})
     sha = repo.commit({"a": "x"}, branch="gone")
-    await world.check(repository, RefSpec(branch="gone"))
+    await world.check(repository, GitRef(branch="gone"))
     repo.delete_branch("gone")
-    assert (await world.fails(repository, RefSpec(branch="gone"))).reason is Reason.RefNotFound
+    assert (await world.fails(repository, GitRef(branch="gone"))).reason is Reason.RefNotFound
     assert world.git.has(repository, sha)
     assert world.read(repository, sha, "a") == b"x"
 
@@ -152,7 +151,7 @@ async def test_a_ref_that_vanishes_keeps_what_was_fetched(
 async def test_a_ref_that_vanishes_before_the_fetch(world: World, repo: Repo, repository: Repository) -> None:
     repo.commit({"a": "1"})
     repo.commit({"a": "x"}, branch="gone")
-    ref = RefSpec(branch="gone")
+    ref = GitRef(branch="gone")
     selected = await world.git.resolve(repository, ref, TIMEOUT)
     repo.delete_branch("gone")
     with pytest.raises(Problem) as caught:
@@ -176,7 +175,7 @@ async def test_a_commit_that_the_server_hands_out(
 ) -> None:
     repo, repository = git_https.repo("any", any_sha=True), trusting(git_https.url("any"), authority)
     commits = [repo.commit({"a": str(n)}) for n in range(10)]
-    selected = await world.check(repository, RefSpec(commit=commits[2]))
+    selected = await world.check(repository, GitRef(commit=commits[2]))
     assert selected.revision == f"sha1:{commits[2]}"
     assert world.read(repository, commits[2], "a") == b"2"
     assert not world.git.has(repository, commits[3])
@@ -188,7 +187,7 @@ async def test_a_commit_that_must_be_dug_for(
 ) -> None:
     commits = [repo.commit({"a": str(n)}) for n in range(120)]
     wanted = commits[-1 - depth]
-    selected = await world.check(repository, RefSpec(commit=wanted, branch="main"))
+    selected = await world.check(repository, GitRef(commit=wanted, branch="main"))
     assert selected.revision == f"main@sha1:{wanted}"
     assert world.read(repository, wanted, "a") == str(119 - depth).encode()
 
@@ -199,7 +198,7 @@ async def test_a_commit_without_a_branch_is_found_on_any(
     repo.commit({"a": "1"})
     wanted = repo.commit({"a": "x"}, branch="side")
     repo.commit({"a": "y"}, branch="side")
-    assert (await world.check(repository, RefSpec(commit=wanted))).sha == wanted
+    assert (await world.check(repository, GitRef(commit=wanted))).sha == wanted
     assert world.read(repository, wanted, "a") == b"x"
 
 
@@ -208,7 +207,7 @@ async def test_a_commit_that_is_not_on_its_branch(world: World, repo: Repo, repo
     repo.commit({"a": "x"}, branch="side", orphan=True)
     inner = repo.commit({"a": "y"}, branch="side")
     repo.commit({"a": "z"}, branch="side")
-    problem = await world.fails(repository, RefSpec(commit=inner, branch="main"))
+    problem = await world.fails(repository, GitRef(commit=inner, branch="main"))
     assert problem.reason is Reason.RefNotFound
     assert "branch main" in problem.message
 
@@ -216,13 +215,13 @@ async def test_a_commit_that_is_not_on_its_branch(world: World, repo: Repo, repo
 async def test_a_tag_of_a_tree_is_no_commit(world: World, repo: Repo, repository: Repository) -> None:
     repo.commit({"a": "1"})
     repo.git("tag", "tree", repo.git("rev-parse", "main^{tree}"))
-    assert (await world.fails(repository, RefSpec(tag="tree"))).reason is Reason.RefNotFound
+    assert (await world.fails(repository, GitRef(tag="tree"))).reason is Reason.RefNotFound
 
 
 async def test_a_head_without_a_branch(world: World, repo: Repo, repository: Repository) -> None:
     repo.commit({"a": "1"})
     repo.set_head("nowhere")
-    problem = await world.fails(repository, RefSpec())
+    problem = await world.fails(repository, GitRef())
     assert problem.reason is Reason.RefNotFound
     assert "spec.ref.branch" in problem.message
 
@@ -266,7 +265,7 @@ async def test_many_sources_of_one_repository_at_once(
     world: World, repo: Repo, repository: Repository
 ) -> None:
     commits = {f"b{n}": repo.commit({"a": f"b{n}"}, branch=f"b{n}") for n in range(12)}
-    found = await asyncio.gather(*(world.check(repository, RefSpec(branch=name)) for name in commits))
+    found = await asyncio.gather(*(world.check(repository, GitRef(branch=name)) for name in commits))
     assert [each.sha for each in found] == list(commits.values())
     assert {world.read(repository, sha, "a").decode() for sha in commits.values()} == set(commits)
     assert len(world.pids()) == 1

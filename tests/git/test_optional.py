@@ -13,7 +13,7 @@ from tests.kit.servers.gitssh import GitSsh
 from tests.kit.servers.repo import Repo
 
 from setpoint.api.reasons import Reason
-from setpoint.git.refs import RefSpec
+from setpoint.wall.messages import GitRef
 
 pytestmark = pytest.mark.asyncio
 SHALLOW = ("shallow", "deepen-since", "deepen-not", "deepen-relative")
@@ -46,7 +46,7 @@ async def test_a_pinned_commit_of_a_server_without_shallow(
     old = repo.commit({"a.yaml": "old"})
     for n in range(3):
         repo.commit({"a.yaml": f"n: {n}\n"})
-    selected = await world.check(repository, RefSpec(branch="main", commit=old))
+    selected = await world.check(repository, GitRef(branch="main", commit=old))
     assert selected.sha == old
     assert world.read(repository, old, "a.yaml") == b"old"
 
@@ -69,7 +69,7 @@ async def test_a_server_that_gives_no_commit_by_its_id(
     old = repo.commit({"a.yaml": "old"})
     for n in range(40):
         repo.commit({"a.yaml": f"n: {n}\n"})
-    selected = await world.check(repository, RefSpec(branch="main", commit=old))
+    selected = await world.check(repository, GitRef(branch="main", commit=old))
     assert world.read(repository, selected.sha, "a.yaml") == b"old"
 
 

@@ -13,8 +13,8 @@ from tests.kit.servers.gitssh import GitSsh
 from tests.kit.servers.repo import Submodule
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.refs import RefSpec
 from setpoint.git.remotes import Repository
+from setpoint.wall.messages import GitRef
 
 pytestmark = pytest.mark.asyncio
 PASSPHRASE = "open sesame"
@@ -144,7 +144,7 @@ async def test_an_empty_repository_and_a_branch_that_is_not_there(world: World, 
     repo = git_ssh.repo("app")
     assert (await world.fails(keyed(git_ssh))).reason is Reason.RepositoryEmpty
     repo.commit({"a.yaml": ""})
-    assert (await world.fails(keyed(git_ssh), RefSpec(branch="gone"))).reason is Reason.RefNotFound
+    assert (await world.fails(keyed(git_ssh), GitRef(branch="gone"))).reason is Reason.RefNotFound
 
 
 async def test_what_does_not_speak_ssh(world: World, git_ssh: GitSsh) -> None:

@@ -181,11 +181,11 @@ PARENT = """
 import asyncio, os, pathlib, sys
 from setpoint.api.hosts import HostRules
 from setpoint.git.repositories import Git
-from setpoint.git.refs import RefSpec
+from setpoint.wall.messages import GitRef
 from setpoint.git.remotes import Repository, parse_url
 async def main():
     git = Git(pathlib.Path(sys.argv[1]), cache_limit=2**28, environ={}, hosts=HostRules(("127.0.0.0/8",)))
-    asking = asyncio.create_task(git.resolve(Repository(parse_url(sys.argv[2])), RefSpec(), 60))
+    asking = asyncio.create_task(git.resolve(Repository(parse_url(sys.argv[2])), GitRef(), 60))
     while git._children is None or not git._children._all: await asyncio.sleep(0.01)
     print(next(iter(git._children._all)).process.pid, flush=True)
     await asking

@@ -11,10 +11,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from typing import Protocol
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.wall.messages import Login
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _OPENSSH = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END", re.DOTALL)
@@ -36,16 +37,8 @@ class Addressed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who we are (empty where not used) and whom we trust; `identity` is a private key in PEM."""
-
-    username: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    bearer: str = field(default="", repr=False)
-    identity: str = field(default="", repr=False)
-    passphrase: str = field(default="", repr=False)
-    known_hosts: str = field(default="", repr=False)
-    ca: str = field(default="", repr=False)
+class Credentials(Login):
+    """A login as it is used; `identity` is a private key in PEM."""
 
     @property
     def digest(self) -> str:

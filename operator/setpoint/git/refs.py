@@ -8,23 +8,13 @@ from dataclasses import dataclass
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.semver import highest
+from setpoint.wall.messages import GitRef
 
 PEELED = "^{}"
 TAGS = "refs/tags/"
 _SHA = re.compile(r"[0-9a-f]{40}")
 # What git-check-ref-format(1) forbids, as far as it could change the meaning of a refspec.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/$|\.lock(/|$)|\.$|(^|/)\.")
-
-
-@dataclass(frozen=True, slots=True)
-class RefSpec:
-    """`spec.ref`: at most one is set (`branch` may accompany `commit`); none means the remote's HEAD."""
-
-    branch: str | None = None
-    tag: str | None = None
-    semver: str | None = None
-    name: str | None = None
-    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class Selected:
     revision: str
 
 
-def select(ref: RefSpec, heads: Sequence[Head], head_target: str | None) -> Selected:
+def select(ref: GitRef, heads: Sequence[Head], head_target: str | None) -> Selected:
     """Choose from a listing; `head_target` is the ref that HEAD points to, if the server says so.
 
     Problem: RefNotFound, RepositoryEmpty (nothing is listed), InvalidSpec (a name that no ref can have).
@@ -73,7 +63,7 @@ def moved(selected: Selected, sha: str) -> Selected:
     return at(selected.ref, selected.revision.rpartition("@")[0], sha)
 
 
-def _wanted(ref: RefSpec, listed: Mapping[str, str], head_target: str | None) -> tuple[str, str]:
+def _wanted(ref: GitRef, listed: Mapping[str, str], head_target: str | None) -> tuple[str, str]:
     """Return the full ref and the name people know it by."""
     if ref.branch:
         return f"refs/heads/{_checked('branch', ref.branch)}", ref.branch
@@ -109,7 +99,7 @@ def _head(listed: Mapping[str, str], head_target: str | None) -> str:
     return head_target if head_target and usable else "HEAD"
 
 
-def _commit(ref: RefSpec, listed: Mapping[str, str], head_target: str | None) -> Selected:
+def _commit(ref: GitRef, listed: Mapping[str, str], head_target: str | None) -> Selected:
     commit = ref.commit or ""
     if not _SHA.fullmatch(commit):
         raise Problem(Reason.InvalidSpec, f"spec.ref.commit: {commit!r} is not 40 hex digits")
@@ -129,7 +119,7 @@ def _checked(field: str, name: str) -> str:
     return name
 
 
-def _absent(full: str, short: str, ref: RefSpec) -> Problem:
+def _absent(full: str, short: str, ref: GitRef) -> Problem:
     kind = "branch" if ref.branch else "tag" if ref.tag else "ref"
     shown = short if kind != "ref" else full
     return Problem(Reason.RefNotFound, f"{kind} {shown} does not exist in the repository (any more)")

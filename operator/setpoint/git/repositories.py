@@ -27,13 +27,14 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
 from setpoint.git.reader import Commit, MirrorTree, Reader
-from setpoint.git.refs import RefSpec, Selected, moved
+from setpoint.git.refs import Selected, moved
 from setpoint.git.remotes import Repository, submodule_repository
 from setpoint.git.submodules import submodule_urls
 from setpoint.git.workers import Children
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.tree.protocol import EntryKind, Tree
+from setpoint.wall.messages import GitRef
 
 IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
@@ -79,7 +80,7 @@ class Git:
         self._lock = threading.RLock()
         _quiet()
 
-    async def resolve(self, repository: Repository, ref: RefSpec, timeout: float) -> Selected:  # noqa: ASYNC109 - a limit in words for people
+    async def resolve(self, repository: Repository, ref: GitRef, timeout: float) -> Selected:  # noqa: ASYNC109 - a limit in words for people
         """Ask the remote where `ref` is now (one ls-remote, nothing else); `timeout` in seconds."""
         request = {"op": "list", **self._wire(repository), "ref": asdict(ref)}
         async with _Limit(timeout, repository) as limit:
@@ -91,7 +92,7 @@ class Git:
     async def fetch(
         self,
         repository: Repository,
-        ref: RefSpec,
+        ref: GitRef,
         selected: Selected,
         timeout: float,  # noqa: ASYNC109 - a limit in words for people
         *,
@@ -150,7 +151,7 @@ class Git:
     # --- fetching
 
     async def _fetch(
-        self, repository: Repository, ref: RefSpec, selected: Selected, limit: _Limit
+        self, repository: Repository, ref: GitRef, selected: Selected, limit: _Limit
     ) -> Selected:
         mirror = self._mirror(repository)
         request = {
@@ -177,13 +178,13 @@ class Git:
         for path, inner, pinned in await asyncio.to_thread(self._submodules, repository, sha):
             try:
                 if not self.has(inner, pinned):
-                    ref = RefSpec(commit=pinned)
+                    ref = GitRef(commit=pinned)
                     await self._fetch(inner, ref, await self._located(inner, ref, limit), limit)
                 await self._fetch_submodules(inner, pinned, depth + 1, limit)
             except Problem as problem:
                 raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
 
-    async def _located(self, repository: Repository, ref: RefSpec, limit: _Limit) -> Selected:
+    async def _located(self, repository: Repository, ref: GitRef, limit: _Limit) -> Selected:
         request = {"op": "list", **self._wire(repository), "ref": asdict(ref)}
         return Selected(**await self._call(repository, request, limit))
 

@@ -7,12 +7,12 @@ from typing import Final
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
-from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.git.repositories import Git
 from setpoint.runtime.lru import Lru
 from setpoint.tree.protocol import Tree
-from setpoint.wall.messages import Check, Checked, Failed, Fetch, Fetched, Lost, Place
+from setpoint.wall.messages import Check, Checked, Failed, Fetch, Fetched, GitRef, Lost, Place
 
 MAX_HANDLES: Final = 10_000
 """Repositories that are remembered by their handles; one that is not is lost, and checked again."""
@@ -29,7 +29,7 @@ class Commits:
 
     async def check(self, request: Check) -> Checked | Failed:
         """Ask the remote where the ref is, and fetch that commit if the cache does not have it."""
-        place, ref = request.place, RefSpec(**asdict(request.ref))
+        place, ref = request.place, request.ref
         try:
             repository = self._repository(place)
             selected = await self._git.resolve(repository, ref, place.timeout)
@@ -51,7 +51,7 @@ class Commits:
             if not self._git.has(repository, sha, submodules=place.submodules):
                 if not request.remote:
                     return Lost()
-                ref = RefSpec(commit=sha)
+                ref = GitRef(commit=sha)
                 selected = await self._git.resolve(repository, ref, place.timeout)
                 await self._fetch(repository, ref, selected, place)
                 if not self._git.has(repository, sha, submodules=place.submodules):
@@ -60,9 +60,7 @@ class Commits:
         except Problem as problem:
             return Failed.of(problem)
 
-    async def _fetch(
-        self, repository: Repository, ref: RefSpec, selected: Selected, place: Place
-    ) -> Selected:
+    async def _fetch(self, repository: Repository, ref: GitRef, selected: Selected, place: Place) -> Selected:
         """Fetch a commit, unless it was over a budget before: then it would be again."""
         key = self._git.handle(repository), selected.sha, place.submodules
         if (known := self._over.get(key)) is not None:

@@ -16,7 +16,7 @@ from tests.kit.samples import Woken
 from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
-from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository
 from setpoint.kube.errors import ApiError
 from setpoint.objects.bodies import Body
@@ -31,7 +31,7 @@ from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.wall.messages import Login
+from setpoint.wall.messages import GitRef, Login
 from setpoint.worker.inprocess import InProcess
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
@@ -67,7 +67,7 @@ class Git:
     def handle(self, repository: Repository) -> str:
         return repository.remote.url
 
-    async def resolve(self, repository: Repository, ref: RefSpec, limit: float) -> Selected:
+    async def resolve(self, repository: Repository, ref: GitRef, limit: float) -> Selected:
         self.limits.append(limit)
         if ref.commit:
             return Selected("refs/heads/main", ref.commit, f"sha1:{ref.commit}")
@@ -76,7 +76,7 @@ class Git:
         return Selected("refs/heads/main", sha, f"main@sha1:{sha}")
 
     async def fetch(
-        self, repository: Repository, _ref: RefSpec, selected: Selected, _limit: float, *, submodules: bool
+        self, repository: Repository, _ref: GitRef, selected: Selected, _limit: float, *, submodules: bool
     ) -> Selected:
         assert not submodules
         self.fetched.append(selected.sha)

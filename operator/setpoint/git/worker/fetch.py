@@ -22,9 +22,10 @@ from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.mirror import KEPT, Mirror, freed, grown, header, readable
-from setpoint.git.refs import RefSpec, Selected
+from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository
 from setpoint.git.worker.remote import Callbacks, on_remote
+from setpoint.wall.messages import GitRef
 
 TIP = "refs/setpoint/tip"
 KEEP = 32  # commits per mirror that survive its renewal: those that were asked for last (`touch`)
@@ -38,7 +39,7 @@ class Fetch:
     """What to bring; `max_bytes` is the largest pack that may come, `limit` the size of the whole cache."""
 
     repository: Repository
-    ref: RefSpec
+    ref: GitRef
     selected: Selected
     max_bytes: int
     limit: int

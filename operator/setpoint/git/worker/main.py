@@ -27,11 +27,12 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.git.credentials import Credentials
 from setpoint.git.mirror import PACK_FILES, Mirror, freed
 from setpoint.git.protocol import Message, read, write
-from setpoint.git.refs import RefSpec, Selected, select
+from setpoint.git.refs import Selected, select
 from setpoint.git.remotes import Remote, Repository
 from setpoint.git.worker.fetch import Fetch, create, fetch
 from setpoint.git.worker.remote import list_heads
 from setpoint.runtime.disk import cache_problem
+from setpoint.wall.messages import GitRef
 
 
 def main(home: Path) -> None:
@@ -99,12 +100,12 @@ def _list(home: Path, request: Message) -> Message:
     repository = _repository(request)
     with freed(furnish(home)) as scratch:
         heads, target = list_heads(repository, scratch, _rules(request))
-    selected = select(RefSpec(**request["ref"]), heads, target)
+    selected = select(GitRef(**request["ref"]), heads, target)
     return {"ref": selected.ref, "sha": selected.sha, "revision": selected.revision}
 
 
 def _fetch(home: Path, request: Message) -> Message:
-    ref, selected = RefSpec(**request["ref"]), Selected(**request["selected"])
+    ref, selected = GitRef(**request["ref"]), Selected(**request["selected"])
     repository = _repository(request)
     furnish(home).free()
     budgets = Budgets(**request["budgets"])
