@@ -22,7 +22,7 @@ from setpoint.objects.identity import ObjectId
 from setpoint.plan.change import Action
 from setpoint.plan.desired import Desired
 from setpoint.plan.drift import Baseline
-from setpoint.plan.order import admitted_after, brought_kinds, is_crd, is_namespace, stages
+from setpoint.plan.order import Stage, admitted_after, brought_kinds, is_crd, is_namespace, stages
 from setpoint.plan.served import FindServed, unserved
 
 REJECTED = "is not written while another object is rejected"
@@ -79,17 +79,17 @@ class Applier:
         passed = frozenset(o for o, c in checks.good.items() if c.predicted is not None)
         claims = Claims(claim)
         # Where more has to be tried or made first, nothing is sure to begin yet.
-        begin = [] if lacking else await self._first_writes(todo, checks, gates, waiting)
+        order = stages(todo)
+        begin = [] if lacking else await self._first_writes(order[0], checks, gates, waiting)
         await claims.first(begin, passed, waiting)
         if lacking:
             result |= await self._make_namespace(lacking)
-        return await self._stages(todo, checks.good, waiting, result, gates, claims)
+        return await self._stages(order, checks.good, waiting, result, gates, claims)
 
     async def _first_writes(
-        self, todo: Sequence[Desired], checks: _Checks, gates: Gates, waiting: Set[ObjectId]
+        self, first: Stage, checks: _Checks, gates: Gates, waiting: Set[ObjectId]
     ) -> list[DryRun]:
         """Return what of the first stage is written, if it begins now; `waiting`: what is tried later."""
-        first = stages(todo)[0]
         if any(d.id in waiting for d in first.objects):
             return []
         if await gates.wave(first, {*self._who.hidden, *_forbidden(checks.result)}):
@@ -143,7 +143,7 @@ class Applier:
 
     async def _stages(
         self,
-        todo: Sequence[Desired],
+        order: Sequence[Stage],
         good: Mapping[ObjectId, DryRun],
         later: Set[ObjectId],
         before: ApplyResult,
@@ -151,9 +151,10 @@ class Applier:
         claims: Claims,
     ) -> ApplyResult:
         """Write stage by stage; returns the result, joined with the one from `before`."""
-        results, failed, kinds = [before], bool(before.failed), brought_kinds(todo)
+        results, failed = [before], bool(before.failed)
+        kinds = brought_kinds(d for stage in order for d in stage.objects)
         hidden, late = {*self._who.hidden, *_forbidden(before)}, dict[ObjectId, str]()
-        for stage in stages(todo):
+        for stage in order:
             if failed and self._who.abort:
                 results.append(_deferred(stage.objects, EARLIER))
             elif blocked := await gates.wave(stage, hidden, late):
