@@ -241,6 +241,10 @@ class Settings(BaseModel):
     max_fetch_objects: Many = Field(
         DEFAULTS.max_fetch_objects, description="How many Git objects one fetch may bring."
     )
+    max_submodules: Many = Field(
+        DEFAULTS.max_submodules,
+        description="How many submodules a commit may have, with those of submodules.",
+    )
     max_diff: Many = Field(
         DEFAULTS.max_diff,
         description="How many fields of an object may differ for each of them to be shown; of more, their number is.",

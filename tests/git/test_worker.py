@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,11 @@ from tests.kit.servers.repo import Repo, Submodule
 
 from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Reason
+from setpoint.git.reader import MirrorTree, Reader
+from setpoint.git.remotes import Repository
 from setpoint.git.repositories import Git
 from setpoint.render.renderer import Renderer
+from setpoint.tree.protocol import Entry
 from setpoint.wall.messages import (
     Build,
     Built,
@@ -220,3 +224,67 @@ async def test_what_cannot_cross_is_named_with_its_file(world: World) -> None:
         "app/a.yaml:1: ConfigMap/a has more than 128 levels of nesting",
     )
     assert found.read_set
+
+
+async def test_reading_a_list_of_submodules_holds_up_no_other_namespace(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While paths of .gitmodules are looked up, others ask what the cache has; nobody asks on the event loop."""
+    pinned = world.repo.commit({"a": "1"})
+    lists = '[submodule "lib"]\n\tpath = lib\n\turl = ../app.git\n'
+    world.repo.commit({".gitmodules": lists, "lib": Submodule(pinned)})
+    other = await world.check(namespace="other")
+    entry, has, commits = MirrorTree.entry, Git.has, world.worker.commits
+    answers: list[bool] = []
+    askers: list[threading.Thread] = []
+
+    def looking(tree: MirrorTree, path: str) -> Entry | None:
+        if path == "lib":
+            answered = threading.Event()
+
+            def ask() -> None:
+                if commits.holds(other.handle, other.sha, submodules=False):
+                    answered.set()
+
+            threading.Thread(target=ask, daemon=True).start()
+            answers.append(answered.wait(5))
+        return entry(tree, path)
+
+    def asking(git: Git, repository: Repository, sha: str, *, submodules: bool = False) -> bool:
+        askers.append(threading.current_thread())
+        return has(git, repository, sha, submodules=submodules)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MirrorTree, "entry", looking)
+        patched.setattr(Git, "has", asking)
+        checked = await world.check(submodules=True)
+        fetched = await world.worker.fetch(Fetch(world.place(submodules=True), checked.sha, remote=False))
+    assert isinstance(fetched, Fetched)
+    assert answers
+    assert all(answers)
+    assert threading.main_thread() not in askers
+
+
+async def test_submodules_that_pin_each_other_cost_what_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of six commits pins the one before four times: 5,460 folders, of six commits."""
+    names = [f"m{n}" for n in range(4)]
+    lists = "".join(f'[submodule "{n}"]\n\tpath = {n}\n\turl = ../app.git\n' for n in names)
+    sha = world.repo.commit({"a": "1"})
+    for _ in range(6):
+        sha = world.repo.commit({".gitmodules": lists, **dict.fromkeys(names, Submodule(sha))})
+    holds, asked = Reader.holds, []
+
+    def counting(reader: Reader, sha: str) -> bool:
+        asked.append(sha)
+        return holds(reader, sha)
+
+    monkeypatch.setattr(Reader, "holds", counting)
+    checked = await world.check(submodules=True)
+    assert checked.held
+    assert len(asked) < 100
+    tree = world.worker.commits.tree(checked.handle, checked.sha, submodules=True)
+    assert tree is not None
+    assert tree.read("m0/m1/m2/m3/m0/m1/a") == b"1"
+    assert len(asked) < 200

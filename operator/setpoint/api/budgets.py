@@ -32,6 +32,7 @@ Budget = Literal[
     "max_fetch_size",
     "max_fetch_unpacked",
     "max_fetch_objects",
+    "max_submodules",
     "max_diff",
     "max_read_set",
 ]
@@ -55,6 +56,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "use a smaller repository, or take large files out of it",
     ),
     "max_fetch_objects": ("objects in one fetch", "use a smaller repository"),
+    "max_submodules": ("submodules", "use fewer of them"),
 }
 
 
@@ -77,6 +79,7 @@ class Budgets:
     max_fetch_size: int = 256 * MIB
     max_fetch_unpacked: int = 2_048 * MIB
     max_fetch_objects: int = 2_000_000
+    max_submodules: int = 1_000
     max_diff: int = 2_000
     max_read_set: int = 20_000
 

@@ -26,26 +26,23 @@ from setpoint.api.hosts import RESERVED_ALONE, HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
+from setpoint.git.pins import Levels, Pin, Pinned, pinned_in
 from setpoint.git.reader import Commit, MirrorTree, Reader
 from setpoint.git.refs import Selected, moved
-from setpoint.git.remotes import Repository, submodule_repository
-from setpoint.git.submodules import submodule_urls
+from setpoint.git.remotes import Repository
 from setpoint.git.workers import Children
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
-from setpoint.tree.protocol import EntryKind, Tree
+from setpoint.tree.protocol import Tree
 from setpoint.wall.messages import GitRef
 
 IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
 MAX_READERS = 64
 MAX_MIRRORS = 1024  # remembered names of mirrors
-MAX_DEPTH = 8  # of submodules in submodules
-MAX_LISTS = 512  # remembered lists of submodules
+MAX_LISTED = 50_000  # submodules in remembered lists
 OBJECT_CACHE = 4 * 2**20  # bytes of libgit2's cache of parsed objects in this process
 HEADROOM = 0.9  # of the free space that a pack may fill; its index needs some too
-
-Pinned = tuple[tuple[str, Repository, str], ...]  # path, repository and commit of each submodule
 
 
 class Git:
@@ -76,7 +73,7 @@ class Git:
         self._mirrors: Lru[Repository, Mirror] = Lru(MAX_MIRRORS)
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._trees: WeakValueDictionary[tuple[str, str, bool], MirrorTree] = WeakValueDictionary()
-        self._pinned: OrderedDict[tuple[str, str, str], Pinned] = OrderedDict()
+        self._pinned: Lru[tuple[str, str, str], Pinned] = Lru(MAX_LISTED)
         self._lock = threading.RLock()
         _quiet()
 
@@ -102,7 +99,7 @@ class Git:
         async with _Limit(timeout, repository) as limit:
             got = await self._fetch(repository, ref, selected, limit)
             if submodules:
-                await self._fetch_submodules(repository, got.sha, 1, limit)
+                await self._fetch_submodules(repository, got.sha, limit)
         await asyncio.to_thread(self._trim, self._mirror(repository), self._limit)
         return got
 
@@ -111,19 +108,23 @@ class Git:
         return f"{repository.namespace}/{self._mirror(repository).id}"
 
     def has(self, repository: Repository, sha: str, *, submodules: bool = False) -> bool:
-        """Return whether a commit (and its submodules) can be read; quick once it was read."""
+        """Return whether a commit (and its submodules) can be read.
+
+        With submodules it may read many folders, so ask in a thread; others wait for none of that.
+        """
         try:
-            with self._lock:
-                reader = self._reader(repository)
-                if reader is None or not reader.holds(sha):
-                    return False
-                reader.touch(sha)
-                return not submodules or all(
-                    self.has(inner, pinned, submodules=True)
-                    for _, inner, pinned in self._submodules(repository, sha)
-                )
+            levels = Levels(self._budgets)
+            level: tuple[Pin, ...] = (Pin(repository, sha),)
+            while level:
+                for pin in level:
+                    if not self._has(pin.repository, pin.sha):
+                        return False
+                    if submodules:
+                        levels.add(pin, self._submodules(pin.repository, pin.sha))
+                level = levels.descend()
         except (OSError, Problem):
             return False
+        return True
 
     def commit(self, repository: Repository, sha: str) -> Commit:
         """Describe a commit that `has` says is there; Problem(GitFailed)."""
@@ -172,17 +173,24 @@ class Git:
             sha = (await self._call(repository, request | {"maxBytes": self._room()}, limit))["sha"]
         return selected if sha == selected.sha else moved(selected, sha)
 
-    async def _fetch_submodules(self, repository: Repository, sha: str, depth: int, limit: _Limit) -> None:
-        if depth > MAX_DEPTH:
-            raise Problem(Reason.GitFailed, f"submodules of {repository.remote.url} are nested too deeply")
-        for path, inner, pinned in await asyncio.to_thread(self._submodules, repository, sha):
-            try:
-                if not self.has(inner, pinned):
-                    ref = GitRef(commit=pinned)
-                    await self._fetch(inner, ref, await self._located(inner, ref, limit), limit)
-                await self._fetch_submodules(inner, pinned, depth + 1, limit)
-            except Problem as problem:
-                raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
+    async def _fetch_submodules(self, repository: Repository, sha: str, limit: _Limit) -> None:
+        levels = Levels(self._budgets)
+        level: tuple[Pin, ...] = (Pin(repository, sha),)
+        while level:
+            for pin in level:
+                try:
+                    levels.add(pin, await self._brought(pin, limit))
+                except Problem as problem:
+                    raise Problem(problem.reason, f"{pin.words}{problem.message}", problem.retry) from None
+            level = levels.descend()
+
+    async def _brought(self, pin: Pin, limit: _Limit) -> Pinned:
+        """Return what a commit pins, after it was fetched itself if it is a submodule that is missing."""
+        inner, sha = pin.repository, pin.sha
+        if pin.words and not await asyncio.to_thread(self.has, inner, sha):
+            ref = GitRef(commit=sha)
+            await self._fetch(inner, ref, await self._located(inner, ref, limit), limit)
+        return await asyncio.to_thread(self._submodules, inner, sha)
 
     async def _located(self, repository: Repository, ref: GitRef, limit: _Limit) -> Selected:
         request = {"op": "list", **self._wire(repository), "ref": asdict(ref)}
@@ -237,6 +245,14 @@ class Git:
             self._close_idle(self._readers, keep=MAX_READERS)
         return found
 
+    def _has(self, repository: Repository, sha: str) -> bool:
+        with self._lock:
+            reader = self._reader(repository)
+            if reader is None or not reader.holds(sha):
+                return False
+            reader.touch(sha)
+            return True
+
     def _reading(self, repository: Repository, sha: str) -> Reader:
         with self._lock:
             reader = self._reader(repository)
@@ -248,26 +264,30 @@ class Git:
 
     def _tree(self, repository: Repository, sha: str, *, submodules: bool) -> MirrorTree:
         with self._lock:
-            key = (str(self._reading(repository, sha).generation), sha, submodules)
+            known = self._trees.get(self._tree_key(repository, sha, submodules))
+        if known is not None:
+            return known
+        parts = self._submodules(repository, sha) if submodules else ()
+        inner = {path: self._tree(each, pinned, submodules=True) for path, each, pinned in parts}
+        with self._lock:
+            key = self._tree_key(repository, sha, submodules)
             tree = self._trees.get(key)
             if tree is None:
-                parts = self._submodules(repository, sha) if submodules else ()
-                inner = {path: self._tree(each, pinned, submodules=True) for path, each, pinned in parts}
-                # Asked for again: opening the inner ones may have closed it.
                 tree = self._trees[key] = MirrorTree(self._reading(repository, sha), sha, inner)
             return tree
 
+    def _tree_key(self, repository: Repository, sha: str, submodules: bool) -> tuple[str, str, bool]:
+        return str(self._reading(repository, sha).generation), sha, submodules
+
     def _submodules(self, repository: Repository, sha: str) -> Pinned:
-        """List the submodules of a commit; a gitlink that .gitmodules does not name stays what it is."""
+        """List the submodules of a commit. Nobody else waits while it is read: it may be long."""
         key = (self._mirror(repository).id, sha, repository.namespace)
-        with self._lock:
-            if key not in self._pinned:
-                tree = self._tree(repository, sha, submodules=False)
-                self._pinned[key] = _pinned_in(tree, repository)
-                while len(self._pinned) > MAX_LISTS:
-                    self._pinned.popitem(last=False)
-            self._pinned.move_to_end(key)
-            return self._pinned[key]
+        known = self._pinned.get(key)
+        if known is None:
+            tree = self._tree(repository, sha, submodules=False)
+            known = pinned_in(tree, repository, self._budgets)
+            self._pinned.put(key, known, len(known) + 1)
+        return known
 
     # --- the cache's size
 
@@ -330,21 +350,6 @@ class _Limit:
                 Reason.HostUnreachable,
                 f"{self._place} gave no answer within {self._seconds:g} s (spec.timeout)",
             ) from None
-
-
-def _pinned_in(tree: MirrorTree, repository: Repository) -> Pinned:
-    entry = tree.entry(".gitmodules")
-    if entry is None or entry.kind is not EntryKind.BLOB:
-        return ()
-    found = []
-    for path, url in submodule_urls(tree.read(".gitmodules")).items():
-        link = tree.entry(path)
-        if link is not None and link.kind is EntryKind.SUBMODULE:
-            try:
-                found.append((path, submodule_repository(repository, url), link.oid))
-            except Problem as problem:
-                raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
-    return tuple(found)
 
 
 def _quiet() -> None:

@@ -66,7 +66,8 @@ class Builds:
         """Return objects once more: those that are remembered, else those of the commit."""
         known = self._renderer.known(request.digest)
         if known is not None:
-            return await answered(known, request.digest, held=self._holds(request.look))
+            held = await asyncio.to_thread(self._holds, request.look)
+            return await answered(known, request.digest, held=held)
         found = await asyncio.to_thread(self._gathered, request.look)
         if not isinstance(found, _Gathered):
             return found
@@ -119,7 +120,7 @@ class Builds:
         try:
             made = await self._renderer.render(found.tree, found.spec, found.inputs, home=look.namespace)
         except Problem as problem:
-            return self._failed(look, problem, found.read_set)
+            return await asyncio.to_thread(self._failed, look, problem, found.read_set)
         return await answered(made, found.inputs.digest, found.read_set)
 
     def _failed(self, look: Look, problem: Problem, read_set: str = "") -> Lost | Failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Final
 
@@ -33,10 +34,10 @@ class Commits:
         try:
             repository = self._repository(place)
             selected = await self._git.resolve(repository, ref, place.timeout)
-            if not self._git.has(repository, selected.sha, submodules=place.submodules):
+            if not await self._has(repository, selected.sha, place):
                 selected = await self._fetch(repository, ref, selected, place)
             commit = self._git.commit(repository, selected.sha)
-            held = self._git.has(repository, selected.sha, submodules=place.submodules)
+            held = await self._has(repository, selected.sha, place)
             handle = self.handle(repository)
         except Problem as problem:
             return Failed.of(problem)
@@ -48,13 +49,13 @@ class Commits:
         place, sha = request.place, request.sha
         try:
             repository = self._repository(place)
-            if not self._git.has(repository, sha, submodules=place.submodules):
+            if not await self._has(repository, sha, place):
                 if not request.remote:
                     return Lost()
                 ref = GitRef(commit=sha)
                 selected = await self._git.resolve(repository, ref, place.timeout)
                 await self._fetch(repository, ref, selected, place)
-                if not self._git.has(repository, sha, submodules=place.submodules):
+                if not await self._has(repository, sha, place):
                     return Failed(Reason.CacheFull, f"the cache does not keep commit {sha[:12]}")
             return Fetched(self.handle(repository))
         except Problem as problem:
@@ -96,6 +97,10 @@ class Commits:
             if self._git.has(repository, sha, submodules=submodules):
                 raise
             return None  # it went just now
+
+    async def _has(self, repository: Repository, sha: str, place: Place) -> bool:
+        """Return whether a commit can be read, asked in a thread: lists of submodules may be long."""
+        return await asyncio.to_thread(self._git.has, repository, sha, submodules=place.submodules)
 
     def _repository(self, place: Place) -> Repository:
         remote = parse_url(place.url, allow_file=self._allow_file)
