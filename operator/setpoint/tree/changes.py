@@ -57,11 +57,12 @@ def compare(old: Tree, new: Tree, budgets: Budgets = DEFAULTS) -> TreeDiff:
             folder = folders.pop()
             if len(folder) > MAX_PATH or folder.count("/") >= budgets.max_depth:
                 return EVERYTHING
-            found = list(_differing(old, new, folder))
-            seen += len(found)
+            earlier, later = _listed(old, folder), _listed(new, folder)
+            # All that was listed counts, as that is the work: of two long folders perhaps one entry differs.
+            seen += max(len(earlier), len(later))
             if seen > budgets.max_files:
                 return EVERYTHING
-            for before, after in found:
+            for before, after in _differing(earlier, later):
                 entry = before or after
                 if before and after and before.kind is after.kind is EntryKind.TREE:
                     folders.append(before.path)
@@ -72,9 +73,13 @@ def compare(old: Tree, new: Tree, budgets: Budgets = DEFAULTS) -> TreeDiff:
     return TreeDiff(frozenset(paths), _with_folders(paths))
 
 
-def _differing(old: Tree, new: Tree, folder: str) -> Iterator[tuple[Entry | None, Entry | None]]:
-    before = {entry.path: entry for entry in old.children(folder)}
-    after = {entry.path: entry for entry in new.children(folder)}
+def _listed(tree: Tree, folder: str) -> dict[str, Entry]:
+    return {entry.path: entry for entry in tree.children(folder)}
+
+
+def _differing(
+    before: dict[str, Entry], after: dict[str, Entry]
+) -> Iterator[tuple[Entry | None, Entry | None]]:
     for path in before.keys() | after.keys():
         pair = before.get(path), after.get(path)
         if pair[0] != pair[1]:

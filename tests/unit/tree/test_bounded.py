@@ -188,3 +188,12 @@ def test_a_look_at_too_many_paths_is_one_at_everything() -> None:
     assert listed.read_set().paths == {"", "a"}
     assert compare(MemoryTree({"x": "1"}), MemoryTree({"x": "2"})).touch(ANYTHING)
     assert not compare(MemoryTree({"x": "1"}), MemoryTree({"x": "1"})).touch(ANYTHING)
+
+
+def test_long_folders_that_differ_in_one_entry_count_whole_when_commits_are_compared() -> None:
+    """Fifty folders of 100 entries, each of which changed in one: what is listed is bounded, not what differs."""
+    files = {f"{folder}/{n}": "" for folder in range(50) for n in range(100)}
+    old, new = MemoryTree(files), MemoryTree({**files, **{f"{folder}/0": "2" for folder in range(50)}})
+    assert compare(old, new, Budgets(max_files=1_000)) == EVERYTHING
+    assert len(new.read_folders) <= 12
+    assert len(compare(old, new, Budgets(max_files=10_000)).paths) == 50
