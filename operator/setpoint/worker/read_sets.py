@@ -13,21 +13,24 @@ from typing import Final
 from setpoint.runtime.lru import Lru
 from setpoint.tree.changes import ReadSet, TreeDiff
 
-MAX_PATHS_IN_ALL: Final = 2_000_000
+MAX_IN_ALL: Final = 64 * 2**20
+"""Bytes of all read sets together."""
+EACH: Final = 100
+"""Bytes that one path takes beside its text."""
 
 
 class ReadSets:
     """Read sets by id. One that is not known (any more) counts as touched."""
 
-    def __init__(self, limit: int = MAX_PATHS_IN_ALL) -> None:
-        """`limit`: paths of all read sets together."""
+    def __init__(self, limit: int = MAX_IN_ALL) -> None:
+        """`limit`: bytes of all read sets together; a tenant chooses how long its paths are."""
         self._kept: Lru[str, ReadSet] = Lru(limit)
         # No id of a former process may mean anything to this one.
         self._prefix, self._count = secrets.token_hex(4), itertools.count(1)
 
     def keep(self, read_set: ReadSet) -> str:
         """Keep what a look depended on, and return its id; safe for threads."""
-        weight = len(read_set.paths) + len(read_set.folders) + 1
+        weight = EACH + sum(len(path) + EACH for path in (*read_set.paths, *read_set.folders))
         name = f"{self._prefix}.{next(self._count)}"
         self._kept.put(name, read_set, weight)
         return name

@@ -43,6 +43,12 @@ def test_what_may_be_of_everything_is_touched_by_whatever_changes() -> None:
 
 
 def test_all_together_are_bounded_and_the_one_that_was_used_longest_ago_goes_first() -> None:
-    kept = ReadSets(limit=100)
+    kept = ReadSets(limit=10_000)
     names = [kept.keep(of_folder("app", 40)) for _ in range(3)]
+    assert kept.touched(NOTHING, names) == (names[0],)
+
+
+def test_long_paths_weigh_more() -> None:
+    kept = ReadSets(limit=10_000)
+    names = [kept.keep(of_folder("a" * 3000, 1)) for _ in range(2)]
     assert kept.touched(NOTHING, names) == (names[0],)
