@@ -90,9 +90,8 @@ def furnish(home: Path) -> pygit2.Repository:
             if (scratch / "config").exists():
                 return pygit2.Repository(str(scratch))
         shutil.rmtree(scratch, ignore_errors=True)
-        home.mkdir(
-            parents=True, exist_ok=True, mode=0o700
-        )  # the operating system says why it cannot be, libgit2 does not
+        # Where it cannot be, the operating system says why, and libgit2 does not.
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return create(scratch)
 
 
