@@ -7,6 +7,7 @@ of values that they stand for is counted here instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -25,6 +26,16 @@ MAX_ALIASED: Final = 400_000
 _SPECIAL: Final = frozenset("+-0123456789.yYnNtTfFoO~")
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _NO_KEY: Final = object()
+_LATER: Final = object()
+"""The value of a scalar that stands as a key, until somebody asks for it: it may have none."""
+_SEPARATOR: Final = re.compile(rb"^---([^\n]*)", re.MULTILINE)
+_ALONE: Final = re.compile(
+    rb"(?:[ \t]+#(?:(?!\xc2\x85|\xe2\x80[\xa8\xa9])[^\x00-\x08\x0a-\x1f\x7f])*)?[ \t]*\r?"
+)
+"""What may stand behind a separator: blanks, and a comment that no other line break ends."""
+_INNER_MARK: Final = re.compile(rb"(?:\A|[\n\r]|\xc2\x85|\xe2\x80[\xa8\xa9])\xef\xbb\xbf")
+"""A byte order mark at the beginning of a line: libyaml skips it, and go-yaml takes it for text."""
+_MORE: Final = "something follows the end of the document, which kubectl would drop; put `---` on a line of its own before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +58,91 @@ class _Frame:
     size: int = 1
     key: Any = _NO_KEY
     merge: bool = False
+    flow: bool = False
     merged: set[str] = field(default_factory=set)
 
 
 def parse(data: bytes, file: str) -> Iterator[Parsed]:
     """Return the documents of a YAML stream in UTF-8; empty ones have the value None.
 
+    kubectl cuts the text at lines that begin with `---` before it reads any YAML, and reads one document of each part.
+    Here the cuts are the same, and more than one document in a part is an error.
     Raises Problem(RenderFailed) that names `file` and line.
     """
-    parser = CParser(data)
+    for part, line in _parts(data, file):
+        yield _document(part, line, file)
+
+
+def _parts(data: bytes, file: str) -> Iterator[tuple[bytes, int]]:
+    """Yield what stands between separators, each with a plain one before it, and the number of lines before that."""
+    start = line = 0
+    mark = b""
+    for found in _SEPARATOR.finditer(data):
+        at, end = found.start(), found.end() + 1
+        lines = data.count(b"\n", start, at)
+        if not _ALONE.fullmatch(found[1]):
+            raise Problem(
+                Reason.RenderFailed,
+                f"{file}:{line + lines + 1}: `---` has to be alone on its line, but for a comment",
+            )
+        if at > start:
+            yield _ended(mark + data[start:at]), line - bool(mark)
+        line, start, mark = line + lines + 1, end, b"---\n"
+    if start < len(data):
+        yield _ended(mark + data[start:]), line - bool(mark)
+
+
+def _ended(part: bytes) -> bytes:
+    """Return the text as kubectl hands it to its reader of YAML: each line, the last one too, ends with a line feed."""
+    part = part.replace(b"\r\n", b"\n")
+    return part if part.endswith(b"\n") else part + b"\n"
+
+
+def _document(part: bytes, before: int, file: str) -> Parsed:
+    """Return the document of a part that begins behind so many lines of the file."""
+    parser = CParser(part)
+    place = _Text(part, before, file)
+    made: Parsed | None = None
+    if found := _INNER_MARK.search(part):
+        place.fail(part.count(b"\n", 0, found.end()), "a byte order mark begins the line; remove it")
     try:
         while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
-            if isinstance(event, yaml.DocumentStartEvent):
-                yield _Builder(file).build(parser.get_event)
+            if not isinstance(event, yaml.DocumentStartEvent):
+                continue
+            if made is not None:
+                place.fail(event.start_mark.line, _MORE)
+            made = _Builder(place).build(parser.get_event)
     except yaml.MarkedYAMLError as error:
-        _syntax(error, data, file)
+        if made is not None and error.problem_mark:
+            place.fail(error.problem_mark.line, _MORE)
+        _syntax(error, place)
     except yaml.reader.ReaderError as error:
-        line = data.count(b"\n", 0, max(error.position, 0)) + 1
-        raise Problem(
-            Reason.RenderFailed, f"{file}:{line}: a control character stands in the text; remove it"
-        ) from None
+        place.fail(
+            part.count(b"\n", 0, max(error.position, 0)), "a control character stands in the text; remove it"
+        )
     finally:
         parser.dispose()
+    return made or Parsed(None, before + 1, {})
 
 
-def _syntax(error: yaml.MarkedYAMLError, data: bytes, file: str) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A part of a file, and how many lines are before it."""
+
+    data: bytes
+    before: int
+    file: str
+
+    def fail(self, line: int, text: str) -> NoReturn:
+        """Raise a Problem at a line of the part, from 0."""
+        raise Problem(Reason.RenderFailed, f"{self.file}:{self.before + line + 1}: {text}") from None
+
+
+def _syntax(error: yaml.MarkedYAMLError, place: _Text) -> NoReturn:
     mark = error.problem_mark or error.context_mark
     first = (error.context_mark or mark).line if mark else 0
     line = mark.line if mark else 0
-    rows = data.split(b"\n", line + 1)[: line + 1]
+    rows = place.data.split(b"\n", line + 1)[: line + 1]
     text = error.problem or error.context or "the YAML cannot be read"
     template = next((row for row in range(first, len(rows)) if b"{{" in rows[row]), None)
     if template is not None:
@@ -85,15 +152,18 @@ def _syntax(error: yaml.MarkedYAMLError, data: bytes, file: str) -> NoReturn:
         )
     elif "cannot start any token" in text and mark and rows[-1][: mark.column + 1].endswith(b"\t"):
         text = "a tab stands where spaces are needed; indent with spaces"
-    raise Problem(Reason.RenderFailed, f"{file}:{line + 1}: {text}") from None
+    place.fail(line, text)
 
 
 class _Builder:
     """Builds the value of one document."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, place: _Text) -> None:
+        self.place = place
         self.anchors: dict[str, tuple[Any, int]] = {}
+        self.scalars: dict[str, Any] = {}
+        """By anchor, the event of a scalar: as a key it is read in another way than as a value."""
+        self.names: dict[str, Any] = {}
         self.stack: list[_Frame] = []
         self.aliased = 0
         self.lines: dict[int, int] = {}
@@ -104,7 +174,7 @@ class _Builder:
         first: int | None = None
         while (kind := type(event := next_event())) is not yaml.DocumentEndEvent:
             if first is None:
-                first = event.start_mark.line + 1
+                first = self.place.before + event.start_mark.line + 1
             if kind is yaml.ScalarEvent:
                 value, size = self._scalar(event), 1
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
@@ -118,10 +188,10 @@ class _Builder:
                 self._add(value, size, event)
             else:
                 root = value
-        return Parsed(root, first or 1, self.lines)
+        return Parsed(root, first or self.place.before + 1, self.lines)
 
     def _fail(self, event: Any, text: str) -> NoReturn:
-        raise Problem(Reason.RenderFailed, f"{self.file}:{event.start_mark.line + 1}: {text}")
+        self.place.fail(event.start_mark.line, text)
 
     def _open(self, value: Any, event: Any) -> None:
         if len(self.stack) >= MAX_DEPTH:
@@ -129,8 +199,18 @@ class _Builder:
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is _NO_KEY:
             self._fail(event, "a mapping or a list cannot be a key")
         if len(self.stack) == 2:
-            self.lines[id(value)] = event.start_mark.line + 1
-        self.stack.append(_Frame(value, event.start_mark.line, event.anchor))
+            self.lines[id(value)] = self.place.before + event.start_mark.line + 1
+        # Until it is closed, the anchor stands for nothing; not for what it stood for before, either.
+        self._forget(event.anchor)
+        self.stack.append(_Frame(value, event.start_mark.line, event.anchor, flow=event.flow_style))
+
+    def _forget(self, anchor: str | None) -> None:
+        """Take back what an anchor stands for, and will: it is written anew, and the last one that begins counts."""
+        if anchor is not None:
+            for known in (self.anchors, self.scalars, self.names):
+                known.pop(anchor, None)
+            for frame in self.stack:
+                frame.anchor = None if frame.anchor == anchor else frame.anchor
 
     def _close(self) -> tuple[Any, int]:
         frame = self.stack.pop()
@@ -148,6 +228,8 @@ class _Builder:
                 if inside
                 else f"no anchor {event.anchor!r} before",
             )
+        if found[0] is _LATER:
+            found = self.anchors[event.anchor] = self._read(event, self.scalars[event.anchor]), 1
         self.aliased += found[1]
         if self.aliased > MAX_ALIASED:
             self._fail(event, f"the aliases of this document stand for more than {MAX_ALIASED:,} values")
@@ -157,20 +239,35 @@ class _Builder:
         text: str = event.value
         frame = self.stack[-1] if self.stack else None
         is_key = frame is not None and frame.key is _NO_KEY and isinstance(frame.value, dict)
-        try:
-            value = self._typed(event, text, is_key)
-        except scalars.ScalarError as error:
-            self._fail(event, str(error))
+        if event.tag is not None and not text and not event.style and frame is not None and frame.flow:
+            # go-yaml takes the comma behind it for a part of the tag.
+            self._fail(event, "a tag in brackets has no value behind it; write one, such as ''")
+        value = self._read(event, event, is_key=is_key)
         if event.anchor is not None:
-            self.anchors[event.anchor] = value, 1
+            self._forget(event.anchor)
+            self.anchors[event.anchor] = _LATER if is_key else value, 1
+            self.scalars[event.anchor] = event
         if is_key and frame is not None:
             frame.merge = text == "<<" and (event.implicit[0] or event.tag == _MERGE)
         return value
 
+    def _name(self, event: Any) -> Any:
+        """Return what an alias of a scalar is as a key; once, as it can be long and stand at many places."""
+        if event.anchor not in self.names:
+            self.names[event.anchor] = self._read(event, self.scalars[event.anchor], is_key=True)
+        return self.names[event.anchor]
+
+    def _read(self, event: Any, scalar: Any, *, is_key: bool = False) -> Any:
+        """Return the value of a scalar that stands at the event, or its name if it is a key."""
+        try:
+            return self._typed(scalar, scalar.value, is_key)
+        except scalars.ScalarError as error:
+            self._fail(event, str(error))
+
     @staticmethod
     def _typed(event: Any, text: str, is_key: bool) -> Any:
         if event.tag is not None:
-            return scalars.tagged(event.tag, text)
+            return (scalars.tagged_key if is_key else scalars.tagged)(event.tag, text)
         if not event.implicit[0] or (text and text[0] not in _SPECIAL):
             return text
         return scalars.plain_key(text) if is_key else scalars.plain(text)
@@ -194,6 +291,8 @@ class _Builder:
             return value
         if isinstance(value, dict | list):
             self._fail(event, "a mapping or a list cannot be a key")
+        if isinstance(event, yaml.AliasEvent) and event.anchor in self.scalars:
+            value = self._name(event)
         try:
             name = value if isinstance(value, str) else scalars.key(value)
         except scalars.ScalarError as error:

@@ -129,6 +129,64 @@ def test_any_json_is_typed_as_kubectl_types_it(values: list[Any]) -> None:
     assert same(ours(text.encode())["data"], theirs["data"])  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "|\n  a",  # the last line has no end, and kubectl gives it one
+        ">+\n  a\n\n",
+        "{&a 1: *a, &b yes: *b, &c 1.5: *c}",
+        "{x: &a 1.5, y: &b 2, z: &c on, v: {*a : x, *b : y, *c : z}}",
+        "!!int 0xFFFFFFFFFFFFFFFF",
+        "'a\r\r\n  b'",
+        "!!timestamp 2020-01-01t1:2:3.4Z",
+        "[!!float 9007199254740993, !!float 3, !!float -0]",
+        "{!!float -.0: a, !!float 1e6: b, !!int 7: c, !!bool yes: d, !!float 3: e}",
+        "[&b {&b 3: x}, *b, &c [&c [1], *c], *c]",
+    ],
+)
+def test_what_a_fuzzer_found_is_read_as_kubectl_reads_it(data: str) -> None:
+    text = f"{HEAD}data: {data}".encode()
+    theirs = kubectl(text)
+    assert theirs is not None
+    assert same(ours(text)["data"], theirs["data"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("!!binary \u00e9", "the value of !!binary is not base64"),
+        ("!!float 18446744073709551615", "the value does not fit its tag !!float"),
+        ("!!timestamp soon", "the value does not fit its tag !!timestamp"),
+        ("!!timestamp 2020-13-01", "the value does not fit its tag !!timestamp"),
+        ("{0xFFFFFFFFFFFFFFFF: a}", "a number beyond 64 bits cannot be a key; put it in quotes"),
+        ("{a: &a 1, b: &a [*a]}", "anchor 'a' contains itself"),
+        ("x\n--- y: z", "`---` has to be alone on its line, but for a comment"),
+        ("'x\n---y'", "`---` has to be alone on its line, but for a comment"),
+    ],
+)
+def test_what_a_fuzzer_found_is_refused_as_kubectl_refuses_it(data: str, words: str) -> None:
+    assert kubectl(f"{HEAD}data: {data}\n".encode()) is None or "brackets" in words
+    message = failure(f"{HEAD}data: {data}\n")
+    assert re.fullmatch(rf"dir/f.yaml:[456]: {re.escape(words)}", message)
+
+
+@pytest.mark.parametrize("more", ["\r--- \r%s", "\u2028---\u2028%s", "...\n%s", "... # end\n%s"])
+def test_what_kubectl_would_drop_is_refused(more: str) -> None:
+    """It reads one document up to the next separator; all that it finds there besides is gone."""
+    other = HEAD.replace("{name: a}", "{name: b}").rstrip()
+    text = f"{HEAD}{more % other}\n"
+    assert kubectl(text.encode())["metadata"]["name"] == "a"  # type: ignore[index]
+    assert "something follows the end of the document" in failure(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: b\n\ufeffc: d\n", "\ufeff\ufeffa: b\n", "---\n\ufeffa: b\n", "a: |\n  b\r\ufeffc: d\n"]
+)
+def test_a_byte_order_mark_within_the_text_is_refused(text: str) -> None:
+    """kubectl takes it for a part of the first word, and libyaml for nothing."""
+    assert "a byte order mark begins the line; remove it" in failure(text)
+
+
 def failure(text: str | bytes, reason: Reason = Reason.RenderFailed) -> str:
     with pytest.raises(Problem) as raised:
         documents.load(text.encode() if isinstance(text, str) else text, "dir/f.yaml")

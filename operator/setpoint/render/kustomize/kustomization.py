@@ -216,7 +216,7 @@ def _source(field: str, text: str, place: Place) -> Iterator[Reference]:
 
 _FIELDS: Final[Mapping[str, Callable[[str, Any], Iterator[Reference]]]] = {
     "resources": _paths(Kind.EITHER),
-    "bases": _paths(Kind.FOLDER),
+    "bases": _paths(Kind.EITHER),  # kustomize moves them to resources
     "components": _paths(Kind.FOLDER),
     "configurations": _paths(Kind.FILE),
     "crds": _paths(Kind.FILE),
