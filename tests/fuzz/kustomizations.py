@@ -34,6 +34,22 @@ from setpoint.tree.protocol import EntryKind
 
 MEANT: Final = (
     Meant("is absolute|leaves the repository", "nothing outside of the repository is read"),
+    Meant(
+        "are one field to kustomize; keep one|for which kustomize takes it; write that",
+        "which of two spellings counts nobody should have to know (decision 17)",
+    ),
+    Meant(
+        "is a kustomize plugin|inflates Helm charts|inflating Helm charts",
+        "no programs of a repository are run",
+    ),
+    Meant(
+        "both an object and the path of a file",
+        "what a text means must not depend on a file's name (decision 17)",
+    ),
+    Meant(
+        "does not exist in the repository|leads back to itself",
+        "the folder of a plugin is an input as a whole, links that lead nowhere too",
+    ),
     Meant("duplicate key", "kustomize takes the last of two equal keys, or fails, as it comes"),
 )
 SECONDS: Final = 60
