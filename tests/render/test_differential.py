@@ -97,6 +97,7 @@ CASES: dict[str, str] = {
     "other-case": "Resources: [../base]\nNAMEPREFIX: x-\nConfigMapGenerator: [{Name: a, Files: [../shared/one/app.conf], LITERALS: [a=b], Options: {Labels: {A: b, a: c}}}]\nPatches: [{Path: ../shared/patch.yaml}]\n",
     "merge-keys": "resources: [../base]\nconfigMapGenerator:\n- &a {name: a, files: [../shared/one/app.conf]}\n- {<<: *a, name: b}\n- {<<: *a, name: c, files: [../shared/two/app.conf]}\n",
     "odd-texts": 'configMapGenerator: [{name: a, literals: ["k=\\u2028 \\u00e9 \\U0001F600 tab\\t end", "q=a\\"b\\\\c"]}]\ncommonAnnotations: {"yes": "no"}\nresources: [../base]\n',
+    "last-line-without-an-end": "configMapGenerator:\n- name: g\n  literals:\n  - |\n    a=b",
     "two-documents": "resources: [../base]\n---\nresources: [nothing]\n",
     "dotted-paths": "resources: [./../base/../base/, gone/../../shared/more.yaml]\n",
 }  # fmt: skip

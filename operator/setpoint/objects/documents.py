@@ -73,8 +73,11 @@ def read(data: bytes, file: str) -> Loaded:
     return Loaded(tuple(documents), skipped)
 
 
-def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
-    """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
+def parse(data: bytes, file: str, *, ended: bool = True) -> Iterator[yamlstream.Parsed]:
+    """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too.
+
+    `ended`: whether the last line of YAML has a line feed, also if the file has none there (kubectl adds it).
+    """
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
         text.decode()
@@ -85,7 +88,7 @@ def parse(data: bytes, file: str) -> Iterator[yamlstream.Parsed]:
         ) from None
     if text.lstrip()[:1] == b"{" and (stream := _json(text.decode(), file)) is not None:
         return iter(stream)
-    return yamlstream.parse(text, file)
+    return yamlstream.parse(text, file, ended=ended)
 
 
 def too_large(manifest: dict[str, Any]) -> int:

@@ -62,15 +62,17 @@ class _Frame:
     merged: set[str] = field(default_factory=set)
 
 
-def parse(data: bytes, file: str) -> Iterator[Parsed]:
+def parse(data: bytes, file: str, *, ended: bool = True) -> Iterator[Parsed]:
     """Return the documents of a YAML stream in UTF-8; empty ones have the value None.
 
     kubectl cuts the text at lines that begin with `---` before it reads any YAML, and reads one document of each part.
-    Here the cuts are the same, and more than one document in a part is an error.
+    Here the cuts are the same, and more than one document in a part is an error. `ended`: whether the last line gets a
+    line feed if it has none, as for kubectl; kustomize gives none to a kustomization.
     Raises Problem(RenderFailed) that names `file` and line.
     """
     for part, line in _parts(data, file):
-        yield _document(part, line, file)
+        text = part.replace(b"\r\n", b"\n")
+        yield _document(text + b"\n" if ended and not text.endswith(b"\n") else text, line, file)
 
 
 def _parts(data: bytes, file: str) -> Iterator[tuple[bytes, int]]:
@@ -86,16 +88,10 @@ def _parts(data: bytes, file: str) -> Iterator[tuple[bytes, int]]:
                 f"{file}:{line + lines + 1}: `---` has to be alone on its line, but for a comment",
             )
         if at > start:
-            yield _ended(mark + data[start:at]), line - bool(mark)
+            yield mark + data[start:at], line - bool(mark)
         line, start, mark = line + lines + 1, end, b"---\n"
     if start < len(data):
-        yield _ended(mark + data[start:]), line - bool(mark)
-
-
-def _ended(part: bytes) -> bytes:
-    """Return the text as kubectl hands it to its reader of YAML: each line, the last one too, ends with a line feed."""
-    part = part.replace(b"\r\n", b"\n")
-    return part if part.endswith(b"\n") else part + b"\n"
+        yield mark + data[start:], line - bool(mark)
 
 
 def _document(part: bytes, before: int, file: str) -> Parsed:

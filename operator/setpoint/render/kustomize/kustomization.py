@@ -87,7 +87,7 @@ class Kustomization:
 
 def parse(data: bytes, file: str) -> Kustomization:
     """Read a kustomization file; `file` is its path for messages. Raises Problem(RenderFailed)."""
-    first = next(iter(documents.parse(data, file)), None)
+    first = next(iter(documents.parse(data, file, ended=False)), None)
     value = first.value if first else None
     if not isinstance(value, dict) or not value:
         raise Problem(Reason.RenderFailed, f"{file}: the kustomization is empty or not a mapping")
