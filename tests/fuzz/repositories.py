@@ -219,8 +219,7 @@ class _Maker:
             if self.rng.random() < chance / (1 if self.folder == "k" else 2):
                 made[name] = write_entry(self)
         if self.rng.random() < self.odd / 4:
-            odd = (("helmCharts", [{"name": "x"}]), ("odd", 1), ("resources", None), ("resources", "k/a.yaml"), ("resources", [None, 1, "a.yaml"]), ("resources", [["a.yaml"]]), ("resources", []))  # fmt: skip
-            made.update([self.rng.choice(odd)])
+            made.update([self.rng.choice(_ODD_FIELDS)])
         return made
 
     def _resources(self, folders: tuple[str, ...], files: tuple[str, ...]) -> list[str]:
@@ -252,6 +251,13 @@ _FIELDS: Final[tuple[tuple[str, float, Make], ...]] = (
     ("buildMetadata", 0.08, lambda m: ["originAnnotations", "transformerAnnotations"]),
     ("generatorOptions", 0.1, lambda m: {"disableNameSuffixHash": True, "labels": {"env": "z"}}),
 )  # fmt: skip
+
+
+_ODD_FIELDS: Final[tuple[tuple[str, Any], ...]] = (
+    ("helmCharts", [{"name": "x"}]),
+    ("odd", 1),
+    *(("resources", value) for value in (None, "k/a.yaml", [None, 1, "a.yaml"], [["a.yaml"]], [])),
+)
 
 
 def make(rng: Random) -> Repository:

@@ -96,11 +96,12 @@ def _parts(data: bytes, file: str) -> Iterator[tuple[bytes, int]]:
 
 def _document(part: bytes, before: int, file: str) -> Parsed:
     """Return the document of a part that begins behind so many lines of the file."""
-    parser = CParser(part)
     place = _Text(part, before, file)
-    made: Parsed | None = None
     if found := _INNER_MARK.search(part):
         place.fail(part.count(b"\n", 0, found.end()), "a byte order mark begins the line; remove it")
+    made: Parsed | None = None
+    event: Any
+    parser = CParser(part)
     try:
         while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
             if not isinstance(event, yaml.DocumentStartEvent):
