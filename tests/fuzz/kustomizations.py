@@ -67,7 +67,13 @@ def _alone(kustomize: Path, root: Path, path: str) -> Built:
     files = [Path(at) / name for at, _, names in os.walk(root) for name in names]
     watch = Watch(file for file in files if not file.is_symlink())
     try:
-        command = [kustomize, "build", root / "repo" / path, "--load-restrictor", "LoadRestrictionsNone"]
+        command = [
+            str(kustomize),
+            "build",
+            f"{root}/repo/{path}",
+            "--load-restrictor",
+            "LoadRestrictionsNone",
+        ]
         environment = {"PATH": "", "HOME": str(root), "GOGC": "off", "TMPDIR": str(root)}
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=SECONDS)
         opened = frozenset(str(file.relative_to(root)) for file in watch.taken())
@@ -159,9 +165,8 @@ async def _closed(renderer: Renderer) -> None:
 
 def smaller(case: Repository) -> Iterator[Repository]:
     """Leave out files and links, then entries of the kustomizations, then lines."""
-    for field in ("files", "links"):
-        for left in fewer(list(getattr(case, field).items())):
-            yield replace(case, **{field: dict(left)})
+    yield from (replace(case, files=dict(left)) for left in fewer(list(case.files.items())))
+    yield from (replace(case, links=dict(left)) for left in fewer(list(case.links.items())))
     for path, text in case.files.items():
         for less in repositories.less(text) if "ustomization" in path else ():
             yield replace(case, files={**case.files, path: less})

@@ -100,14 +100,13 @@ def _document(part: bytes, before: int, file: str) -> Parsed:
     if found := _INNER_MARK.search(part):
         place.fail(part.count(b"\n", 0, found.end()), "a byte order mark begins the line; remove it")
     made: Parsed | None = None
-    event: Any
     parser = CParser(part)
     try:
         while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
             if not isinstance(event, yaml.DocumentStartEvent):
                 continue
             if made is not None:
-                place.fail(event.start_mark.line, _MORE)
+                place.fail(event.start_mark.line if event.start_mark else 0, _MORE)
             made = _Builder(place).build(parser.get_event)
     except yaml.MarkedYAMLError as error:
         if made is not None and error.problem_mark:
