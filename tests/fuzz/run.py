@@ -87,6 +87,8 @@ class Session:
         while again:
             again = False
             for each in self.target.smaller(case):
+                if each == case:
+                    continue
                 if time.monotonic() > end:
                     break
                 if fewer_words := self._difference(each):

@@ -53,6 +53,7 @@ def as_git_reads(data: bytes) -> dict[str, str] | None:
         ('[submodule "lib"]\npath = lib/\nurl = b', {"lib": "b"}),
         ("[submodule]\npath = lib\nurl = b\n", {}),
         ('[submodule "lib"]\npath = li\0b\nurl = "b\0c" d\n[submodule "a\0b"]\npath = x\nurl = y\n', {"li": "b"}),
+        ('[submodule "lib"]\npath = lib\nurl = b \\', {"lib": "b "}),
         ('\ufeff[submodule "lib"]\npath = lib\nurl = b\n', {"lib": "b"}),
     ],
 )  # fmt: skip

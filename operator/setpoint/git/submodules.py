@@ -26,7 +26,8 @@ def submodule_urls(data: bytes) -> Mapping[str, str]:
     """Return the URL of each submodule, by its path; entries without one of the two are left out."""
     found: dict[str, dict[str, str]] = {}
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")  # git skips one mark of byte order
-    for name, key, value in _variables(text.replace("\r\n", "\n")):
+    # The end of the file ends a line, for a backslash before it, too.
+    for name, key, value in _variables(text.replace("\r\n", "\n") + "\n"):
         found.setdefault(name, {})[key] = value
     return {
         each["path"].strip("/"): each["url"] for each in found.values() if "path" in each and "url" in each
