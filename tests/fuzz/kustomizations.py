@@ -46,10 +46,6 @@ MEANT: Final = (
         "both an object and the path of a file",
         "what a text means must not depend on a file's name (decision 17)",
     ),
-    Meant(
-        "does not exist in the repository|leads back to itself",
-        "the folder of a plugin is an input as a whole, links that lead nowhere too",
-    ),
     Meant("duplicate key", "kustomize takes the last of two equal keys, or fails, as it comes"),
 )
 SECONDS: Final = 60
