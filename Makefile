@@ -29,7 +29,7 @@ OLDEST := 1.31
 OLD_GATE := $(patsubst %,tests/e2e/test_%.py,sync bad_input unions unchangeable ignored own_ends in_use ownership) tests/chart/test_lifecycle.py \
   tests/kit/cluster/test_cluster.py::test_the_server_has_every_feature_but_those_that_its_version_lacks
 ON_SERVER = SETPOINT_TEST_KUBERNETES=$1 $(PY) -m pytest --durations=15 $(PARALLEL) -m "not node" $2
-.PHONY: help setup image bases release demo bench soak compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
+.PHONY: help setup image bases release demo bench soak fuzz compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ ifdef KILLS
 else
 	@$(PY) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 endif
+
+fuzz: setup ## what tenants write, at random, as Setpoint and as kustomize, kubectl and git read it: MINUTES=10, SEED=, TARGETS=
+	@$(PY) -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 compat: setup ## every kind of Kubernetes through the operator: writes the table of docs/compatibility.md, or with KINDS= of some (RECORD=1: and their rows), CHECK=1 to compare
 	@$(PY) -m tests.compat $(if $(CHECK),--check) $(if $(RECORD),--record) $(KINDS)

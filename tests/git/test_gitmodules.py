@@ -24,7 +24,7 @@ def as_git_reads(data: bytes) -> dict[str, str] | None:
     if run.returncode:
         return None
     modules: dict[str, dict[str, str]] = {}
-    for line in run.stdout.decode().split("\0"):
+    for line in run.stdout.decode("utf-8", "replace").split("\0"):
         key, newline, value = line.partition("\n")
         section, _, rest = key.partition(".")
         name, dot, variable = rest.rpartition(".")
@@ -52,6 +52,9 @@ def as_git_reads(data: bytes) -> dict[str, str] | None:
         ('[submodule "lib"]\npath = lib\x0b\nurl = a\u2028b\x85c\n', None),
         ('[submodule "lib"]\npath = lib/\nurl = b', {"lib": "b"}),
         ("[submodule]\npath = lib\nurl = b\n", {}),
+        ('[submodule "lib"]\npath = li\0b\nurl = "b\0c" d\n[submodule "a\0b"]\npath = x\nurl = y\n', {"li": "b"}),
+        ('[submodule "lib"]\npath = lib\nurl = b \\', {"lib": "b "}),
+        ('\ufeff[submodule "lib"]\npath = lib\nurl = b\n', {"lib": "b"}),
     ],
 )  # fmt: skip
 def test_by_example_and_by_git(text: str, urls: dict[str, str] | None) -> None:

@@ -78,6 +78,7 @@ CASES: dict[str, str] = {
     "components": "resources: [../base]\ncomponents: [../component]\n",
     "crds": "resources: [../base]\ncrds: [../shared/crd.json]\n",
     "bases": "bases: [../base]\n",
+    "bases-with-a-file": "bases: [../base, ../shared/more.yaml]\n",
     "generators-by-field": "configMapGenerator:\n- {name: a, namespace: team, behavior: create, files: [../shared/one/app.conf], literals: [k=v, l='q'], envs: [../shared/vars.env]}\n- {name: b, files: [one=../shared/one/app.conf, two=../shared/two/app.conf, own.txt], options: {labels: {Files: x, files: w}, annotations: {a: b}, disableNameSuffixHash: true, immutable: true}}\n- {name: c, env: ../shared/vars.env}\nsecretGenerator: [{name: s, type: example.org/t, files: [../shared/two/app.conf], literals: [a=b]}]\ngeneratorOptions: {disableNameSuffixHash: true, labels: {g: o}, annotations: {ann: x}, immutable: false}\n",
     "same-base-names": "configMapGenerator: [{name: a, files: [../shared/one/app.conf]}, {name: b, files: [../shared/two/app.conf]}]\n",
     "kustomizations-as-data": "configMapGenerator: [{name: a, files: [../base/kustomization.yaml, mine=kustomization.yaml, sub/Kustomization]}]\nresources: [../base]\n",
@@ -96,6 +97,7 @@ CASES: dict[str, str] = {
     "other-case": "Resources: [../base]\nNAMEPREFIX: x-\nConfigMapGenerator: [{Name: a, Files: [../shared/one/app.conf], LITERALS: [a=b], Options: {Labels: {A: b, a: c}}}]\nPatches: [{Path: ../shared/patch.yaml}]\n",
     "merge-keys": "resources: [../base]\nconfigMapGenerator:\n- &a {name: a, files: [../shared/one/app.conf]}\n- {<<: *a, name: b}\n- {<<: *a, name: c, files: [../shared/two/app.conf]}\n",
     "odd-texts": 'configMapGenerator: [{name: a, literals: ["k=\\u2028 \\u00e9 \\U0001F600 tab\\t end", "q=a\\"b\\\\c"]}]\ncommonAnnotations: {"yes": "no"}\nresources: [../base]\n',
+    "last-line-without-an-end": "configMapGenerator:\n- name: g\n  literals:\n  - |\n    a=b",
     "two-documents": "resources: [../base]\n---\nresources: [nothing]\n",
     "dotted-paths": "resources: [./../base/../base/, gone/../../shared/more.yaml]\n",
 }  # fmt: skip

@@ -292,6 +292,15 @@ async def test_a_failed_build_says_the_first_cause_and_the_file(
     assert await problem_of(repo.commit(), path="k") == said
 
 
+@pytest.mark.parametrize("name", ["kustomization.yml", "Kustomization"])
+async def test_a_failed_build_names_the_kustomization_that_is_there(
+    repo: GitFolder, problem_of: Render, name: str
+) -> None:
+    repo.put({f"k/{name}": "resources: [../l]\n", f"l/{name}": "namePrefix: 3\nresources: [a.yaml]\n"})
+    said = await problem_of(repo.put({"l/a.yaml": config("a")}).commit(), path="k")
+    assert said == f"l/{name}: namePrefix is of type number, where string is wanted"
+
+
 async def test_a_bad_overlay_is_named_as_such(repo: GitFolder, problem_of: Render) -> None:
     patches = [{"patch": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: none}\n"}]
     tree = repo.put({"p/a.yaml": config("a")}).commit()

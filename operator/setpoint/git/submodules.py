@@ -25,7 +25,9 @@ _LINE = re.compile(r"[^\n]*")
 def submodule_urls(data: bytes) -> Mapping[str, str]:
     """Return the URL of each submodule, by its path; entries without one of the two are left out."""
     found: dict[str, dict[str, str]] = {}
-    for name, key, value in _variables(data.decode("utf-8", "replace").replace("\r\n", "\n")):
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")  # git skips one mark of byte order
+    # The end of the file ends a line, for a backslash before it, too.
+    for name, key, value in _variables(text.replace("\r\n", "\n") + "\n"):
         found.setdefault(name, {})[key] = value
     return {
         each["path"].strip("/"): each["url"] for each in found.values() if "path" in each and "url" in each
@@ -38,7 +40,9 @@ def _variables(text: str) -> Iterator[tuple[str, str, str]]:
     position = 0
     while (position := _end(_SKIPPED, text, position)) < len(text):
         if section := _SUBMODULE.match(text, position):
-            name, position = _unescape(section[1], {}), section.end()
+            text_of_name = _unescape(section[1], {})
+            # Git's strings end at a zero byte: the name of such a variable would be cut off within the section's.
+            name, position = None if "\0" in text_of_name else text_of_name, section.end()
         elif section := _DOTTED.match(text, position):
             name, position = section[1].lower(), section.end()
         elif section := _SECTION.match(text, position):
@@ -57,14 +61,14 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 
 def _value(text: str) -> str:
-    """Undo quotes and escapes, and drop trailing blanks outside of quotes."""
+    """Undo quotes and escapes, and drop trailing blanks outside of quotes, and what stands behind a zero byte."""
     out, length = "", 0
     for part in _PART.finditer(text):
         plain = part[3]
         out += plain or (_ESCAPES.get(part[1], part[1]) if part[1] else _unescape(part[2], _ESCAPES))
         if not plain or plain not in " \t\r":
             length = len(out)
-    return out[:length]
+    return out[:length].partition("\0")[0]
 
 
 def _unescape(text: str, known: Mapping[str, str]) -> str:

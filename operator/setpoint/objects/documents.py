@@ -86,8 +86,13 @@ def is_well_formed(data: bytes) -> bool:
     return yamlstream.is_well_formed(data.removeprefix(b"\xef\xbb\xbf"))
 
 
-def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Iterator[yamlstream.Parsed]:
-    """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too."""
+def parse(
+    data: bytes, file: str, budgets: Budgets = DEFAULTS, *, ended: bool = True
+) -> Iterator[yamlstream.Parsed]:
+    """Return the documents of YAML or JSON text as values, whatever they are; kubectl reads JSON first, too.
+
+    `ended`: whether the last line of YAML has a line feed, also if the file has none there (kubectl adds it).
+    """
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
         text.decode()
@@ -98,7 +103,7 @@ def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Iterator[yamls
         ) from None
     if text.lstrip()[:1] == b"{" and (stream := _json(text.decode(), file, budgets)) is not None:
         return iter(stream)
-    return yamlstream.parse(text, file, budgets)
+    return yamlstream.parse(text, file, budgets, ended=ended)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ What differs: integers beyond 64 bits are refused, where kubectl rounds them.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 import struct
@@ -39,6 +38,11 @@ _SIGNED_BINARY: Final = re.compile(r"0b([-+][01]+)\Z", re.ASCII)
 _FLOAT_DIGITS: Final = 18
 REMEMBERED: Final = 64
 """The longest text that is remembered with its value; what a tenant wrote may be as long as a file."""
+_CLOCK: Final = r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?"
+_TIME: Final = re.compile(
+    rf"([0-9]{{4}})-([0-9]{{1,2}})-([0-9]{{1,2}})(?:[Tt]{_CLOCK}(?:Z|[-+][0-9]{{2}}:[0-9]{{2}})|[ ]{_CLOCK})?\Z"
+)
+_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class ScalarError(ValueError):
@@ -64,9 +68,20 @@ def tagged(tag: str, text: str) -> Scalar:
 
     Raises ScalarError where the text does not fit the tag.
     """
+    return number(value) if isinstance(value := _tagged(tag, text), float) else value
+
+
+def tagged_key(tag: str, text: str) -> str:
+    """Return the JSON name that a key with a tag becomes. Raises ScalarError like `tagged`."""
+    return _name(_tagged(tag, text))
+
+
+def _tagged(tag: str, text: str) -> Scalar:
     kind = tag.removeprefix(_TAG)
     if kind == "binary":
         return _binary(text)
+    if kind == "timestamp" and not _is_time(text):
+        raise ScalarError("the value does not fit its tag !!timestamp")
     if kind not in ("bool", "int", "float", "null"):
         return text
     value = _resolve(text)
@@ -78,7 +93,7 @@ def tagged(tag: str, text: str) -> Scalar:
     }
     if not fits[kind]:
         raise ScalarError(f"the value does not fit its tag !!{kind}")
-    return number(value) if isinstance(value, float) else value
+    return float(value) if kind == "float" and isinstance(value, int) else value
 
 
 def number(value: float) -> int | float:
@@ -105,10 +120,11 @@ def key(value: Scalar) -> str:
 
 def plain_key(text: str) -> str:
     """Return the JSON name that an unquoted key without a tag becomes."""
-    value = _resolve(text)
-    if isinstance(value, float):
-        return _go_float32(value)
-    return key(value)
+    return _name(_resolve(text))
+
+
+def _name(value: Scalar) -> str:
+    return _go_float32(value) if isinstance(value, float) else key(value)
 
 
 def _resolve(text: str) -> Scalar:
@@ -127,6 +143,19 @@ def _resolve(text: str) -> Scalar:
     return _float(bare, text) if _FLOAT.match(bare) else text
 
 
+def _is_time(text: str) -> bool:
+    """Return whether it is a date, or a date and a time, as go-yaml takes them."""
+    found = _TIME.match(text)
+    if found is None:
+        return False
+    year, month, day, *clock = (int(part or 0) for part in found.groups())
+    # Year 0 is a leap year as year 4 is, and Python begins with 1.
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    days = _DAYS[month - 1] + (leap and month == 2) if 1 <= month <= 12 else 0
+    hours, minutes = max(clock[0], clock[3]), max(*clock[1:3], *clock[4:])
+    return 1 <= day <= days and hours < 24 and minutes < 60
+
+
 def _integer(found: re.Match[str]) -> int:
     if found.re is _SIGNED_BINARY:
         return int(found[1], 2)
@@ -134,7 +163,7 @@ def _integer(found: re.Match[str]) -> int:
     for digits, base in ((hexadecimal, 16), (octal, 8), (binary, 2)):
         if digits is not None:
             return int(sign + digits, base)
-    # More digits than this are a float anyway, and Python refuses to convert very many.
+    # More digits than this are beyond 64 bits anyway, and Python refuses to convert very many.
     return int(sign + decimal[:25])
 
 
@@ -146,8 +175,8 @@ def _float(bare: str, text: str) -> float | str:
 def _binary(text: str) -> str:
     try:
         data = base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
-    except binascii.Error as error:
-        raise ScalarError("the value of !!binary is not base64") from error
+    except ValueError:  # of binascii, or for what is not ASCII
+        raise ScalarError("the value of !!binary is not base64") from None
     # Go replaces each byte that is not UTF-8 by U+FFFD.
     return re.sub("[\udc80-\udcff]", "\ufffd", data.decode("utf-8", "surrogateescape"))
 

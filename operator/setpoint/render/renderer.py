@@ -316,7 +316,8 @@ def _explain(stderr: bytes, job: Job) -> str:
     for copy in job.copies:
         said = said.replace(f"{repository}/{copy.path}", f"{repository}/{copy.entry.path}")
         said = said.replace(copy.place, copy.text)
-    return errors.explain(said, repository, folder, secret=job.secret)
+    files = (str(each.relative_to(repository)) for each in Path(repository).rglob("[Kk]ustomization*"))
+    return errors.explain(said, repository, folder, secret=job.secret, files=files)
 
 
 def _syntax(stderr: bytes, job: Job) -> str | None:

@@ -75,6 +75,7 @@ TOOL = {
     "kustomize": Tool("common", "sigs.k8s.io/kustomize/kustomize/v5"),
     "kwok": Tool("common", "sigs.k8s.io/kwok/cmd/kwok"),
     "kind": Tool("kind", "sigs.k8s.io/kind"),
+    "manifests": Tool("manifests", "setpoint.dev/tests/tools/manifests"),
 }
 TOOL |= {
     f"{name}@{version}": Tool(older.family, TOOL[name].package)
@@ -178,7 +179,11 @@ def _kubernetes(family: str) -> str | None:
 
 @functools.cache
 def _digest(family: str) -> str:
-    parts = [(TOOLS / family / name).read_text() for name in ("go.mod", "go.sum")]
+    parts = [
+        file.read_text()
+        for file in sorted((TOOLS / family).iterdir())
+        if file.suffix in (".go", ".mod", ".sum")
+    ]
     parts += [*flags(), *_more_flags(family), platform.system(), platform.machine()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

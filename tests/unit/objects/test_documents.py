@@ -17,7 +17,7 @@ from tests.kit.cluster import binaries
 
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
-from setpoint.objects import documents
+from setpoint.objects import documents, scalars
 from setpoint.objects.identity import Manifest
 
 HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
@@ -135,6 +135,63 @@ def test_any_json_is_typed_as_kubectl_types_it(values: list[Any]) -> None:
     assert same(ours(text.encode())["data"], theirs["data"])  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "|\n  a",  # the last line has no end, and kubectl gives it one
+        ">+\n  a\n\n",
+        "{&a 1: *a, &b yes: *b, &c 1.5: *c}",
+        "{x: &a 1.5, y: &b 2, z: &c on, v: {*a : x, *b : y, *c : z}}",
+        "'a\r\r\n  b'",
+        "!!timestamp 2020-01-01t1:2:3.4Z",
+        "[!!float 9007199254740993, !!float 3, !!float -0]",
+        "{!!float -.0: a, !!float 1e6: b, !!int 7: c, !!bool yes: d, !!float 3: e}",
+        "[&b {&b 3: x}, *b, &c [&c [1], *c], *c]",
+    ],
+)
+def test_what_a_fuzzer_found_is_read_as_kubectl_reads_it(data: str) -> None:
+    text = f"{HEAD}data: {data}".encode()
+    theirs = kubectl(text)
+    assert theirs is not None
+    assert same(ours(text)["data"], theirs["data"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("!!binary \u00e9", "the value of !!binary is not base64"),
+        ("!!float 18446744073709551615", scalars.BEYOND),
+        ("!!timestamp soon", "the value does not fit its tag !!timestamp"),
+        ("!!timestamp 2020-13-01", "the value does not fit its tag !!timestamp"),
+        ("{0xFFFFFFFFFFFFFFFF: a}", scalars.BEYOND),
+        ("{a: &a 1, b: &a [*a]}", "anchor 'a' contains itself"),
+        ("x\n--- y: z", "`---` has to be alone on its line, but for a comment"),
+        ("'x\n---y'", "`---` has to be alone on its line, but for a comment"),
+    ],
+)
+def test_what_a_fuzzer_found_is_refused_as_kubectl_refuses_it(data: str, words: str) -> None:
+    assert kubectl(f"{HEAD}data: {data}\n".encode()) is None or "brackets" in words
+    message = failure(f"{HEAD}data: {data}\n")
+    assert re.fullmatch(rf"dir/f.yaml:[456]: {re.escape(words)}", message)
+
+
+@pytest.mark.parametrize("more", ["\r--- \r%s", "\u2028---\u2028%s", "...\n%s", "... # end\n%s"])
+def test_what_kubectl_would_drop_is_refused(more: str) -> None:
+    """It reads one document up to the next separator; all that it finds there besides is gone."""
+    other = HEAD.replace("{name: a}", "{name: b}").rstrip()
+    text = f"{HEAD}{more % other}\n"
+    assert kubectl(text.encode())["metadata"]["name"] == "a"  # type: ignore[index]
+    assert "something follows the end of the document" in failure(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: b\n\ufeffc: d\n", "\ufeff\ufeffa: b\n", "---\n\ufeffa: b\n", "a: |\n  b\r\ufeffc: d\n"]
+)
+def test_a_byte_order_mark_within_the_text_is_refused(text: str) -> None:
+    """kubectl takes it for a part of the first word, and libyaml for nothing."""
+    assert "a byte order mark begins the line; remove it" in failure(text)
+
+
 def failure(text: str | bytes, reason: Reason = Reason.RenderFailed) -> str:
     with pytest.raises(Problem) as raised:
         documents.load(text.encode() if isinstance(text, str) else text, "dir/f.yaml")
@@ -179,7 +236,7 @@ def test_bad_text_is_named_with_file_line_and_what_to_do(text: str | bytes, mess
 
 
 @pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "18446744073709551615", "0x1FFFFFFFFFFFFFFFF",
-                                    "123456789012345678901234567890", "9" * 5000, "!!int 9223372036854775808"])  # fmt: skip
+                                    "123456789012345678901234567890", "9" * 5000, "!!int 9223372036854775808", "!!int 0xFFFFFFFFFFFFFFFF"])  # fmt: skip
 def test_an_integer_beyond_64_bits_is_refused_and_not_rounded(number: str) -> None:
     words = "an integer beyond 64 bits, which would be rounded; write it with an exponent, or put it in quotes if it is text"
     assert failure(f"{HEAD}data: {{a: {number}}}\n") == f"dir/f.yaml:4: {words}"
@@ -245,8 +302,16 @@ def test_five_megabytes_of_small_values_end_where_their_number_is_reached() -> N
 
 @pytest.mark.parametrize(
     "text",
-    [PAIRS, f"{HEAD}data:\n{PAIRS}", '{"a":[' + ",".join(["{}"] * 10**5) + "]}", "---\n{a: b}\n" * 50_000],
-    ids=["list", "object", "json", "documents"],
+    [
+        PAIRS,
+        f"{HEAD}data:\n{PAIRS}",
+        '{"a":[' + ",".join(["{}"] * 10**5) + "]}",
+        "---\n{a: b}\n" * 50_000,
+        "---\n\n" * 50_000,
+        "--- # a\n  # b\n" * 50_000,
+        "---\n~\n" * 50_000,
+    ],
+    ids=["list", "object", "json", "documents", "empty", "comments", "null"],
 )
 def test_what_was_made_of_many_values_is_bounded(text: str) -> None:
     data, few = text.encode(), Budgets(max_yaml_values=10_000)
@@ -257,6 +322,27 @@ def test_what_was_made_of_many_values_is_bounded(text: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_million_separators_are_read_and_name_the_line_behind_them() -> None:
+    lines = "---\n" * 10**6
+    assert documents.read(lines.encode(), "f").values == 0
+    assert failure(f"{lines}a: [\n").startswith("dir/f.yaml:1000002: ")
+
+
+def test_a_megabyte_of_blanks_beside_a_separator_is_read_once() -> None:
+    """Blanks can belong to the comment or to what is behind it; trying both for each took the square of their number."""
+    blanks = " " * 2**20
+    assert (
+        failure(f"a: b\n--- #{blanks}\x01\n")
+        == "dir/f.yaml:2: `---` has to be alone on its line, but for a comment"
+    )
+    assert documents.read(f"a: b\n---{blanks}#{blanks}\n".encode(), "f").skipped == 1
+
+
+def test_an_alias_of_a_long_key_counts_with_its_length() -> None:
+    text = f"{HEAD}data:\n  ? &a {'x' * 2**20}\n  : b\n  c: [{', '.join(['*a'] * 1_000)}]\n"
+    assert " values in YAML or JSON" in failure(text, Reason.TooLarge)
 
 
 def test_commas_in_the_strings_of_json_are_no_values() -> None:

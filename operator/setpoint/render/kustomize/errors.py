@@ -7,8 +7,11 @@ whole objects. Known causes are reworded; others are shown only if nothing in th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from posixpath import basename, dirname
 from typing import Final
 
+from setpoint.render.kustomize.kustomization import NAMES
 from setpoint.tree.paths import join
 
 OVERLAY: Final = "spec.kustomize"
@@ -79,16 +82,18 @@ _TYPE: Final = re.compile(
 )
 
 
-def explain(stderr: str, repository: str, folder: str, *, secret: bool) -> str:
+def explain(stderr: str, repository: str, folder: str, *, secret: bool, files: Iterable[str] = ()) -> str:
     """Return `file: cause` for the standard error of a failed build.
 
     `repository`: where the files lay, a path that no person must see. `folder`: what was built, in the
-    repository. `secret`: whether the build holds a Secret, so that unknown words are withheld.
+    repository. `secret`: whether the build holds a Secret, so that unknown words are withheld. `files`: paths of the
+    repository among which the kustomizations are; without one, a kustomization is called kustomization.yaml.
     """
     text = "\n".join(line for line in stderr.splitlines() if not _NOTE.match(line))
     text = text.removeprefix("Error: ").strip()
     text = text.replace(f"{repository}/", "").replace(repository, ".")
-    file, text = _unwrap(text, folder)
+    known = {dirname(path): basename(path) for path in files if basename(path) in NAMES}
+    file, text = _unwrap(text, folder, known)
     if found := _TYPE.search(text):
         return f"{file}: {_field(found[2])} is of type {found[1]}, where {_wanted(found[3])} is wanted"
     for pattern, said in _CAUSES:
@@ -113,7 +118,7 @@ def _wanted(kind: str) -> str:
     return re.sub(r"^u?int\d*$", "number", kind.lstrip("*"))
 
 
-def _unwrap(text: str, folder: str) -> tuple[str, str]:
+def _unwrap(text: str, folder: str, known: Mapping[str, str]) -> tuple[str, str]:
     """Peel the wrappers off; returns the file that they lead to, and the cause."""
     file = ""
     while found := next((match for wrapper in _WRAPPERS if (match := wrapper.match(text))), None):
@@ -129,8 +134,9 @@ def _unwrap(text: str, folder: str) -> tuple[str, str]:
             text = re.split(
                 r"': (?:must build at|not a valid|couldn't|recursed|failed to run)", text, maxsplit=1
             )[0]
-    where = folder if folder == OVERLAY else join(folder, file or "kustomization.yaml")
-    return _normal(where), text
+    if folder == OVERLAY:
+        return folder, text
+    return _normal(join(folder, file or known.get(_normal(folder), NAMES[0]))), text
 
 
 def _normal(path: str) -> str:

@@ -85,7 +85,7 @@ class Kustomization:
 
 def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Kustomization:
     """Read a kustomization file; `file` is its path for messages. Raises Problem: RenderFailed or TooLarge."""
-    first = next(iter(documents.parse(data, file, budgets)), None)
+    first = next(iter(documents.parse(data, file, budgets, ended=False)), None)
     value = first.value if first else None
     if not isinstance(value, dict) or not value:
         raise Problem(Reason.RenderFailed, f"{file}: the kustomization is empty or not a mapping")
@@ -222,7 +222,7 @@ def _source(field: str, text: str, place: Place) -> Iterator[Reference]:
 
 _FIELDS: Final[Mapping[str, Callable[[str, Any], Iterator[Reference]]]] = {
     "resources": _paths(Kind.EITHER),
-    "bases": _paths(Kind.FOLDER),
+    "bases": _paths(Kind.EITHER),  # kustomize moves them to resources
     "components": _paths(Kind.FOLDER),
     "configurations": _paths(Kind.FILE),
     "crds": _paths(Kind.FILE),
