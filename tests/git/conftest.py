@@ -14,10 +14,11 @@ from tests.kit.cluster.pki import Authority, Pair
 from tests.kit.servers.githttp import GitHttp, Rules
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.policy import Policy
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
 from setpoint.git.refs import RefSpec, Selected
 from setpoint.git.remotes import Repository, parse_url
-from setpoint.git.repositories import Git
+from setpoint.git.repositories import POLICY, Git
 from setpoint.tree.protocol import Tree
 
 MIB = 2**20
@@ -29,10 +30,16 @@ class World:
     """One operator's Git on a cache folder, with the two steps that a Source takes."""
 
     def __init__(
-        self, cache: Path, environ: Mapping[str, str], limit: int, idle: float, children: int
+        self,
+        cache: Path,
+        environ: Mapping[str, str],
+        limit: int,
+        idle: float,
+        children: int,
+        policy: Policy,
     ) -> None:
         self.cache = cache
-        self.git = Git(cache, cache_limit=limit, children=children, idle=idle, environ=environ)
+        self.git = Git(cache, cache_limit=limit, children=children, idle=idle, environ=environ, policy=policy)
 
     async def check(
         self,
@@ -59,9 +66,9 @@ class World:
         return self.git.tree(repository, sha, submodules=submodules).read(path)
 
     def pids(self) -> list[int]:
-        """Return the running children."""
+        """Return the running children; a fetcher ends with its fetch."""
         assert self.git._children
-        return [child.process.pid for child in self.git._children._all]
+        return [child.process.pid for child in self.git._children._all if not child.retired]
 
 
 MakeWorld = Callable[..., World]
@@ -80,8 +87,9 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         limit: int = 512 * MIB,
         idle: float = 30.0,
         children: int = 8,
+        policy: Policy = POLICY,
     ) -> World:
-        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children))
+        made.append(World(cache or tmp_path / "cache", environ or {}, limit, idle, children, policy))
         return made[-1]
 
     yield make

@@ -21,6 +21,8 @@ PURE = (
     # Of packages that act, the modules that decide.
     "apply/placing",
     "codegen/crds",
+    "fences/landlock",
+    "fences/seccomp",
     "kube/errors",
     "render/contents",
     "render/encrypted",

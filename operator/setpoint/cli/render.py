@@ -22,6 +22,7 @@ from setpoint.api.reasons import Problem
 from setpoint.api.resources import Sync
 from setpoint.api.sync import SourceReference, SyncSpec
 from setpoint.cli import parser as cli
+from setpoint.fences.policy import LIBRARIES, Policy
 from setpoint.objects import documents
 from setpoint.objects.identity import group_of
 from setpoint.objects.yaml_dump import dump
@@ -122,7 +123,8 @@ async def _render(folder: Path, spec: SyncSpec, kustomize: Path, *, places: bool
     tree = LocalTree(folder)
     found = await asyncio.to_thread(inputs.gather, tree, spec)
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
-        renderer = Renderer(kustomize, Path(work))
+        # The repository is one's own, and so is the machine: it may lack Landlock, and link kustomize dynamically.
+        renderer = Renderer(kustomize, Path(work), policy=Policy(required=False, libraries=LIBRARIES))
         try:
             return await (renderer.placed if places else renderer.render)(tree, spec, found)
         finally:

@@ -22,6 +22,7 @@ import pygit2
 from pygit2.enums import ConfigLevel
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.policy import Policy
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
 from setpoint.git.reader import Commit, MirrorTree, Reader
@@ -33,6 +34,7 @@ from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.tree.protocol import EntryKind, Tree
 
+POLICY = Policy()
 IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
 MAX_READERS = 64
@@ -56,10 +58,14 @@ class Git:
         children: int = MAX_CHILDREN,
         idle: float = IDLE_SECONDS,
         environ: Mapping[str, str] = os.environ,
+        policy: Policy = POLICY,
     ) -> None:
-        """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends."""
+        """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends.
+
+        `policy`: how strict the fences of the children are.
+        """
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
-        self._most = children
+        self._most, self._policy = children, policy
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
@@ -180,7 +186,7 @@ class Git:
                 self._session = git_mirror.session(self._cache)
             except OSError as error:
                 raise cache_problem(error) from None
-            self._children = Children(self._session[0], self._most, self._idle, self._environ)
+            self._children = Children(self._session[0], self._most, self._idle, self._environ, self._policy)
         return await self._children.call(repository, request, limit.paused)
 
     def _room(self) -> int:

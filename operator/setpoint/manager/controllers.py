@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from setpoint.fences.policy import Policy
 from setpoint.git.repositories import Git
 from setpoint.kube.client import Cluster
 from setpoint.kube.event_recorder import EventRecorder
@@ -30,6 +32,8 @@ from setpoint.syncs.reconciler import Syncs
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
 from setpoint.watch.storage import StorageClasses
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,17 @@ def _work(
     )
 
 
+def fences(settings: Settings) -> Policy:
+    """Return how strict the fences of child processes are."""
+    return Policy(settings.landlock == "required", settings.render_libraries)
+
+
 def _shared(
     settings: Settings, cluster: Cluster, metrics: Metrics, dispatcher: Dispatcher, syncs: WorkQueue[SyncKey]
 ) -> Shared:
     cache, people = Path(settings.cache_dir), frozenset(settings.people_managers)
+    policy = fences(settings)
+    log.log(logging.INFO if policy.abi else logging.WARNING, "children are fenced by %s", policy)
     return Shared(
         returns=TrimTimer(),
         informers=Informers(cluster, people, dispatcher.live_changed, settings.watch_namespaces),
@@ -168,6 +179,12 @@ def _shared(
             concurrency=settings.render_concurrency,
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
+            policy=policy,
         ),
-        git=Git(cache / "git", cache_limit=settings.cache_size, children=settings.git_processes),
+        git=Git(
+            cache / "git",
+            cache_limit=settings.cache_size,
+            children=settings.git_processes,
+            policy=policy,
+        ),
     )
