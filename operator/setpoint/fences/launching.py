@@ -54,6 +54,7 @@ class Connection:
                 stdin=subprocess.DEVNULL,
                 env={**environ, "PYTHONPATH": package},
                 cwd="/",
+                start_new_session=True,  # a terminal's Ctrl-C is for the operator, which ends the children in order
             )
         loop.add_reader(self._socket, self._read)
 
