@@ -55,7 +55,6 @@ def attempts(paths, abstract, run=True):
     tried("io_uring", lambda: called(425, 1, 0))
     tried("ptrace", lambda: called({"x86_64": 101}.get(os.uname().machine, 117), 16, os.getppid(), 0, 0))
     tried("fork", forked)
-    tried("vfork", lambda: called({"x86_64": 58}.get(os.uname().machine, 220), 0))
     tried("spawn", lambda: spawned(os.posix_spawn))
     if run:
         tried("run", lambda: os.execv("/bin/true", ["true"]))
@@ -71,7 +70,6 @@ ALONE: Final = {
     "io_uring": "EACCES",
     "ptrace": "EACCES",
     "fork": "EPERM",
-    "vfork": "EPERM",
     "spawn": "EPERM",
     "run": "EACCES",
     "truncate": "EACCES",
