@@ -82,7 +82,8 @@ def test_what_is_written_under_our_names_is_drift_of_who_wrote_it(world: World) 
     world.until("Sync", "child", lambda o: "more" not in notes_of(o))
     sync = world.until("Sync", "app", lambda o: o["status"]["summary"]["corrected"] == 9)
     log = {entry["name"]: entry for entry in sync["status"]["driftLog"]}
-    people = {**{n: f"{n}@example.org" for n in [*plain, "adopted"]}, "child": "who@example.org"}
+    people: dict[str, str | None] = {n: f"{n}@example.org" for n in [*plain, "adopted"]}
+    people["child"] = "who@example.org"
     if unnamed := versions.lacking("MutatingAdmissionPolicy"):
         people = dict.fromkeys(people)
     assert {n: e.get("user") for n, e in log.items()} == people

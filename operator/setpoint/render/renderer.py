@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from posixpath import normpath, relpath
-from typing import Any, Final, NoReturn
-
-import orjson
+from typing import Final, NoReturn
 
 from setpoint.api.budgets import DEFAULTS, Budgets, setting, too_large
 from setpoint.api.reasons import Problem, Reason
@@ -29,8 +27,7 @@ from setpoint.render import workspace
 from setpoint.render.contents import Contents
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.render.kustomize import errors, overlay
-from setpoint.render.kustomize.build import Build, Copy, find_kustomization
-from setpoint.render.kustomize.keys import text_of
+from setpoint.render.preparing import OVERLAY, REPOSITORY, Job, prepare, prepare_overlay
 from setpoint.render.sandbox import POLICY, Completed, Limits, Sandbox, Stopped
 from setpoint.render.unique import TwiceError, checked
 from setpoint.runtime import fairness
@@ -39,14 +36,11 @@ from setpoint.runtime.lru import Lru
 from setpoint.runtime.slots import Slots
 from setpoint.tree.bounded import BoundedTree
 from setpoint.tree.paths import below, join
-from setpoint.tree.protocol import EntryKind, Tree
+from setpoint.tree.protocol import Tree
 
 MIB: Final = 2**20
 _MAX_PLACES: Final = 20_000
 """Objects whose places are remembered."""
-_REPOSITORY: Final = "repository"
-_OVERLAY: Final = "overlay"
-_SECRET: Final = (b"Secret", b"secret", b"sops")
 _UNREADABLE: Final = (b"MalformedYAMLError", b"yaml: unmarshal errors", b"json: unsupported")
 """Words of kustomize for a file that it cannot read, or cannot write again as JSON."""
 
@@ -58,24 +52,6 @@ class Rendered:
     objects: tuple[Document, ...]
     skipped: int = 0
     twice: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One run of kustomize in `work`: what is built (from the root, for people), and what names its objects.
-
-    `target`: the folder to build, from `work`. `names`: the documents behind the files of an overlay. `keep`:
-    whether the notes of origin were asked for. `secret`: whether its words may quote a Secret. `copies`: files that
-    lie elsewhere than in the repository.
-    """
-
-    work: Path
-    target: str
-    folder: str
-    keep: bool
-    secret: bool
-    names: Mapping[str, Document]
-    copies: tuple[Copy, ...] = ()
 
 
 class Renderer:
@@ -194,11 +170,11 @@ class Renderer:
         """Build; `noted`: with a note on each object where it comes from. TwiceError if an overlay finds two alike."""
         if inputs.flavour is Flavour.KUSTOMIZE:
             build = inputs.builds[0]
-            job = partial(_prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
+            job = partial(prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
             return Rendered(await self._build(partial(job, noted=noted), home))
         plain = await asyncio.to_thread(_plain, tree, inputs, self.budgets)
         bare = spec.model_copy(update={"kustomize": None})
-        job = partial(_prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
+        job = partial(prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
         built = [await self._build(partial(job, build=build), home) for build in inputs.builds]
         objects = (*plain.objects, *(each for group in built for each in group))
         twice: tuple[str, ...] = ()
@@ -206,11 +182,11 @@ class Renderer:
             # kustomize takes no object twice, not even an equal one.
             found = await checked(objects)
             objects, twice = found.objects, found.twice
-            over = partial(_prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
+            over = partial(prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
             objects = await self._build(partial(over, noted=noted), home)
         return Rendered(objects, plain.skipped, twice)
 
-    async def _build(self, prepare: Callable[[Path], _Job], home: str) -> tuple[Document, ...]:
+    async def _build(self, prepare: Callable[[Path], Job], home: str) -> tuple[Document, ...]:
         async with self._slots.held(home):
             work = await asyncio.to_thread(workspace.workspace, self._work_dir)
             try:
@@ -218,7 +194,7 @@ class Renderer:
             finally:
                 await asyncio.to_thread(workspace.remove, work)
 
-    async def _run(self, job: _Job) -> tuple[Document, ...]:
+    async def _run(self, job: Job) -> tuple[Document, ...]:
         argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
         try:
             done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
@@ -237,7 +213,7 @@ class Renderer:
             f"the program {self._kustomize.name} was not found; install it, or set SETPOINT_KUSTOMIZE to its path",
         )
 
-    def _check(self, done: Completed, job: _Job) -> None:
+    def _check(self, done: Completed, job: Job) -> None:
         where = job.folder or "."
         limits = self._limits
         if done.stopped is Stopped.TIMEOUT:
@@ -285,65 +261,6 @@ def _plain(tree: Tree, inputs: Inputs, budgets: Budgets) -> Rendered:
     return Rendered(tuple(objects), skipped)
 
 
-def _prepare(
-    work: Path, *, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None, noted: bool
-) -> _Job:
-    """Export a build, with the overlay beside it."""
-    repository = work / _REPOSITORY
-    repository.mkdir()
-    workspace.build(tree, build, repository)
-    content = orjson.loads(build.top)
-    target = join(_REPOSITORY, build.folder)
-    if overlay.wanted(spec, namespace):
-        base = f"../{target}"
-        made = overlay.kustomization(spec, namespace, [base], base, content)
-        target = _OVERLAY
-        _write_kustomization(work / _OVERLAY, overlay.with_origins(made) if noted else made)
-    elif noted and (file := find_kustomization(tree, build.folder)):
-        (repository / file).write_bytes(text_of(overlay.with_origins(content)))
-    return _Job(
-        work,
-        target,
-        build.folder,
-        overlay.notes_wanted(content),
-        _holds_secret(tree, build),
-        {},
-        build.copies,
-    )
-
-
-def _prepare_overlay(
-    work: Path, *, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs, noted: bool
-) -> _Job:
-    """Export objects that were read or built already, one file each, with the overlay over them."""
-    repository, target = work / _REPOSITORY, work / _OVERLAY
-    repository.mkdir()
-    if inputs.components:
-        workspace.build(tree, inputs.components, repository)
-    # A component may be beside the path only, which kustomize still goes through.
-    (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
-    names = {f"{number:06}.json": each for number, each in enumerate(objects)}
-    content = overlay.kustomization(spec, None, list(names), f"../{join(_REPOSITORY, inputs.folder)}")
-    _write_kustomization(target, overlay.with_origins(content) if noted else content)
-    for name, each in names.items():
-        (target / name).write_bytes(orjson.dumps(each.manifest))
-    secret = any(each.manifest["kind"] == "Secret" for each in objects)
-    secret = secret or (inputs.components is not None and _holds_secret(tree, inputs.components))
-    copies = inputs.components.copies if inputs.components else ()
-    return _Job(work, _OVERLAY, inputs.folder, keep=False, secret=secret, names=names, copies=copies)
-
-
-def _write_kustomization(folder: Path, content: Mapping[str, Any]) -> None:
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_bytes(text_of(content))
-
-
-def _holds_secret(tree: Tree, build: Build) -> bool:
-    files = [entry.path for entry in build.entries if entry.kind is EntryKind.BLOB]
-    whole = any(entry.kind is EntryKind.TREE for entry in build.entries)
-    return whole or any(word in tree.read(path) for path in files for word in _SECRET)
-
-
 def _environment(work: Path, limits: Limits) -> dict[str, str]:
     """Return all that the process knows of its surroundings; an empty PATH, so that it finds no git.
 
@@ -354,12 +271,12 @@ def _environment(work: Path, limits: Limits) -> dict[str, str]:
     return {"PATH": home, "HOME": home, "TMPDIR": home, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": soft}
 
 
-def _documents(stdout: bytes, job: _Job, budgets: Budgets) -> tuple[Document, ...]:
+def _documents(stdout: bytes, job: Job, budgets: Budgets) -> tuple[Document, ...]:
     made = documents.read(stdout, f"{job.folder or '.'} (as built by kustomize)", budgets).documents
     return tuple(_named(each, job) for each in made)
 
 
-def _named(made: Document, job: _Job) -> Document:
+def _named(made: Document, job: Job) -> Document:
     """Name a built object after the file that it comes from if a note says so, else after the folder."""
     manifest, place = overlay.split_origin(made.manifest, job.target, keep=job.keep)
     if job.keep:
@@ -367,48 +284,48 @@ def _named(made: Document, job: _Job) -> Document:
     if place is None:
         return Document(manifest, job.folder or ".", made.index, 0)
     folder, _, name = place.rpartition("/")
-    if folder == _OVERLAY and name in job.names:
+    if folder == OVERLAY and name in job.names:
         return replace(job.names[name], manifest=manifest)
-    return Document(manifest, _true(place.removeprefix(f"{_REPOSITORY}/"), job), made.index, 0)
+    return Document(manifest, _true(place.removeprefix(f"{REPOSITORY}/"), job), made.index, 0)
 
 
-def _true(path: str, job: _Job) -> str:
+def _true(path: str, job: Job) -> str:
     """Return where a file lies in the repository."""
     return next((copy.entry.path for copy in job.copies if copy.path == path), path)
 
 
-def _true_path(path: str, job: _Job) -> str:
+def _true_path(path: str, job: Job) -> str:
     """Return a path of a note as it is without our overlay and copies: from the folder that is built."""
     for copy in job.copies:
         if path == copy.place or path.endswith(f"/{copy.place}"):
             path = normpath(join(path.removesuffix(copy.place), copy.text))
-    if job.target != _OVERLAY:
+    if job.target != OVERLAY:
         return path
-    place = normpath(f"{_OVERLAY}/{path}")
-    if not below(place, _REPOSITORY):
+    place = normpath(f"{OVERLAY}/{path}")
+    if not below(place, REPOSITORY):
         return errors.OVERLAY
-    return relpath(place, join(_REPOSITORY, job.folder))
+    return relpath(place, join(REPOSITORY, job.folder))
 
 
 def _moved(document: Document, place: Document | None) -> Document:
     return replace(place, manifest=document.manifest) if place else document
 
 
-def _explain(stderr: bytes, job: _Job) -> str:
-    said = stderr.decode("utf-8", "replace").replace(str(job.work / _OVERLAY), errors.OVERLAY)
-    folder = errors.OVERLAY if job.target == _OVERLAY else job.folder
-    repository = str(job.work / _REPOSITORY)
+def _explain(stderr: bytes, job: Job) -> str:
+    said = stderr.decode("utf-8", "replace").replace(str(job.work / OVERLAY), errors.OVERLAY)
+    folder = errors.OVERLAY if job.target == OVERLAY else job.folder
+    repository = str(job.work / REPOSITORY)
     for copy in job.copies:
         said = said.replace(f"{repository}/{copy.path}", f"{repository}/{copy.entry.path}")
         said = said.replace(copy.place, copy.text)
     return errors.explain(said, repository, folder, secret=job.secret)
 
 
-def _syntax(stderr: bytes, job: _Job) -> str | None:
+def _syntax(stderr: bytes, job: Job) -> str | None:
     """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
     if not any(words in stderr for words in _UNREADABLE):
         return None
-    for path, content in workspace.manifests(job.work / _REPOSITORY):
+    for path, content in workspace.manifests(job.work / REPOSITORY):
         try:
             list(documents.parse(content, _true(path, job)))
         except Problem as problem:
