@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from tests.kit.servers.repo import Repo, Submodule
 
+from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Reason
 from setpoint.git.repositories import Git
 from setpoint.render.renderer import Renderer
@@ -53,7 +54,9 @@ class World:
 
     def start(self) -> InProcess:
         git = Git(self.folder / "cache", cache_limit=2**28, environ={})
-        return InProcess(git, Renderer(Path("kustomize"), self.folder / "render"), allow_file=True)
+        # Deeper than the seam lets pass: an administrator may have raised it.
+        renderer = Renderer(Path("kustomize"), self.folder / "render", budgets=Budgets(max_depth=500))
+        return InProcess(git, renderer, allow_file=True)
 
     def place(self, **changes: Any) -> Place:
         whole = Place("team", f"file://{self.repo.path}", Login(), submodules=False, timeout=60.0)
