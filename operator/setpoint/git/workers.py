@@ -82,9 +82,8 @@ class Children:
         Inside `waiting` it waits until there may be another child.
         """
         remote = repository.remote
-        key = Key(
-            repository.namespace, repository.credentials.trust, remote.origin, request.get("mirror", "")
-        )
+        trust, mirror = repository.credentials.trust, request.get("mirror", "")
+        key = Key(repository.namespace, trust, _origin(remote), mirror)
         died = ChildDied(0)
         for _ in range(ATTEMPTS):
             child = await self._child(key, remote, waiting)
@@ -246,6 +245,11 @@ def _make_folders(home: Path, mirror: str) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if mirror:
         Path(mirror).mkdir(parents=True, exist_ok=True)
+
+
+def _origin(remote: Remote) -> tuple[str, str, int]:
+    """Return what one child may be asked for: a server, or one folder, as it is fenced to that."""
+    return (remote.scheme, remote.path, 0) if remote.scheme == "file" else remote.origin
 
 
 def _grants(home: Path, mirror: str, remote: Remote) -> list[Grant]:
