@@ -35,6 +35,11 @@ def _run(options: Namespace) -> int:
         sys.stderr.write(f"error: {problem}\n")
         return cli.USAGE
     from setpoint.manager import kopf_watch  # noqa: PLC0415
+    from setpoint.worker.inprocess import fences  # noqa: PLC0415
+
+    if refusal := fences(parsed).refusal():
+        sys.stderr.write(f"error: {refusal}\n")
+        return cli.FAILED
 
     return kopf_watch.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
 

@@ -119,7 +119,7 @@ class Settings(BaseModel):
     fetch_concurrency: Count = Field(4, description="How many Git operations run at the same time.")
     git_processes: Annotated[int, Field(ge=2, le=1024)] = Field(
         8,
-        description="How many processes that talk to Git servers there are at most, one for each server and what is trusted of it.",
+        description="How many processes that talk to Git servers there are at most: one for each namespace, server and what is trusted of it, and one for each fetch.",
     )
     git_allowed_hosts: Hosts = Field(
         (),
@@ -135,6 +135,14 @@ class Settings(BaseModel):
     )
     render_timeout: Seconds = Field(60.0, description="The time limit of one renderer process.")
     render_memory: Size = Field(512 * SIZES["Mi"], description="The memory limit of one renderer process.")
+    render_libraries: Words = Field(
+        (),
+        description="Files and folders that a renderer may read and run beside its program, if that is not linked statically as the image's is.",
+    )
+    landlock: Literal["required", "best-effort"] = Field(
+        "required",
+        description="Whether the operator starts where the kernel has no Landlock, which keeps renderers and Git processes from files: with `best-effort` it does, and they keep their other fences.",
+    )
     apply_concurrency: Count = Field(
         16,
         description="How many objects of all Syncs together are checked, written or deleted at the same time.",

@@ -19,6 +19,7 @@ from tests.kit.api import SECONDS, Api, is_ready, says
 from tests.kit.cluster.base import Cluster
 from tests.kit.cluster.binaries import ensure
 from tests.kit.cluster.processes import until
+from tests.kit.fenced import PYTHON
 from tests.kit.servers.apiproxy import ApiProxy
 from tests.kit.servers.apirules import Hold
 from tests.kit.servers.githttp import GitHttp
@@ -41,7 +42,11 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     program: Path = tmp_path_factory.mktemp("bin") / "kustomize"
     program.write_text(HANGS.format(python=sys.executable, kustomize=str(ensure("kustomize")["kustomize"])))
     program.chmod(0o755)
-    return {"SETPOINT_KUSTOMIZE": str(program), "SETPOINT_RENDER_TIMEOUT": "10m"}
+    return {
+        "SETPOINT_KUSTOMIZE": str(program),
+        "SETPOINT_RENDER_LIBRARIES": " ".join((*PYTHON, str(ensure("kustomize")["kustomize"]))),
+        "SETPOINT_RENDER_TIMEOUT": "10m",
+    }
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.e2e.test_sync import ready_at
 from tests.faults.steps import enforced
 from tests.kit.api import condition, says
 from tests.kit.cluster.binaries import ensure
+from tests.kit.fenced import PYTHON
 
 pytestmark = pytest.mark.cluster
 
@@ -43,6 +44,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     program.chmod(0o755)
     return {
         "SETPOINT_KUSTOMIZE": str(program),
+        "SETPOINT_RENDER_LIBRARIES": " ".join((*PYTHON, str(ensure("kustomize")["kustomize"]))),
         "SETPOINT_RENDER_TIMEOUT": "4s",
         "SETPOINT_RENDER_MEMORY": "128Mi",
     }

@@ -16,10 +16,11 @@ from tests.kit.servers.githttp import GitHttp, Rules
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.policy import Policy
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
 from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository, parse_url
-from setpoint.git.repositories import Git
+from setpoint.git.repositories import POLICY, Git
 from setpoint.tree.protocol import Tree
 from setpoint.wall.messages import GitRef
 
@@ -41,6 +42,7 @@ class World:
         children: int,
         hosts: HostRules,
         budgets: Budgets,
+        policy: Policy,
     ) -> None:
         self.cache = cache
         self.git = Git(
@@ -51,6 +53,7 @@ class World:
             environ=environ,
             hosts=hosts,
             budgets=budgets,
+            policy=policy,
         )
 
     async def check(
@@ -78,9 +81,9 @@ class World:
         return self.git.tree(repository, sha, submodules=submodules).read(path)
 
     def pids(self) -> list[int]:
-        """Return the running children."""
+        """Return the running children; a fetcher ends with its fetch."""
         assert self.git._children
-        return [child.process.pid for child in self.git._children._all]
+        return [child.process.pid for child in self.git._children._all if not child.retired]
 
 
 MakeWorld = Callable[..., World]
@@ -101,9 +104,10 @@ async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
         children: int = 8,
         hosts: HostRules = LOOPBACK_TOO,
         budgets: Budgets = DEFAULTS,
+        policy: Policy = POLICY,
     ) -> World:
         place, limits = cache or tmp_path / "cache", (limit, idle, children)
-        made.append(World(place, environ or {}, *limits, hosts, budgets))
+        made.append(World(place, environ or {}, *limits, hosts, budgets, policy))
         return made[-1]
 
     yield make

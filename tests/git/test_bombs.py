@@ -16,6 +16,7 @@ from tests.kit.servers.githttp import GitHttp
 from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
+from setpoint.git.child import Child
 from setpoint.git.remotes import Repository
 from setpoint.render.inputs import gather
 from setpoint.tree.changes import EVERYTHING, compare
@@ -100,14 +101,24 @@ async def test_trees_that_repeat_and_folders_that_are_long_or_deep(
     assert words in refusal(new, "many")
 
 
-async def test_blanks_that_are_unpacked_by_nobody(world: World, bombs: Bombs, repository: Repository) -> None:
+async def test_blanks_that_are_unpacked_by_nobody(
+    world: World, bombs: Bombs, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """600 MiB in 2.8 MB or less: it is fetched, as it may be of no use to any Sync, and refused by its header where it is read."""
     tree = bombs.folder([("a.yaml", bombs.blanks(600), FILE), ("b.yaml", bombs.file(CONFIG), FILE)])
     bombs.commit(tree)
+    peaks: list[int] = []
+    retire = Child.retire
+
+    def measured(child: Child) -> None:
+        peaks.append(peak(child.process.pid))
+        retire(child)
+
+    monkeypatch.setattr(Child, "retire", measured)
     sha = (await world.check(repository)).sha
     assert packed(world) < 3 * MIB
-    (child,) = world.pids()
-    assert peak(child) < 150 * MIB, "the process that fetched it unpacked it"
+    (fetched,) = peaks
+    assert fetched < 150 * MIB, "the process that fetched it unpacked it"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found = world.git.tree(repository, sha)
     with pytest.raises(Problem) as raised:

@@ -202,7 +202,7 @@ async def test_the_key_is_on_no_disk_in_no_argument_and_in_no_environment(
     seen += [each.read_bytes() for each in (tmp_path / "own-cache").rglob("*") if each.is_file()]
     home = dict(each.split(b"=", 1) for each in seen[1].split(b"\0") if each)[b"HOME"].decode()
     kept = [each for each in Path(home).rglob("*") if each.is_file()]
-    assert Path(home, ".ssh", "known_hosts") in kept
+    assert [each for each in kept if each.parts[-2:] == (".ssh", "known_hosts")]
     seen += [each.read_bytes() for each in kept]
     assert not [secret for secret in secrets for data in seen if secret in data]
 

@@ -22,6 +22,8 @@ PURE = (
     # Of packages that act, the modules that decide.
     "apply/placing",
     "codegen/crds",
+    "fences/landlock",
+    "fences/seccomp",
     "kube/errors",
     "render/contents",
     "render/encrypted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ from tests.kit import sopsfiles
 from tests.kit.cluster import binaries
 from tests.render.conftest import config
 
+from setpoint.cli import parser as cli
 from setpoint.cli import render
+from setpoint.fences.policy import NO_LANDLOCK
 from setpoint.objects import documents, yaml_dump
 
 SYNC = """apiVersion: setpoint.dev/v1alpha1
@@ -146,6 +149,29 @@ def test_the_command_line_renders(tmp_path: Path, kustomize: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout)["items"][0]["metadata"]["name"] == "p-a"
+
+
+def test_a_kernel_without_landlock(tmp_path: Path, kustomize: Path) -> None:
+    """A person's own machine may be one: there it renders. The operator does not start, unless it is told to."""
+    write(tmp_path, KUSTOMIZED)
+    environ = {
+        "SETPOINT_KUSTOMIZE": str(kustomize),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(tmp_path),
+    }
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.kit.fenced", sys.executable, "-m", "setpoint", *arguments]
+        return subprocess.run(command, capture_output=True, check=False, text=True, env=environ | more)
+
+    done = run("render", str(tmp_path / "k"), "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["items"][0]["metadata"]["name"] == "p-a"
+    done = run("run", "--kubeconfig", str(tmp_path / "none"))
+    assert (done.returncode, done.stderr) == (cli.FAILED, f"error: {NO_LANDLOCK}\n")
+    done = run("run", "--kubeconfig", str(tmp_path / "none"), SETPOINT_LANDLOCK="best-effort")
+    assert done.returncode != 0
+    assert NO_LANDLOCK not in done.stderr
 
 
 values = st.recursive(

@@ -6,24 +6,32 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from tests.kit.cluster.processes import lives
+from tests.kit.fenced import ALONE, ATTEMPTS, PYTHON, SHELL
 from tests.kit.gitfolder import GitFolder
 from tests.render.conftest import config, sync_spec
 
 from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences import kernel
+from setpoint.fences.launcher import CANNOT_START
+from setpoint.fences.launching import LaunchError
+from setpoint.fences.policy import NO_LANDLOCK, Policy
 from setpoint.render import workspace
 from setpoint.render.inputs import gather
 from setpoint.render.renderer import Renderer
-from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.render.sandbox import Completed, Limits, Sandbox, Stopped
 
 pytestmark = pytest.mark.asyncio
 LIMITS = Limits(timeout=20, memory=256 * 2**20, output=2**20)
@@ -31,7 +39,7 @@ LIMITS = Limits(timeout=20, memory=256 * 2**20, output=2**20)
 
 @pytest_asyncio.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    made = Sandbox()
+    made = Sandbox(Policy(libraries=PYTHON))
     try:
         yield made
     finally:
@@ -66,12 +74,14 @@ print(json.dumps({
 
 
 async def test_a_renderer_knows_nothing_of_its_surroundings(
-    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", "/secret")
+    sandbox = Sandbox(Policy(libraries=(*PYTHON, "/proc", "/dev/null")))
     with open(os.devnull) as inherited:
         os.set_inheritable(inherited.fileno(), True)
         seen = json.loads((await run(sandbox, tmp_path, SURROUNDINGS)).stdout)
+    sandbox.close()
     assert seen == {
         "environ": {"ONLY": "this"},
         "cwd": str(tmp_path),
@@ -85,23 +95,96 @@ async def test_a_renderer_knows_nothing_of_its_surroundings(
     }
 
 
-NETWORK = """
-import ctypes, socket
-for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_UNIX):
-    try:
-        socket.socket(family, socket.SOCK_DGRAM).close()
-        print(family.name, 'open')
-    except OSError as error:
-        print(family.name, error.errno)
-libc = ctypes.CDLL(None, use_errno=True)
-print('io_uring', libc.syscall(425, 1, 0), ctypes.get_errno())
+ATTACK = (
+    ATTEMPTS
+    + """
+import json, sys
+print(json.dumps(attempts(json.loads({paths!r}), {abstract!r}, {run!r})))
 """
+)
 
 
-async def test_a_renderer_has_no_network(sandbox: Sandbox, tmp_path: Path) -> None:
-    done = await run(sandbox, tmp_path, NETWORK)
-    lines = ["AF_INET 13", "AF_INET6 13", "AF_NETLINK 13", "AF_PACKET 13", "AF_UNIX open", "io_uring -1 13"]
-    assert done.stdout.decode().splitlines() == lines
+async def attacked(
+    sandbox: Sandbox, work: Path, others: dict[str, Path], *, run_others: bool = True
+) -> dict[str, str]:
+    """Return what came of each attempt of a renderer at some paths, its neighbours and the network."""
+    paths = {"its own": str(work)} | {name: str(path) for name, path in others.items()}
+    abstract = f"\0{work}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(abstract)
+        listening.listen()
+        code = ATTACK
+        for name, value in (("paths", json.dumps(paths)), ("abstract", abstract), ("run", run_others)):
+            code = code.replace(f"{{{name}!r}}", repr(value))
+        done = await run(sandbox, work, code)
+    assert done.status == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+STILL_ALONE = {name: code for name, code in ALONE.items() if name != "run"}
+NO_NETWORK = dict.fromkeys(
+    ("AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "abstract", "socketpair", "mode"), "EACCES"
+)
+
+
+async def test_a_renderer_that_was_taken_over(sandbox: Sandbox, tmp_path: Path, token: Path) -> None:
+    """It has its work folder, and makes no symlinks there; it starts and signals no process, and opens no socket."""
+    work, mirror = tmp_path / "work", tmp_path / "mirrors" / "other"
+    for folder in (work, mirror):
+        folder.mkdir(parents=True)
+    outside = {
+        "token": token,
+        "mirror": mirror,
+        "passwd": Path("/etc/passwd"),
+        "proc": Path("/proc"),
+        "tmp": tmp_path,
+    }
+    found = await attacked(sandbox, work, outside)
+    own = {name: found.pop(name) for name in list(found) if "its own" in name}
+    assert own == {"read its own": "done", "write its own": "done", "link its own": "EACCES"}
+    assert {name for name in outside if found.pop(f"read {name}") == "EACCES"} == set(outside)
+    assert {found.pop(f"write {name}") for name in outside} <= {"EACCES", "ENOENT"}
+    assert {found.pop(f"link {name}") for name in outside} <= {"EACCES", "ENOTDIR", "ENOENT"}
+    assert found == NO_NETWORK | ALONE
+
+
+async def test_without_landlock_nothing_is_rendered_unless_that_is_wanted(
+    tmp_path: Path, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it reads files, and keeps the other fences."""
+    monkeypatch.setattr(kernel, "landlock_abi", lambda: 0)
+    with pytest.raises(LaunchError, match=re.escape(NO_LANDLOCK)):
+        await run(Sandbox(), tmp_path, "")
+    monkeypatch.undo()
+    (work := tmp_path / "work").mkdir()
+    sandbox = Sandbox(Policy(required=False, newest=0))
+    found = await attacked(sandbox, work, {"token": token}, run_others=False)
+    sandbox.close()
+    assert found["read token"] == "done"
+    assert {name: found.get(name) for name in NO_NETWORK | STILL_ALONE} == NO_NETWORK | STILL_ALONE
+
+
+async def test_a_launcher_without_landlock_starts_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The operator asks before it starts; but who fences does not take its word."""
+    await run(sandbox, tmp_path, "")
+    assert sandbox._launcher
+    request = {"argv": [sys.executable], "cwd": str(tmp_path), "env": {}, "output": 2**20}
+    with tempfile.TemporaryFile() as output:
+        fence = Policy(required=True, newest=0).wire([])
+        started = await sandbox._launcher.start({**request, **fence}, (output.fileno(), output.fileno()))
+        assert await started.ended == CANNOT_START
+        output.seek(0)
+        assert output.read().decode() == f"Error: {NO_LANDLOCK}\n"
+
+
+async def test_a_program_that_needs_more_than_itself_is_told(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    done = await run(sandbox, tmp_path, "")
+    sandbox.close()
+    assert done.status == 127
+    assert "linked statically" in done.stderr.decode()
+    assert "settings.renderLibraries" in done.stderr.decode()
 
 
 async def timed_out(sandbox: Sandbox, folder: Path, code: str, file: str) -> int:
@@ -120,11 +203,6 @@ HANG = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60
 async def test_a_hang_ends_with_the_time_limit(sandbox: Sandbox, tmp_path: Path) -> None:
     pid = await timed_out(sandbox, tmp_path, HANG, "pid")
     assert not lives(pid)
-
-
-async def test_a_family_of_processes_ends_together(sandbox: Sandbox, tmp_path: Path) -> None:
-    code = "import os, time; child = os.fork(); open('pid' if child else 'child', 'w').write(str(os.getpid())); time.sleep(600)"
-    await until_gone(await timed_out(sandbox, tmp_path, code, "child"))
 
 
 async def test_memory_is_limited(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -166,7 +244,7 @@ async def test_a_launcher_that_died_is_an_error_once_and_then_replaced(
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             await asyncio.sleep(0.02)
     launcher._process.kill()
-    with pytest.raises(SandboxError):
+    with pytest.raises(LaunchError):
         await task
     await until_gone(int((tmp_path / "pid").read_text()))
     assert (await run(sandbox, tmp_path, "print(1)")).stdout == b"1\n"
@@ -175,9 +253,10 @@ async def test_a_launcher_that_died_is_an_error_once_and_then_replaced(
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+from setpoint.fences.policy import Policy
 from setpoint.render.sandbox import Limits, Sandbox
 async def main():
-    sandbox = Sandbox()
+    sandbox = Sandbox(Policy(libraries=tuple(sys.argv[3:])))
     await sandbox.run([sys.executable, "-I", "-S", "-c", sys.argv[2]], Path(sys.argv[1]), {}, Limits(600, 2**30, 2**20))
 asyncio.run(main())
 """
@@ -185,7 +264,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path, number: int) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), HANG])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), HANG, *PYTHON])
     async with asyncio.timeout(30):
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             await asyncio.sleep(0.02)
@@ -198,8 +277,8 @@ async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path, number:
 
 
 FAKES = {
-    "sleep 600": "k: kustomize did not end within the 0.5 s of settings.renderTimeout and was stopped",
-    "tail -c 900000000 /dev/zero | tail -c 900000000 >/dev/null": "k: kustomize took more than the 64 MiB of memory of settings.renderMemory and was stopped; make several Syncs of it, or raise the setting",
+    "exec sleep 600": "k: kustomize did not end within the 0.5 s of settings.renderTimeout and was stopped",
+    "tail": "k: kustomize took more than the 64 MiB of memory of settings.renderMemory and was stopped; make several Syncs of it, or raise the setting",
     "exec head -c 100000000 /dev/zero": "k, as built by kustomize: at least 1,048,576 bytes of manifests, more than the 1,048,576 of settings.maxRenderSize; make several Syncs of it, or raise the setting",
     "kill -SEGV $$": "k: kustomize was ended by signal 11",
 }
@@ -221,6 +300,7 @@ async def test_a_renderer_that_misbehaves_is_said_in_words(
         timeout=timeout,
         memory_limit=64 * 2**20,
         budgets=Budgets(max_render_size=2**20),
+        policy=Policy(libraries=(*PYTHON, *SHELL)),
     )
     spec = sync_spec(path="k")
     if "tail" in script:
@@ -236,11 +316,17 @@ async def test_a_renderer_that_misbehaves_is_said_in_words(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+LOOK = """
+import json, os, sys
+files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(".") for name in names)
+data = {"mode": oct(os.stat(".").st_mode & 0o777), "files": " ".join(files), "arguments": " ".join(sys.argv[1:])}
+print(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "seen"}, "data": data}))
+"""
+
+
 async def test_the_export_is_private_and_holds_what_is_needed_alone(repo: GitFolder, tmp_path: Path) -> None:
     fake = tmp_path / "fake"
-    fake.write_text(
-        f'#!/bin/sh\nPATH=/usr/bin:/bin\nstat -c %a . > {tmp_path}/seen\nfind . -type f >> {tmp_path}/seen\necho "$@" >> {tmp_path}/seen\n'
-    )
+    fake.write_text(f"#!{sys.executable} -IS\n{LOOK}")
     fake.chmod(0o755)
     repo.put(
         {
@@ -251,14 +337,15 @@ async def test_the_export_is_private_and_holds_what_is_needed_alone(repo: GitFol
         }
     )
     tree = repo.commit()
-    renderer = Renderer(fake, tmp_path / "work")
+    renderer = Renderer(fake, tmp_path / "work", policy=Policy(libraries=PYTHON))
     spec = sync_spec(path="k")
-    assert (await renderer.render(tree, spec, gather(tree, spec))).objects == ()
+    (seen,) = (await renderer.render(tree, spec, gather(tree, spec))).objects
     renderer.close()
-    mode, *files, arguments = (tmp_path / "seen").read_text().splitlines()
-    assert mode == "700"
-    assert sorted(files) == ["./repository/k/a.yaml", "./repository/k/kustomization.yaml"]
-    assert arguments == "build repository/k --load-restrictor LoadRestrictionsRootOnly"
+    assert seen.manifest["data"] == {
+        "mode": "0o700",
+        "files": "./repository/k/a.yaml ./repository/k/kustomization.yaml",
+        "arguments": "build repository/k --load-restrictor LoadRestrictionsRootOnly",
+    }
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -23,6 +23,7 @@ from setpoint.api.reasons import Problem
 from setpoint.api.resources import Sync
 from setpoint.api.sync import SourceReference, SyncSpec
 from setpoint.cli import parser as cli
+from setpoint.fences.policy import LIBRARIES, Policy
 from setpoint.objects import documents
 from setpoint.objects.identity import group_of
 from setpoint.objects.yaml_dump import dump
@@ -127,7 +128,9 @@ async def _render(
     tree = LocalTree(folder)
     found = await asyncio.to_thread(inputs.gather, tree, spec, budgets)
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
-        renderer = Renderer(kustomize, Path(work), budgets=budgets)
+        # The repository is one's own, and so is the machine: it may lack Landlock, and link kustomize dynamically.
+        policy = Policy(required=False, libraries=LIBRARIES)
+        renderer = Renderer(kustomize, Path(work), budgets=budgets, policy=policy)
         try:
             return await (renderer.placed if places else renderer.render)(tree, spec, found)
         finally:

@@ -24,6 +24,7 @@ from pygit2.enums import ConfigLevel
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import RESERVED_ALONE, HostRules
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.policy import Policy
 from setpoint.git import mirror as git_mirror
 from setpoint.git.mirror import Mirror
 from setpoint.git.pins import Levels, Pin, Pinned, pinned_in
@@ -36,6 +37,7 @@ from setpoint.runtime.lru import Lru
 from setpoint.tree.protocol import Tree
 from setpoint.wall.messages import GitRef
 
+POLICY = Policy()
 IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
 MAX_READERS = 64
@@ -58,14 +60,16 @@ class Git:
         environ: Mapping[str, str] = os.environ,
         hosts: HostRules = RESERVED_ALONE,
         budgets: Budgets = DEFAULTS,
+        policy: Policy = POLICY,
     ) -> None:
         """`cache`: a folder for mirrors; `cache_limit`: bytes they may take; `idle`: seconds until a child ends.
 
-        `hosts`: where it may connect to; `budgets`: what one fetch may bring.
+        `hosts`: where it may connect to; `budgets`: what one fetch may bring; `policy`: how strict the fences of the
+        children are.
         """
         self._hosts = asdict(hosts)
         self._cache, self._limit, self._idle, self._environ = cache, cache_limit, idle, environ
-        self._most, self._budgets = children, budgets
+        self._most, self._budgets, self._policy = children, budgets, policy
         self._children: Children | None = None
         self._session: tuple[Path, int] | None = None
         self._key: bytes | None = None
@@ -207,7 +211,7 @@ class Git:
                 self._session = git_mirror.session(self._cache)
             except OSError as error:
                 raise cache_problem(error) from None
-            self._children = Children(self._session[0], self._most, self._idle, self._environ)
+            self._children = Children(self._session[0], self._most, self._idle, self._environ, self._policy)
         return await self._children.call(repository, request, limit.paused)
 
     def _room(self) -> int:

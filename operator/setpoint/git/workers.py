@@ -1,6 +1,7 @@
 """Manages the child processes that talk to Git servers, from the parent's side (async shell).
 
-There is one for each trust set and origin, started when needed and ended when idle. When a request takes too long, its
+There is a lister for each namespace, trust set and origin, started when needed and ended when idle. It sees no mirror. A
+fetcher sees the one mirror that it fills, and ends with its fetch. When a request takes too long, its
 child gets no more requests, and is killed as soon as its other requests are done or too late themselves.
 So a hung server costs other Sources at most a new child.
 
@@ -11,149 +12,55 @@ Where another one is needed, an idle one ends (`surplus`).
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import os
-import shutil
 import signal
-import struct
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import setpoint
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git import protocol
-from setpoint.git.remotes import Repository
+from setpoint.fences.landlock import Access, Grant
+from setpoint.fences.launching import Connection, LaunchError
+from setpoint.fences.policy import Policy
+from setpoint.git.child import Child, ChildDied, Process, launch
+from setpoint.git.remotes import Remote, Repository
 from setpoint.git.worker import main
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.fairness import Limits
 from setpoint.runtime.slots import Slots, Ticket
 
-Key = tuple[str, tuple[str, str, int]]
 N = TypeVar("N")
 # What a child may know of our environment: proxies, and the machine's own certificate authorities.
 PASSED = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 ATTEMPTS = 2
-REASONS: Mapping[str, Reason] = {str(each): each for each in Reason}
+LAUNCHER = ("-P", "-s", "-m", main.__name__)
 
 
-class ChildDied(Exception):
-    """The child ended while it worked on a request; `code` is its exit status, negative for a signal."""
+class Key(NamedTuple):
+    """Which requests one child serves: those of one namespace with one trust set to one origin, and for one mirror or none."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class Child:
-    """One running child."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, home: Path, namespace: str, tell: Callable[[], None]
-    ) -> None:
-        """`namespace`: whom it was started for. `tell` is called as soon as the process is gone."""
-        self.process, self._home, self.namespace, self._tell = process, home, namespace, tell
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._next = 0
-        self.retired = False
-        self.idle = 0.0
-        """Since when it has nothing to do, if it has nothing to do."""
-        self.died: int | None = None
-        """Its exit status; it is there before `ended` is done, which waits for the pipes."""
-        self.ended = asyncio.create_task(self._listen())
-
-    @property
-    def usable(self) -> bool:
-        """Whether it takes requests."""
-        return not self.retired and self.died is None
-
-    @property
-    def busy(self) -> bool:
-        """Whether it works on anything."""
-        return bool(self._pending)
-
-    async def call(self, request: Mapping[str, Any]) -> Any:
-        """Send a request and give its result; Problem as the child says, ChildDied."""
-        if self.died is not None:
-            raise ChildDied(self.died)
-        self._next += 1
-        number, future = self._next, asyncio.get_running_loop().create_future()
-        self._pending[number] = future
-        try:
-            assert self.process.stdin is not None  # noqa: S101 - started with a pipe
-            with suppress(ConnectionError):  # then `_listen` says that it died
-                self.process.stdin.write(protocol.frame({**request, "id": number}))
-                await self.process.stdin.drain()
-            return await future
-        except asyncio.CancelledError:
-            self.retired = True
-            raise
-        finally:
-            self._pending.pop(number, None)
-            if self.retired and not self._pending:
-                self.kill()
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.process.returncode is None:
-            # Not process.kill(): that may reap the child, and asyncio would never learn how it ended.
-            with suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
-
-    def retire(self) -> None:
-        """Close its input, so that it ends by itself: it gets no more requests."""
-        self.retired = True
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-
-    async def _listen(self) -> None:
-        """Hand out answers until the child ends, then clean up after it."""
-        stream = self.process.stdout
-        assert stream is not None  # noqa: S101 - started with a pipe
-        try:
-            while True:
-                length = struct.unpack(">I", await stream.readexactly(4))[0]
-                self._answer(json.loads(await stream.readexactly(length)))
-        except asyncio.IncompleteReadError:
-            pass  # the end
-        finally:
-            # Before anything else is awaited: who hears of its death tries again at once, with another child.
-            self.died = await self.process.wait()
-            self._tell()
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(ChildDied(self.died))
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-                with suppress(ConnectionError):
-                    await self.process.stdin.wait_closed()
-            shutil.rmtree(self._home, ignore_errors=True)
-
-    def _answer(self, message: Mapping[str, Any]) -> None:
-        future = self._pending.get(message["id"])
-        if future is None or future.done():
-            return
-        if "problem" in message:
-            reason, text = message["problem"]
-            future.set_exception(Problem(REASONS[reason], text))
-        else:
-            future.set_result(message["result"])
+    namespace: str
+    trust: str
+    origin: tuple[str, str, int]
+    mirror: str
 
 
 class Children:
-    """All children of this process, by trust and origin."""
+    """All children of this process, by `Key`."""
 
-    def __init__(self, folder: Path, most: int, idle: float, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, most: int, idle: float, environ: Mapping[str, str], policy: Policy
+    ) -> None:
         """`folder`: private to this process, for the children's homes, which hold nothing secret.
 
-        At most `most` children are there at once, and one that is `idle` for so many seconds ends.
+        At most `most` children are there at once, and a lister that is `idle` for so many seconds ends. `policy`: how
+        strict their fences are.
         """
-        self._folder, self._idle, self._environ = folder, idle, environ
+        self._folder, self._idle, self._environ, self._policy = folder, idle, environ, policy
+        self._launcher: Connection | None = None
         # They may live for long without being slow.
         self._slots = Slots(Limits(most, strict=True, slow=math.inf))
         self._asking: dict[Ticket, Key] = {}
@@ -174,10 +81,12 @@ class Children:
 
         Inside `waiting` it waits until there may be another child.
         """
-        key = (repository.credentials.trust, repository.remote.origin)
+        remote = repository.remote
+        trust, mirror = repository.credentials.trust, request.get("mirror", "")
+        key = Key(repository.namespace, trust, _origin(remote), mirror)
         died = ChildDied(0)
         for _ in range(ATTEMPTS):
-            child = await self._child(key, repository.namespace, waiting)
+            child = await self._child(key, remote, waiting)
             try:
                 return await child.call(request)
             except ChildDied as error:
@@ -198,14 +107,16 @@ class Children:
         for child in self._all:
             child.kill()
         await asyncio.gather(*(child.ended for child in self._all))
+        if self._launcher is not None:
+            self._launcher.close()
 
     async def _child(
-        self, key: Key, namespace: str, waiting: Callable[[], AbstractContextManager[None]]
+        self, key: Key, remote: Remote, waiting: Callable[[], AbstractContextManager[None]]
     ) -> Child:
         while (child := self._usable(key)) is None:
             if self._closed:
                 raise Problem(Reason.GitFailed, "the operator is stopping")
-            ticket = self._slots.ask(namespace)
+            ticket = self._slots.ask(key.namespace)
             self._asking[ticket] = key
             try:
                 self._make_room()
@@ -217,7 +128,7 @@ class Children:
             finally:
                 del self._asking[ticket]
             if self._slots.holds(ticket):
-                await self._start_once(key, ticket)
+                await self._start_once(key, remote, ticket)
         return child
 
     def _usable(self, key: Key) -> Child | None:
@@ -229,7 +140,7 @@ class Children:
             timer.cancel()
         return child
 
-    async def _start_once(self, key: Key, ticket: Ticket) -> None:
+    async def _start_once(self, key: Key, remote: Remote, ticket: Ticket) -> None:
         """Start a child in the slot of a ticket, unless there is one by now. Who waits to start the same need not wait."""
         child = None
         try:
@@ -237,7 +148,7 @@ class Children:
                 if self._closed:  # each child that ended gave its slot to one that waited
                     raise Problem(Reason.GitFailed, "the operator is stopping")
                 if self._usable(key) is None:
-                    child = self._children[key] = await self._start(ticket)
+                    child = self._children[key] = await self._start(key, remote, ticket)
                     self._all.add(child)
                     child.ended.add_done_callback(partial(self._forget, child))
         finally:
@@ -280,6 +191,8 @@ class Children:
             return
         if not child.usable:
             self._drop(key)
+        elif not child.busy and key.mirror:
+            self._drop(key).retire()
         elif not child.busy:
             loop = asyncio.get_running_loop()
             child.idle = loop.time()
@@ -291,32 +204,62 @@ class Children:
         if self._children.get(key) is child and not child.busy:
             self._drop(key).retire()
 
-    async def _start(self, ticket: Ticket) -> Child:
+    async def _start(self, key: Key, remote: Remote, ticket: Ticket) -> Child:
         self._count += 1
         home = self._folder / str(self._count)
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-s", "-m", main.__name__, str(home),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=self._environment(home),
-                cwd="/",
-                start_new_session=True,
-            )  # fmt: skip
+            _make_folders(home, key.mirror)
         except OSError as error:
             raise cache_problem(error) from None
-        return Child(process, home, ticket.namespace, partial(self._slots.give_back, ticket))
+        request = {"home": str(home), **self._policy.wire(_grants(home, key.mirror, remote))}
+        try:
+            process = await self._launch(request)
+        except LaunchError as error:
+            raise Problem(Reason.GitFailed, f"no Git worker can be started: {error}") from None
+        return Child(process, home, key.namespace, partial(self._slots.give_back, ticket))
 
-    def _environment(self, home: Path) -> dict[str, str]:
-        """Return the child's environment: nothing of ours but what it needs."""
+    async def _launch(self, request: Mapping[str, Any]) -> Process:
+        with suppress(LaunchError):  # it died; the next one may live
+            return await launch(self._connection(), request)
+        return await launch(self._connection(), request)
+
+    def _connection(self) -> Connection:
+        """Return the launcher, started if there is none that runs; LaunchError where no child can be fenced."""
+        if refusal := self._policy.refusal():
+            raise LaunchError(refusal)
+        loop = asyncio.get_running_loop()
+        if self._launcher is None or not self._launcher.usable(loop):
+            if self._launcher is not None:
+                self._launcher.close()
+            self._launcher = Connection(loop, LAUNCHER, self._environment(), "Git workers")
+        return self._launcher
+
+    def _environment(self) -> dict[str, str]:
+        """Return the launcher's environment: nothing of ours but what its children need."""
         passed = {name: value for name, value in self._environ.items() if name.upper() in PASSED and value}
-        return passed | {
-            "HOME": str(home),
-            "LANG": "C.UTF-8",
-            "MALLOC_ARENA_MAX": "2",
-            "PYTHONPATH": os.pathsep.join(str(Path(each).parent) for each in setpoint.__path__),
-        }
+        return passed | {"HOME": str(self._folder), "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+
+
+def _make_folders(home: Path, mirror: str) -> None:
+    """Make what a child is fenced to: it cannot do so itself."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if mirror:
+        Path(mirror).mkdir(parents=True, exist_ok=True)
+
+
+def _origin(remote: Remote) -> tuple[str, str, int]:
+    """Return what one child may be asked for: a server, or one folder, as it is fenced to that."""
+    return (remote.scheme, remote.path, 0) if remote.scheme == "file" else remote.origin
+
+
+def _grants(home: Path, mirror: str, remote: Remote) -> list[Grant]:
+    """Return what a child may see beside what all may (`git.worker.fence`): file:// is for tests and demos."""
+    grants = [Grant(str(home), Access.LINK)]
+    if mirror:
+        grants.append(Grant(mirror, Access.LINK))
+    if remote.scheme == "file":
+        grants.append(Grant(remote.path, Access.READ))
+    return grants
 
 
 def surplus(

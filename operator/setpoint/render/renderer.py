@@ -7,7 +7,6 @@ kept by the digest of their inputs, because a reconcile often needs them again.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from typing import Final, NoReturn
 from setpoint.api.budgets import DEFAULTS, Budgets, setting, too_large
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
+from setpoint.fences.launching import LaunchError
+from setpoint.fences.policy import Policy
 from setpoint.objects import documents
 from setpoint.objects.documents import Document, Places
 from setpoint.objects.identity import identity
@@ -27,7 +28,7 @@ from setpoint.render.contents import Contents
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.render.kustomize import errors, overlay
 from setpoint.render.preparing import OVERLAY, REPOSITORY, Job, prepare, prepare_overlay
-from setpoint.render.sandbox import Completed, Limits, Sandbox, SandboxError, Stopped
+from setpoint.render.sandbox import POLICY, Completed, Limits, Sandbox, Stopped
 from setpoint.render.unique import TwiceError, checked
 from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
@@ -66,11 +67,12 @@ class Renderer:
         memory_limit: int = 512 * MIB,
         cache_bytes: int = 8 * MIB,
         budgets: Budgets = DEFAULTS,
+        policy: Policy = POLICY,
     ) -> None:
         """`kustomize`: a path or a name on PATH. `work_dir`: where exports go for as long as a build runs.
 
         `timeout` in seconds, `memory_limit` in bytes, for each build; `cache_bytes`: of manifests as text, which take
-        about six times as much as objects.
+        about six times as much as objects. `policy`: of the fence of each build.
         """
         self.budgets = budgets
         self._kustomize, self._work_dir = kustomize, work_dir
@@ -78,7 +80,7 @@ class Renderer:
         self._limits = Limits(timeout, memory_limit, budgets.max_render_size)
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
         self._places: Lru[str, Places] = Lru(_MAX_PLACES)
-        self._sandbox = Sandbox()
+        self._sandbox = Sandbox(policy)
         workspace.remove_stale(work_dir)
 
     def close(self) -> None:
@@ -196,7 +198,7 @@ class Renderer:
         argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
         try:
             done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
-        except SandboxError as error:
+        except LaunchError as error:
             raise Problem(
                 Reason.RenderFailed, f"kustomize could not be started: {error}", retry=True
             ) from None
@@ -324,13 +326,9 @@ def _syntax(stderr: bytes, job: Job) -> str | None:
     """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
     if not any(words in stderr for words in _UNREADABLE):
         return None
-    root = job.work / REPOSITORY
-    for folder, _, names in os.walk(root):
-        for name in sorted(names):
-            file = Path(folder) / name
-            if name.endswith((".yaml", ".yml", ".json")) and file.is_file():
-                try:
-                    list(documents.parse(file.read_bytes(), _true(str(file.relative_to(root)), job)))
-                except Problem as problem:
-                    return problem.message
+    for path, content in workspace.manifests(job.work / REPOSITORY):
+        try:
+            list(documents.parse(content, _true(path, job)))
+        except Problem as problem:
+            return problem.message
     return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -79,3 +79,15 @@ def _write(tree: Tree, entry: Entry, target: Path, place: str) -> None:
         os.symlink(os.fsdecode(tree.read(entry.path)), path)
     else:
         path.write_bytes(tree.read(entry.path))
+
+
+def manifests(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Give the YAML and JSON files of an export by their paths from its root, in order.
+
+    No symlinks are followed: they lead to files of the export, which come by themselves, unless a renderer made them.
+    """
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            file = Path(folder) / name
+            if name.endswith((".yaml", ".yml", ".json")) and file.is_file() and not file.is_symlink():
+                yield str(file.relative_to(root)), file.read_bytes()

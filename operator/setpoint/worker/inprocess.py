@@ -1,13 +1,15 @@
-"""The worker in the operator's own process: the same answers, without a fence (shell)."""
+"""The worker in the operator's own process: the same answers, without a fence of its own (shell)."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Self
 
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem
+from setpoint.fences.policy import Policy
 from setpoint.git.repositories import Git
 from setpoint.render.renderer import Renderer
 from setpoint.settings import Settings
@@ -33,6 +35,13 @@ from setpoint.worker.builds import Builds
 from setpoint.worker.commits import Commits
 from setpoint.worker.read_sets import ReadSets
 
+log = logging.getLogger(__name__)
+
+
+def fences(settings: Settings) -> Policy:
+    """Return how strict the fences of child processes are."""
+    return Policy(settings.landlock == "required", settings.render_libraries)
+
 
 class InProcess:
     """Answers requests (`wall.protocol.Worker`). Use it from one event loop, and `close` it at the end."""
@@ -45,7 +54,8 @@ class InProcess:
     @classmethod
     def of(cls, settings: Settings, hosts: HostRules) -> Self:
         """Return a worker as the settings have it; `hosts`: where it may connect to."""
-        cache = Path(settings.cache_dir)
+        cache, policy = Path(settings.cache_dir), fences(settings)
+        log.log(logging.INFO if policy.abi else logging.WARNING, "children are fenced by %s", policy)
         renderer = Renderer(
             Path(settings.kustomize),
             cache / "render",
@@ -53,6 +63,7 @@ class InProcess:
             timeout=settings.render_timeout,
             memory_limit=settings.render_memory,
             budgets=settings.budgets,
+            policy=policy,
         )
         children = settings.git_processes
         git = Git(
@@ -61,6 +72,7 @@ class InProcess:
             children=children,
             hosts=hosts,
             budgets=settings.budgets,
+            policy=policy,
         )
         return cls(git, renderer, allow_file=settings.allow_file_urls)
 

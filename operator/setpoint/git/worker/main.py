@@ -1,9 +1,13 @@
-"""The child process that talks to one Git server: `python -m setpoint.git.worker.main HOME`.
+"""The processes that talk to Git servers: `python -P -s -m setpoint.git.worker.main SOCKET_FD PARENT_PID` (`fences.launcher`).
 
-libgit2's trust settings belong to the whole process and pile up, so each set of trust and origin has a process of
-its own (`git.workers`). It reads requests from standard input and writes answers to standard output, each a
-4-byte big-endian length and JSON; as many run at once as come in: the parent decides whose turn it is. It ends when its standard input does, so it never outlives
-its parent. Credentials come with the request and stay in memory.
+The launcher imports libgit2 once; each child is a fork of it that fences itself in (`git.worker.fence`) before it hears of a
+server or a login. libgit2's trust settings belong to the whole process and pile up, so each set of trust and origin has a
+child of its own (`git.workers`), and each namespace has. A *lister* asks servers for their refs, and has no mirror at all;
+a *fetcher* fills one mirror.
+
+A child reads requests from its socket and writes answers to it, each a 4-byte big-endian length and JSON; as many run at once
+as come in: the parent decides whose turn it is. It ends when the socket does, so it never outlives its parent. Credentials
+come with the request and stay in memory.
 
 request: {id, op: list | fetch, repository, hosts, ref, selected?, mirror?, maxBytes?, limit?, budgets?}   answer: {id, result | problem}
 """
@@ -12,11 +16,14 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
+import socket
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Final, NoReturn
 
 import pygit2
 from pygit2.enums import ConfigLevel
@@ -24,30 +31,50 @@ from pygit2.enums import ConfigLevel
 from setpoint.api.budgets import Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences import launcher
 from setpoint.git.credentials import Credentials
 from setpoint.git.mirror import PACK_FILES, Mirror, freed
 from setpoint.git.protocol import Message, read, write
 from setpoint.git.refs import Selected, select
 from setpoint.git.remotes import Remote, Repository
+from setpoint.git.worker.fence import Ground
 from setpoint.git.worker.fetch import Fetch, create, fetch
 from setpoint.git.worker.remote import list_heads
 from setpoint.runtime.disk import cache_problem
 from setpoint.wall.messages import GitRef
 
+LOST: Final = 3
+"""The exit status of a child whose folders, or the machine's files, were replaced since it was fenced to them."""
 
-def main(home: Path) -> None:
-    """Serve requests until standard input ends; HOME is ours alone, for what libgit2 must find in files."""
+
+def become(message: Message, descriptors: list[int]) -> NoReturn:
+    """Serve one child's requests, from the socket that it is given; `home` is its own, for what libgit2 must find in files."""
+    channel = socket.socket(fileno=os.dup(descriptors[0]))
+    os.close(descriptors[0])
+    for standard in (1, 2):
+        os.dup2(0, standard)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    home = Path(message["home"])
+    os.environ["HOME"] = str(home)
     sandbox(home)
-    writer = threading.Lock()
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    ground = Ground.fenced(message)
+    serve(home, channel, ground)
 
-    def serve(request: Message) -> None:
+
+def serve(home: Path, channel: socket.socket, ground: Ground) -> NoReturn:
+    """Answer requests until the socket ends."""
+    writer = threading.Lock()
+    requests, answers = channel.makefile("rb"), channel.makefile("wb")
+
+    def one(request: Message) -> None:
         answer = _answer(home, request)
+        if "problem" in answer and not ground.stands():
+            os._exit(LOST)  # it may be for that alone; the parent asks another child
         with writer:
             write(answers, answer)
 
     while (request := read(requests)) is not None:
-        threading.Thread(target=serve, args=(request,), daemon=True).start()
+        threading.Thread(target=one, args=(request,), daemon=True).start()
     os._exit(0)  # threads may hang in a server that never answers
 
 
@@ -79,8 +106,8 @@ def _answer(home: Path, request: Message) -> Message:
 _HOME = threading.Lock()
 
 
-def furnish(home: Path) -> pygit2.Repository:
-    """Make sure of the empty repository that ls-remote needs, and give it.
+def scratch_in(home: Path) -> pygit2.Repository:
+    """Return the empty repository that ls-remote needs.
 
     Done for each request: whoever wipes the cache wipes the home too, and may leave half of it.
     """
@@ -97,16 +124,15 @@ def furnish(home: Path) -> pygit2.Repository:
 
 def _list(home: Path, request: Message) -> Message:
     repository = _repository(request)
-    with freed(furnish(home)) as scratch:
+    with freed(scratch_in(home)) as scratch:
         heads, target = list_heads(repository, scratch, _rules(request))
     selected = select(GitRef(**request["ref"]), heads, target)
     return {"ref": selected.ref, "sha": selected.sha, "revision": selected.revision}
 
 
-def _fetch(home: Path, request: Message) -> Message:
+def _fetch(_home: Path, request: Message) -> Message:
     ref, selected = GitRef(**request["ref"]), Selected(**request["selected"])
     repository = _repository(request)
-    furnish(home).free()
     budgets = Budgets(**request["budgets"])
     limits = request["maxBytes"], request["limit"]
     wanted = Fetch(repository, ref, selected, *limits, _rules(request), budgets)
@@ -129,4 +155,5 @@ def _rules(request: Message) -> HostRules:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    gc.freeze()  # what was imported is shared by all forks for as long as nobody writes to it
+    launcher.main(int(sys.argv[1]), int(sys.argv[2]), become)
