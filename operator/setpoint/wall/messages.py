@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.wall.words import shortened
 
 PROTOCOL = 1
 """The version of the messages; both sides must have the same."""
@@ -177,8 +178,8 @@ class Failed:
 
     @classmethod
     def of(cls, problem: Problem, read_set: str = "") -> Failed:
-        """Return a problem as an answer."""
-        return cls(problem.reason, problem.message, problem.retry, read_set)
+        """Return a problem as an answer; of a message that is too long, its beginning."""
+        return cls(problem.reason, shortened(problem.message), problem.retry, read_set)
 
     def problem(self) -> Problem:
         """Return the problem, to be raised."""

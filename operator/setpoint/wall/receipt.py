@@ -5,21 +5,23 @@ What else is wrong with an object is for the API server to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 128
 """Levels of maps and lists that an object may have."""
 NUMBERS: Final = range(-(2**63), 2**64)
 """Integers that JSON libraries hold: 64 bits, with a sign or without."""
+CONTAINERS: Final = frozenset((dict, list))
 
 
-def breach(manifest: object) -> str | None:
+def breach(manifest: object, depth: int = MAX_DEPTH) -> str | None:
     """Return what keeps an object from being taken, in words that go after its name; None if nothing does."""
-    return _form(manifest) or _content(manifest)
+    return breach_of_head(manifest) or breach_of_depth(manifest, depth) or breach_of_numbers(manifest)
 
 
-def _form(manifest: object) -> str | None:
+def breach_of_head(manifest: object) -> str | None:
+    """Return what keeps a value from being an object of Kubernetes at all, in such words; None if nothing does."""
     if not isinstance(manifest, dict):
         return "is no map"
     for name in ("apiVersion", "kind"):
@@ -35,19 +37,31 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _content(manifest: object) -> str | None:
-    """Go down level by level: one that is too deep must not exhaust the stack of whoever looks."""
-    level: list[Any] = [manifest]
-    for _ in range(MAX_DEPTH + 1):
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, Mapping):
-                below.extend(value.values())
-            elif isinstance(value, list):
-                below.extend(value)
-            elif type(value) is int and value not in NUMBERS:
-                return "has an integer beyond 64 bits"
-        if not below:
+def breach_of_depth(value: Any, depth: int = MAX_DEPTH) -> str | None:
+    """Return that JSON has more levels than these, in such words; None if it does not.
+
+    It goes down level by level: what is too deep must not exhaust the stack of whoever looks.
+    """
+    level = [value] if type(value) in CONTAINERS else []
+    for _ in range(depth):
+        if not level:
             return None
-        level = below
-    return f"has more than {MAX_DEPTH} levels of nesting"
+        level = [each for each in _below(level) if type(each) in CONTAINERS]
+    return f"has more than {depth} levels of nesting" if level else None
+
+
+def breach_of_numbers(value: Any) -> str | None:
+    """Return that JSON has an integer which JSON libraries do not hold, in such words; None if it does not."""
+    level = [value]
+    while level:
+        if any(type(each) is int and each not in NUMBERS for each in level):
+            return "has an integer beyond 64 bits"
+        level = _below(each for each in level if type(each) in CONTAINERS)
+    return None
+
+
+def _below(level: Iterable[Any]) -> list[Any]:
+    below: list[Any] = []
+    for each in level:
+        below += each.values() if type(each) is dict else each
+    return below

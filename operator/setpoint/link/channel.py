@@ -1,0 +1,146 @@
+"""One call as one of its sides sees it: frames go out while there is room for them, and come in as they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from setpoint.link.stream import Stream
+from setpoint.link.turns import Turns
+from setpoint.wall.codec import Assembly, encode, number
+from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.wall.frames import BODY, CREDIT, FAULT, Frame
+from setpoint.wall.window import Receiving, Sending, cost
+from setpoint.wall.words import line
+
+
+class Channel:
+    """The frames of one call. Of those that come in, as many bytes wait here as the window has."""
+
+    def __init__(self, stream: Stream, call: int = 0, begin: Callable[[Channel], int] | None = None) -> None:
+        """`begin`: gives the number of a call of this side, in the moment in which its first frame is sent."""
+        self._stream, self.call, self._begin = stream, call, begin
+        self._inbox: deque[Frame] = deque()
+        self._sending, self._receiving = Sending(), Receiving()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._gone: WorkerGone | None = None
+        self._unwanted = False
+        self.begun = False
+        """Whether the other side sent a frame."""
+        self.answered = False
+        """Whether this side sent the last one of a message."""
+        self.complete = False
+        """Whether the last frame of the other side is there."""
+
+    # --- frames that come in
+
+    def take(self, frame: Frame, *, final: bool) -> None:
+        """Take a frame from the connection; ProtocolError if it had to wait. `final`: no other will come from that side."""
+        self.begun = True
+        if frame.kind == BODY:
+            self._receiving.received(cost(frame.body))
+        self._inbox.append(frame)
+        if self._unwanted:
+            self._drain()
+        self._news.set()
+        if final:
+            self._finish()
+
+    def credited(self, size: int) -> None:
+        """Note that the other side used so many bytes."""
+        self._sending.credited(size)
+        self._room.set()
+
+    def end(self, error: WorkerGone) -> None:
+        """Tell who waits that the connection ended."""
+        self._gone = error
+        self._news.set()
+        self._finish()
+
+    async def receive(self) -> Frame:
+        """Return the next frame of the other side; WorkerGone if none can come any more."""
+        while not self._inbox:
+            if self._gone is not None:
+                raise self._gone
+            self._news.clear()
+            await self._news.wait()
+        return self._used()
+
+    def refuse(self) -> None:
+        """Throw away what comes from now on."""
+        self._unwanted = True
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._inbox:
+            self._used()
+
+    def _used(self) -> Frame:
+        frame = self._inbox.popleft()
+        due = self._receiving.used(cost(frame.body), len(self._inbox)) if frame.kind == BODY else 0
+        if due and not self.complete:
+            self._stream.post(Frame(CREDIT, self.call, b"%d" % due))
+        return frame
+
+    def _finish(self) -> None:
+        self.complete = True
+        self._room.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody takes more frames of this side: it asked, and the answer is complete."""
+        return self._begin is not None and self.complete
+
+    # --- frames that go out
+
+    async def send(self, kind: int, body: bytes, *, more: bool) -> None:
+        """Send a frame as soon as the other side has room for it; WorkerGone if there is no other side any more."""
+        if kind == BODY:
+            while not (self._sending.room(cost(body)) or self._gone or self.settled):
+                self._room.clear()
+                await self._room.wait()
+            self._sending.sent(cost(body))
+        if self._gone is not None:
+            raise self._gone
+        if not self.settled:
+            await self._stream.send(lambda: self._frame(kind, body, more=more))
+
+    def _frame(self, kind: int, body: bytes, *, more: bool) -> Frame:
+        if self._begin is not None and self.call == 0:
+            self.call = self._begin(self)
+        self.answered = not more
+        return Frame(kind, self.call, body, more)
+
+
+async def send_message(channel: Channel, message: Any, turns: Turns) -> None:
+    """Send a message, a frame in each turn; ProtocolError if it must not be sent."""
+    pieces, kind = encode(message), number(message)
+    while not channel.settled:
+        await turns.next()
+        if (piece := next(pieces, None)) is None:
+            return
+        await channel.send(kind, piece.body, more=piece.more)
+        kind = BODY
+
+
+async def receive_message(channel: Channel, head: Frame, turns: Turns) -> Any:
+    """Return the message that begins with this frame; ProtocolError, after which the rest of it must be refused."""
+    assembly, frame = Assembly(head.kind), head
+    while True:
+        await turns.next()
+        assembly.add(frame.body)
+        if not frame.more:
+            return assembly.message()
+        frame = await channel.receive()
+        if frame.kind != BODY:
+            raise refused(frame)
+
+
+def refused(frame: Frame) -> ProtocolError:
+    """Return the error that a frame stands for which ends a call without an answer, in words that may be logged."""
+    if frame.kind == FAULT:
+        return ProtocolError(f"the other side refused: {line(frame.body.decode(errors='replace'))}")
+    return ProtocolError("the other side ended the call before all of the answer was there")

@@ -1,0 +1,39 @@
+"""Messages of every kind, made from their types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from setpoint.wall import messages as m
+from setpoint.wall.kinds import TYPES
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WHOLE = st.integers(-(2**63) + 1, 2**63 - 1)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | WHOLE
+    | st.integers(2**63, 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+NAME = TEXT.filter(bool)
+LINE = TEXT.filter(str.isprintable)
+MANIFEST: SearchStrategy[dict[str, Any]] = st.builds(
+    lambda version, kind, name, data: {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "data": data},
+    NAME, NAME, NAME, JSON,
+)  # fmt: skip
+st.register_type_strategy(str, TEXT)
+st.register_type_strategy(int, WHOLE)
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(m.Made, st.builds(m.Made, where=LINE, manifest=MANIFEST))
+st.register_type_strategy(m.Located, st.builds(m.Located, where=LINE))
+st.register_type_strategy(m.Look, st.builds(m.Look, spec=st.dictionaries(TEXT, JSON, max_size=3)))
+MESSAGES: Mapping[type[Any], SearchStrategy[Any]] = {each: st.from_type(each) for each in TYPES.values()}
+ANY = st.one_of(*MESSAGES.values())

@@ -1,0 +1,1 @@
+"""The connection between operator and worker, with real sockets and processes."""
