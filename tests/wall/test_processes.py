@@ -15,6 +15,7 @@ from setpoint.link.remote import Remote
 from setpoint.wall import messages as m
 from setpoint.wall.codec import encode
 from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.wall.protocol import Worker
 
 PLACE = m.Place("a", "https://git.example/a", m.Login(), submodules=False, timeout=1.0)
 
@@ -37,6 +38,7 @@ async def test_many_calls_are_answered_in_any_order(operator: Operator, worker: 
     await operator.counted("cancelled", 20)
 
     remote = Remote(operator.client)
+    worker_of: Worker = remote
     long = tuple(f"{n:032}" for n in range(10_000))
     assert await remote.compare(
         m.Compare("mirror", "a", "b", submodules=False, read_sets=long)
@@ -46,13 +48,13 @@ async def test_many_calls_are_answered_in_any_order(operator: Operator, worker: 
     await remote.close()
 
     # What fails is an answer, and ends nothing else.
-    failed = await remote.check(m.Check(PLACE, m.GitRef()))
+    failed = await worker_of.check(m.Check(PLACE, m.GitRef()))
     assert isinstance(failed, m.Failed)
     assert (failed.reason, failed.retry, len(failed.message)) == (Reason.GitFailed, True, 1025)
     assert await remote.check(m.Check(PLACE, m.GitRef(branch="bug"))) == m.Failed(
         Reason.InternalError, "the worker failed; its log says where"
     )
-    with pytest.raises(ProtocolError, match="nobody answers Places here"):
+    with pytest.raises(ProtocolError, match="the other side refused the call"):
         await remote.places(m.Places(build().look, "d"))
     deep: object = 1
     for _ in range(70):
@@ -82,8 +84,8 @@ async def test_a_worker_that_dies_ends_all_calls_and_comes_back(operator: Operat
 async def test_a_call_that_is_cancelled_at_any_point_disturbs_no_other(
     operator: Operator, worker: Process
 ) -> None:
-    for turns in range(60):
-        task = asyncio.create_task(operator.client.call(build(objects=2_000)))
+    for turns in range(40):
+        task = asyncio.create_task(operator.client.call(build(objects=1_000)))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -108,14 +110,14 @@ async def test_ten_thousand_objects_leave_the_loop_a_turn_between_two_frames(
     frames = len(list(encode(m.Built("0" * 40, "set", made(10_000, 200)))))
     before = operator.turns.count
     counting = asyncio.create_task(count())
-    answers = await asyncio.gather(*(operator.client.call(build(objects=10_000, size=200)) for _ in range(3)))
+    answers = await asyncio.gather(*(operator.client.call(build(objects=10_000, size=200)) for _ in range(2)))
     done.set()
     await counting
     assert all(len(answer.objects) == 10_000 for answer in answers)
     # Two for each request, one for each frame: no two frames were read in one turn, of different answers neither.
     assert frames > 10
-    assert operator.turns.count - before == 3 * (2 + frames)
-    assert turns >= 3 * frames
+    assert operator.turns.count - before == 2 * (2 + frames)
+    assert turns >= 2 * frames
 
 
 async def test_a_child_on_a_pair_of_sockets_is_started_anew_when_it_died() -> None:

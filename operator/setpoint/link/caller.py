@@ -15,6 +15,7 @@ from setpoint.wall.codec import decode, number
 from setpoint.wall.errors import ProtocolError, WorkerGone
 from setpoint.wall.frames import BODY, CANCEL, CREDIT, ENDED, FAULT, LAST_CALL, Frame
 from setpoint.wall.kinds import FITTING, NOTICES, TO_OPERATOR
+from setpoint.wall.limits import MAX_MESSAGE
 
 log = logging.getLogger(__name__)
 OPEN = 128
@@ -24,8 +25,18 @@ OPEN = 128
 class Caller:
     """Calls over one connection. Whatever ends it ends all of them as WorkerGone."""
 
-    def __init__(self, stream: Stream, turns: Turns, notice: Callable[[Any], None] = lambda _: None) -> None:
-        """`turns`: shared by all that the event loop must have turns between. `notice`: is told what comes without being asked."""
+    def __init__(
+        self,
+        stream: Stream,
+        turns: Turns,
+        notice: Callable[[Any], None] = lambda _: None,
+        limit: int = MAX_MESSAGE,
+    ) -> None:
+        """`turns`: shared by all that the event loop must have turns between. `notice`: is told what comes without being asked.
+
+        `limit`: bytes of an answer that are taken.
+        """
+        self._limit = limit
         self._stream, self._turns, self._notice = stream, turns, notice
         self._free = asyncio.Semaphore(OPEN)
         self._calls: dict[int, tuple[Channel, frozenset[int]]] = {}
@@ -56,7 +67,7 @@ class Caller:
                 return None
             if head.kind == FAULT:
                 raise refused(head)
-            return await receive_message(channel, head, self._turns)
+            return await receive_message(channel, head, self._turns, self._limit)
         except ProtocolError as error:
             log.warning(
                 "a call broke the protocol; it ends",
@@ -80,6 +91,8 @@ class Caller:
             self._stream.post(Frame(CANCEL, channel.call))
 
     def _begin(self, channel: Channel, fitting: frozenset[int]) -> int:
+        if self._last == LAST_CALL:
+            self._stream.close()  # a new connection counts from the beginning
         if self._gone is not None or self._last == LAST_CALL:
             raise WorkerGone(CONNECTION_ENDED)
         self._last += 1

@@ -12,8 +12,8 @@ from setpoint.link.turns import Turns
 from setpoint.wall.codec import Assembly, encode, number
 from setpoint.wall.errors import ProtocolError, WorkerGone
 from setpoint.wall.frames import BODY, CREDIT, FAULT, Frame
+from setpoint.wall.limits import MAX_MESSAGE
 from setpoint.wall.window import Receiving, Sending, cost
-from setpoint.wall.words import line
 
 
 class Channel:
@@ -126,9 +126,9 @@ async def send_message(channel: Channel, message: Any, turns: Turns) -> None:
         kind = BODY
 
 
-async def receive_message(channel: Channel, head: Frame, turns: Turns) -> Any:
-    """Return the message that begins with this frame; ProtocolError, after which the rest of it must be refused."""
-    assembly, frame = Assembly(head.kind), head
+async def receive_message(channel: Channel, head: Frame, turns: Turns, limit: int = MAX_MESSAGE) -> Any:
+    """Return the message that begins with this frame, of at most `limit` bytes; ProtocolError, after which its rest must be refused."""
+    assembly, frame = Assembly(head.kind, limit), head
     while True:
         await turns.next()
         assembly.add(frame.body)
@@ -140,7 +140,7 @@ async def receive_message(channel: Channel, head: Frame, turns: Turns) -> Any:
 
 
 def refused(frame: Frame) -> ProtocolError:
-    """Return the error that a frame stands for which ends a call without an answer, in words that may be logged."""
+    """Return the error that a frame stands for which ends a call without an answer."""
     if frame.kind == FAULT:
-        return ProtocolError(f"the other side refused: {line(frame.body.decode(errors='replace'))}")
+        return ProtocolError("the other side refused the call; its log says why")
     return ProtocolError("the other side ended the call before all of the answer was there")

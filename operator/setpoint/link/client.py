@@ -13,6 +13,7 @@ from setpoint.link.sockets import WrongPeer
 from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
 from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.wall.limits import MAX_MESSAGE
 from setpoint.wall.messages import Hello, Welcome
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,13 @@ class Client:
         turns: Turns,
         ready: Callable[[Welcome], None] = lambda _: None,
         notice: Callable[[Any], None] = lambda _: None,
+        limit: int = MAX_MESSAGE,
     ) -> None:
-        """`ready` is told of each new connection, once calls go over it; `notice` of what the worker tells by itself."""
+        """`ready` is told of each new connection, once calls go over it; `notice` of what the worker tells by itself.
+
+        `limit`: bytes of an answer that are taken.
+        """
+        self._limit = limit
         self._dial, self._hello, self._turns = dial, hello, turns
         self._tell_ready, self._tell_notice = ready, notice
         self._caller: Caller | None = None
@@ -81,12 +87,16 @@ class Client:
                 log.warning("the worker broke the protocol; dialling again", extra={"what": str(error)})
             except (OSError, WrongPeer, WorkerGone, TimeoutError) as error:
                 log.info("cannot reach the worker; dialling again", extra={"what": type(error).__name__})
+            except (
+                Exception
+            ):  # whoever was told of it failed, which must not leave the operator without a worker
+                log.exception("the connection to the worker failed unexpectedly; dialling again")
             await asyncio.sleep(next(pauses))
 
     async def _connection(self) -> bool:
         """Dial, and stay until the connection ends; return whether calls went over it."""
         stream = await Stream.over(await self._dial())
-        caller = Caller(stream, self._turns, self._tell_notice)
+        caller = Caller(stream, self._turns, self._tell_notice, self._limit)
         running = asyncio.create_task(self._take(caller))
         was_there = False
         try:
@@ -112,7 +122,9 @@ class Client:
             self._caller = None
             self._there.clear()
 
-    def _greeted(self, caller: Caller, welcome: Welcome) -> None:
+    def _greeted(self, caller: Caller, welcome: Any) -> None:
+        if not isinstance(welcome, Welcome):
+            raise ProtocolError("the worker did not answer hello")
         if welcome.protocol != self._hello.protocol:
             raise ProtocolError(f"the worker speaks version {welcome.protocol}, not {self._hello.protocol}")
         log.info(

@@ -59,8 +59,14 @@ class Listener:
 
     async def _connection(self, connected: socket.socket) -> None:
         try:
-            stream = await Stream.over(connected)
-        except BaseException:
-            connected.close()
-            raise
-        await self._serve(stream)
+            await self._serve(await _stream(connected))
+        except Exception:  # the next connection must find somebody
+            log.exception("a connection failed unexpectedly; it ends")
+
+
+async def _stream(connected: socket.socket) -> Stream:
+    try:
+        return await Stream.over(connected)
+    except BaseException:
+        connected.close()
+        raise

@@ -19,7 +19,6 @@ from setpoint.wall.errors import ProtocolError, WorkerGone
 from setpoint.wall.frames import CANCEL, CREDIT, ENDED, FAULT, Frame
 from setpoint.wall.kinds import NUMBERS, REQUESTS, TO_WORKER
 from setpoint.wall.messages import Failed, Hello, Welcome
-from setpoint.wall.words import shortened
 
 log = logging.getLogger(__name__)
 HELLO = NUMBERS[Hello]
@@ -102,7 +101,7 @@ class Server:
         last = Frame(ENDED, channel.call)
         if isinstance(error, ProtocolError):
             log.warning("a call broke the protocol; it ends", extra={"what": str(error)})
-            last = Frame(FAULT, channel.call, shortened(str(error)).encode())
+            last = Frame(FAULT, channel.call)
         elif error is not None and not isinstance(error, WorkerGone):
             log.error("a call failed unexpectedly; it ends", exc_info=error)
         if not channel.answered:

@@ -142,8 +142,9 @@ def _object(given: Mapping[str, bytes]) -> bytes:
 class Assembly:
     """A message of which some pieces are there."""
 
-    def __init__(self, kind: int) -> None:
-        """`kind`: the number of the message."""
+    def __init__(self, kind: int, limit: int = MAX_MESSAGE) -> None:
+        """`kind`: the number of the message. `limit`: bytes of it that are taken."""
+        self._limit = limit
         self._type = TYPES[kind]
         self._given: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
@@ -158,8 +159,8 @@ class Assembly:
             raise ProtocolError(str(wrong.below(self._type.__name__))) from None
 
     def _add(self, body: bytes) -> None:
-        if self._size > MAX_MESSAGE:
-            raise Wrong(f"has more than {MAX_MESSAGE} bytes")
+        if self._size > self._limit:
+            raise Wrong(f"has more than {self._limit} bytes")
         raw = _parsed(body)
         given = typed(self._type, raw)
         if len(body) > MAX_BODY:

@@ -35,10 +35,10 @@ CANCEL: Final = 3
 ENDED: Final = 4
 """The call is over, without an answer."""
 FAULT: Final = 5
-"""The call is over: its messages broke the protocol, and the body says how, as a text."""
+"""The call is over: what was sent broke the protocol. The log of who says so has how; words of its own could be anybody's."""
 ALONE: Final = frozenset((CREDIT, CANCEL, ENDED, FAULT))
 """Kinds that are no part of a message."""
-LIMITS: Final[Mapping[int, int]] = {BODY: MAX_SINGLE, CREDIT: 16, CANCEL: 0, ENDED: 0, FAULT: 2 * 1024}
+LIMITS: Final[Mapping[int, int]] = {BODY: MAX_SINGLE, CREDIT: 16, CANCEL: 0, ENDED: 0, FAULT: 0}
 
 
 @dataclass(frozen=True, slots=True)

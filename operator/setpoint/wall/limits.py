@@ -13,8 +13,8 @@ SENT_DEPTH: Final = 64
 """Levels of an object that the worker sends; the operator takes `receipt.MAX_DEPTH`."""
 MAX_OBJECT: Final = 3 * 512 * 1024
 """Bytes of one object as JSON: what etcd takes."""
-MAX_MESSAGE: Final = 128 * 1024 * 1024
-"""Bytes of one message: whoever receives it holds all of it."""
+MAX_MESSAGE: Final = 64 * 1024 * 1024
+"""Bytes of one message, unless more is allowed: whoever receives it holds all of it."""
 
 
 def flaw(value: object) -> str | None:

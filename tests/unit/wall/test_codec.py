@@ -231,7 +231,7 @@ def test_a_message_has_a_limit_however_many_frames_it_comes_in() -> None:
     for _ in range(MAX_MESSAGE // MAX_SINGLE):
         with pytest.raises(ProtocolError, match="not of a single thing"):
             assembly.add(blanks)
-    with pytest.raises(ProtocolError, match="Placed has more than 134217728 bytes"):
+    with pytest.raises(ProtocolError, match="Placed has more than 67108864 bytes"):
         assembly.add(b"{}")
 
 
