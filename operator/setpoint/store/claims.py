@@ -103,23 +103,31 @@ class Claims:
     def want(self, key: SyncKey, objects: Iterable[ObjectId], near: Iterable[ObjectId] = ()) -> set[SyncKey]:
         """Record what a Sync waits for, and what it is about to take; of that, `near` counts for its own namespace alone.
 
-        Returns the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more.
+        Returns the Syncs to wake: the owners, who show it in their differences, and who lent what is not wanted any more;
+        for what is `near`, those of its own namespace.
         """
         new, held = frozenset(objects), self._held.get(key, HOLDS_NOTHING)
-        self._near.pop(key, None)
-        if among := frozenset(near):
+        before, among = self._near.pop(key, NOTHING), frozenset(near)
+        if among:
             self._near[key] = among
         if new == held.wanted:
             return set()
         more, less = new - held.wanted, held.wanted - new
+        self._held[key] = held._replace(wanted=new)
+        close = self._moved(key, more & among, less & before)
+        wake = self._moved(key, more - among, less - before)
+        wake |= {each for each in close if each.namespace == key.namespace}
+        self._wanted |= more
+        self._wanted -= {o for o in less if not self._parties.get(o, NONE).wants}
+        return wake - {key}
+
+    def _moved(self, key: SyncKey, more: Iterable[ObjectId], less: Iterable[ObjectId]) -> set[SyncKey]:
+        """Enter that a Sync wants `more`, and no longer what is `less`; returns whom that concerns."""
         me = frozenset((key,))
         asked = self._change(more, lambda p: Parties(p.owner, p.heirs, p.wants | me, p.lent))
         given_up = self._change(less, lambda p: Parties(p.owner, p.heirs, p.wants - me, p.lent))
-        self._wanted |= more
-        self._wanted -= {o for o in less if not self._parties.get(o, NONE).wants}
-        self._held[key] = held._replace(wanted=new)
         owners = {was.owner for was in (*asked, *given_up) if was.owner is not None}
-        return owners.union(*(was.lent for was in given_up)) - {key}
+        return owners.union(*(was.lent for was in given_up))
 
     def owner(self, oid: ObjectId) -> SyncKey | None:
         """Return the Sync that owns an object."""

@@ -189,6 +189,20 @@ class Stage:
         return frozenset(wants.refused)
 
 
+def test_what_counts_in_its_own_namespace_alone_wakes_nobody_of_another() -> None:
+    """The object changed hands while the one who may not write it waited."""
+    red, two, blue = KEYS[0], KEYS[1], KEYS[3]
+    claims, u = Claims(), OBJECTS[0]
+    claims.record(red, [u])
+    assert claims.want(two, [u], [u]) == {red}
+    claims.record(red, [], [u])
+    claims.want(blue, [u])
+    claims.record(blue, [u])
+    assert claims.want(two, []) == {red}
+    assert claims.want(two, [u], [u]) == set()
+    assert claims.want(two, []) == {red}
+
+
 @settings(max_examples=60)
 @given(rights, steps)
 def test_who_may_not_write_an_object_is_nothing_to_a_sync_of_another_namespace(
