@@ -44,6 +44,13 @@ def _run(options: Namespace) -> int:
     return kopf_watch.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
 
 
+def _worker(options: Namespace) -> int:
+    from setpoint import settings  # noqa: PLC0415
+    from setpoint.worker import process  # noqa: PLC0415
+
+    return process.main(settings.from_environ(os.environ), options.socket, options.api_server)
+
+
 def _render(options: Namespace) -> int:
     from setpoint.cli import render  # noqa: PLC0415
 
@@ -65,6 +72,7 @@ def _crds(options: Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "run": _run,
+    "worker": _worker,
     "render": _render,
     "health": _health,
     "crds": _crds,

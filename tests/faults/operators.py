@@ -50,9 +50,8 @@ class Operator(OperatorProcess):
         return self.process.pid if self.process and self.process.poll() is None else None
 
     def git_workers(self) -> set[int]:
-        """The process ids of its children that talk to Git servers."""
-        parents = Path(f"/proc/{self.pid}/task").glob("*/children")
-        pids = {int(pid) for children in parents for pid in children.read_text().split()}
+        """The process ids of its worker's children that talk to Git servers."""
+        pids = {pid for child in _children(self.pid) for pid in _children(child)}
         return {pid for pid in pids if main.__name__.encode() in _command(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
@@ -101,6 +100,11 @@ class Operator(OperatorProcess):
         with self.log.open("rb") as file:
             file.seek(after)
             return file.read().decode(errors="replace")
+
+
+def _children(pid: int | None) -> set[int]:
+    parents = Path(f"/proc/{pid}/task").glob("*/children")
+    return {int(pid) for children in parents for pid in children.read_text().split()}
 
 
 def _command(pid: int) -> bytes:

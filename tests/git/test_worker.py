@@ -213,6 +213,12 @@ async def test_submodules_are_seen_where_they_are_asked_for(world: World, tmp_pa
     assert names == ["a"]
 
 
+async def test_names_of_files_are_shown_in_one_line(world: World) -> None:
+    world.repo.commit({"app/a\nb.yaml": CONFIG % "a"})
+    built = await world.build(look(await world.check(), "app"))
+    assert [each.where for each in built.objects] == ["app/a\\nb.yaml:1"]
+
+
 async def test_what_cannot_cross_is_named_with_its_file(world: World) -> None:
     deep = "[" * 150 + "]" * 150
     world.repo.commit({"app/a.yaml": f"{CONFIG % 'a'}data: {deep}\n"})
@@ -221,7 +227,7 @@ async def test_what_cannot_cross_is_named_with_its_file(world: World) -> None:
     assert isinstance(found, Failed)
     assert (found.reason, found.message) == (
         Reason.RenderFailed,
-        "app/a.yaml:1: ConfigMap/a has more than 128 levels of nesting",
+        "app/a.yaml:1: ConfigMap/a has more than 64 levels of nesting",
     )
     assert found.read_set
 

@@ -310,6 +310,12 @@ class Reason(StrEnum):
         "Report it, with the lines `work failed unexpectedly` of the operator's log; Setpoint retries by itself.",
         "transient",
     )
+    RenderCrashed = (
+        "RenderCrashed",
+        "The worker ended again and again while it was at work on this; what was applied stays.",
+        "Look for what is very large, deep or of an unusual form in the commit; Setpoint tries again later, apart from all others.",
+        "transient",
+    )
     Degraded = (
         "Degraded",
         "An object is applied and not healthy.",

@@ -12,6 +12,7 @@ from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.wakeups import Wakeups
 from setpoint.manager.wiring import wired
+from setpoint.manager.worker_process import ChildWorker
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.malloc import TrimTimer
 from setpoint.runtime.metrics import Metrics
@@ -28,7 +29,6 @@ from setpoint.syncs.reconciler import Syncs
 from setpoint.watch.informers import Informers
 from setpoint.watch.pods import PodInformers
 from setpoint.watch.storage import StorageClasses
-from setpoint.worker.inprocess import InProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Shared:
     pods: PodInformers
     storage: StorageClasses
     recorder: EventRecorder
-    worker: InProcess
+    worker: ChildWorker
 
     async def close(self) -> None:
         """Close all parts; Events are written last."""
@@ -165,5 +165,5 @@ def _shared(
         pods=PodInformers(cluster, syncs),
         storage=StorageClasses(cluster, syncs),
         recorder=EventRecorder(cluster, metrics),
-        worker=InProcess.of(settings, hosts),
+        worker=ChildWorker.of(settings, hosts),
     )

@@ -39,12 +39,15 @@ from setpoint.sources.secrets import read_login
 from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
 from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
+from setpoint.wall.errors import WorkerGone
 from setpoint.wall.messages import Check, Compare, Failed, Fetch, GitRef, Login, Lost, Place
 from setpoint.wall.protocol import Worker
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
+WORKER_SECONDS = 1.0
+"""After how long a check is made again that the worker did not live to answer: that is no failure of the Source."""
 NEVER = math.inf
 """When the next check of a remote is due that only a person can put right; another spec or a request for a check comes first."""
 
@@ -152,6 +155,8 @@ class Sources:
             return Result(after=0.0)
         except RETRYABLE as error:
             return retry_later("Source", key, error)
+        except WorkerGone:
+            return Result(after=WORKER_SECONDS)
 
     def _forget(self, key: SyncKey) -> Result:
         self._memory.pop(key, None)

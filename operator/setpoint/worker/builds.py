@@ -16,6 +16,7 @@ from setpoint.render.renderer import Rendered, Renderer
 from setpoint.render.unique import FEW
 from setpoint.tree.changes import RecordingTree
 from setpoint.tree.protocol import Tree
+from setpoint.wall.limits import SENT_DEPTH
 from setpoint.wall.messages import (
     Build,
     Built,
@@ -30,6 +31,7 @@ from setpoint.wall.messages import (
     Same,
 )
 from setpoint.wall.receipt import breach
+from setpoint.wall.words import line, shortened
 from setpoint.worker.commits import Commits
 from setpoint.worker.read_sets import ReadSets
 
@@ -83,7 +85,7 @@ class Builds:
             return Placed()
         home = request.look.namespace
         places = await self._renderer.places(found.tree, found.spec, found.inputs, home=home)
-        return Placed(tuple(Located(*oid, place.where) for oid, place in places.items()))
+        return Placed(tuple(Located(*oid, line(place.where)) for oid, place in places.items()))
 
     def _noted(self, look: Look) -> _Gathered | Lost | Failed:
         """Gather, and keep what that depended on, also where it failed."""
@@ -138,12 +140,12 @@ async def answered(
     documents = rendered.objects
     unfit = _unfit(documents) if len(documents) <= FEW else await asyncio.to_thread(_unfit, documents)
     if unfit is not None:
-        return Failed(Reason.RenderFailed, unfit, read_set=read_set)
-    made = tuple(Made(each.where, each.index, each.line, each.manifest) for each in documents)
-    return Built(digest, read_set, made, rendered.skipped, rendered.twice, held)
+        return Failed.of(Problem(Reason.RenderFailed, unfit), read_set)
+    made = tuple(Made(line(each.where), each.index, each.line, each.manifest) for each in documents)
+    return Built(digest, read_set, made, rendered.skipped, tuple(map(shortened, rendered.twice)), held)
 
 
 def _unfit(documents: Iterable[Document]) -> str | None:
     """Return what keeps the first object that cannot cross from it, in words for people."""
-    found = ((each, breach(each.manifest)) for each in documents)
+    found = ((each, breach(each.manifest, SENT_DEPTH)) for each in documents)
     return next((f"{d.where}: {identity(d.manifest).label()} {why}" for d, why in found if why), None)

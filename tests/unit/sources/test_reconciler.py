@@ -31,6 +31,7 @@ from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
+from setpoint.wall.errors import WorkerGone
 from setpoint.wall.messages import GitRef, Login
 from setpoint.worker.inprocess import InProcess
 
@@ -149,11 +150,11 @@ class World:
         self.cluster = Cluster(self.store)
         cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
+        renderer = cast("Any", SimpleNamespace(budgets=DEFAULTS))
+        self.worker = InProcess(cast("Any", self.git), renderer, allow_file=False)
         self.sources = Sources(
             cluster,
-            InProcess(
-                cast("Any", self.git), cast("Any", SimpleNamespace(budgets=DEFAULTS)), allow_file=False
-            ),
+            self.worker,
             self.store,
             SourceReporter(StatusWriter(cluster, self.store), events, Metrics()),
             self,
@@ -564,6 +565,34 @@ def test_syncs_are_told_of_a_commit_although_the_check_broke_off_after_it() -> N
         assert world.moves == [("", A), (A, B)]
         assert world.status() == (B, "True", "Succeeded")
         assert world.woken == [APP]
+
+    play(story)
+
+
+@pytest.mark.parametrize("kind", ["check", "compare"])
+def test_a_worker_that_is_gone_is_no_failure_of_the_source(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+        before = copy.deepcopy(world.store.sources[KEY]["status"])
+        deaths = [WorkerGone("dead")] * 3
+
+        async def gone(request: Any) -> Any:
+            if deaths:
+                raise deaths.pop()
+            monkeypatch.undo()
+            return await getattr(world.worker, kind)(request)
+
+        monkeypatch.setattr(world.worker, kind, gone)
+        world.git.at[URL] = B
+        world.ask(APP, "now")
+        await asyncio.sleep(0.5)
+        assert world.store.sources[KEY]["status"] == before
+        await asyncio.sleep(3.5)
+        assert world.status() == (B, "True", "Succeeded")
+        assert world.moves[-1] == (A, B)
 
     play(story)
 
