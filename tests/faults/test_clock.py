@@ -14,12 +14,12 @@ from tests.kit.api import Json, condition, says
 
 pytestmark = pytest.mark.cluster
 
-# Python runs this before the operator; what it reads of the wall clock is as much off as the file says.
+# Python runs this before the operator and before its worker; what they read of the wall clock is as much off as the file says.
 STEPPED = """
-import datetime, os, time
+import datetime, time
 Real, real = datetime.datetime, time.time
 def off():
-    with open(os.environ["STEPPED_CLOCK"]) as file:
+    with open({file!r}) as file:
         return float(file.read())
 class Kind(type):
     def __instancecheck__(cls, value):
@@ -54,7 +54,7 @@ class Clock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "sitecustomize.py").write_text(STEPPED)
+        (folder / "sitecustomize.py").write_text(STEPPED.format(file=str(folder / "off")))
         self.step(0)
 
     def step(self, seconds: int) -> None:
@@ -77,7 +77,7 @@ def clock(stepped: Clock) -> Iterator[Clock]:
 
 @pytest.fixture(scope="module")
 def variables(stepped: Clock) -> dict[str, str]:
-    return {"PYTHONPATH": str(stepped.folder), "STEPPED_CLOCK": str(stepped.folder / "off")}
+    return {"PYTHONPATH": str(stepped.folder)}
 
 
 def rolling_out(world: World, timeout: str) -> None:
