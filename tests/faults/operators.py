@@ -50,9 +50,9 @@ class Operator(OperatorProcess):
         return self.process.pid if self.process and self.process.poll() is None else None
 
     def git_workers(self) -> set[int]:
-        """The process ids of its worker's children that talk to Git servers."""
-        pids = {pid for child in _children(self.pid) for pid in _children(child)}
-        return {pid for pid in pids if main.__name__.encode() in _command(pid)}
+        """The process ids of those that talk to Git servers: the launcher forks them, whoever started it."""
+        launchers = {pid for pid in _descendants(self.pid) if main.__name__.encode() in _command(pid)}
+        return {child for pid in launchers for child in _children(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
         """Wait for its end; returns the exit code."""
@@ -105,6 +105,11 @@ class Operator(OperatorProcess):
 def _children(pid: int | None) -> set[int]:
     parents = Path(f"/proc/{pid}/task").glob("*/children")
     return {int(pid) for children in parents for pid in children.read_text().split()}
+
+
+def _descendants(pid: int | None) -> set[int]:
+    children = _children(pid)
+    return children.union(*map(_descendants, children))
 
 
 def _command(pid: int) -> bytes:
