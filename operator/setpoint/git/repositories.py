@@ -137,7 +137,7 @@ class Git:
 
     def tree(self, repository: Repository, sha: str, *, submodules: bool = False) -> Tree:
         """Return the files of a commit that `has` says is there, safe for threads; Problem(GitFailed)."""
-        return self._tree(repository, sha, submodules=submodules)
+        return self._tree(repository, sha, submodules=submodules).look()
 
     async def close(self) -> None:
         """End the children and close the mirrors, which stay on disk."""
