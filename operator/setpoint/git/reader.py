@@ -175,9 +175,12 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A folder: `path` in the tree whose reader has it, which lies at `stem` in the whole."""
+    """A folder: `path` in the tree whose reader has it, which lies at `stem` in the whole.
 
-    tree: MirrorTree
+    `tree`: None for the whole itself, which would refer to itself and wait for the garbage collector.
+    """
+
+    tree: MirrorTree | None
     stem: str
     path: str
     oid: str
@@ -199,7 +202,7 @@ class MirrorTree:
     ) -> None:
         """`submodules`: trees by path. `same`: these files in another look, which is kept for others as long as this."""
         self.reader, self._sha, self.submodules, self._same = reader, sha, submodules, same
-        self.root: _Place = _Place(self, "", "", same.root.oid if same else reader.root(sha))
+        self.root: _Place = _Place(None, "", "", same.root.oid if same else reader.root(sha))
         self._unpacked = 0
         self._folders: dict[str, Folder] = {}
         self._places: Lru[str, _Place] = Lru(KEPT_PATHS)
@@ -230,7 +233,7 @@ class MirrorTree:
         if entry is None or entry.kind not in (EntryKind.BLOB, EntryKind.LINK):
             raise Problem(Reason.PathNotFound, f"{path} is not a file of the commit")
         place = self._place(path.rpartition("/")[0]) or self.root
-        return place.tree.reader.blob(entry.oid, path)
+        return self._tree(place).reader.blob(entry.oid, path)
 
     def _place(self, path: str) -> _Place | None:
         """Find a folder; walks down from one that is known, so that nothing beside the way is read."""
@@ -251,9 +254,12 @@ class MirrorTree:
             self._places.put(entry.path, place, len(entry.path))
         return place
 
+    def _tree(self, place: _Place) -> MirrorTree:
+        return place.tree or self
+
     def _within(self, place: _Place, entry: Entry) -> _Place:
         path = entry.path[len(place.stem) :]
-        inner = place.tree.submodules.get(path)
+        inner = self._tree(place).submodules.get(path)
         if inner is not None and inner.root.oid == entry.oid:
             return _Place(inner, f"{entry.path}/", "", entry.oid)
         return _Place(place.tree, place.stem, path, entry.oid)
@@ -264,7 +270,7 @@ class MirrorTree:
 
     def _shown(self, place: _Place, entry: Entry) -> Entry:
         """Return an entry as the whole has it: by its path from there, and a submodule that was fetched as a folder."""
-        inner = place.tree.submodules.get(entry.path) if entry.kind is EntryKind.SUBMODULE else None
+        inner = self._tree(place).submodules.get(entry.path) if entry.kind is EntryKind.SUBMODULE else None
         path = f"{place.stem}{entry.path}"
         if inner is not None:
             return Entry(path, EntryKind.TREE, inner.root.oid)
@@ -273,7 +279,7 @@ class MirrorTree:
     def _folder(self, place: _Place) -> Folder:
         if (known := self._folders.get(place.oid)) is None:
             shown = f"{place.stem}{place.path}"
-            known = place.tree.reader.folder(place.oid, shown)
+            known = self._tree(place).reader.folder(place.oid, shown)
             self._unpacked += known.size
             self.reader.budgets.check(
                 "max_input_size", self._unpacked, shortened(shown) or ".", counted=False
