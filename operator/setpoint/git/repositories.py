@@ -187,7 +187,7 @@ class Git:
         while True:
             room = self._room()
             try:
-                return await self._call(repository, request | {"maxBytes": room}, limit)
+                return await self._call(repository, {**request, "maxBytes": room}, limit)
             except Problem as problem:
                 if problem.reason is not Reason.CacheFull:
                     raise

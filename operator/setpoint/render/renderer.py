@@ -34,7 +34,7 @@ from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.runtime.slots import Slots
-from setpoint.tree.bounded import BoundedTree
+from setpoint.tree.bounded import BoundedTree, Spent
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import Tree
 
@@ -168,13 +168,18 @@ class Renderer:
         self, tree: Tree, spec: SyncSpec, inputs: Inputs, home: str, *, noted: bool
     ) -> Rendered:
         """Build; `noted`: with a note on each object where it comes from. TwiceError if an overlay finds two alike."""
+        spent = Spent(self.budgets)
         if inputs.flavour is Flavour.KUSTOMIZE:
             build = inputs.builds[0]
-            job = partial(prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
+            job = partial(
+                prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace, spent=spent
+            )
             return Rendered(await self._build(partial(job, noted=noted), home))
         plain = await asyncio.to_thread(_plain, tree, inputs, self.budgets)
         bare = spec.model_copy(update={"kustomize": None})
-        job = partial(prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
+        job = partial(
+            prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted, spent=spent
+        )
         built = [await self._build(partial(job, build=build), home) for build in inputs.builds]
         objects = (*plain.objects, *(each for group in built for each in group))
         twice: tuple[str, ...] = ()
@@ -182,7 +187,7 @@ class Renderer:
             # kustomize takes no object twice, not even an equal one.
             found = await checked(objects)
             objects, twice = found.objects, found.twice
-            over = partial(prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
+            over = partial(prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs, spent=spent)
             objects = await self._build(partial(over, noted=noted), home)
         return Rendered(objects, plain.skipped, twice)
 

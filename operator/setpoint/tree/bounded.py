@@ -7,6 +7,24 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.tree.protocol import Entry, Tree
 
 
+class Spent:
+    """Adds up what several builds of one look take, each what it takes for itself; Problem(TooLarge) for too much.
+
+    What two of them share is gone through, and written, twice.
+    """
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets = budgets
+        self.files = self.bytes = 0
+
+    def add(self, where: str, size: int, files: int = 1) -> None:
+        """Count so many bytes in so many files, or references to such; `where` is the place for people."""
+        self.files += files
+        self.bytes += size
+        self._budgets.check("max_files", self.files, shortened(where) or ".", counted=False)
+        self._budgets.check("max_input_size", self.bytes, shortened(where) or ".", counted=False)
+
+
 class BoundedTree:
     """Counts what is listed and read in another tree, each path once; Problem(TooLarge) for what is over its budget.
 

@@ -17,6 +17,7 @@ from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize import kustomization
 from setpoint.render.kustomize.kustomization import NAMES, Kind, Kustomization, Reference
 from setpoint.runtime.lru import Lru
+from setpoint.tree.bounded import Spent
 from setpoint.tree.paths import Found, Outside, below, join, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
@@ -108,9 +109,10 @@ def read_kustomization(tree: Tree, file: str, budgets: Budgets = DEFAULTS) -> tu
 class Closure:
     """Collects what a build reads, from folder to folder."""
 
-    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS) -> None:
-        self._tree, self._budgets = tree, budgets
-        self._levels = self._references = 0
+    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS, spent: Spent | None = None) -> None:
+        """`spent`: what other builds of the same look took."""
+        self._tree, self._budgets, self._spent = tree, budgets, spent or Spent(budgets)
+        self._levels = 0
         self._places: dict[str, str] = {}
         self._entries: dict[str, Entry] = {}
         self._exported: dict[str, Entry] = {}
@@ -135,8 +137,7 @@ class Closure:
         if file is None:
             raise Problem(Reason.RenderFailed, f"{folder or '.'} has no kustomization.yaml")
         parsed, found = read_kustomization(self._tree, file, self._budgets)
-        self._references += len(parsed.references)
-        self._budgets.check("max_files", self._references, file, counted=False)
+        self._spent.add(file, len(parsed.text), 1 + len(parsed.references))
         # Noted before what it refers to, which may lead back here.
         self._written[folder] = Written(file, parsed.text)
         self._count(found)
@@ -238,7 +239,7 @@ class Closure:
         if entry is None:
             return
         self._entries[folder] = self._exported[folder] = entry
-        for link in _symlinks(self._tree, folder):
+        for link in _symlinks(self._tree, folder, self._spent):
             try:
                 found = resolve(self._tree, link.path.rpartition("/")[0], link.path.rpartition("/")[2])
             except Outside as error:
@@ -260,10 +261,12 @@ def _look_up(tree: Tree, folder: str, text: str) -> Found | None:
     return resolve(tree, "", path)
 
 
-def _symlinks(tree: Tree, folder: str) -> Iterator[Entry]:
-    for entry in tree.children(folder):
+def _symlinks(tree: Tree, folder: str, spent: Spent) -> Iterator[Entry]:
+    found = tree.children(folder)
+    spent.add(folder, 0, len(found))
+    for entry in found:
         if entry.kind is EntryKind.TREE:
-            yield from _symlinks(tree, entry.path)
+            yield from _symlinks(tree, entry.path, spent)
         elif entry.kind is EntryKind.LINK:
             yield entry
 
