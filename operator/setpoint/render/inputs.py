@@ -61,23 +61,24 @@ def gather(tree: Tree, spec: SyncSpec, budgets: Budgets = DEFAULTS) -> Inputs:
     that is. TooLarge for more than the `budgets`.
     """
     tree = Contents(BoundedTree(tree, budgets), strict=True)
-    folder, spent = find_folder(tree, spec.path), Spent(budgets)
+    spent = Spent(budgets)
+    folder = find_folder(tree, spec.path, spent)
     if find_kustomization(tree, folder):
         closure = Closure(tree, budgets, spent)
         closure.visit(folder)
         _overlay(closure, folder, spec)
         return _inputs(spec, Flavour.KUSTOMIZE, folder, builds=(closure.build(folder),))
-    plain = folders.select(tree, folder, spec.exclude, budgets)
+    plain = folders.select(tree, folder, spec.exclude, budgets, spent)
     builds = tuple(_nested(Closure(tree, budgets, spent), nested) for nested in plain.kustomizations)
     components = Closure(tree, budgets, spent)
     _overlay(components, folder, spec)
     return _inputs(spec, Flavour.PLAIN, folder, plain.manifests, builds, components.build(folder))
 
 
-def find_folder(tree: Tree, path: str) -> str:
+def find_folder(tree: Tree, path: str, spent: Spent | None = None) -> str:
     """Return the real path of spec.path; Problem(PathNotFound) if it is no folder of the commit."""
     try:
-        found = resolve(tree, "", path)
+        found = resolve(tree, "", path, spent)
     except Outside as error:
         raise Problem(Reason.PathNotFound, f"spec.path: {error}") from None
     if found is None:

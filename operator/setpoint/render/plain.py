@@ -10,6 +10,7 @@ from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize.build import find_kustomization, read_kustomization
 from setpoint.runtime.lru import Lru
+from setpoint.tree.bounded import Spent
 from setpoint.tree.gitignore import BadLine, GitIgnore
 from setpoint.tree.paths import Found, Outside, below, join, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
@@ -57,13 +58,13 @@ _LISTINGS: Final[Lru[str, _Listing]] = Lru(_MAX_LISTED)
 """Listings by tree id: a function of the content, whatever repository it is from."""
 
 
-def select(tree: Tree, folder: str, exclude: tuple[str, ...], budgets: Budgets) -> Selection:
+def select(tree: Tree, folder: str, exclude: tuple[str, ...], budgets: Budgets, spent: Spent) -> Selection:
     """Find the manifests below a folder, but for folders whose names begin with a dot, and for `exclude`.
 
     Patterns are gitignore's, relative to the folder. Components are left out, because they are nothing by
     themselves. Raises Problem: HelmUnsupported for a chart, RenderFailed for a symlink that leads nowhere, TooLarge.
     """
-    walk = _Walk(tree, _patterns(exclude, budgets), budgets)
+    walk = _Walk(tree, _patterns(exclude, budgets), budgets, spent)
     walk.take(folder, "", folder, ())
     return Selection(
         tuple(sorted(walk.manifests, key=lambda m: m.shown)), tuple(sorted(set(walk.kustomizations)))
@@ -82,8 +83,8 @@ def _patterns(exclude: tuple[str, ...], budgets: Budgets) -> GitIgnore:
 class _Walk:
     """Collects what is not excluded, through symlinks to folders too."""
 
-    def __init__(self, tree: Tree, patterns: GitIgnore, budgets: Budgets) -> None:
-        self._tree, self._patterns, self._budgets = tree, patterns, budgets
+    def __init__(self, tree: Tree, patterns: GitIgnore, budgets: Budgets, spent: Spent) -> None:
+        self._tree, self._patterns, self._budgets, self._spent = tree, patterns, budgets, spent
         self.manifests: list[Manifest] = []
         self.kustomizations: list[str] = []
         self._linked = self._seen = 0
@@ -125,12 +126,12 @@ class _Walk:
 
     def _nested(self, folder: str) -> None:
         file = find_kustomization(self._tree, folder)
-        if file and not read_kustomization(self._tree, file)[0].component:
+        if file and not read_kustomization(self._tree, file, self._budgets, self._spent)[0].component:
             self.kustomizations.append(folder)
 
     def _link(self, path: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
         try:
-            found = resolve(self._tree, path.rpartition("/")[0], path.rpartition("/")[2])
+            found = resolve(self._tree, path.rpartition("/")[0], path.rpartition("/")[2], self._spent)
         except Outside as error:
             raise Problem(
                 Reason.RenderFailed, f"{error}; list it in spec.exclude if it is not wanted"

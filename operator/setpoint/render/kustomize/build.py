@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from setpoint.api.budgets import DEFAULTS, Budgets
+from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize import kustomization
 from setpoint.render.kustomize.kustomization import NAMES, Kind, Kustomization, Reference
@@ -91,10 +91,10 @@ def find_kustomization(tree: Tree, folder: str) -> str | None:
     return found[0] if found else None
 
 
-def read_kustomization(tree: Tree, file: str, budgets: Budgets = DEFAULTS) -> tuple[Kustomization, Found]:
+def read_kustomization(tree: Tree, file: str, budgets: Budgets, spent: Spent) -> tuple[Kustomization, Found]:
     """Read the kustomization at `file`, which may be a symlink; Problem if it cannot be used."""
     try:
-        found = resolve(tree, "", file)
+        found = resolve(tree, "", file, spent)
     except Outside as error:
         raise Problem(Reason.RenderFailed, str(error)) from None
     if found is None or found.entry.kind is not EntryKind.BLOB:
@@ -136,8 +136,8 @@ class Closure:
         file = find_kustomization(self._tree, folder)
         if file is None:
             raise Problem(Reason.RenderFailed, f"{folder or '.'} has no kustomization.yaml")
-        parsed, found = read_kustomization(self._tree, file, self._budgets)
-        self._spent.add(file, len(parsed.text), 1 + len(parsed.references))
+        parsed, found = read_kustomization(self._tree, file, self._budgets, self._spent)
+        self._spent.add(file, len(parsed.text), max(1, len(parsed.references)))
         # Noted before what it refers to, which may lead back here.
         self._written[folder] = Written(file, parsed.text)
         self._count(found)
@@ -179,8 +179,10 @@ class Closure:
     def _resolve(self, folder: str, file: str, reference: Reference) -> Found | None:
         """Find what a reference names; None for one that is the content itself."""
         inline = reference.kind is Kind.INLINE and bool(kustomization.inline(reference.text))
+        if inline and len(reference.text) > MAX_PATH:
+            return None
         try:
-            found = _look_up(self._tree, folder, reference.text)
+            found = _look_up(self._tree, folder, reference.text, self._spent)
         except Outside as error:
             if inline:
                 return None
@@ -241,7 +243,9 @@ class Closure:
         self._entries[folder] = self._exported[folder] = entry
         for link in _symlinks(self._tree, folder, self._spent):
             try:
-                found = resolve(self._tree, link.path.rpartition("/")[0], link.path.rpartition("/")[2])
+                found = resolve(
+                    self._tree, link.path.rpartition("/")[0], link.path.rpartition("/")[2], self._spent
+                )
             except Outside as error:
                 raise Problem(Reason.RenderFailed, str(error)) from None
             if found is None or below(found.path, folder) or found.entry.kind is not EntryKind.BLOB:
@@ -251,14 +255,14 @@ class Closure:
             self._copies[(folder, found.path, link.path)] = Copy(found.entry, folder, place, place)
 
 
-def _look_up(tree: Tree, folder: str, text: str) -> Found | None:
+def _look_up(tree: Tree, folder: str, text: str, spent: Spent) -> Found | None:
     """Find what a path in a kustomization means to kustomize, which goes up by the text and not by the file system."""
     if text.startswith("/"):
         raise Outside(f"{text!r} is absolute; paths are relative, inside the repository")
     path = posixpath.normpath(f"{folder}/{text}" if folder else text)
     if path == ".." or path.startswith("../"):
         raise Outside(f"{text!r} leaves the repository")
-    return resolve(tree, "", path)
+    return resolve(tree, "", path, spent)
 
 
 def _symlinks(tree: Tree, folder: str, spent: Spent) -> Iterator[Entry]:
