@@ -42,7 +42,8 @@ IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
 MAX_READERS = 64
 MAX_MIRRORS = 1024  # remembered names of mirrors
-MAX_LISTED = 50_000  # submodules in remembered lists
+MAX_LISTED = 16 * 2**20  # bytes of remembered lists of submodules, about
+LISTED = 500  # of a submodule beside its path and URL
 OBJECT_CACHE = 4 * 2**20  # bytes of libgit2's cache of parsed objects in this process
 LEAST_ROOM = 2**20  # bytes that are made room for at least
 VAIN_SECONDS = 3600.0  # for which a namespace has no mirrors dropped, after that was in vain
@@ -312,7 +313,8 @@ class Git:
         if known is None:
             tree = self._tree(repository, sha, submodules=False)
             known = pinned_in(tree, repository, self._budgets)
-            self._pinned.put(key, known, len(known) + 1)
+            size = sum(len(path) + 3 * len(each.remote.url) + LISTED for path, each, _ in known)
+            self._pinned.put(key, known, size + LISTED)
         return known
 
     # --- the cache's size

@@ -17,8 +17,9 @@ from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _CHART: Final = "Chart.yaml"
-_MAX_LISTED: Final = 10_000
-"""Entries in all listings that are remembered."""
+_MAX_LISTED: Final = 4 * 2**20
+"""Bytes of all listings that are remembered, about: a name may have thousands."""
+_ENTRY: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _Listing:
     """What a folder holds, relative to it; a folder with a kustomization or a chart is listed as that alone.
 
     `seen`: how many files and folders are below it, of whatever kind, which is a function of the content too.
+    `size`: how many characters its paths have.
     """
 
     manifests: tuple[tuple[str, str], ...] = ()
@@ -49,6 +51,7 @@ class _Listing:
     charts: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     seen: int = 0
+    size: int = 0
 
     def __len__(self) -> int:
         return len(self.manifests) + len(self.kustomizations) + len(self.charts) + len(self.links)
@@ -97,6 +100,7 @@ class _Walk:
         listing = _listing(self._tree, real, self._budgets)
         self._seen += listing.seen
         self._budgets.check("max_files", self._seen, shown or ".", counted=False)
+        self._spent.add(shown, listing.size, 0)
         for name in listing.charts:
             if not self._patterns.ignores(join(inside := join(relative, name), _CHART)):
                 self._chart(join(shown, name), inside)
@@ -171,14 +175,14 @@ def _list(tree: Tree, folder: Entry, budgets: Budgets, *, remember: bool) -> _Li
     if known is None:
         known = _merge(_parts(tree, folder, budgets, remember), folder.path, budgets)
         if remember:
-            _LISTINGS.put(folder.oid, known, len(known) + 1)
+            _LISTINGS.put(folder.oid, known, known.size + _ENTRY * (len(known) + 1))
     return known
 
 
 def _merge(parts: Iterator[tuple[str, _Listing]], folder: str, budgets: Budgets) -> _Listing:
     """Join what the children of a folder hold, as long as they are not too many: equal folders are listed once, and count each."""
     manifests, kustomizations, charts, links = [], [], [], []
-    seen = 0
+    seen = size = 0
     for name, part in parts:
         seen += part.seen + 1
         budgets.check("max_files", seen, folder or ".", counted=False)
@@ -186,14 +190,17 @@ def _merge(parts: Iterator[tuple[str, _Listing]], folder: str, budgets: Budgets)
         kustomizations += [join(name, path) for path in part.kustomizations]
         charts += [join(name, path) for path in part.charts]
         links += [join(name, path) for path in part.links]
-    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links), seen)
+        size += part.size + len(part) * (len(name) + 1)
+        budgets.check("max_input_size", size, folder or ".", counted=False)
+    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links), seen, size)
 
 
 def _parts(tree: Tree, folder: Entry, budgets: Budgets, remember: bool) -> Iterator[tuple[str, _Listing]]:
     children = tree.children(folder.path)
     names = {child.name for child in children}
     if _CHART in names:
-        yield "", _Listing(charts=("",))
+        # All of them were listed, as often as symlinks lead here.
+        yield "", _Listing(charts=("",), seen=len(children))
         return
     for child in children:
         if child.kind is EntryKind.TREE and not child.name.startswith("."):
@@ -205,8 +212,8 @@ def _parts(tree: Tree, folder: Entry, budgets: Budgets, remember: bool) -> Itera
                 else _list(tree, child, budgets, remember=remember),
             )
         elif child.kind is EntryKind.LINK:
-            yield "", _Listing(links=(child.name,))
+            yield "", _Listing(links=(child.name,), size=len(child.name))
         elif child.kind is EntryKind.BLOB and child.name.endswith(SUFFIXES):
-            yield "", _Listing(manifests=((child.name, child.oid),))
+            yield "", _Listing(manifests=((child.name, child.oid),), size=len(child.name))
         else:
             yield "", _Listing()
