@@ -60,7 +60,7 @@ def gather(tree: Tree, spec: SyncSpec, budgets: Budgets = DEFAULTS) -> Inputs:
     kustomization that cannot be read, refers to something remote or missing, or wants a plugin. Encrypted for one
     that is. TooLarge for more than the `budgets`.
     """
-    tree = Contents(BoundedTree(tree, budgets), strict=True)
+    tree = Contents(BoundedTree(tree, budgets), strict=True, budgets=budgets)
     spent = Spent(budgets)
     folder = find_folder(tree, spec.path, spent)
     if find_kustomization(tree, folder):

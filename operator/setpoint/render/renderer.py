@@ -103,7 +103,7 @@ class Renderer:
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
-        contents = Contents(BoundedTree(tree, self.budgets))
+        contents = Contents(BoundedTree(tree, self.budgets), budgets=self.budgets)
         try:
             rendered, size = await self._unique(contents, spec, inputs, home)
         except OSError as error:  # the export of what a build reads
@@ -242,7 +242,9 @@ class Renderer:
             text = f"{where}: kustomize was ended by signal {-done.status}"
             raise Problem(Reason.RenderFailed, text, retry=True)
         if done.status != 0:
-            raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
+            raise Problem(
+                Reason.RenderFailed, _syntax(done.stderr, job, self.budgets) or _explain(done.stderr, job)
+            )
 
 
 def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
@@ -327,13 +329,13 @@ def _explain(stderr: bytes, job: Job) -> str:
     return errors.explain(said, repository, folder, secret=job.secret, files=files)
 
 
-def _syntax(stderr: bytes, job: Job) -> str | None:
+def _syntax(stderr: bytes, job: Job, budgets: Budgets) -> str | None:
     """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
     if not any(words in stderr for words in _UNREADABLE):
         return None
     for path, content in workspace.manifests(job.work / REPOSITORY):
         try:
-            list(documents.parse(content, _true(path, job)))
+            list(documents.parse(content, _true(path, job), budgets))
         except Problem as problem:
             return problem.message
     return None

@@ -227,3 +227,36 @@ def test_a_chart_counts_with_its_files_for_each_symlink() -> None:
     }
     words = "files, more than the 1,000 of settings.maxFiles"
     assert words in refusal(MemoryTree(files), Budgets(max_files=1_000), path="p", exclude=["Chart.yaml"])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"k/kustomization.yaml": "kind: Component\nresources: [" + ", ".join(["a.yaml"] * 60) + "]"},
+        {
+            "k/kustomization.yaml": "transformers:\n- |\n  {apiVersion: builtin, kind: Any, a: ["
+            + "1, " * 60
+            + "]}"
+        },
+        {"k/kustomization.yaml": "patchesStrategicMerge:\n- |\n  {kind: Any, a: [" + "1, " * 60 + "]}"},
+        {
+            "k/kustomization.yaml": "transformers: [a.yaml]",
+            "k/a.yaml": "{apiVersion: builtin, kind: Any, a: [" + "1, " * 60 + "]}",
+        },
+    ],
+    ids=["nested", "plugin", "patch", "file"],
+)
+def test_whatever_a_kustomization_holds_is_read_within_the_budgets_of_the_settings(
+    files: dict[str, str],
+) -> None:
+    """Nothing of it by the defaults, which may be larger."""
+    for path in ("", "k"):
+        words = "values in YAML or JSON, aliases resolved, more than the 50 of settings.maxYamlValues"
+        assert words in refusal(MemoryTree(files), Budgets(max_yaml_values=50), path=path)
+
+
+def test_a_file_that_is_read_for_each_reference_to_it_counts_for_each() -> None:
+    config = "{apiVersion: builtin, kind: Any} #" + "x" * 1_000
+    files = {"kustomization.yaml": "transformers: [" + ", ".join(["a.yaml"] * 200) + "]", "a.yaml": config}
+    words = "bytes of files, more than the 50,000 of settings.maxInputSize"
+    assert words in refusal(MemoryTree(files), Budgets(max_input_size=50_000))

@@ -172,13 +172,18 @@ class Closure:
         if reference.kind is Kind.FOLDER:
             _fail(file, reference, "is a file, not a folder")
         if reference.kind is Kind.INLINE and reference.field != "patchesStrategicMerge":
-            for config in kustomization.inline(self._tree.read(found.path).decode("utf-8", "replace")):
+            text = self._tree.read(found.path).decode("utf-8", "replace")
+            # Parsed here for each reference to it.
+            self._spent.add(found.path, len(text), 0)
+            for config in kustomization.inline(text, found.path, self._budgets):
                 kustomization.check_plugin(config, found.path)
         return self._take(found, folder, reference.text)
 
     def _resolve(self, folder: str, file: str, reference: Reference) -> Found | None:
         """Find what a reference names; None for one that is the content itself."""
-        inline = reference.kind is Kind.INLINE and bool(kustomization.inline(reference.text))
+        inline = reference.kind is Kind.INLINE and bool(
+            kustomization.inline(reference.text, file, self._budgets)
+        )
         if inline and len(reference.text) > MAX_PATH:
             return None
         try:
