@@ -196,6 +196,43 @@ async def test_a_repository_larger_than_the_cache(
     assert mirror.size(world.cache) < MIB
 
 
+async def test_who_does_not_fit_into_the_empty_cache_drops_nobody_s_mirror(
+    make_world: MakeWorld, volume: Path, git_https: GitHttp, authority: Authority
+) -> None:
+    """On a volume that is the limit, nobody knows before; then it is once in an hour for a namespace."""
+    for world, size in ((make_world(limit=2 * MIB), 4), (make_world(cache=volume / "cache"), 2)):
+        sha = git_https.repo(f"small{size}").commit({"big": noise(MIB // 4, size)})
+        small = trusting(git_https.url(f"small{size}"), authority)
+        large = trusting(git_https.url(f"large{size}"), authority)
+        git_https.repo(f"large{size}").commit({"big": noise(size * MIB)})
+        for attempt in range(3):
+            await world.check(small)
+            problem = await world.fails(large)
+            assert problem.reason is Reason.CacheFull
+            assert "cache.size" in problem.message
+            held = world.git.has(small, sha)
+            assert held or (attempt == 0 and size == 2)
+
+
+async def test_no_more_mirrors_are_dropped_than_make_enough_room(
+    make_world: MakeWorld, volume: Path, git_https: GitHttp, authority: Authority
+) -> None:
+    world = make_world(cache=volume / "cache")
+    repositories, heads = [], []
+    for n in range(4):
+        heads.append(git_https.repo(f"r{n}").commit({"big": noise(MIB // 3, n)}))
+        repositories.append(trusting(git_https.url(f"r{n}"), authority))
+        await world.check(repositories[-1])
+        os.utime(world.git._mirror(repositories[-1]).path / "lock", (n, n))
+    sha = git_https.repo("last").commit({"big": noise(MIB * 2 // 3, 9)})
+    last = trusting(git_https.url("last"), authority)
+    await world.check(last)
+    assert world.git.has(last, sha)
+    held = [world.git.has(each, heads[n]) for n, each in enumerate(repositories)]
+    assert held[-1]
+    assert held == sorted(held)
+
+
 async def test_a_repository_that_changes_much_stays_below_the_limit(
     make_world: MakeWorld, repo: Repo, repository: Repository
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,59 @@ def test_a_forged_name_is_refused(repo: Repo, open_reader: Opener, name: str) ->
     with pytest.raises(Problem, match="forbidden file name in folder sub") as caught:
         tree.children("sub")
     assert caught.value.reason is Reason.GitFailed
+
+
+def test_each_folder_is_read_once_however_names_of_many_are_looked_up(
+    repo: Repo, open_reader: Opener
+) -> None:
+    """Folders that together have more names than any cache of listings keeps, in turn."""
+    blob = repo.git("rev-parse", f"{repo.commit({'x': 'y'})}:x")
+
+    def folder(entries: str) -> str:
+        made = subprocess.run(
+            ["git", "-C", str(repo.path), "mktree"], input=entries, text=True, capture_output=True, check=True
+        )
+        return made.stdout.strip()
+
+    folders = [folder("".join(f"100644 blob {blob}\t{n:05}-{f}\n" for n in range(40_000))) for f in range(4)]
+    top = folder("".join(f"040000 tree {oid}\tf{number}\n" for number, oid in enumerate(folders)))
+    sha = repo.git("commit-tree", "-m", "many names", top)
+    reader = open_reader(repo)
+    tree = MirrorTree(reader, sha, {}).look()
+    before = reader.read
+    assert all(tree.entry(f"f{number % 4}/{number:05}-{number % 4}") for number in range(400))
+    assert reader.read - before == 1 + len(folders)
+
+
+def test_folders_of_a_look_have_a_budget_by_their_bytes(repo: Repo, open_reader: Opener) -> None:
+    sha = repo.commit({f"{f}/{f}{n:02}{'x' * 200}": "" for f in "abcd" for n in range(50)})
+    reader = open_reader(repo)
+    reader.budgets = replace(reader.budgets, max_input_size=30_000)
+    tree = MirrorTree(reader, sha, {})
+    for name in "aab":
+        assert len(tree.children(name)) == 50
+    with pytest.raises(Problem, match=r"settings\.maxInputSize") as caught:
+        tree.entry("c/x")
+    assert caught.value.reason is Reason.TooLarge
+    assert tree.look().entry("c/x") is None, "another look counts for itself"
+
+
+def test_submodules_are_found_by_their_names_alone(tmp_path: Path, repo: Repo, open_reader: Opener) -> None:
+    """A thousand of them, and as many folders: nobody goes through all of the one for each of the other."""
+
+    class Counted(dict[str, MirrorTree]):
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("went through all submodules")
+
+        items = values = keys = __iter__  # type: ignore[assignment]
+
+    inner = Repo(tmp_path / "inner.git")
+    pinned = inner.commit({"m.yaml": "m\n"})
+    sha = repo.commit({"lib": Submodule(pinned), "a/b.yaml": "b\n"})
+    lib = MirrorTree(open_reader(inner), pinned, {})
+    tree = MirrorTree(open_reader(repo), sha, Counted(lib=lib))
+    assert [e.path for e in walk(tree)] == ["a", "a/b.yaml", "lib", "lib/m.yaml"]
+    assert (tree.read("lib/m.yaml"), tree.read("a/b.yaml")) == (b"m\n", b"b\n")
 
 
 def test_submodules_show_as_folders_however_deep(tmp_path: Path, repo: Repo, open_reader: Opener) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests.kit.gitfolder import GitFolder
+from tests.kit.memorytree import MemoryTree
 from tests.render.conftest import config, sync_spec
 
 from setpoint.api.budgets import Budgets
@@ -98,3 +99,36 @@ async def test_what_a_build_reads_and_makes_counts_too(few: Renderer, repo: GitF
     repo.put({"k/a.yaml": config("a")})
     tree, spec = repo.commit(), sync_spec(path="k")
     assert len((await few.render(tree, spec, gather(tree, spec))).objects) == 1
+
+
+async def test_a_file_counts_as_often_as_a_build_copies_it(few: Renderer, repo: GitFolder) -> None:
+    """The export lies in memory by default, and kustomize gets a copy for each folder that names it."""
+    names = [f"sub{n}" for n in range(20)]
+    repo.put({"big": "#" * 2_000, "k/kustomization.yaml": f"resources: [{', '.join(names)}]"})
+    repo.put({f"k/{n}/kustomization.yaml": "configMapGenerator: [{files: [../../big]}]" for n in names})
+    assert "bytes of files, more than the 5,000 of settings.maxInputSize" in await refusal(few, repo, "k")
+
+
+async def test_what_nested_kustomizations_share_counts_for_each(
+    kustomize: Path, tmp_path: Path, repo: GitFolder
+) -> None:
+    generator = "configMapGenerator: [{name: a, files: [big]}]"
+    repo.put({"base/kustomization.yaml": generator, "base/big": "#" * 2_000})
+    repo.put({f"p/{n}/kustomization.yaml": "resources: [../../base]" for n in range(3)})
+    renderer = Renderer(kustomize, tmp_path / "work", budgets=Budgets(max_input_size=5_000))
+    words = await refusal(renderer, repo, "p")
+    renderer.close()
+    assert "bytes of files, more than the 5,000 of settings.maxInputSize" in words
+
+
+async def test_what_nested_kustomizations_refer_to_is_added_up_before_anything_is_built() -> None:
+    files = {f"p/{n}/kustomization.yaml": "resources: [../../base]" for n in range(20)}
+    files |= {f"base/{n}.yaml": config(f"a{n}") for n in range(10)}
+    files["base/kustomization.yaml"] = f"resources: [{', '.join(f'{n}.yaml' for n in range(10))}]"
+    spec, most = sync_spec(path="p"), Budgets(max_files=100)
+    with pytest.raises(
+        Problem, match=r"base/kustomization\.yaml: at least 1[01]\d files, more than the 100"
+    ) as raised:
+        gather(MemoryTree(files), spec, most)
+    assert raised.value.reason is Reason.TooLarge
+    assert gather(MemoryTree(files), spec, Budgets(max_files=300)).builds

@@ -240,6 +240,27 @@ async def test_who_does_not_read_costs_little_memory() -> None:
         assert max(sizes.values()) <= WINDOW
 
 
+async def test_who_cancels_again_and_again_and_does_not_read_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each call that is cancelled is told its end, and no place is taken by it any more."""
+    monkeypatch.setattr("setpoint.link.stream.UNREAD", 10_000)
+    async with served(Work()) as (far, _, stream):
+        far.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        most = 0
+        for call in range(2, 6_000):
+            far.send(BUILD, call, build(hang=True))
+            far.send(CANCEL, call)
+            if call % 100 == 0:
+                await turns()
+                most = max(most, stream.unsent)
+                if stream._closed:
+                    break
+        assert most <= 10_000 + 100 * HEADER.size
+        assert stream._closed
+        assert "does not read" in caplog.text
+
+
 async def test_one_slow_call_holds_up_no_other() -> None:
     work = Work()
     ours, theirs = sockets.pair()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,25 +17,19 @@ from typing import Self, TypeVar
 from weakref import WeakSet, finalize
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import ObjectType
 
 from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git.mirror import Mirror, header, open_reader, readable, touch
 from setpoint.runtime.lru import Lru
 from setpoint.tree.bounded import shortened
+from setpoint.tree.folder import Folder, ForgedFolder
 from setpoint.tree.protocol import Entry, EntryKind
-
-KINDS: Mapping[int, EntryKind] = {
-    FileMode.TREE: EntryKind.TREE,
-    FileMode.LINK: EntryKind.LINK,
-    FileMode.COMMIT: EntryKind.SUBMODULE,
-}
-
 
 TOUCH_SECONDS = 1.0
 MAX_LINE = 256  # characters of a subject or a name that are kept
-KEPT_ENTRIES = 100_000  # of the folders of one commit that were read last
+KEPT_PATHS = 4 * 2**20  # characters of the paths of folders that are remembered in one look
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +125,19 @@ class Reader:
         with self._lock:
             return str(found.tree_id)
 
-    def entries(self, oid: str, path: str) -> dict[str, Entry]:
-        """Return the entries of a tree object that lies at `path`, by name; Problem(TooLarge) for too many."""
-        tree = self._object(oid, pygit2.Tree, path or ".")
-        self.budgets.check("max_folder_entries", len(tree), shortened(path) or ".")
-        with self._lock:
-            made = [_entry(path, each) for each in tree]
-        return {entry.name: entry for entry in made}
+    def folder(self, oid: str, path: str) -> Folder:
+        """Return the folder that a tree object is, which lies at `path`; Problem(TooLarge) for too many entries."""
+        kind, raw = self._read(oid, path or ".", self._repository.read) or (None, b"")
+        if kind != ObjectType.TREE:
+            raise self._damaged(oid)
+        try:
+            found = Folder(raw)
+        except ForgedFolder as error:
+            raise Problem(
+                Reason.GitFailed, f"the commit holds {error} in folder {shortened(path) or '.'}"
+            ) from None
+        self.budgets.check("max_folder_entries", len(found), shortened(path) or ".")
+        return found
 
     def blob(self, oid: str, path: str) -> bytes:
         """Return the bytes of a blob that lies at `path`; Problem(TooLarge) for one that is larger than a file may be."""
@@ -146,91 +146,146 @@ class Reader:
             return found.data
 
     def _object(self, oid: str, kind: type[T], where: str) -> T:
+        found = self._read(oid, where, self._repository.__getitem__)
+        if not isinstance(found, kind):
+            raise self._damaged(oid)
+        return found
+
+    def _read(self, oid: str, where: str, read: Callable[[str], T]) -> T | None:
+        """Read an object, unless it is too large by its header; None if it is not there or damaged."""
         try:
             with self._lock:
                 size = header(self._repository, oid)[1]
                 self.budgets.check("max_file_size", size, shortened(where))
-                found = self._repository[oid]
+                found = read(oid)
                 self.read += 1
         except (KeyError, ValueError, pygit2.GitError):
-            found = None
-        if not isinstance(found, kind):
-            self._mirror.discard(self.generation)
-            raise Problem(
-                Reason.GitFailed,
-                f"object {oid[:12]} cannot be read from the cache; it is fetched again",
-                retry=True,
-            )
+            return None
         return found
+
+    def _damaged(self, oid: str) -> Problem:
+        """Give the generation up; returns why."""
+        self._mirror.discard(self.generation)
+        return Problem(
+            Reason.GitFailed,
+            f"object {oid[:12]} cannot be read from the cache; it is fetched again",
+            retry=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A folder: `path` in the tree whose reader has it, which lies at `stem` in the whole.
+
+    `tree`: None for the whole itself, which would refer to itself and wait for the garbage collector.
+    """
+
+    tree: MirrorTree | None
+    stem: str
+    path: str
+    oid: str
 
 
 class MirrorTree:
-    """The files of one commit (`setpoint.tree.protocol.Tree`); a submodule that was fetched shows as a folder."""
+    """The files of one commit (`setpoint.tree.protocol.Tree`); a submodule that was fetched shows as a folder.
 
-    def __init__(self, reader: Reader, sha: str, submodules: Mapping[str, MirrorTree]) -> None:
-        """`submodules`: trees by path."""
-        self._reader, self._submodules = reader, submodules
-        self._root = reader.root(sha)
-        kept = max(KEPT_ENTRIES, reader.budgets.max_folder_entries + 1)
-        self._folders: Lru[str, dict[str, Entry]] = Lru(kept)
+    A folder is read once and kept, and names are looked up in it. So what a look costs is bounded by the bytes of the
+    folders on its way, and those may be `max_input_size` together: all of them are kept. Use one for each look.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        sha: str,
+        submodules: Mapping[str, MirrorTree],
+        same: MirrorTree | None = None,
+    ) -> None:
+        """`submodules`: trees by path. `same`: these files in another look, which is kept for others as long as this."""
+        self.reader, self._sha, self.submodules, self._same = reader, sha, submodules, same
+        self.root: _Place = _Place(None, "", "", same.root.oid if same else reader.root(sha))
+        self._unpacked = 0
+        self._folders: dict[str, Folder] = {}
+        self._places: Lru[str, _Place] = Lru(KEPT_PATHS)
         reader.trees.add(self)
+
+    def look(self) -> MirrorTree:
+        """Return the same files for another look, which counts for itself."""
+        return MirrorTree(self.reader, self._sha, self.submodules, self)
 
     def entry(self, path: str) -> Entry | None:
         """Return the entry at `path`, or None; a symlink on the way is not followed (None)."""
         if path == "":
-            return Entry("", EntryKind.TREE, self._root)
+            return Entry("", EntryKind.TREE, self.root.oid)
         folder, slash, name = path.rpartition("/")
-        if slash and not folder:
-            return None
-        return (self._entries(folder) or {}).get(name)
+        place = self._place(folder) if folder or not slash else None
+        return self._named(place, name) if place else None
 
     def children(self, path: str) -> tuple[Entry, ...]:
         """Return the entries of the folder at `path`, sorted by name; nothing if it is no folder."""
-        entries = self._entries(path) or {}
-        return tuple(entries[name] for name in sorted(entries))
+        if (place := self._place(path)) is None:
+            return ()
+        found = (self._shown(place, each) for each in self._folder(place).entries(place.path))
+        return tuple(sorted(found, key=lambda each: each.path))
 
     def read(self, path: str) -> bytes:
         """Return the bytes of the blob, or the target of the link, at `path`; Problem(PathNotFound)."""
-        for stem, tree in self._submodules.items():
-            if path.startswith(f"{stem}/"):
-                return tree.read(path.removeprefix(f"{stem}/"))
         entry = self.entry(path)
         if entry is None or entry.kind not in (EntryKind.BLOB, EntryKind.LINK):
             raise Problem(Reason.PathNotFound, f"{path} is not a file of the commit")
-        return self._reader.blob(entry.oid, path)
+        place = self._place(path.rpartition("/")[0]) or self.root
+        return self._tree(place).reader.blob(entry.oid, path)
 
-    def _entries(self, path: str) -> dict[str, Entry] | None:
-        """Return what a folder holds; walks down from the root, so that nothing beside the way is read."""
-        if (known := self._folders.get(path)) is not None:
-            return known
-        if len(path) > MAX_PATH:
-            return None  # the names of what is above it would add up to its square
-        entries = self._folder("", self._root)
-        for name in path.split("/") if path else ():
-            entry = entries.get(name)
+    def _place(self, path: str) -> _Place | None:
+        """Find a folder; walks down from one that is known, so that nothing beside the way is read."""
+        if len(path) > MAX_PATH or path.startswith("/"):
+            return None  # the names of what is above a long one would add up to its square
+        left: list[str] = []
+        at = path
+        while at and self._places.get(at) is None:
+            at, _, name = at.rpartition("/")
+            left.append(name)
+        place = self._places.get(at) or self.root
+        while left:
+            name = left.pop()
+            entry = self._named(place, name)
             if entry is None or entry.kind is not EntryKind.TREE:
                 return None
-            entries = self._folder(entry.path, entry.oid)
-        return entries
+            place = self._within(place, entry)
+            self._places.put(entry.path, place, len(entry.path))
+        return place
 
-    def _folder(self, path: str, oid: str) -> dict[str, Entry]:
-        if (known := self._folders.get(path)) is not None:
-            return known
-        found = self._read_folder(path, oid)
-        return self._folders.put(path, found, len(found) + 1)
+    def _tree(self, place: _Place) -> MirrorTree:
+        return place.tree or self
 
-    def _read_folder(self, path: str, oid: str) -> dict[str, Entry]:
-        for stem, tree in self._submodules.items():
-            if path == stem or path.startswith(f"{stem}/"):
-                inner = tree.children(path[len(stem) + 1 :])
-                return {e.name: Entry(f"{stem}/{e.path}", e.kind, e.oid, e.executable) for e in inner}
-        found = self._reader.entries(oid, path)
-        return {name: self._shown(entry) for name, entry in found.items()}
+    def _within(self, place: _Place, entry: Entry) -> _Place:
+        path = entry.path[len(place.stem) :]
+        inner = self._tree(place).submodules.get(path)
+        if inner is not None and inner.root.oid == entry.oid:
+            return _Place(inner, f"{entry.path}/", "", entry.oid)
+        return _Place(place.tree, place.stem, path, entry.oid)
 
-    def _shown(self, entry: Entry) -> Entry:
-        tree = self._submodules.get(entry.path) if entry.kind is EntryKind.SUBMODULE else None
-        root = tree.entry("") if tree else None
-        return Entry(entry.path, EntryKind.TREE, root.oid) if root else entry
+    def _named(self, place: _Place, name: str) -> Entry | None:
+        found = self._folder(place).entry(place.path, name)
+        return self._shown(place, found) if found else None
+
+    def _shown(self, place: _Place, entry: Entry) -> Entry:
+        """Return an entry as the whole has it: by its path from there, and a submodule that was fetched as a folder."""
+        inner = self._tree(place).submodules.get(entry.path) if entry.kind is EntryKind.SUBMODULE else None
+        path = f"{place.stem}{entry.path}"
+        if inner is not None:
+            return Entry(path, EntryKind.TREE, inner.root.oid)
+        return Entry(path, entry.kind, entry.oid, entry.executable) if place.stem else entry
+
+    def _folder(self, place: _Place) -> Folder:
+        if (known := self._folders.get(place.oid)) is None:
+            shown = f"{place.stem}{place.path}"
+            known = self._tree(place).reader.folder(place.oid, shown)
+            self._unpacked += known.size
+            self.reader.budgets.check(
+                "max_input_size", self._unpacked, shortened(shown) or ".", counted=False
+            )
+            self._folders[place.oid] = known
+        return known
 
 
 def _line(text: str) -> str:
@@ -246,15 +301,3 @@ def _stamp(seconds: int) -> str:
     except (ValueError, OverflowError, OSError):
         at = datetime.fromtimestamp(0, UTC)
     return f"{at.replace(tzinfo=None).isoformat()}Z"
-
-
-def _entry(folder: str, found: pygit2.Object) -> Entry:
-    """Read one entry; a name that could leave a folder (only a forged tree has one) is refused."""
-    name = (found.raw_name or b"").decode("utf-8", "surrogateescape")
-    if name in ("", ".", "..") or "/" in name:
-        raise Problem(Reason.GitFailed, f"the commit holds a forbidden file name in folder {folder or '.'}")
-    mode = found.filemode
-    kind = KINDS.get(mode, EntryKind.BLOB)
-    return Entry(
-        f"{folder}/{name}" if folder else name, kind, str(found.id), mode == FileMode.BLOB_EXECUTABLE
-    )

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -42,8 +42,12 @@ IDLE_SECONDS = 30.0
 MAX_CHILDREN = 8
 MAX_READERS = 64
 MAX_MIRRORS = 1024  # remembered names of mirrors
-MAX_LISTED = 50_000  # submodules in remembered lists
+MAX_LISTED = 16 * 2**20  # bytes of remembered lists of submodules, about
+LISTED = 500  # of a submodule beside its path and URL
 OBJECT_CACHE = 4 * 2**20  # bytes of libgit2's cache of parsed objects in this process
+LEAST_ROOM = 2**20  # bytes that are made room for at least
+VAIN_SECONDS = 3600.0  # for which a namespace has no mirrors dropped, after that was in vain
+MAX_VAIN = 10_000  # namespaces of which that is remembered
 HEADROOM = 0.9  # of the free space that a pack may fill; its index needs some too
 
 
@@ -78,6 +82,7 @@ class Git:
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         self._trees: WeakValueDictionary[tuple[str, str, bool], MirrorTree] = WeakValueDictionary()
         self._pinned: Lru[tuple[str, str, str], Pinned] = Lru(MAX_LISTED)
+        self._vain: Lru[str, float] = Lru(MAX_VAIN)
         self._lock = threading.RLock()
         _quiet()
 
@@ -104,7 +109,7 @@ class Git:
             got = await self._fetch(repository, ref, selected, limit)
             if submodules:
                 await self._fetch_submodules(repository, got.sha, limit)
-        await asyncio.to_thread(self._trim, self._mirror(repository), self._limit)
+        await asyncio.to_thread(self._trim, self._mirror(repository), lambda total: total <= self._limit)
         return got
 
     def handle(self, repository: Repository) -> str:
@@ -137,7 +142,7 @@ class Git:
 
     def tree(self, repository: Repository, sha: str, *, submodules: bool = False) -> Tree:
         """Return the files of a commit that `has` says is there, safe for threads; Problem(GitFailed)."""
-        return self._tree(repository, sha, submodules=submodules)
+        return self._tree(repository, sha, submodules=submodules).look()
 
     async def close(self) -> None:
         """End the children and close the mirrors, which stay on disk."""
@@ -166,16 +171,34 @@ class Git:
             "selected": asdict(selected),
             "mirror": str(mirror.path),
             "limit": self._limit,
-            "maxBytes": self._room(),
             "budgets": asdict(self._budgets),
         }
-        try:
-            sha = (await self._call(repository, request, limit))["sha"]
-        except Problem as problem:
-            if problem.reason is not Reason.CacheFull or not await asyncio.to_thread(self._trim, mirror, 0):
-                raise
-            sha = (await self._call(repository, request | {"maxBytes": self._room()}, limit))["sha"]
+        sha = (await self._fitting(repository, mirror, request, limit))["sha"]
         return selected if sha == selected.sha else moved(selected, sha)
+
+    async def _fitting(
+        self, repository: Repository, mirror: Mirror, request: Mapping[str, Any], limit: _Limit
+    ) -> Any:
+        """Fetch into the room that there is; where it is too small, drop mirrors, as many as double it, and try again.
+
+        How large a pack is nobody says before it is there. So a namespace for which mirrors were dropped in vain has
+        none dropped again for a while: they may be those of others.
+        """
+        space, dropped = repository.namespace, False
+        while True:
+            room = self._room()
+            try:
+                return await self._call(repository, {**request, "maxBytes": room}, limit)
+            except Problem as problem:
+                if problem.reason is not Reason.CacheFull:
+                    raise
+                now = asyncio.get_running_loop().time()
+                rests = now < (self._vain.get(space) or 0.0)
+                if rests or not await asyncio.to_thread(self._make_room, mirror, room):
+                    if dropped:
+                        self._vain.put(space, now + VAIN_SECONDS)
+                    raise
+                dropped = True
 
     async def _fetch_submodules(self, repository: Repository, sha: str, limit: _Limit) -> None:
         levels = Levels(self._budgets)
@@ -290,24 +313,42 @@ class Git:
         if known is None:
             tree = self._tree(repository, sha, submodules=False)
             known = pinned_in(tree, repository, self._budgets)
-            self._pinned.put(key, known, len(known) + 1)
+            size = sum(len(path) + 3 * len(each.remote.url) + LISTED for path, each, _ in known)
+            self._pinned.put(key, known, size + LISTED)
         return known
 
     # --- the cache's size
 
-    def _trim(self, used: Mirror, limit: int) -> bool:
-        """Drop the mirrors that were used longest ago, but for `used`, until the cache has `limit` bytes or less.
+    def _make_room(self, used: Mirror, room: int) -> bool:
+        """Drop mirrors for a fetch that needs more than `room`; tells whether there is more now."""
+        try:
+            others = sum(
+                git_mirror.size(each.path) for each in git_mirror.mirrors(self._cache) if each != used
+            )
+            free = shutil.disk_usage(self._cache).free
+        except OSError:
+            return False  # the cache went away: nothing is there that could be too much
+        most = min(self._limit, int((free + others) * HEADROOM))
+        if most <= room:
+            return False  # not even the empty cache would do
+        wanted = min(most, max(2 * room, LEAST_ROOM))
+        return self._trim(used, lambda _: self._room() >= wanted)
+
+    def _trim(self, used: Mirror, enough: Callable[[int], bool]) -> bool:
+        """Drop the mirrors that were used longest ago, but for `used`, until the bytes of all are few enough.
 
         Tells whether any was dropped; one that is being read stays.
         """
         try:
             sizes = {mirror: git_mirror.size(mirror.path) for mirror in git_mirror.mirrors(self._cache)}
         except OSError:
-            return False  # the cache went away: nothing is there that could be too much
+            return False
         total, dropped = sum(sizes.values()), False
         for mirror, size in sizes.items():
-            if total <= limit or mirror == used:
+            if mirror == used:
                 continue
+            if enough(total):
+                break
             with self._lock:
                 self._close_idle({mirror.id: self._readers.get(mirror.id)}, keep=0)
             if mirror.drop():

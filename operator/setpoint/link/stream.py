@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from setpoint.wall.errors import WorkerGone
-from setpoint.wall.frames import Frame, Parser, pack
+from setpoint.wall.frames import HEADER, Frame, Parser, pack
 
 READ = 64 * 1024
 """Bytes that are taken apart at once: some thousand frames, if they are tiny."""
 BUFFERED = 256 * 1024
 """Bytes that may wait to be sent before who sends has to wait."""
 
+UNREAD = 1024 * 1024
+"""Bytes that may wait of those that are sent out of turn; whoever reads less is left."""
+
 ENDED = "the connection ended"
+log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -25,6 +30,8 @@ class Stream:
         self._reader, self._writer = reader, writer
         self._sending = asyncio.Lock()
         self._closed = False
+        self._posted = 0
+        """Bytes that were sent out of turn since nothing waited."""
         writer.transport.set_write_buffer_limits(high=BUFFERED)
 
     @classmethod
@@ -52,16 +59,24 @@ class Stream:
         async with self._sending:
             if self._closed or self._writer.is_closing():
                 raise WorkerGone(ENDED)
-            self.post(make())
+            self._writer.write(pack(make()))
             try:
                 await self._writer.drain()
             except OSError:
                 raise WorkerGone(ENDED) from None
 
     def post(self, frame: Frame) -> None:
-        """Send a frame of a few bytes out of turn; nothing happens if there is no other side any more."""
-        if not (self._closed or self._writer.is_closing()):
-            self._writer.write(pack(frame))
+        """Send a frame of a few bytes out of turn; nothing happens if there is no other side any more.
+
+        Who asks and cancels again and again, and reads nothing, would be sent an end each time: the connection ends then.
+        """
+        if self._closed or self._writer.is_closing():
+            return
+        self._posted = self._posted + HEADER.size + len(frame.body) if self.unsent else 0
+        self._writer.write(pack(frame))
+        if min(self._posted, self.unsent) > UNREAD:
+            log.warning("the other side does not read what it is sent; closing the connection")
+            self.close()
 
     def close(self) -> None:
         """End the connection at once; what was not sent yet is lost."""

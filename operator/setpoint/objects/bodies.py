@@ -41,6 +41,15 @@ def sync_model(body: Body) -> Sync:
         raise explained(error) from error
 
 
+def lets_in(source: Mapping[str, Any], namespace: str) -> bool:
+    """Return whether a Source lets in the Syncs of a namespace.
+
+    Its body is not checked first: what is wrong with it is told to nobody else.
+    """
+    allowed = (source.get("spec") or {}).get("allowedNamespaces")
+    return isinstance(allowed, list) and namespace in allowed
+
+
 def source_model(body: Body) -> Source:
     """Read a Source; Problem(InvalidSpec) names the field."""
     try:

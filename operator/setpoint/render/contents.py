@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from setpoint.api import names
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.objects.identity import identity
 from setpoint.render import encrypted
@@ -23,9 +24,9 @@ _POINTER: Final = "is a Git LFS pointer, and Setpoint does not fetch LFS content
 class Contents:
     """A tree that notes what is encrypted, and refuses Git LFS pointers. Use one for each render."""
 
-    def __init__(self, tree: Tree, *, strict: bool = False) -> None:
+    def __init__(self, tree: Tree, *, strict: bool = False, budgets: Budgets = DEFAULTS) -> None:
         """`strict`: what is read are kustomizations, which can neither be encrypted nor a pointer."""
-        self._tree, self._strict = tree, strict
+        self._tree, self._strict, self._budgets = tree, strict, budgets
         self._listed: set[str] = set()
         self._sealed: dict[str, frozenset[str]] = {}
         self._pointers: dict[str, frozenset[str]] = {}
@@ -51,7 +52,7 @@ class Contents:
             if self._strict or path.rpartition("/")[0] not in self._listed:
                 raise _unfetched(path)
             self._pointers[path] = frozenset({data.decode("utf-8", "replace")})
-        elif found := encrypted.macs(data):
+        elif found := encrypted.macs(data, self._budgets):
             if self._strict:
                 raise Problem(Reason.Encrypted, f"{path} {_SEALED}")
             self._sealed[path] = encrypted.marks(data, found)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from setpoint.api import names
+from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem
 from setpoint.objects import documents
 from setpoint.objects.identity import group_of
@@ -35,7 +36,7 @@ def is_lfs_pointer(data: bytes) -> bool:
     return data.startswith(_POINTER) and data.split(b"\n", 1)[0].rstrip() == _POINTER
 
 
-def macs(data: bytes) -> frozenset[str]:
+def macs(data: bytes, budgets: Budgets = DEFAULTS) -> frozenset[str]:
     """Return the MACs that SOPS wrote into a file, one for each of its encryptions; none if it is not from SOPS."""
     if _KEY.encode() not in data:
         return frozenset()
@@ -44,7 +45,7 @@ def macs(data: bytes) -> frozenset[str]:
     except UnicodeDecodeError:
         return frozenset()
     lines = [line.strip() for line in text.splitlines()]
-    return frozenset((*_of_documents(data), *_of_dotenv(lines), *_of_ini(lines)))
+    return frozenset((*_of_documents(data, budgets), *_of_dotenv(lines), *_of_ini(lines)))
 
 
 def marks(data: bytes, found: frozenset[str]) -> frozenset[str]:
@@ -74,10 +75,10 @@ def is_kept(manifest: Mapping[str, Any]) -> bool:
     return (manifest["metadata"].get("annotations") or {}).get(names.ANNOTATION_ENCRYPTED) == KEEP
 
 
-def _of_documents(data: bytes) -> Iterator[str]:
+def _of_documents(data: bytes, budgets: Budgets) -> Iterator[str]:
     """Find the metadata of YAML and JSON, which is also the format of binary files; each document has its own."""
     try:
-        for parsed in documents.parse(data, ""):
+        for parsed in documents.parse(data, "", budgets):
             value = parsed.value.get(_KEY) if isinstance(parsed.value, dict) else None
             if isinstance(value, dict) and all(_is_text(value.get(each)) for each in ("mac", "version")):
                 yield value["mac"]

@@ -20,7 +20,7 @@ from setpoint.render import plain as folders
 from setpoint.render.contents import Contents
 from setpoint.render.kustomize.build import Build, Closure, find_kustomization
 from setpoint.render.plain import Manifest
-from setpoint.tree.bounded import BoundedTree
+from setpoint.tree.bounded import BoundedTree, Spent
 from setpoint.tree.paths import Outside, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
@@ -60,24 +60,25 @@ def gather(tree: Tree, spec: SyncSpec, budgets: Budgets = DEFAULTS) -> Inputs:
     kustomization that cannot be read, refers to something remote or missing, or wants a plugin. Encrypted for one
     that is. TooLarge for more than the `budgets`.
     """
-    tree = Contents(BoundedTree(tree, budgets), strict=True)
-    folder = find_folder(tree, spec.path)
+    tree = Contents(BoundedTree(tree, budgets), strict=True, budgets=budgets)
+    spent = Spent(budgets)
+    folder = find_folder(tree, spec.path, spent)
     if find_kustomization(tree, folder):
-        closure = Closure(tree, budgets)
+        closure = Closure(tree, budgets, spent)
         closure.visit(folder)
         _overlay(closure, folder, spec)
         return _inputs(spec, Flavour.KUSTOMIZE, folder, builds=(closure.build(folder),))
-    plain = folders.select(tree, folder, spec.exclude, budgets)
-    builds = tuple(_nested(tree, nested, budgets) for nested in plain.kustomizations)
-    components = Closure(tree, budgets)
+    plain = folders.select(tree, folder, spec.exclude, budgets, spent)
+    builds = tuple(_nested(Closure(tree, budgets, spent), nested) for nested in plain.kustomizations)
+    components = Closure(tree, budgets, spent)
     _overlay(components, folder, spec)
     return _inputs(spec, Flavour.PLAIN, folder, plain.manifests, builds, components.build(folder))
 
 
-def find_folder(tree: Tree, path: str) -> str:
+def find_folder(tree: Tree, path: str, spent: Spent | None = None) -> str:
     """Return the real path of spec.path; Problem(PathNotFound) if it is no folder of the commit."""
     try:
-        found = resolve(tree, "", path)
+        found = resolve(tree, "", path, spent)
     except Outside as error:
         raise Problem(Reason.PathNotFound, f"spec.path: {error}") from None
     if found is None:
@@ -92,8 +93,7 @@ def find_folder(tree: Tree, path: str) -> str:
     return found.path
 
 
-def _nested(tree: Tree, folder: str, budgets: Budgets) -> Build:
-    closure = Closure(tree, budgets)
+def _nested(closure: Closure, folder: str) -> Build:
     closure.visit(folder)
     return closure.build(folder)
 

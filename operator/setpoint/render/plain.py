@@ -10,14 +10,16 @@ from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize.build import find_kustomization, read_kustomization
 from setpoint.runtime.lru import Lru
+from setpoint.tree.bounded import Spent
 from setpoint.tree.gitignore import BadLine, GitIgnore
 from setpoint.tree.paths import Found, Outside, below, join, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 _CHART: Final = "Chart.yaml"
-_MAX_LISTED: Final = 10_000
-"""Entries in all listings that are remembered."""
+_MAX_LISTED: Final = 4 * 2**20
+"""Bytes of all listings that are remembered, about: a name may have thousands."""
+_ENTRY: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class _Listing:
     """What a folder holds, relative to it; a folder with a kustomization or a chart is listed as that alone.
 
     `seen`: how many files and folders are below it, of whatever kind, which is a function of the content too.
+    `size`: how many characters its paths have.
     """
 
     manifests: tuple[tuple[str, str], ...] = ()
@@ -48,6 +51,7 @@ class _Listing:
     charts: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     seen: int = 0
+    size: int = 0
 
     def __len__(self) -> int:
         return len(self.manifests) + len(self.kustomizations) + len(self.charts) + len(self.links)
@@ -57,13 +61,13 @@ _LISTINGS: Final[Lru[str, _Listing]] = Lru(_MAX_LISTED)
 """Listings by tree id: a function of the content, whatever repository it is from."""
 
 
-def select(tree: Tree, folder: str, exclude: tuple[str, ...], budgets: Budgets) -> Selection:
+def select(tree: Tree, folder: str, exclude: tuple[str, ...], budgets: Budgets, spent: Spent) -> Selection:
     """Find the manifests below a folder, but for folders whose names begin with a dot, and for `exclude`.
 
     Patterns are gitignore's, relative to the folder. Components are left out, because they are nothing by
     themselves. Raises Problem: HelmUnsupported for a chart, RenderFailed for a symlink that leads nowhere, TooLarge.
     """
-    walk = _Walk(tree, _patterns(exclude, budgets), budgets)
+    walk = _Walk(tree, _patterns(exclude, budgets), budgets, spent)
     walk.take(folder, "", folder, ())
     return Selection(
         tuple(sorted(walk.manifests, key=lambda m: m.shown)), tuple(sorted(set(walk.kustomizations)))
@@ -82,8 +86,8 @@ def _patterns(exclude: tuple[str, ...], budgets: Budgets) -> GitIgnore:
 class _Walk:
     """Collects what is not excluded, through symlinks to folders too."""
 
-    def __init__(self, tree: Tree, patterns: GitIgnore, budgets: Budgets) -> None:
-        self._tree, self._patterns, self._budgets = tree, patterns, budgets
+    def __init__(self, tree: Tree, patterns: GitIgnore, budgets: Budgets, spent: Spent) -> None:
+        self._tree, self._patterns, self._budgets, self._spent = tree, patterns, budgets, spent
         self.manifests: list[Manifest] = []
         self.kustomizations: list[str] = []
         self._linked = self._seen = 0
@@ -96,6 +100,7 @@ class _Walk:
         listing = _listing(self._tree, real, self._budgets)
         self._seen += listing.seen
         self._budgets.check("max_files", self._seen, shown or ".", counted=False)
+        self._spent.add(shown, listing.size, 0)
         for name in listing.charts:
             if not self._patterns.ignores(join(inside := join(relative, name), _CHART)):
                 self._chart(join(shown, name), inside)
@@ -125,12 +130,12 @@ class _Walk:
 
     def _nested(self, folder: str) -> None:
         file = find_kustomization(self._tree, folder)
-        if file and not read_kustomization(self._tree, file)[0].component:
+        if file and not read_kustomization(self._tree, file, self._budgets, self._spent)[0].component:
             self.kustomizations.append(folder)
 
     def _link(self, path: str, relative: str, shown: str, above: tuple[str, ...]) -> None:
         try:
-            found = resolve(self._tree, path.rpartition("/")[0], path.rpartition("/")[2])
+            found = resolve(self._tree, path.rpartition("/")[0], path.rpartition("/")[2], self._spent)
         except Outside as error:
             raise Problem(
                 Reason.RenderFailed, f"{error}; list it in spec.exclude if it is not wanted"
@@ -170,14 +175,14 @@ def _list(tree: Tree, folder: Entry, budgets: Budgets, *, remember: bool) -> _Li
     if known is None:
         known = _merge(_parts(tree, folder, budgets, remember), folder.path, budgets)
         if remember:
-            _LISTINGS.put(folder.oid, known, len(known) + 1)
+            _LISTINGS.put(folder.oid, known, known.size + _ENTRY * (len(known) + 1))
     return known
 
 
 def _merge(parts: Iterator[tuple[str, _Listing]], folder: str, budgets: Budgets) -> _Listing:
     """Join what the children of a folder hold, as long as they are not too many: equal folders are listed once, and count each."""
     manifests, kustomizations, charts, links = [], [], [], []
-    seen = 0
+    seen = size = 0
     for name, part in parts:
         seen += part.seen + 1
         budgets.check("max_files", seen, folder or ".", counted=False)
@@ -185,14 +190,17 @@ def _merge(parts: Iterator[tuple[str, _Listing]], folder: str, budgets: Budgets)
         kustomizations += [join(name, path) for path in part.kustomizations]
         charts += [join(name, path) for path in part.charts]
         links += [join(name, path) for path in part.links]
-    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links), seen)
+        size += part.size + len(part) * (len(name) + 1)
+        budgets.check("max_input_size", size, folder or ".", counted=False)
+    return _Listing(tuple(manifests), tuple(kustomizations), tuple(charts), tuple(links), seen, size)
 
 
 def _parts(tree: Tree, folder: Entry, budgets: Budgets, remember: bool) -> Iterator[tuple[str, _Listing]]:
     children = tree.children(folder.path)
     names = {child.name for child in children}
     if _CHART in names:
-        yield "", _Listing(charts=("",))
+        # All of them were listed, as often as symlinks lead here.
+        yield "", _Listing(charts=("",), seen=len(children))
         return
     for child in children:
         if child.kind is EntryKind.TREE and not child.name.startswith("."):
@@ -204,8 +212,8 @@ def _parts(tree: Tree, folder: Entry, budgets: Budgets, remember: bool) -> Itera
                 else _list(tree, child, budgets, remember=remember),
             )
         elif child.kind is EntryKind.LINK:
-            yield "", _Listing(links=(child.name,))
+            yield "", _Listing(links=(child.name,), size=len(child.name))
         elif child.kind is EntryKind.BLOB and child.name.endswith(SUFFIXES):
-            yield "", _Listing(manifests=((child.name, child.oid),))
+            yield "", _Listing(manifests=((child.name, child.oid),), size=len(child.name))
         else:
             yield "", _Listing()

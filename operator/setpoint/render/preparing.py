@@ -16,6 +16,7 @@ from setpoint.render.inputs import Inputs
 from setpoint.render.kustomize import overlay
 from setpoint.render.kustomize.build import Build, Copy, find_kustomization
 from setpoint.render.kustomize.keys import text_of
+from setpoint.tree.bounded import Spent
 from setpoint.tree.paths import join
 from setpoint.tree.protocol import EntryKind, Tree
 
@@ -43,12 +44,19 @@ class Job:
 
 
 def prepare(
-    work: Path, *, tree: Tree, build: Build, spec: SyncSpec, namespace: str | None, noted: bool
+    work: Path,
+    *,
+    tree: Tree,
+    build: Build,
+    spec: SyncSpec,
+    namespace: str | None,
+    noted: bool,
+    spent: Spent,
 ) -> Job:
-    """Export a build, with the overlay beside it."""
+    """Export a build, with the overlay beside it; `spent` has what the builds before it took."""
     repository = work / REPOSITORY
     repository.mkdir()
-    workspace.build(tree, build, repository)
+    workspace.build(tree, build, repository, spent)
     content = orjson.loads(build.top)
     target = join(REPOSITORY, build.folder)
     if overlay.wanted(spec, namespace):
@@ -70,13 +78,20 @@ def prepare(
 
 
 def prepare_overlay(
-    work: Path, *, tree: Tree, objects: Sequence[Document], spec: SyncSpec, inputs: Inputs, noted: bool
+    work: Path,
+    *,
+    tree: Tree,
+    objects: Sequence[Document],
+    spec: SyncSpec,
+    inputs: Inputs,
+    noted: bool,
+    spent: Spent,
 ) -> Job:
     """Export objects that were read or built already, one file each, with the overlay over them."""
     repository, target = work / REPOSITORY, work / OVERLAY
     repository.mkdir()
     if inputs.components:
-        workspace.build(tree, inputs.components, repository)
+        workspace.build(tree, inputs.components, repository, spent)
     # A component may be beside the path only, which kustomize still goes through.
     (repository / inputs.folder).mkdir(parents=True, exist_ok=True)
     names = {f"{number:06}.json": each for number, each in enumerate(objects)}

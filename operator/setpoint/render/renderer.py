@@ -34,7 +34,7 @@ from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
 from setpoint.runtime.lru import Lru
 from setpoint.runtime.slots import Slots
-from setpoint.tree.bounded import BoundedTree
+from setpoint.tree.bounded import BoundedTree, Spent
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import Tree
 
@@ -103,7 +103,7 @@ class Renderer:
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
         assert tree is not None  # noqa: S101 - only who asked `knows` has none
-        contents = Contents(BoundedTree(tree, self.budgets))
+        contents = Contents(BoundedTree(tree, self.budgets), budgets=self.budgets)
         try:
             rendered, size = await self._unique(contents, spec, inputs, home)
         except OSError as error:  # the export of what a build reads
@@ -168,13 +168,18 @@ class Renderer:
         self, tree: Tree, spec: SyncSpec, inputs: Inputs, home: str, *, noted: bool
     ) -> Rendered:
         """Build; `noted`: with a note on each object where it comes from. TwiceError if an overlay finds two alike."""
+        spent = Spent(self.budgets)
         if inputs.flavour is Flavour.KUSTOMIZE:
             build = inputs.builds[0]
-            job = partial(prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace)
+            job = partial(
+                prepare, tree=tree, build=build, spec=spec, namespace=spec.target_namespace, spent=spent
+            )
             return Rendered(await self._build(partial(job, noted=noted), home))
         plain = await asyncio.to_thread(_plain, tree, inputs, self.budgets)
         bare = spec.model_copy(update={"kustomize": None})
-        job = partial(prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted)
+        job = partial(
+            prepare, tree=tree, spec=bare, namespace=spec.target_namespace, noted=noted, spent=spent
+        )
         built = [await self._build(partial(job, build=build), home) for build in inputs.builds]
         objects = (*plain.objects, *(each for group in built for each in group))
         twice: tuple[str, ...] = ()
@@ -182,7 +187,7 @@ class Renderer:
             # kustomize takes no object twice, not even an equal one.
             found = await checked(objects)
             objects, twice = found.objects, found.twice
-            over = partial(prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs)
+            over = partial(prepare_overlay, tree=tree, objects=objects, spec=spec, inputs=inputs, spent=spent)
             objects = await self._build(partial(over, noted=noted), home)
         return Rendered(objects, plain.skipped, twice)
 
@@ -237,7 +242,9 @@ class Renderer:
             text = f"{where}: kustomize was ended by signal {-done.status}"
             raise Problem(Reason.RenderFailed, text, retry=True)
         if done.status != 0:
-            raise Problem(Reason.RenderFailed, _syntax(done.stderr, job) or _explain(done.stderr, job))
+            raise Problem(
+                Reason.RenderFailed, _syntax(done.stderr, job, self.budgets) or _explain(done.stderr, job)
+            )
 
 
 def _is_built(spec: SyncSpec, inputs: Inputs) -> bool:
@@ -322,13 +329,13 @@ def _explain(stderr: bytes, job: Job) -> str:
     return errors.explain(said, repository, folder, secret=job.secret, files=files)
 
 
-def _syntax(stderr: bytes, job: Job) -> str | None:
+def _syntax(stderr: bytes, job: Job, budgets: Budgets) -> str | None:
     """Find the file that is no YAML with our own reader, which knows the line; None if that is not the cause."""
     if not any(words in stderr for words in _UNREADABLE):
         return None
     for path, content in workspace.manifests(job.work / REPOSITORY):
         try:
-            list(documents.parse(content, _true(path, job)))
+            list(documents.parse(content, _true(path, job), budgets))
         except Problem as problem:
             return problem.message
     return None

@@ -18,6 +18,7 @@ from typing import Final
 
 from setpoint.render.kustomize.build import Build
 from setpoint.render.kustomize.kustomization import NAMES
+from setpoint.tree.bounded import Spent
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 _PREFIX: Final = "render-"
@@ -45,28 +46,30 @@ def remove_stale(parent: Path) -> None:
             remove(folder)
 
 
-def build(tree: Tree, made: Build, target: Path) -> None:
-    """Write all that a build reads below `target`."""
-    write(tree, made.exported, target)
+def build(tree: Tree, made: Build, target: Path, spent: Spent) -> None:
+    """Write all that a build reads below `target`; Problem(TooLarge) for more than is left to spend."""
+    write(tree, made.exported, target, spent)
     for copy in made.copies:
-        _write(tree, copy.entry, target, copy.path)
+        _write(tree, copy.entry, target, copy.path, spent)
     for each in made.kustomizations:
+        spent.add(each.path, len(each.text))
         path = target / each.path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_bytes(each.text)
 
 
-def write(tree: Tree, entries: Iterable[Entry], target: Path) -> None:
+def write(tree: Tree, entries: Iterable[Entry], target: Path, spent: Spent) -> None:
     """Write entries of a commit below `target`, folders with everything in them, symlinks as symlinks."""
     for entry in entries:
-        _write(tree, entry, target, entry.path)
+        _write(tree, entry, target, entry.path, spent)
 
 
-def _write(tree: Tree, entry: Entry, target: Path, place: str) -> None:
+def _write(tree: Tree, entry: Entry, target: Path, place: str, spent: Spent) -> None:
     path = target / place
     if entry.kind is EntryKind.TREE:
+        spent.add(place, 0)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(tree, tree.children(entry.path), target)
+        write(tree, tree.children(entry.path), target, spent)
         return
     if entry.kind is EntryKind.SUBMODULE or path.name in NAMES:
         return
@@ -75,10 +78,12 @@ def _write(tree: Tree, entry: Entry, target: Path, place: str) -> None:
         path.unlink()  # the file that it leads to is written in its place
     if os.path.lexists(path):
         return
+    data = tree.read(entry.path)
+    spent.add(place, len(data))
     if entry.kind is EntryKind.LINK:
-        os.symlink(os.fsdecode(tree.read(entry.path)), path)
+        os.symlink(os.fsdecode(data), path)
     else:
-        path.write_bytes(tree.read(entry.path))
+        path.write_bytes(data)
 
 
 def manifests(root: Path) -> Iterator[tuple[str, bytes]]:

@@ -40,7 +40,7 @@ from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
 from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
 from setpoint.wall.errors import WorkerGone
-from setpoint.wall.messages import Check, Compare, Failed, Fetch, GitRef, Login, Lost, Place
+from setpoint.wall.messages import Check, Compare, Drop, Failed, Fetch, GitRef, Login, Lost, Place
 from setpoint.wall.protocol import Worker
 
 log = logging.getLogger(__name__)
@@ -159,11 +159,19 @@ class Sources:
             return Result(after=WORKER_SECONDS)
 
     def _forget(self, key: SyncKey) -> Result:
-        self._memory.pop(key, None)
+        self._release(key, self._memory.pop(key, None))
         self._reporter.forget(key)
         for user in self._demands.drop(key).union(self._store.users(key)):
             self._syncs.add(user)
         return Result()
+
+    def _release(self, key: SyncKey, memory: SourceMemory | None) -> None:
+        """Let the worker forget what a Source had for a login, unless another Source has the same at the same URL."""
+        if memory is None or memory.current is None:
+            return
+        handle, others = memory.current.handle, (m for m in self._memory.values() if m is not memory)
+        if not any(other.current is not None and other.current.handle == handle for other in others):
+            self._worker.drop(Drop(key.namespace, (), (), (handle,)))
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
         memory = self._remembered(key, body["metadata"]["uid"])
@@ -181,6 +189,7 @@ class Sources:
         """Return the memory of a Source; a new one if it is another than had that name before."""
         memory = self._memory.setdefault(key, SourceMemory())
         if memory.uid not in (None, uid):
+            self._release(key, memory)
             memory = self._memory[key] = SourceMemory()
             self._demands.remake(key)
         memory.uid = uid
@@ -374,6 +383,8 @@ class Sources:
         if isinstance(found, Failed):
             raise found.problem()
         memory.login = login
+        if memory.current is not None and memory.current.handle != found.handle:
+            self._release(key, memory)
         memory.got(Artifact(found.handle, found.sha, found.revision, place.submodules), held=found.held)
         return Fetched(found.revision, found.sha, found.subject, found.author, found.time)
 

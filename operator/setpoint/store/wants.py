@@ -1,8 +1,8 @@
 """Decides which wants count: those of a Sync whose identity may write what another Sync owns (pure).
 
 Whether it may is asked by a dry run, once for each object, commit and owner. A Forbidden one is asked again, later and
-later, and so is one that was not answered. Until then it keeps nothing for a Sync of another namespace. Within a namespace it does for a while, as a commit may
-move an object and bring the right for it.
+later, and so is one that was not answered. Until then neither keeps anything for a Sync of another namespace: whoever asks so often that he is answered 429 must gain nothing by that.
+Within a namespace it does for a while, as a commit may move an object and bring the right for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Answer:
     """What a dry run said: for which commit (`digest` of the target), and whose the object was then.
 
     `refused` is None if the object may be written, as far as anybody says; `since` is when it was Forbidden first, `again`
-    when it is to be asked again (both in seconds of the event loop's clock), `pause` how long that is.
+    when it is to be asked again (both in seconds of the event loop's clock), `pause` how long that is. `silent`: why nobody
+    answered, where nothing was said before.
     """
 
     digest: str
@@ -35,6 +36,7 @@ class Answer:
     since: float = 0.0
     again: float | None = None
     pause: float = 0.0
+    silent: Problem | None = None
 
     def about(self, digest: str, owner: SyncKey) -> bool:
         """Return whether it was asked for this commit and owner."""
@@ -43,8 +45,12 @@ class Answer:
     def counts(self, key: SyncKey, now: float) -> bool:
         """Return whether the want of the Sync `key` counts."""
         if self.refused is None:
-            return True
+            return self.holds_back(key) is None
         return self.owner.namespace == key.namespace and now < self.since + SIBLING_SECONDS
+
+    def holds_back(self, key: SyncKey) -> Problem | None:
+        """Return why the Sync `key` leaves the object alone: it is Forbidden, or of another namespace and nobody says."""
+        return self.refused or (self.silent if self.owner.namespace != key.namespace else None)
 
 
 Answers = Mapping[ObjectId, Answer]
@@ -85,22 +91,23 @@ def _answer(digest: str, owner: SyncKey, before: Answer | None, found: Problem |
     pause = min(LONGEST_PAUSE, 2 * asked.pause) or FIRST_PAUSE
     asked = replace(asked, again=now + pause, pause=pause)
     if found.reason is not Reason.Forbidden:
-        return asked  # what was said before stands
-    return replace(asked, refused=found, since=now if asked.refused is None else asked.since)
+        return asked if asked.refused else replace(asked, silent=found)  # what was said before stands
+    return replace(asked, silent=None, refused=found, since=now if asked.refused is None else asked.since)
 
 
 @dataclass(frozen=True, slots=True)
 class Wants:
     """What a Sync's desire for what others hold comes to.
 
-    `contested`: it may write them, and another Sync owns them. `refused`: it may not, and is told nothing else of them.
-    `counting`: others keep them for it. `again`: after how many seconds this is to be decided anew.
+    `contested`: it may write them, and another Sync owns them. `refused`: it may not, or nobody says and another namespace holds them; it is told nothing else of them.
+    `counting`: others keep them for it; of these only its own namespace what is `near`, as nobody said that it may be written. `again`: after how many seconds this is to be decided anew.
     """
 
     contested: Mapping[ObjectId, SyncKey]
     refused: Mapping[ObjectId, Problem]
     counting: frozenset[ObjectId]
     again: float | None = None
+    near: frozenset[ObjectId] = frozenset()
 
 
 def decided(
@@ -114,12 +121,15 @@ def decided(
 
     `held` names for each object that others own or have lent one of them, `owned` those alone that others own.
     """
-    refused = {o: p for o in held if (a := answers.get(o)) is not None and (p := a.refused) is not None}
+    refused = {
+        o: p for o in held if (a := answers.get(o)) is not None and (p := a.holds_back(key)) is not None
+    }
     counting = frozenset(o for o in held if (a := answers.get(o)) is not None and a.counts(key, now))
     asked = (answers[o] for o in held if o in answers)
     again = min((t for a in asked if (t := _next(key, a, now)) is not None), default=None)
     contested = {o: owner for o, owner in owned.items() if o not in refused}
-    return Wants(contested, refused, counting, None if again is None else max(0.0, again - now))
+    near = frozenset(o for o in counting if answers[o].refused or answers[o].silent)
+    return Wants(contested, refused, counting, None if again is None else max(0.0, again - now), near)
 
 
 def never_written(

@@ -16,7 +16,7 @@ from setpoint.apply.result import ApplyResult
 from setpoint.kube.absence import unreadable
 from setpoint.kube.client import Cluster
 from setpoint.kube.errors import ApiError
-from setpoint.objects.bodies import source_model
+from setpoint.objects.bodies import lets_in
 from setpoint.objects.identity import ObjectId, SyncKey, identity, keyed_digest, oid_of
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
@@ -86,7 +86,7 @@ class TargetBuilder:
         body = self._store.sources.get(where)
         if where.namespace != key.namespace:
             # Whoever is not allowed is not told whether it exists either.
-            if body is None or key.namespace not in source_model(body).spec.allowed_namespaces:
+            if body is None or not lets_in(body, key.namespace):
                 text = f"Source {where} does not allow namespace {key.namespace}, or does not exist; add it to its spec.allowedNamespaces"
                 raise Problem(Reason.SourceNotAllowed, text)
         elif body is None:

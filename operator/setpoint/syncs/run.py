@@ -164,7 +164,7 @@ class Reached:
     contested: Mapping[ObjectId, SyncKey] = field(default_factory=dict)
     """What another Sync owns, and the identity may write."""
     refused: Mapping[ObjectId, Problem] = field(default_factory=dict)
-    """What another Sync holds, and the identity may not write."""
+    """What another Sync holds, and the identity may not write, or nobody says and that one is of another namespace."""
     tried: frozenset[ObjectId] = frozenset()
     """What passed a dry run in this run."""
     wants: Mapping[ObjectId, str] = field(default_factory=dict)
@@ -216,8 +216,8 @@ class Reached:
     @property
     def forbidden(self) -> frozenset[ObjectId]:
         """What the identity may not write, as far as this run knows."""
-        failed = (o for o, p in self.applied.failed.items() if p.reason is Reason.Forbidden)
-        return frozenset((*failed, *self.refused))
+        found = (*self.applied.failed.items(), *self.refused.items())
+        return frozenset(o for o, p in found if p.reason is Reason.Forbidden)
 
     @property
     def provisional(self) -> frozenset[ObjectId]:

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from setpoint.api.budgets import MAX_PATH, Budgets
+from typing import Final
+
+from setpoint.api.budgets import MAX_PATH, Budgets, setting
 from setpoint.api.reasons import Problem, Reason
 from setpoint.tree.protocol import Entry, Tree
+
+STEPS: Final = 20
+"""For each file that a look may lead to: a path of a symlink has about five names."""
+
+
+class Spent:
+    """Adds up what several builds of one look take, each what it takes for itself; Problem(TooLarge) for too much.
+
+    What two of them share is gone through, and written, twice.
+    """
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets = budgets
+        self.files = self.bytes = self.steps = 0
+
+    def step(self, where: str, steps: int = 1) -> None:
+        """Count how far paths were followed that lead through symlinks; `where` is the place for people."""
+        self.steps += steps
+        if self.steps > (most := STEPS * self._budgets.max_files):
+            raise Problem(
+                Reason.TooLarge,
+                f"{shortened(where)}: following symlinks takes more than {most:,} steps, {STEPS} for each file of "
+                f"{setting('max_files')}; use fewer or shorter ones, or raise the setting",
+            )
+
+    def add(self, where: str, size: int, files: int = 1) -> None:
+        """Count so many bytes in so many files, or references to such; `where` is the place for people."""
+        self.files += files
+        self.bytes += size
+        self._budgets.check("max_files", self.files, shortened(where) or ".", counted=False)
+        self._budgets.check("max_input_size", self.bytes, shortened(where) or ".", counted=False)
 
 
 class BoundedTree:

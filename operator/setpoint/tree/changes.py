@@ -5,13 +5,15 @@ Two commits are compared once for all Syncs. Equal ids mean equal content, so on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 SUBMODULES = ".gitmodules"
+LONG = 200
+"""Characters of a path that is long: more on average are too many to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,15 @@ def _differing(
 class RecordingTree:
     """A tree that notes what is looked up in another one; a folder that is listed counts with all below it.
 
-    Of more paths than `max_read_set` none is kept: then the look counts as one at everything.
+    Of more paths than `max_read_set`, or of as many characters as so many long paths have, none is kept: then the look
+    counts as one at everything.
     """
 
     def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS) -> None:
         self._tree, self._most = tree, budgets.max_read_set
         self._paths: set[str] = set()
         self._folders: set[str] = set()
-        self._full = False
+        self._full, self._size = False, 0
 
     def entry(self, path: str) -> Entry | None:
         """Return the entry at `path`, and note the path."""
@@ -116,20 +119,30 @@ class RecordingTree:
     def read_set(self) -> ReadSet:
         """Return what was noted."""
         single, whole = self._needed()
-        found = ReadSet(_with_folders(single | whole), whole)
-        return ANYTHING if self._full or len(found.paths) > self._most else found
+        if self._full or self._over(looked := single | whole):
+            return ANYTHING  # with the folders above them they would be more
+        found = ReadSet(_with_folders(looked), whole)
+        return ANYTHING if self._over(found.paths) else found
+
+    def _over(self, paths: Collection[str], times: int = 1) -> bool:
+        most = times * self._most
+        return len(paths) > most or sum(map(len, paths)) > most * LONG
 
     def _note(self, noted: set[str], path: str) -> None:
         if self._full:
             return
+        if path in noted:
+            return
         noted.add(path)
-        if len(self._paths) + len(self._folders) > 2 * self._most:
+        self._size += len(path)
+        if len(self._paths) + len(self._folders) > 2 * self._most or self._size > 2 * self._most * LONG:
             self._shrink()
 
     def _shrink(self) -> None:
         """Forget what lies in folders that count as a whole; all of it, if that is not enough."""
         single, whole = self._needed()
-        self._full = len(single) + len(whole) > self._most
+        kept = [*single, *whole]
+        self._full, self._size = self._over(kept), sum(map(len, kept))
         self._paths, self._folders = (set(), set()) if self._full else (single, set(whole))
 
     def _needed(self) -> tuple[set[str], frozenset[str]]:

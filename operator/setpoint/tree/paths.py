@@ -6,11 +6,19 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from setpoint.api.budgets import MAX_PATH
+from setpoint.api.budgets import DEFAULTS, MAX_PATH
+from setpoint.tree.bounded import Spent
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 _MAX_LINKS: Final = 40
 """Links that one path may lead through, as on Linux (ELOOP)."""
+
+
+_STEPS: Final = frozenset(("", ".", ".."))
+_FEW: Final = 16
+"""Names in a path that may lie simply there; of a longer one the beginning is looked for first."""
+_CHARACTERS: Final = 16
+"""Of a symlink's text, which take as long as a step."""
 
 
 class Outside(ValueError):
@@ -40,18 +48,30 @@ def below(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(f"{folder}/")
 
 
-def resolve(tree: Tree, folder: str, text: str) -> Found | None:
+def resolve(tree: Tree, folder: str, text: str, spent: Spent | None = None) -> Found | None:
     """Find what `text` means in `folder` (a real path); None if there is nothing.
 
-    Raises Outside for an absolute path and for one that leaves the repository, also through a symlink.
+    `spent` counts the steps of those that do not lie simply there. Raises Outside for an absolute path and for one
+    that leaves the repository, also through a symlink; Problem(TooLarge) for too many steps.
     """
     if text.startswith("/"):
         raise Outside(f"{text!r} is absolute; paths are relative, inside the repository")
+    names = text.split("/")
+    if len(names) <= _FEW and _STEPS.isdisjoint(names):
+        # What is found without following a symlink has none on the way.
+        simple = tree.entry(join(folder, text))
+        if simple is not None and simple.kind is not EntryKind.LINK:
+            return Found(simple)
+    return _follow(tree, folder, text, spent or Spent(DEFAULTS))
+
+
+def _follow(tree: Tree, folder: str, text: str, spent: Spent) -> Found | None:
     at = folder.split("/") if folder else []
     left = deque(text.split("/"))
     links: list[Entry] = []
     entry = tree.entry(folder)
     while left:
+        spent.step(text)
         if (name := left.popleft()) in ("", "."):
             continue
         if name == "..":
@@ -64,7 +84,9 @@ def resolve(tree: Tree, folder: str, text: str) -> Found | None:
         if entry is None:
             return None
         if entry.kind is EntryKind.LINK:
-            left.extendleft(reversed(_target(tree, entry, links).split("/")))
+            target = _target(tree, entry, links)
+            spent.step(text, len(target) // _CHARACTERS)
+            left.extendleft(reversed(target.split("/")))
             entry = tree.entry("/".join(at))
         else:
             at.append(name)

@@ -157,11 +157,12 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Forget objects by the digests of their inputs, and read sets: nobody needs them any more. No answer."""
+    """Forget objects by the digests of their inputs, read sets, and handles with their logins: nobody needs them any more. No answer."""
 
     namespace: str
     digests: tuple[str, ...]
     read_sets: tuple[str, ...]
+    handles: tuple[str, ...] = ()
 
 
 # --- answers

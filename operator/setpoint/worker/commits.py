@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
@@ -80,6 +81,12 @@ class Commits:
         handle = self._git.handle(repository)
         self._repositories.put(handle, repository)
         return handle
+
+    def forget(self, namespace: str, handles: Iterable[str]) -> None:
+        """Forget repositories of a namespace, with their logins: a Source is gone, or has another login."""
+        for handle in handles:
+            if handle.startswith(f"{namespace}/"):
+                self._repositories.drop(handle)
 
     def holds(self, handle: str, sha: str, *, submodules: bool) -> bool:
         """Return whether a commit can be read (still); safe for threads."""

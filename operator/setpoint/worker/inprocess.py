@@ -110,6 +110,7 @@ class InProcess:
         for digest in request.digests:
             self._renderer.drop(digest)
         self._read_sets.drop(request.read_sets)
+        self.commits.forget(request.namespace, request.handles)
 
     def _compared(self, request: Compare) -> Compared:
         handle, submodules = request.handle, request.submodules

@@ -66,7 +66,7 @@ class Git:
         self.logins: list[Credentials] = []
 
     def handle(self, repository: Repository) -> str:
-        return repository.remote.url
+        return f"{repository.namespace}/{repository.remote.url}"
 
     async def resolve(self, repository: Repository, ref: GitRef, limit: float) -> Selected:
         self.limits.append(limit)
@@ -439,6 +439,30 @@ def test_a_source_that_is_made_again_is_asked_at_once() -> None:
         assert world.git.listed == [URL, ANOTHER]
         assert world.status() == (B, "True", "Succeeded")
         assert world.moves == [("", A), ("", B)]
+
+    play(story)
+
+
+def test_the_worker_forgets_the_login_of_a_source_that_is_gone_or_has_another() -> None:
+    """What is at a handle is all that it keeps of a login; the mirror has its place by the login, too."""
+
+    async def story(world: World) -> None:
+        first, second = (f"{KEY.namespace}/{url}" for url in (URL, ANOTHER))
+
+        def kept() -> list[bool]:
+            return [world.worker.commits.holds(h, s, submodules=False) for h, s in ((first, A), (second, B))]
+
+        world.source()
+        await settled()
+        assert kept() == [True, False]
+        world.git.at[ANOTHER] = B
+        world.source(ANOTHER, "u1", 100, 2)
+        await settled()
+        assert kept() == [False, True]
+        world.store.drop_source(KEY, "u1")
+        world.queue.add(KEY)
+        await settled()
+        assert kept() == [False, False]
 
     play(story)
 

@@ -30,6 +30,7 @@ from setpoint.store.wants import (
 
 A, B = oid("a"), oid("b")
 OTHER, SIBLING = SyncKey("elsewhere", "other"), SyncKey(KEY.namespace, "sibling")
+BUSY = Problem(Reason.ApiUnavailable, "the API server answers 429", retry=True)
 NO = Problem(Reason.Forbidden, "a.yaml:1: ConfigMap/shop/a: may not patch configmaps")
 
 
@@ -63,17 +64,22 @@ def test_what_is_forbidden_is_asked_again_later_and_later() -> None:
 
 def test_what_was_not_answered_is_asked_again_and_what_was_said_before_stands() -> None:
     """A Sync whose request fails must not gain a right by that."""
-    held, down = {A: OTHER}, Problem(Reason.ApiUnavailable, "busy", retry=True)
-    answers = heard("c1", held, {}, {A: down}, 0.0)
-    wants = decided(KEY, held, held, answers, 0.0)
-    assert (wants.counting, dict(wants.refused), wants.again) == (frozenset({A}), {}, FIRST_PAUSE)
+    for owner, counts in ((SIBLING, True), (OTHER, False)):
+        held = {A: owner}
+        answers = heard("c1", held, {}, {A: BUSY}, 0.0)
+        wants = decided(KEY, held, held, answers, 0.0)
+        assert (dict(wants.contested), wants.counting) == ((held, {A}) if counts else ({}, frozenset()))
+        assert (dict(wants.refused), wants.again) == ({} if counts else {A: BUSY}, FIRST_PAUSE)
+    down = BUSY
     assert unanswered("c1", held, answers, FIRST_PAUSE) == {A}
     answers = heard("c1", held, answers, {A: NO}, 10.0)
     answers = heard("c1", held, answers, {A: down}, 30.0)
     wants = decided(KEY, held, held, answers, 30.0)
     assert (wants.counting, wants.refused, wants.again) == (frozenset(), {A: NO}, 4 * FIRST_PAUSE)
     answers = heard("c2", held, answers, {A: down}, 30.0)
-    assert decided(KEY, held, held, answers, 30.0).counting == {A}, "of another commit nothing is known"
+    assert decided(KEY, held, held, answers, 30.0).refused == {A: BUSY}, "of another commit nothing is known"
+    answers = heard("c2", held, answers, {A: None}, 50.0)
+    assert decided(KEY, held, held, answers, 50.0).contested == held
 
 
 def test_what_is_forbidden_counts_for_nothing_between_namespaces_and_for_a_while_within_one() -> None:
@@ -130,7 +136,9 @@ def test_what_may_not_be_written_and_never_was_leaves_the_inventory(
 KEYS = [SyncKey(n, s) for n in ("red", "blue") for s in ("one", "two")]
 OBJECTS = [ObjectId("", "ConfigMap", "shop", name) for name in "uvwxyz"]
 sets = st.frozensets(st.sampled_from(OBJECTS))
-steps = st.lists(st.tuples(st.sampled_from(KEYS), sets, sets, st.integers(0, 400)), max_size=25)
+steps = st.lists(
+    st.tuples(st.sampled_from(KEYS), sets, sets, st.integers(0, 400), st.none() | sets), max_size=25
+)
 Rights = Mapping[SyncKey, frozenset[ObjectId]]
 rights = st.fixed_dictionaries(dict.fromkeys(KEYS, sets))
 
@@ -146,6 +154,8 @@ class Stage:
     live: dict[ObjectId, SyncKey] = field(default_factory=dict)
     told: dict[SyncKey, set[ObjectId]] = field(default_factory=dict)
     woken: set[SyncKey] = field(default_factory=set)
+    busy: frozenset[ObjectId] = frozenset()
+    """Questions that are not answered now."""
 
     def run(
         self, key: SyncKey, desired: frozenset[ObjectId], untried: frozenset[ObjectId], now: float
@@ -179,13 +189,12 @@ class Stage:
         lent = {o: by for o in offered if not self.claims.owner(o) and (by := self.claims.lender(key, o))}
         held, before = {**owned, **lent}, self.answers.get(key, {})
         asked = unanswered("c", held, before, now)
-        found = {o: None if o in self.rights[key] else NO for o in asked}
+        found = {o: BUSY if o in self.busy else None if o in self.rights[key] else NO for o in asked}
         self.answers[key] = heard("c", held, before, found, now)
         wants = decided(key, owned, held, self.answers[key], now)
         self.told.setdefault(key, set()).update(wants.contested)
         mine = {o for o in offered if self.claims.owner(o) == key}
-        near = wants.counting & wants.refused.keys()
-        self.woken |= self.claims.want(key, wants.counting | mine, near)
+        self.woken |= self.claims.want(key, wants.counting | mine, wants.near)
         return frozenset(wants.refused)
 
 
@@ -206,14 +215,19 @@ def test_what_counts_in_its_own_namespace_alone_wakes_nobody_of_another() -> Non
 @settings(max_examples=60)
 @given(rights, steps)
 def test_who_may_not_write_an_object_is_nothing_to_a_sync_of_another_namespace(
-    given_rights: Rights, story: list[tuple[SyncKey, frozenset[ObjectId], frozenset[ObjectId], int]]
+    given_rights: Rights,
+    story: list[tuple[SyncKey, frozenset[ObjectId], frozenset[ObjectId], int, frozenset[ObjectId] | None]],
 ) -> None:
+    """Nor by questions that nobody answers, as when it asks so much that the answer is 429."""
     stage, now = Stage(given_rights), 0.0
-    for key, desired, untried, pause in story:
+    for key, desired, untried, pause, busy in story:
         now += pause
-        stage.woken = set()
+        stage.woken, stage.busy = set(), busy or frozenset()
         stage.run(key, desired, untried, now)
-        assert stage.told[key] <= given_rights[key], "whoever may not write it is not told who owns it"
+        theirs = {
+            o for o in stage.told[key] if (by := stage.claims.owner(o)) and by.namespace != key.namespace
+        }
+        assert theirs <= given_rights[key], "whoever may not write it is not told who owns it"
         for one in KEYS:
             others = [k for k in KEYS if k.namespace != one.namespace]
             for table in (stage.claims.contested, stage.claims.wanted_of, stage.claims.awaited):

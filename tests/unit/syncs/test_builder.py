@@ -102,3 +102,40 @@ def test_nobody_can_try_what_git_has_by_the_digest_of_a_status(tmp_path: Path) -
     assert seen == digests(told(tmp_path, pin, b"the operator's"))
     assert not seen & digests(told(tmp_path, "# pin: 1235\n", b"the operator's"))
     assert not seen & digests(told(tmp_path, pin, b"a guess"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {"url": "hunter2:\\no url"},
+        {"url": ["hunter2"], "ref": {"semver": "a secret of theirs"}},
+        {"url": "https://git.example.org/a.git", "allowedNamespaces": ["others"]},
+        {"allowedNamespaces": "team"},
+        {"url": "https://git.example.org/a.git", "allowedNamespaces": None},
+    ],
+)
+def test_whom_a_source_does_not_allow_learns_nothing_of_it(spec: dict[str, Any] | None) -> None:
+    """Not whether it exists, and not what is wrong with it."""
+    where = SyncKey("theirs", "src")
+    head = {"apiVersion": "setpoint.dev/v1alpha1", "metadata": {"namespace": "theirs", "name": "src"}}
+    body = {**head, "kind": "Source", "spec": spec}
+    store: Any = SimpleNamespace(sources={where: body} if spec is not None else {})
+    nothing: Any = None
+    sync = sync_model(
+        {
+            **head,
+            "kind": "Sync",
+            "metadata": META,
+            "spec": {**SPEC, "source": {"name": "src", "namespace": "theirs"}},
+        }
+    )
+    builder = TargetBuilder(nothing, store, nothing, nothing, b"k")
+    with pytest.raises(Problem) as caught:
+        builder.source(SyncKey("team", "app"), sync)
+    assert (caught.value.reason, caught.value.message) == (
+        Reason.SourceNotAllowed,
+        "Source theirs/src does not allow namespace team, or does not exist; add it to its spec.allowedNamespaces",
+    )
+    store.sources[where] = {**body, "spec": {"allowedNamespaces": ["team"]}}
+    assert builder.source(SyncKey("team", "app"), sync) == where

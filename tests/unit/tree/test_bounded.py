@@ -10,8 +10,10 @@ from tests.kit.memorytree import Link, MemoryTree
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
+from setpoint.render import plain
 from setpoint.render.inputs import gather
 from setpoint.render.kustomize import kustomization
+from setpoint.runtime.lru import Lru
 from setpoint.tree.bounded import BoundedTree
 from setpoint.tree.changes import ANYTHING, EVERYTHING, RecordingTree, compare
 from setpoint.tree.protocol import Entry, EntryKind
@@ -197,3 +199,64 @@ def test_long_folders_that_differ_in_one_entry_count_whole_when_commits_are_comp
     assert compare(old, new, Budgets(max_files=1_000)) == EVERYTHING
     assert len(new.read_folders) <= 12
     assert len(compare(old, new, Budgets(max_files=10_000)).paths) == 50
+
+
+def test_names_count_by_their_length() -> None:
+    """A few folders in one another, and each file has the names of all of them before its own."""
+    deep = "/".join("x" * 200 for _ in range(10))
+    files = {f"{deep}/{n}.yaml": CONFIG for n in range(100)}
+    words = "bytes of files, more than the 100,000 of settings.maxInputSize"
+    assert words in refusal(MemoryTree(files), Budgets(max_input_size=100_000))
+    gather(MemoryTree(files), spec(), Budgets(max_input_size=1_000_000))
+
+
+def test_what_is_remembered_of_long_names_is_bounded_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: Lru[str, object] = Lru(100_000)
+    monkeypatch.setattr(plain, "_LISTINGS", kept)
+    for number in range(20):
+        gather(MemoryTree({f"{number}{'x' * 200}/{n:03}{'y' * 90}.yaml": CONFIG for n in range(50)}), spec())
+    assert 0 < len(kept) <= 4, "of 40, with 15,000 bytes or more each"
+
+
+def test_a_chart_counts_with_its_files_for_each_symlink() -> None:
+    files: dict[str, str | Link] = {f"chart/{n}.yaml": CONFIG for n in range(100)}
+    files |= {
+        "chart/Chart.yaml": "a: b",
+        "p/x.yaml": CONFIG,
+        **{f"p/l{n}": Link("../chart") for n in range(50)},
+    }
+    words = "files, more than the 1,000 of settings.maxFiles"
+    assert words in refusal(MemoryTree(files), Budgets(max_files=1_000), path="p", exclude=["Chart.yaml"])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"k/kustomization.yaml": "kind: Component\nresources: [" + ", ".join(["a.yaml"] * 60) + "]"},
+        {
+            "k/kustomization.yaml": "transformers:\n- |\n  {apiVersion: builtin, kind: Any, a: ["
+            + "1, " * 60
+            + "]}"
+        },
+        {"k/kustomization.yaml": "patchesStrategicMerge:\n- |\n  {kind: Any, a: [" + "1, " * 60 + "]}"},
+        {
+            "k/kustomization.yaml": "transformers: [a.yaml]",
+            "k/a.yaml": "{apiVersion: builtin, kind: Any, a: [" + "1, " * 60 + "]}",
+        },
+    ],
+    ids=["nested", "plugin", "patch", "file"],
+)
+def test_whatever_a_kustomization_holds_is_read_within_the_budgets_of_the_settings(
+    files: dict[str, str],
+) -> None:
+    """Nothing of it by the defaults, which may be larger."""
+    for path in ("", "k"):
+        words = "values in YAML or JSON, aliases resolved, more than the 50 of settings.maxYamlValues"
+        assert words in refusal(MemoryTree(files), Budgets(max_yaml_values=50), path=path)
+
+
+def test_a_file_that_is_read_for_each_reference_to_it_counts_for_each() -> None:
+    config = "{apiVersion: builtin, kind: Any} #" + "x" * 1_000
+    files = {"kustomization.yaml": "transformers: [" + ", ".join(["a.yaml"] * 200) + "]", "a.yaml": config}
+    words = "bytes of files, more than the 50,000 of settings.maxInputSize"
+    assert words in refusal(MemoryTree(files), Budgets(max_input_size=50_000))

@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.kit.memorytree import File, Link, MemoryTree
 
+from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem
 from setpoint.api.sync import SyncSpec
 from setpoint.render.inputs import Inputs, gather
-from setpoint.tree.changes import EVERYTHING, NOTHING, ReadSet, RecordingTree, TreeDiff, compare
+from setpoint.tree.changes import ANYTHING, EVERYTHING, NOTHING, ReadSet, RecordingTree, TreeDiff, compare
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 FOLDERS = ("a", "a/b", "base", "c")
@@ -162,3 +163,15 @@ def test_equal_trees_are_not_read() -> None:
 def test_everything_touches_everyone() -> None:
     assert EVERYTHING.touch(read_set(MemoryTree(APPS), "apps/one"))
     assert not NOTHING.touch(ReadSet(frozenset({""}), frozenset({""})))
+
+
+def test_of_long_paths_fewer_are_kept() -> None:
+    """20,000 of 4,096 characters would be 80 MB for one look."""
+    tree = RecordingTree(MemoryTree({"a": "b"}), Budgets(max_read_set=100))
+    for number in range(10):
+        tree.entry(f"{number}{'x' * 4_000}")
+    assert tree.read_set() == ANYTHING
+    short = RecordingTree(MemoryTree({"a": "b"}), Budgets(max_read_set=100))
+    for number in range(90):
+        short.entry(f"{number}{'x' * 100}")
+    assert len(short.read_set().paths) == 91

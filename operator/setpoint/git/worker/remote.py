@@ -71,7 +71,7 @@ class Callbacks(pygit2.RemoteCallbacks):
         self._budgets.check("max_fetch_objects", stats.total_objects, self._remote.url)
         self._budgets.check("max_fetch_size", stats.received_bytes, self._remote.url, counted=False)
         if stats.received_bytes > self._max_bytes:
-            text = f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has; enlarge it"
+            text = f"{self._remote.url} needs more than the {self._max_bytes // 2**20} MiB that the cache has room for; raise cache.size"
             why = " (the server does not support shallow fetches, so the whole history is needed)"
             raise Problem(Reason.CacheFull, text + (why if self.whole else ""))
 

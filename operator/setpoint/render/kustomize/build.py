@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from setpoint.api.budgets import DEFAULTS, Budgets
+from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.kustomize import kustomization
 from setpoint.render.kustomize.kustomization import NAMES, Kind, Kustomization, Reference
 from setpoint.runtime.lru import Lru
+from setpoint.tree.bounded import Spent
 from setpoint.tree.paths import Found, Outside, below, join, resolve
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
@@ -90,10 +91,10 @@ def find_kustomization(tree: Tree, folder: str) -> str | None:
     return found[0] if found else None
 
 
-def read_kustomization(tree: Tree, file: str, budgets: Budgets = DEFAULTS) -> tuple[Kustomization, Found]:
+def read_kustomization(tree: Tree, file: str, budgets: Budgets, spent: Spent) -> tuple[Kustomization, Found]:
     """Read the kustomization at `file`, which may be a symlink; Problem if it cannot be used."""
     try:
-        found = resolve(tree, "", file)
+        found = resolve(tree, "", file, spent)
     except Outside as error:
         raise Problem(Reason.RenderFailed, str(error)) from None
     if found is None or found.entry.kind is not EntryKind.BLOB:
@@ -108,9 +109,10 @@ def read_kustomization(tree: Tree, file: str, budgets: Budgets = DEFAULTS) -> tu
 class Closure:
     """Collects what a build reads, from folder to folder."""
 
-    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS) -> None:
-        self._tree, self._budgets = tree, budgets
-        self._levels = self._references = 0
+    def __init__(self, tree: Tree, budgets: Budgets = DEFAULTS, spent: Spent | None = None) -> None:
+        """`spent`: what other builds of the same look took."""
+        self._tree, self._budgets, self._spent = tree, budgets, spent or Spent(budgets)
+        self._levels = 0
         self._places: dict[str, str] = {}
         self._entries: dict[str, Entry] = {}
         self._exported: dict[str, Entry] = {}
@@ -134,9 +136,8 @@ class Closure:
         file = find_kustomization(self._tree, folder)
         if file is None:
             raise Problem(Reason.RenderFailed, f"{folder or '.'} has no kustomization.yaml")
-        parsed, found = read_kustomization(self._tree, file, self._budgets)
-        self._references += len(parsed.references)
-        self._budgets.check("max_files", self._references, file, counted=False)
+        parsed, found = read_kustomization(self._tree, file, self._budgets, self._spent)
+        self._spent.add(file, len(parsed.text), max(1, len(parsed.references)))
         # Noted before what it refers to, which may lead back here.
         self._written[folder] = Written(file, parsed.text)
         self._count(found)
@@ -171,15 +172,22 @@ class Closure:
         if reference.kind is Kind.FOLDER:
             _fail(file, reference, "is a file, not a folder")
         if reference.kind is Kind.INLINE and reference.field != "patchesStrategicMerge":
-            for config in kustomization.inline(self._tree.read(found.path).decode("utf-8", "replace")):
+            text = self._tree.read(found.path).decode("utf-8", "replace")
+            # Parsed here for each reference to it.
+            self._spent.add(found.path, len(text), 0)
+            for config in kustomization.inline(text, found.path, self._budgets):
                 kustomization.check_plugin(config, found.path)
         return self._take(found, folder, reference.text)
 
     def _resolve(self, folder: str, file: str, reference: Reference) -> Found | None:
         """Find what a reference names; None for one that is the content itself."""
-        inline = reference.kind is Kind.INLINE and bool(kustomization.inline(reference.text))
+        inline = reference.kind is Kind.INLINE and bool(
+            kustomization.inline(reference.text, file, self._budgets)
+        )
+        if inline and len(reference.text) > MAX_PATH:
+            return None
         try:
-            found = _look_up(self._tree, folder, reference.text)
+            found = _look_up(self._tree, folder, reference.text, self._spent)
         except Outside as error:
             if inline:
                 return None
@@ -238,9 +246,11 @@ class Closure:
         if entry is None:
             return
         self._entries[folder] = self._exported[folder] = entry
-        for link in _symlinks(self._tree, folder):
+        for link in _symlinks(self._tree, folder, self._spent):
             try:
-                found = resolve(self._tree, link.path.rpartition("/")[0], link.path.rpartition("/")[2])
+                found = resolve(
+                    self._tree, link.path.rpartition("/")[0], link.path.rpartition("/")[2], self._spent
+                )
             except Outside as error:
                 raise Problem(Reason.RenderFailed, str(error)) from None
             if found is None or below(found.path, folder) or found.entry.kind is not EntryKind.BLOB:
@@ -250,20 +260,22 @@ class Closure:
             self._copies[(folder, found.path, link.path)] = Copy(found.entry, folder, place, place)
 
 
-def _look_up(tree: Tree, folder: str, text: str) -> Found | None:
+def _look_up(tree: Tree, folder: str, text: str, spent: Spent) -> Found | None:
     """Find what a path in a kustomization means to kustomize, which goes up by the text and not by the file system."""
     if text.startswith("/"):
         raise Outside(f"{text!r} is absolute; paths are relative, inside the repository")
     path = posixpath.normpath(f"{folder}/{text}" if folder else text)
     if path == ".." or path.startswith("../"):
         raise Outside(f"{text!r} leaves the repository")
-    return resolve(tree, "", path)
+    return resolve(tree, "", path, spent)
 
 
-def _symlinks(tree: Tree, folder: str) -> Iterator[Entry]:
-    for entry in tree.children(folder):
+def _symlinks(tree: Tree, folder: str, spent: Spent) -> Iterator[Entry]:
+    found = tree.children(folder)
+    spent.add(folder, 0, len(found))
+    for entry in found:
         if entry.kind is EntryKind.TREE:
-            yield from _symlinks(tree, entry.path)
+            yield from _symlinks(tree, entry.path, spent)
         elif entry.kind is EntryKind.LINK:
             yield entry
 

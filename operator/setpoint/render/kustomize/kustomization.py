@@ -103,7 +103,7 @@ def parse(data: bytes, file: str, budgets: Budgets = DEFAULTS) -> Kustomization:
     return Kustomization(
         given,
         text,
-        tuple(ref for name, value in given.items() for ref in _references(name, value, file)),
+        tuple(ref for name, value in given.items() for ref in _references(name, value, file, budgets)),
         any(given.get(name) for name in _PLUGINS),
     )
 
@@ -123,11 +123,13 @@ def shown(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text).split("?")[0].split("\n")[0][:200]
 
 
-def inline(text: str) -> list[dict[str, Any]]:
-    """Return the objects that a text is, where a path could stand; nothing if it is none."""
+def inline(text: str, where: str, budgets: Budgets) -> list[dict[str, Any]]:
+    """Return the objects that a text is, where a path could stand; nothing if it is none. Problem(TooLarge)."""
     try:
-        values = [parsed.value for parsed in documents.parse(text.encode("utf-8", "replace"), "")]
-    except Problem:
+        values = [parsed.value for parsed in documents.parse(text.encode("utf-8", "replace"), where, budgets)]
+    except Problem as problem:
+        if problem.reason is Reason.TooLarge:
+            raise
         return []
     return [value for value in values if isinstance(value, dict)]
 
@@ -240,9 +242,9 @@ _FIELDS: Final[Mapping[str, Callable[[str, Any], Iterator[Reference]]]] = {
 _PLUGINS: Final = ("generators", "transformers", "validators")
 
 
-def _references(name: str, value: Any, file: str) -> Iterator[Reference]:
+def _references(name: str, value: Any, file: str, budgets: Budgets) -> Iterator[Reference]:
     find = _FIELDS.get(name)
     for reference in find(name, value) if find and value else ():
-        for config in inline(reference.text) if name in _PLUGINS else ():
+        for config in inline(reference.text, file, budgets) if name in _PLUGINS else ():
             check_plugin(config, f"{file}: {name}")
         yield reference

@@ -90,7 +90,7 @@ class Gatherer:
         await self._wanting.find(ctx, target, memory)
         reached = reached.sooner(await self.observer.watch(ctx, target))
         found = await self._wanting.find(ctx, target, memory)
-        stored = found.counting - found.refused.keys()
+        stored = found.counting - found.near
         wants = {r.id: r.api_version for r in target.refs if r.id in stored} if stored else {}
         reached = replace(reached, last=last, contested=found.contested, refused=found.refused, wants=wants)
         reached = reached.sooner(found.again)

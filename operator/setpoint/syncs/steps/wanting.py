@@ -39,7 +39,7 @@ class Wanting:
         wants = decided(ctx.key, owned, held, memory.answers, clock())
         offered = self._claims.offered(ctx.key, desired)
         mine = {o for o in offered if self._claims.owner(o) == ctx.key}
-        self._dispatcher.want(ctx.key, wants.counting | mine, wants.counting & wants.refused.keys())
+        self._dispatcher.want(ctx.key, wants.counting | mine, wants.near)
         return wants
 
     def forget(self, memory: Memory) -> None:
