@@ -81,6 +81,12 @@ METRICS = (
         "Asynchronous tasks that exist, by event loop: `operator`, and `watch` of Sources and Syncs.",
         ("loop",),
     ),
+    Metric(
+        "setpoint_loop_longest_hold_seconds",
+        Gauge,
+        "For how long the operator's event loop was held at most, so that nobody else had a turn: in the last `minute`, or since the `start`.",
+        ("over",),
+    ),
 )
 
 
@@ -146,6 +152,11 @@ class Metrics:
     def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         """Report the number of tasks of an event loop, read with each scrape."""
         self._gauges["setpoint_tasks"].labels(name).set_function(lambda: len(asyncio.all_tasks(loop)))
+
+    def holds(self, minute: Callable[[], float], start: Callable[[], float]) -> None:
+        """Report the longest holds of the event loop, in seconds, read with each scrape."""
+        self._gauges["setpoint_loop_longest_hold_seconds"].labels("minute").set_function(minute)
+        self._gauges["setpoint_loop_longest_hold_seconds"].labels("start").set_function(start)
 
     def leader(self, holds: Callable[[], bool]) -> None:
         """Report whether this process holds the lease, read with each scrape."""

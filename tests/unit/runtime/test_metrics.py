@@ -33,6 +33,7 @@ def everything(metrics: Metrics) -> None:
     metrics.ready("Sync", "team", "shop", ready=True)
     metrics.queue("sync", lambda: 4, lambda: 2.5)
     metrics.leader(lambda: True)
+    metrics.holds(lambda: 0.01, lambda: 0.2)
     loop = asyncio.new_event_loop()
     loop.close()
     metrics.tasks("operator", loop)
