@@ -18,6 +18,7 @@ MIB = 1 << 20
 COMMITS = 5
 EDITS = 50
 HELD = Figure("held_ms", "the operator's event loop held, at most", "ms", 100)
+LATE = Figure("late_ms", "  with what it waited for the CPU", "ms")
 
 FIGURES = (
     Figure("floor_s", "floor: a bare client, until all are healthy", "s"),
@@ -53,6 +54,7 @@ FIGURES = (
     Figure("memory_peak_mib", "  peak", "MiB", 350),
     Figure("memory_peak_worker_mib", "    of the worker alone", "MiB"),
     HELD,
+    LATE,
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import workload
 from tests.bench.actions import Actions
-from tests.bench.fleet import HELD
+from tests.bench.fleet import HELD, LATE
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import staged
 from tests.bench.tree import Sampler
@@ -45,6 +45,7 @@ def figures(count: int) -> Sequence[Figure]:
         Figure("peak_mib", "memory of operator and worker (PSS), peak", "MiB", 350),
         Figure("peak_worker_mib", "    of the worker alone", "MiB"),
         HELD,
+        LATE,
     )
 
 

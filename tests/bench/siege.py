@@ -16,7 +16,7 @@ from tests.bench import workload
 from tests.bench.actions import REQUESTED, Actions
 from tests.bench.bombs import BOMBS
 from tests.bench.client import Json, together
-from tests.bench.fleet import HELD, one_app_commits
+from tests.bench.fleet import HELD, LATE, one_app_commits
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import repository, staged
 from tests.kit.bombs import Bombs
@@ -44,6 +44,7 @@ def figures(count: int) -> Sequence[Figure]:
         Figure("p50_ratio", "beside against alone: p50", "x"),
         Figure("p99_ratio", "  p99", "x", 1.5),
         HELD,
+        LATE,
     )
 
 

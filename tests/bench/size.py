@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from tests.bench import workload
 from tests.bench.actions import Actions, applied, is_ready, wait
 from tests.bench.client import Json
-from tests.bench.fleet import HELD, image, image_is_back
+from tests.bench.fleet import HELD, LATE, image, image_is_back
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import repository, staged
 from tests.bench.tree import Sampler
@@ -43,6 +43,7 @@ def figures(kind: str, number: int) -> Sequence[Figure]:
         Figure("peak_mib", "memory of operator and worker (PSS), peak", "MiB"),
         Figure("peak_worker_mib", "    of the worker alone", "MiB"),
         HELD,
+        LATE,
     )
 
 

@@ -99,9 +99,15 @@ class Operator:
         return sum(float(value) for found, value in lines if labels in found)
 
     def held(self) -> dict[str, float]:
-        """For how long its event loop was held at most since its start, in milliseconds; nothing if it does not tell."""
-        seconds = self.metric("setpoint_loop_longest_hold_seconds", 'over="start"')
-        return {"held_ms": seconds * 1000} if seconds else {}
+        """For how long its event loop was held at most since its start, in milliseconds; nothing if it does not tell.
+
+        As far as it had the CPU: whoever else uses this machine must not change a verdict.
+        """
+        found = {}
+        for key, kind in (("held_ms", "busy_hold"), ("late_ms", "hold")):
+            if seconds := self.metric(f"setpoint_loop_longest_{kind}_seconds", 'over="start"'):
+                found[key] = seconds * 1000
+        return found
 
     def quiet(self) -> float:
         """Wait until it uses next to no CPU; returns when that began (time.monotonic)."""

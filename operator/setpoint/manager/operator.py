@@ -66,7 +66,7 @@ class Operator:
         cluster = connection.fenced(lease.fence) if lease else connection
         operator = cls(settings, connection, cluster, telemetry, lease)
         meter = HoldMeter.of(asyncio.get_running_loop())
-        telemetry.holds(meter.recent, lambda: meter.ever)
+        telemetry.holds(meter)
         try:
             async with served(
                 telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Self
@@ -52,7 +53,7 @@ class HoldMeter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use `of`."""
-        self._loop, self._longest = loop, Longest()
+        self._loop, self._longest, self._busiest = loop, Longest(), Longest()
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -67,9 +68,18 @@ class HoldMeter:
         """Seconds of the longest hold since the start."""
         return self._longest.ever
 
+    @property
+    def ever_busy(self) -> float:
+        """Seconds of CPU, of all threads, that the process had in the hold in which it had most: the rest it waited for the machine."""
+        return self._busiest.ever
+
     def recent(self) -> float:
         """Return the seconds of the longest hold of the last minute."""
         return self._longest.recent(self._loop.time())
+
+    def recent_busy(self) -> float:
+        """Return the same of the last minute as `ever_busy` of all."""
+        return self._busiest.recent(self._loop.time())
 
     def close(self) -> None:
         """Measure no longer."""
@@ -85,11 +95,12 @@ class HoldMeter:
         vars(self._loop).pop(_HOOK, None)
         # In uvloop this is when the turn of the loop began, so that it counts what the turn has done until now.
         due = self._loop.time() + PERIOD
-        self._timer = self._loop.call_later(PERIOD, self._look, due)
+        self._timer = self._loop.call_later(PERIOD, self._look, due, time.process_time())
         schedule: Callable[..., asyncio.Handle] = self._loop.call_soon
         return schedule(*args, **kwargs)
 
-    def _look(self, due: float) -> None:
-        now = self._loop.time()
+    def _look(self, due: float, spent: float) -> None:
+        now, busy = self._loop.time(), time.process_time() - spent
         self._longest.tell(now, now - due)
+        self._busiest.tell(now, min(now - due, busy))
         self._wait_for_work()

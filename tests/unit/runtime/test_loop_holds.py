@@ -27,7 +27,25 @@ def test_a_hold_of_200_ms_is_told(make: Callable[[], asyncio.AbstractEventLoop],
     with asyncio.Runner(loop_factory=make) as runner, closing(HoldMeter.of(runner.get_loop())) as meter:
         runner.run(story(meter))
         assert meter.ever >= 0.19
+        assert meter.ever_busy < 0.1, "it slept, and had no CPU"
         assert meter.recent() == meter.ever
+
+
+@pytest.mark.parametrize("make", LOOPS)
+def test_a_hold_by_work_is_told_as_such(make: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    def work() -> None:
+        began = time.process_time()
+        while time.process_time() - began < 0.1:
+            pass
+
+    async def story() -> None:
+        asyncio.get_running_loop().call_soon(work)
+        await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=make) as runner, closing(HoldMeter.of(runner.get_loop())) as meter:
+        runner.run(story())
+        assert meter.ever >= meter.ever_busy >= 0.09
+        assert meter.recent_busy() == meter.ever_busy
 
 
 @pytest.mark.parametrize("make", LOOPS)
@@ -35,9 +53,9 @@ def test_a_loop_at_rest_is_not_woken(make: Callable[[], asyncio.AbstractEventLoo
     looks: list[float] = []
 
     class Counted(HoldMeter):
-        def _look(self, due: float) -> None:
+        def _look(self, due: float, spent: float) -> None:
             looks.append(due)
-            super()._look(due)
+            super()._look(due, spent)
 
     with asyncio.Runner(loop_factory=make) as runner, closing(Counted.of(runner.get_loop())) as meter:
         loop = runner.get_loop()

@@ -14,6 +14,7 @@ from tests.kit.cluster.workspace import Workspace
 from tests.kit.servers.closed import closed_port
 
 from setpoint.api.reasons import Problem
+from setpoint.runtime.loop_holds import HoldMeter
 from setpoint.runtime.metrics import METRICS, Metrics, served
 
 
@@ -33,9 +34,9 @@ def everything(metrics: Metrics) -> None:
     metrics.ready("Sync", "team", "shop", ready=True)
     metrics.queue("sync", lambda: 4, lambda: 2.5)
     metrics.leader(lambda: True)
-    metrics.holds(lambda: 0.01, lambda: 0.2)
     loop = asyncio.new_event_loop()
     loop.close()
+    metrics.holds(HoldMeter(loop))
     metrics.tasks("operator", loop)
 
 
