@@ -17,6 +17,8 @@ from tests.bench.tree import Sampler
 MIB = 1 << 20
 COMMITS = 5
 EDITS = 50
+HELD = Figure("held_ms", "the operator's event loop held, at most", "ms", 100)
+LATE = Figure("late_ms", "  with what it waited for the CPU", "ms")
 
 FIGURES = (
     Figure("floor_s", "floor: a bare client, until all are healthy", "s"),
@@ -28,9 +30,11 @@ FIGURES = (
     Figure("install_get", "    reads"),
     Figure("install_list", "    lists"),
     Figure("install_event", "    Events"),
-    Figure("install_cpu_ms", "  CPU of the operator for each Sync", "ms", 25),
+    Figure("install_cpu_ms", "  CPU of operator and worker for each Sync", "ms", 25),
+    Figure("install_worker_ms", "    of that the worker's", "ms"),
     Figure("commit_requests", "a commit that touches 1 of N: requests, most of 5", "", 25),
     Figure("commit_cpu_ms", "  CPU, median", "ms"),
+    Figure("commit_worker_ms", "    of that the worker's", "ms"),
     Figure("commit_seen_s", "  from the revision seen to applied, slowest", "s", 1),
     Figure("commit_asked_s", "  from the request for a check to applied, median", "s"),
     Figure("idle_requests", "idle: requests a minute but lease and watches", "", 0),
@@ -43,9 +47,14 @@ FIGURES = (
     Figure("restart_requests", "  requests in all"),
     Figure("restart_quiet_s", "  until quiet", "s", 30),
     Figure("restart_cpu_ms", "  CPU for each Sync", "ms"),
-    Figure("restart_memory_mib", "  memory afterwards", "MiB", 250),
-    Figure("memory_steady_mib", "memory of the process tree (PSS), idle", "MiB", 250),
+    Figure("restart_worker_ms", "    of that the worker's", "ms"),
+    Figure("restart_memory_mib", "  memory afterwards", "MiB", 300),
+    Figure("memory_steady_mib", "memory of operator and worker (PSS), idle", "MiB", 300),
+    Figure("memory_worker_mib", "    of that the worker's", "MiB"),
     Figure("memory_peak_mib", "  peak", "MiB", 350),
+    Figure("memory_peak_worker_mib", "    of the worker alone", "MiB"),
+    HELD,
+    LATE,
 )
 
 
@@ -78,6 +87,8 @@ class Fleet:
         for phase in (self._install, self._commit, lambda: self._idle(idle_seconds), self._edit):
             await phase()
         self._figures.put("memory_peak_mib", sampler.stop() / MIB)
+        self._figures.put("memory_peak_worker_mib", sampler.parts.worker / MIB)
+        self._figures.update(self._operator.held())
         await self._restart()
 
     async def _install(self) -> None:
@@ -91,6 +102,7 @@ class Fleet:
         for kind in ("write", "dry-run", "get", "list", "event"):
             put(f"install_{kind}", costs[0].requests[kind] / n)
         put("install_cpu_ms", costs[0].cpu * 1000 / n)
+        put("install_worker_ms", costs[0].worker * 1000 / n)
 
     async def _commit(self) -> None:
         self._say("commits that touch one application")
@@ -98,6 +110,7 @@ class Fleet:
         put = self._figures.put
         put("commit_requests", max(c.total for c in costs))
         put("commit_cpu_ms", statistics.median(c.cpu for c in costs) * 1000)
+        put("commit_worker_ms", statistics.median(c.worker for c in costs) * 1000)
         put("commit_asked_s", statistics.median(asked for asked, _ in waits))
         put("commit_seen_s", max(seen for _, seen in waits))
 
@@ -106,7 +119,9 @@ class Fleet:
         requests, percent = await self._do.idle(seconds)
         self._figures.put("idle_requests", requests)
         self._figures.put("idle_cpu_percent", percent)
-        self._figures.put("memory_steady_mib", self._operator.memory() / MIB)
+        memory = self._operator.memory()
+        self._figures.put("memory_steady_mib", memory.both / MIB)
+        self._figures.put("memory_worker_mib", memory.worker / MIB)
 
     async def _edit(self) -> None:
         self._say(f"{EDITS} edits and deletions by hand")
@@ -143,7 +158,8 @@ class Fleet:
         put("restart_requests", cost.total)
         put("restart_quiet_s", cost.seconds)
         put("restart_cpu_ms", cost.cpu * 1000 / self._count)
-        put("restart_memory_mib", self._operator.memory() / MIB)
+        put("restart_worker_ms", cost.worker * 1000 / self._count)
+        put("restart_memory_mib", self._operator.memory().both / MIB)
 
 
 async def one_app_commits(

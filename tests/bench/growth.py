@@ -33,7 +33,7 @@ def figures(count: int) -> Sequence[Figure]:
             Figure(f"reconciles_{size}", "  reconciles, most"),
             Figure(f"cpu_ms_{size}", "  CPU, median", "ms"),
             Figure(f"seen_s_{size}", "  from the revision seen to applied, slowest", "s", 1),
-            Figure(f"memory_mib_{size}", "  memory of the process tree (PSS)", "MiB"),
+            Figure(f"memory_mib_{size}", "  memory of operator and worker (PSS)", "MiB"),
         ]
     return (
         *rows,
@@ -55,7 +55,7 @@ class Point:
     requests: int
     reconciles: int
     cpu: float
-    memory: int
+    memory: float
     least_requests: int
     least_reconciles: int
 
@@ -108,7 +108,7 @@ async def _point(do: Actions, names: Sequence[str], found: Figures) -> Point:
         max(totals),
         max(reconciles),
         statistics.median(c.cpu for c in costs),
-        do.operator.memory(),
+        do.operator.memory().both,
         min(totals),
         min(reconciles),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench import workload
 from tests.bench.actions import Actions
+from tests.bench.fleet import HELD, LATE
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import staged
 from tests.bench.tree import Sampler
@@ -29,16 +30,22 @@ def figures(count: int) -> Sequence[Figure]:
         Figure("commits", "commits in the repository"),
         Figure("made_s", "  making it (git fast-import)", "s"),
         Figure("first_s", "from the Source made to the Sync Ready, nothing cached", "s"),
-        Figure("first_cpu_ms", "  CPU", "ms"),
+        Figure("first_cpu_ms", "  CPU of operator and worker", "ms"),
+        Figure("first_worker_ms", "    of that the worker's", "ms"),
         Figure("cache_mib", "  Git cache on disk", "MiB"),
         Figure("commit_s", "a commit of one file: from the request for a check to applied", "s"),
         Figure("commit_seen_s", "  from the revision seen to applied", "s", 1),
         Figure("commit_requests", "  requests", "", 25),
         Figure("commit_cpu_ms", "  CPU", "ms"),
+        Figure("commit_worker_ms", "    of that the worker's", "ms"),
         Figure("elsewhere_requests", "a commit of one file elsewhere: requests", "", 25),
         Figure("elsewhere_reconciles", "  reconciles of the Sync", "", 0),
         Figure("elsewhere_cpu_ms", "  CPU", "ms"),
-        Figure("peak_mib", "memory of the process tree (PSS), peak", "MiB", 350),
+        Figure("elsewhere_worker_ms", "    of that the worker's", "ms"),
+        Figure("peak_mib", "memory of operator and worker (PSS), peak", "MiB", 350),
+        Figure("peak_worker_mib", "    of the worker alone", "MiB"),
+        HELD,
+        LATE,
     )
 
 
@@ -94,6 +101,8 @@ async def run(count: int, *, say: Callable[[str], None]) -> Figures:
             sampler = Sampler(operator.pid)
             await _measure(Actions(stage, operator, repo), url, found, say)
             found.put("peak_mib", sampler.stop() / MIB)
+            found.put("peak_worker_mib", sampler.parts.worker / MIB)
+            found.update(operator.held())
     return found
 
 
@@ -105,6 +114,7 @@ async def _measure(do: Actions, url: str, found: Figures, say: Callable[[str], N
         await do.install([workload.sync("one", path="./folders/00003")])
         found.put("first_s", time.monotonic() - began)
     found.put("first_cpu_ms", costs[0].cpu * 1000)
+    found.put("first_worker_ms", costs[0].worker * 1000)
     found.put("cache_mib", do.operator.cached() / MIB)
     say("a commit of one file")
     inside, elsewhere = 3 * PER_FOLDER + 1, 9 * PER_FOLDER
@@ -114,9 +124,11 @@ async def _measure(do: Actions, url: str, found: Figures, say: Callable[[str], N
     found.put("commit_seen_s", seen)
     found.put("commit_requests", costs[0].total)
     found.put("commit_cpu_ms", costs[0].cpu * 1000)
+    found.put("commit_worker_ms", costs[0].worker * 1000)
     before = do.operator.metric("setpoint_reconciles_total", 'kind="Sync"')
     async with do.stage.cost(do.operator) as costs:
         await do.check({path_of(elsewhere): content(elsewhere, "changed")})
     found.put("elsewhere_requests", costs[0].total)
     found.put("elsewhere_cpu_ms", costs[0].cpu * 1000)
+    found.put("elsewhere_worker_ms", costs[0].worker * 1000)
     found.put("elsewhere_reconciles", do.operator.metric("setpoint_reconciles_total", 'kind="Sync"') - before)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import fairness, fleet, growth, history, size, storm
+from tests.bench import bombs, fairness, fleet, growth, history, siege, size, storm
 from tests.bench.report import Figure, Figures
 
 Say = Callable[[str], None]
@@ -76,5 +76,17 @@ SCENARIOS = {
         100,
         fairness.figures,
         lambda o: fairness.run(o.n, idle_seconds=o.idle, say=o.say),
+    ),
+    "bombs": Scenario(
+        "for how long what a tenant sends holds the operator's event loop",
+        1,
+        bombs.figures,
+        lambda o: bombs.run(say=o.say),
+    ),
+    "siege": Scenario(
+        "N Syncs of one tenant beside another who sends bombs and has silent servers",
+        100,
+        siege.figures,
+        lambda o: siege.run(o.n, say=o.say),
     ),
 }

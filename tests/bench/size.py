@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from tests.bench import workload
 from tests.bench.actions import Actions, applied, is_ready, wait
 from tests.bench.client import Json
-from tests.bench.fleet import image, image_is_back
+from tests.bench.fleet import HELD, LATE, image, image_is_back
 from tests.bench.report import Figure, Figures
 from tests.bench.stage import repository, staged
 from tests.bench.tree import Sampler
@@ -28,17 +28,22 @@ def figures(kind: str, number: int) -> Sequence[Figure]:
     return (
         Figure("install_s", f"{number} {kind}s in one Sync: install", "s", THEIRS[kind] if whole else None),
         Figure("install_requests", "  requests for each object"),
-        Figure("install_cpu_ms", "  CPU for each object", "ms"),
+        Figure("install_cpu_ms", "  CPU of operator and worker for each object", "ms"),
+        Figure("install_worker_ms", "    of that the worker's", "ms"),
         Figure("change_s", "a commit that changes one object, until applied", "s"),
         Figure("change_requests", "  requests", "", 25),
         Figure("change_cpu_ms", "  CPU", "ms"),
+        Figure("change_worker_ms", "    of that the worker's", "ms"),
         Figure("drift_ms", "an edit by hand until corrected", "ms", 500),
         Figure("drift_requests", "  requests"),
         Figure("prune_s", f"a commit that removes {number // 2 // PER_FILE * PER_FILE}", "s"),
         Figure("prune_requests", "  requests for each of them"),
         Figure("idle_requests", "idle: requests a minute", "", 0),
         Figure("status_kb", "status of the Sync, largest", "kB", 500),
-        Figure("peak_mib", "memory of the process tree (PSS), peak", "MiB"),
+        Figure("peak_mib", "memory of operator and worker (PSS), peak", "MiB"),
+        Figure("peak_worker_mib", "    of the worker alone", "MiB"),
+        HELD,
+        LATE,
     )
 
 
@@ -91,6 +96,8 @@ class Size:
         for phase in (self._install, self._change, self._drift, self._prune, self._idle):
             await phase()
         self._put("peak_mib", sampler.stop() / MIB)
+        self._put("peak_worker_mib", sampler.parts.worker / MIB)
+        self._found.update(self._do.operator.held())
         self._put("status_kb", self._largest / 1000)
 
     def _put(self, key: str, value: float) -> None:
@@ -107,6 +114,7 @@ class Size:
         self._put("install_s", took)
         self._put("install_requests", costs[0].total / self._number)
         self._put("install_cpu_ms", costs[0].cpu * 1000 / self._number)
+        self._put("install_worker_ms", costs[0].worker * 1000 / self._number)
         await self._look()
 
     async def _change(self) -> None:
@@ -116,6 +124,7 @@ class Size:
         self._put("change_s", asked)
         self._put("change_requests", costs[0].total)
         self._put("change_cpu_ms", costs[0].cpu * 1000)
+        self._put("change_worker_ms", costs[0].worker * 1000)
 
     async def _drift(self) -> None:
         self._say("an edit by hand")

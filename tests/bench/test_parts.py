@@ -51,7 +51,7 @@ def test_a_tree_is_a_process_with_all_below_it() -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
         while len(tree.descendants(parent.pid)) < 2:
             assert parent.poll() is None
-        assert tree.memory_bytes(parent.pid) > 0
+        assert tree.memory_bytes(parent.pid).both > 0
         parent.communicate(b"\n")
     assert tree.descendants(os.getpid())[0] == os.getpid()
 

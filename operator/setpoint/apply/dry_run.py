@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from setpoint.api.budgets import DEFAULTS
 from setpoint.api.reasons import Problem, Reason
@@ -28,6 +29,7 @@ from setpoint.plan.ignore.rules import Carried, depends_on_live, paths_of_rules,
 from setpoint.plan.served import FindServed, unserved
 from setpoint.plan.unions.exchange import Exchange, in_the_way, verdict
 from setpoint.plan.unions.undo import sent_fields, undo
+from setpoint.runtime.beside import beside
 from setpoint.runtime.slots import Slots
 from setpoint.watch.protocol import LiveObjects, Storage
 
@@ -149,9 +151,8 @@ class DryRunner:
             if refusal is not None:
                 raise Problem(refusal.reason, refusal.message)
         handed = live is not None and self._is_known(d, live)
-        change = plan.decide(
-            d, live, predicted.object, who.key, who.rules, who.people, handed=handed, most=who.max_diff
-        )
+        decide = partial(plan.decide, d, live, predicted.object, who.key, who.rules, who.people)
+        change = await beside(partial(decide, handed=handed, most=who.max_diff), live, predicted.object)
         if change.ours and who.keep_ours:
             change = Change(d.id, Action.KEEP)
         warnings = (*predicted.warnings, *carried.doubts)

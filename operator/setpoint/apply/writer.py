@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
@@ -18,6 +19,7 @@ from setpoint.plan.desired import Desired
 from setpoint.plan.diff import comparable, foreign_additions
 from setpoint.plan.drift import Baseline
 from setpoint.plan.unions.exchange import Exchange
+from setpoint.runtime.beside import beside
 
 
 class Writer:
@@ -51,7 +53,7 @@ class Writer:
                 obj = await self._without_additions(d, obj)
             obj = await self._without_strays(d, obj)
             self._live.store(kind, obj)
-            return baseline(d, obj, who.people)
+            return await beside(partial(baseline, d, obj, who.people), obj)
 
     async def _keep_adopted(self, checked: DryRun) -> None:
         """Move what people and former owners set to a manager that no rule removes: see `fields.adopted`."""

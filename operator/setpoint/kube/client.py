@@ -14,10 +14,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import orjson
-
 from setpoint.api import names
 from setpoint.kube import requests
+from setpoint.kube.bodies import Bodies
 from setpoint.kube.errors import ApiError, error_of_status, is_absence, warning_texts
 from setpoint.kube.kubeconfig import endpoint_of
 from setpoint.kube.requests import Request, Selection
@@ -126,12 +125,14 @@ class Cluster:
         return changed
 
     async def _discovered(self, path: str) -> Json:
-        return _parsed(await self._transport.send(Request("discover", "GET", path, accept=kinds.AGGREGATED)))
+        return await self._parsed(
+            await self._transport.send(Request("discover", "GET", path, accept=kinds.AGGREGATED))
+        )
 
     async def _legacy(self, group: str, version: str) -> Json | None:
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         try:
-            return _parsed(await self._transport.send(Request("discover", "GET", path)))
+            return await self._parsed(await self._transport.send(Request("discover", "GET", path)))
         except ApiError as error:
             if error.status in (404, 503):  # an APIService without a working server
                 return None
@@ -161,7 +162,7 @@ class Cluster:
 
     async def version(self) -> str:
         """Return the server's version, such as `v1.36.3`."""
-        answer = _parsed(await self._transport.send(Request("get", "GET", "/version")))
+        answer = await self._parsed(await self._transport.send(Request("get", "GET", "/version")))
         return str(answer["gitVersion"])
 
     # --- objects
@@ -176,7 +177,7 @@ class Cluster:
             if is_absence(error):
                 return None
             raise
-        return _received(_parsed(response), kind)
+        return _received(await self._parsed(response), kind)
 
     async def apply(
         self,
@@ -204,7 +205,7 @@ class Cluster:
         except ApiError as error:
             raise _uid_conflict(error) from None
         warnings = warning_texts(response.warnings, secret=request.secret)
-        return Written(_received(_parsed(response), kind), response.status == 201, warnings)
+        return Written(_received(await self._parsed(response), kind), response.status == 201, warnings)
 
     async def patch(
         self,
@@ -221,11 +222,11 @@ class Cluster:
         request = requests.patch(
             kind, namespace, name, operations, user, subresource=subresource, dry_run=dry_run
         )
-        return _received(_parsed(await self._write(request, dry_run=dry_run)), kind)
+        return _received(await self._parsed(await self._write(request, dry_run=dry_run)), kind)
 
     async def create(self, kind: Kind, manifest: Mapping[str, Any], *, user: str | None = None) -> Json:
         """Create an object; ApiError 409 (AlreadyExists) if there is one."""
-        return _received(_parsed(await self._write(requests.create(kind, manifest, user))), kind)
+        return _received(await self._parsed(await self._write(requests.create(kind, manifest, user))), kind)
 
     async def delete(
         self,
@@ -265,7 +266,7 @@ class Cluster:
         """
         token = None
         while True:
-            document = _parsed(
+            document = await self._parsed(
                 await self._transport.send(requests.page(what, user, limit=limit, token=token))
             )
             meta = document.get("metadata") or {}
@@ -316,10 +317,13 @@ class Cluster:
         stream = self._transport.stream(request, seconds=seconds)
         async with aclosing(stream) as lines:
             async for line in lines:
-                event = _json(line)
+                event = await self._shared.bodies.read(line)
                 if event["type"] == "ERROR":
                     raise error_of_status(event["object"], secret=request.secret)
                 yield event["type"], _received(event["object"], kind)
+
+    async def _parsed(self, response: Response) -> Json:
+        return await self._shared.bodies.read(response.body)
 
     async def _write(self, request: Request, *, dry_run: bool = False) -> Response:
         if dry_run or self._fence is None:  # a dry run changes nothing, so it needs no leader
@@ -337,6 +341,7 @@ class _Shared:
 
     catalog: Catalog = field(default_factory=Catalog)
     writes: set[asyncio.Task[Response]] = field(default_factory=set)
+    bodies: Bodies = field(default_factory=Bodies)
 
     def answered(self, write: asyncio.Task[Response]) -> None:
         """Forget a write; its error, if any, is its caller's, who may have gone."""
@@ -354,22 +359,6 @@ def _uid_conflict(error: ApiError) -> ApiError:
 
 def _uncounted(_verb: str, _code: int) -> None:
     """Count nothing."""
-
-
-def _parsed(response: Response) -> Json:
-    return _json(response.body)
-
-
-def _json(text: bytes) -> Json:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise ApiError(
-            0, "Garbled", "the answer of the API server is not JSON: is something else at its address?"
-        )
-    return document
 
 
 def _received(obj: Json, kind: Kind) -> Json:

@@ -18,6 +18,7 @@ from setpoint.kube.leader_election import LeaderElection
 from setpoint.kube.retry import until_stopped
 from setpoint.manager.cluster_identity import ClusterIdentity, read_identity
 from setpoint.manager.controllers import Controllers, build
+from setpoint.runtime.loop_holds import HoldMeter
 from setpoint.runtime.metrics import Metrics, served
 from setpoint.settings import Settings
 
@@ -64,6 +65,8 @@ class Operator:
         )
         cluster = connection.fenced(lease.fence) if lease else connection
         operator = cls(settings, connection, cluster, telemetry, lease)
+        meter = HoldMeter.of(asyncio.get_running_loop())
+        telemetry.holds(meter)
         try:
             async with served(
                 telemetry, settings.metrics_port, settings.probe_port, lambda: True, lambda: operator.ready
@@ -72,6 +75,7 @@ class Operator:
                 yield operator
         finally:
             await operator.close()
+            meter.close()
 
     async def lead(self, stop: asyncio.Event) -> None:
         """Wait until this process holds the lease or must stop; losing the lease later stops everything."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import orjson
+
 from setpoint.api import names
 from setpoint.objects.json_patch import Elements, escaped
 
@@ -186,8 +188,18 @@ def may_be_last(managed: Sequence[Mapping[str, Any]], owned: Ownership) -> bool:
 
 
 def _digest(trie: Any) -> str:
-    text = json.dumps(trie or {}, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(_canonical(trie or {}), digest_size=12).hexdigest()
+
+
+def _canonical(trie: Any) -> bytes:
+    """Return a trie as JSON with sorted keys: by the fast library where both write the same, as statuses hold the digests."""
+    try:
+        text = orjson.dumps(trie, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper than it goes
+        text = b""
+    return (
+        text if text and text.isascii() else json.dumps(trie, sort_keys=True, separators=(",", ":")).encode()
+    )
 
 
 def subtract(left: FieldSet, right: FieldSet) -> FieldSet:

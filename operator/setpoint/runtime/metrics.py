@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.runtime.loop_holds import HoldMeter
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -80,6 +81,18 @@ METRICS = (
         Gauge,
         "Asynchronous tasks that exist, by event loop: `operator`, and `watch` of Sources and Syncs.",
         ("loop",),
+    ),
+    Metric(
+        "setpoint_loop_longest_hold_seconds",
+        Gauge,
+        "For how long the operator's event loop was held at most, so that nobody else had a turn: in the last `minute`, or since the `start`.",
+        ("over",),
+    ),
+    Metric(
+        "setpoint_loop_longest_busy_hold_seconds",
+        Gauge,
+        "The same, but only as far as the process had the CPU: without what it waited for the machine, or for its limit of CPU.",
+        ("over",),
     ),
 )
 
@@ -146,6 +159,15 @@ class Metrics:
     def tasks(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         """Report the number of tasks of an event loop, read with each scrape."""
         self._gauges["setpoint_tasks"].labels(name).set_function(lambda: len(asyncio.all_tasks(loop)))
+
+    def holds(self, meter: HoldMeter) -> None:
+        """Report the longest holds of the event loop, read with each scrape."""
+        longest = self._gauges["setpoint_loop_longest_hold_seconds"]
+        longest.labels("minute").set_function(meter.recent)
+        longest.labels("start").set_function(lambda: meter.ever)
+        busiest = self._gauges["setpoint_loop_longest_busy_hold_seconds"]
+        busiest.labels("minute").set_function(meter.recent_busy)
+        busiest.labels("start").set_function(lambda: meter.ever_busy)
 
     def leader(self, holds: Callable[[], bool]) -> None:
         """Report whether this process holds the lease, read with each scrape."""

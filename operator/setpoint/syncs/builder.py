@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from setpoint.api.formats import short
@@ -21,6 +22,7 @@ from setpoint.objects.identity import ObjectId, SyncKey, identity, keyed_digest,
 from setpoint.plan.desired import Desired, OwnershipMarks, Ref, Rendered, complete
 from setpoint.plan.goal import Commit
 from setpoint.plan.order import stage_key, wave_of
+from setpoint.runtime.beside import beside
 from setpoint.sources.artifact import Artifact
 from setpoint.sources.commits import Commits
 from setpoint.sources.demands import Demand
@@ -245,17 +247,17 @@ class TargetBuilder:
     ) -> tuple[Target, Loaded]:
         documents = await received(built.objects)
         rendered = any(made.line == 0 for made in built.objects)
-        good, bad = self._completed(documents, sync, marks)
+        good, bad = await self._completed(documents, sync, marks)
         if bad or any(d.kind is None for d in good):
             await self.discover()
-            good, bad = self._completed(documents, sync, marks)
+            good, bad = await self._completed(documents, sync, marks)
         places: Places = {}
         if rendered and (bad or needs_files(good)):
             places = await self._places(look, built.digest)
         if bad and places:
             # Now it is said where they stand, which costs another build.
             documents = [replace(d, where=places.get(identity(d.manifest), d.where)) for d in documents]
-            good, bad = self._completed(documents, sync, marks)
+            good, bad = await self._completed(documents, sync, marks)
         fatal = next((p for _, p in bad if p.reason is not Reason.KindUnknown), None)
         if fatal is not None:
             raise fatal
@@ -278,11 +280,12 @@ class TargetBuilder:
         )
         return target, Loaded(target, tuple(good))
 
-    def _completed(
+    async def _completed(
         self, documents: Sequence[Rendered], sync: Sync, marks: OwnershipMarks
     ) -> tuple[list[Desired], list[tuple[ObjectId, Problem]]]:
         cluster = self._cluster
-        return complete(
+        work = partial(
+            complete,
             documents,
             cluster.kind,
             sync.spec.target_namespace,
@@ -290,6 +293,7 @@ class TargetBuilder:
             broken=cluster.broken_groups,
             served=cluster.kinds_named,
         )
+        return await beside(work, *(d.manifest for d in documents))
 
     def resolved(self, target: Target) -> bool:
         """Return whether discovery knows the kinds of all objects."""

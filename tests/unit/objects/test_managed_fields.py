@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import jsonpatch
@@ -320,3 +321,20 @@ def test_what_was_adopted_is_kept_in_one_record_that_nobodys_write_is_taken_for(
     assert managed_fields.is_adopted(record)
     assert record["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}, "f:c": {}}}
     assert managed_fields.person_entries(after) == []
+
+
+@given(st.recursive(st.just({}), lambda inner: st.dictionaries(st.text(), inner, max_size=4), max_leaves=20))
+def test_a_digest_is_that_of_the_slow_library(trie: managed_fields.FieldSet) -> None:
+    """It is in statuses: another one would have everything looked at again after an upgrade."""
+    assert managed_fields._canonical(trie) == _slow(trie)
+
+
+def test_a_digest_of_a_trie_beyond_the_fast_library() -> None:
+    deep: managed_fields.FieldSet = {}
+    for _ in range(300):
+        deep = {"f:a": deep}
+    assert managed_fields._canonical(deep) == _slow(deep)
+
+
+def _slow(trie: managed_fields.FieldSet) -> bytes:
+    return json.dumps(trie, sort_keys=True, separators=(",", ":")).encode()

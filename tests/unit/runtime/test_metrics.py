@@ -14,6 +14,7 @@ from tests.kit.cluster.workspace import Workspace
 from tests.kit.servers.closed import closed_port
 
 from setpoint.api.reasons import Problem
+from setpoint.runtime.loop_holds import HoldMeter
 from setpoint.runtime.metrics import METRICS, Metrics, served
 
 
@@ -35,6 +36,7 @@ def everything(metrics: Metrics) -> None:
     metrics.leader(lambda: True)
     loop = asyncio.new_event_loop()
     loop.close()
+    metrics.holds(HoldMeter(loop))
     metrics.tasks("operator", loop)
 
 
