@@ -6,9 +6,14 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from setpoint.api.reasons import Problem
 from setpoint.cli import parser as cli
+
+if TYPE_CHECKING:
+    from setpoint.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +40,9 @@ def _run(options: Namespace) -> int:
         sys.stderr.write(f"error: {problem}\n")
         return cli.USAGE
     from setpoint.manager import kopf_watch  # noqa: PLC0415
-    from setpoint.worker.inprocess import fences  # noqa: PLC0415
 
-    if refusal := fences(parsed).refusal():
-        sys.stderr.write(f"error: {refusal}\n")
+    if not parsed.worker_socket and _unfenced(parsed):
         return cli.FAILED
-
     return kopf_watch.main(parsed, options.kubeconfig or os.environ.get("KUBECONFIG") or None)
 
 
@@ -48,7 +50,24 @@ def _worker(options: Namespace) -> int:
     from setpoint import settings  # noqa: PLC0415
     from setpoint.worker import process  # noqa: PLC0415
 
-    return process.main(settings.from_environ(os.environ), options.socket, options.api_server)
+    try:
+        parsed = settings.from_environ(os.environ)
+    except Problem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return cli.USAGE
+    if options.listen is None:
+        return process.main(parsed, options.socket)
+    return cli.FAILED if _unfenced(parsed) else process.main(parsed, Path(options.listen))
+
+
+def _unfenced(parsed: Settings) -> bool:
+    """Return whether children could not be fenced as the settings ask for, which is said then."""
+    from setpoint.worker.inprocess import fences  # noqa: PLC0415
+
+    refusal = fences(parsed).refusal()
+    if refusal:
+        sys.stderr.write(f"error: {refusal}\n")
+    return bool(refusal)
 
 
 def _render(options: Namespace) -> int:

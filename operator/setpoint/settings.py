@@ -85,6 +85,7 @@ Many = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Hosts = Annotated[Words, AfterValidator(_hosts)]
+User = Annotated[int, Field(ge=0, le=2**32 - 2)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -146,6 +147,20 @@ class Settings(BaseModel):
     apply_concurrency: Count = Field(
         16,
         description="How many objects of all Syncs together are checked, written or deleted at the same time.",
+    )
+    worker_socket: str = Field(
+        "",
+        description="The folder of the socket at which a worker listens; empty: the operator starts a worker itself.",
+    )
+    worker_user: User = Field(
+        65533, description="The user id that the worker must have that the operator dials."
+    )
+    operator_user: User = Field(
+        65532, description="The user id that the operator must have that dials the worker."
+    )
+    same_user: Flag = Field(
+        False,
+        description="Whether operator and worker run as one user, each as that of its own process, where a platform gives both the same.",
     )
     cache_dir: str = Field(
         "",
@@ -269,6 +284,17 @@ class Settings(BaseModel):
 
 
 FIELDS = tuple(Settings.model_fields)
+OF_BOTH = frozenset({"allow_file_urls", "log_level", "log_format", "same_user"})
+"""The settings that the operator reads and the worker too."""
+OF_WORKER = OF_BOTH | frozenset(
+    (
+        *("git_processes", "git_allowed_hosts", "git_denied_hosts", "operator_user"),
+        *("render_concurrency", "render_timeout", "render_memory", "render_libraries", "landlock"),
+        *("cache_dir", "cache_size", "kustomize"),
+        *(each.name for each in fields(Budgets) if each.name != "max_diff"),
+    )
+)
+"""The settings that the worker reads: how to fetch, read and render."""
 SIZED = frozenset(
     name
     for name, schema in Settings.model_json_schema()["properties"].items()
@@ -276,6 +302,16 @@ SIZED = frozenset(
 )
 """The settings that are sizes, in bytes."""
 LISTS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == tuple[str, ...])
+
+
+def of_worker(field: str) -> bool:
+    """Return whether the worker reads a setting."""
+    return field in OF_WORKER
+
+
+def of_operator(field: str) -> bool:
+    """Return whether the operator reads a setting, where the worker is a container of its own."""
+    return field not in OF_WORKER or field in OF_BOTH
 
 
 def variable(field: str) -> str:

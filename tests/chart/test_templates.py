@@ -15,6 +15,7 @@ from tests.chart.conftest import CHART, NAMESPACE, Helm, Objects
 from setpoint import __version__, settings
 from setpoint.api import names
 from setpoint.codegen import rbac
+from setpoint.worker.container import LONGEST_END
 
 pytestmark = pytest.mark.cluster  # Helm is built like the cluster's binaries
 
@@ -22,10 +23,10 @@ POLICY = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 EVERYTHING = (
     "--set=metrics.serviceMonitor.enabled=true,podAnnotations.a=b,podLabels.c=d,priorityClassName=high,nodeSelector.e=f",
     "--set=imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,affinity.nodeAffinity.x=y",
-    "--set=extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy,settings.workers=3,settings.strictFields=true",
+    "--set=worker.extraEnv[0].name=HTTPS_PROXY,worker.extraEnv[0].value=http://proxy,settings.workers=3,settings.strictFields=true",
     "--set=settings.gitAllowedHosts={*.example.org,10.0.0.0/8},settings.gitDeniedHosts={10.1.0.0/16}",
     "--set=settings.peopleManagers={lens,k9s},rbac.impersonate=namespaced,rbac.namespaces={a,b},image.tag=x",
-    "--set=volumes[0].name=ca,volumeMounts[0].name=ca,volumeMounts[0].mountPath=/ca,cache.medium=",
+    "--set=volumes[0].name=ca,worker.volumeMounts[0].name=ca,worker.volumeMounts[0].mountPath=/ca,cache.medium=",
     "--set=rbac.watch[0].apiGroups={apps},rbac.watch[0].resources={deployments},serviceAccount.annotations.g=h",
     "--set=networkPolicy.enabled=true,networkPolicy.gitTo[0].ipBlock.cidr=192.0.2.0/24,networkPolicy.gitPorts={22}",
     f"--api-versions={POLICY}",
@@ -41,9 +42,23 @@ def named(objects: Objects, kind: str) -> dict[str, dict[str, Any]]:
     return {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == kind}
 
 
-def environment(objects: Objects) -> dict[str, str]:
-    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+def containers(objects: Objects) -> dict[str, dict[str, Any]]:
+    found = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {container["name"]: container for container in found}
+
+
+def environment(objects: Objects, container: str = "operator") -> dict[str, str]:
+    entries = containers(objects)[container]["env"]
+    names = [entry["name"] for entry in entries]
+    assert len(names) == len(set(names)), "of two values one would be lost"
+    return {entry["name"]: entry.get("value", "") for entry in entries}
+
+
+def both(objects: Objects) -> dict[str, str]:
+    """Return the variables of both containers, none of which has two meanings."""
+    ours, workers = environment(objects), environment(objects, "worker")
+    assert all(ours[name] == workers[name] for name in ours.keys() & workers.keys())
+    return ours | workers
 
 
 def granted(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
@@ -113,12 +128,14 @@ def test_pods_are_restricted(helm: Helm, values: tuple[str, ...]) -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "hostAliases"} & set(pod)
     assert not any("hostPath" in volume for volume in pod["volumes"])
     for container in pod["containers"] + pod.get("initContainers", []):
+        own = {"runAsUser": 65533} if container["name"] == "worker" else {}
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
+            **own,
         }
-        assert all("hostPort" not in port for port in container["ports"])
+        assert all("hostPort" not in port for port in container.get("ports", []))
         assert container["resources"]["limits"]["memory"]
 
 
@@ -136,9 +153,92 @@ def test_the_deployment(helm: Helm) -> None:
     assert ports == {"metrics": env["SETPOINT_METRICS_PORT"], "probes": env["SETPOINT_PROBE_PORT"]}
     probes = container["livenessProbe"]["httpGet"], container["readinessProbe"]["httpGet"]
     assert probes == ({"path": "/healthz", "port": "probes"}, {"path": "/readyz", "port": "probes"})
-    volumes = {volume["name"]: volume["emptyDir"] for volume in pod["volumes"]}
+    volumes = {volume["name"]: volume.get("emptyDir") for volume in pod["volumes"]}
     assert volumes["cache"] == {"medium": "Memory", "sizeLimit": "256Mi"}
-    assert volumes["tmp"]["medium"] == "Memory"
+    assert {(volumes[name] or {})["medium"] for name in ("tmp", "operator-tmp", "wall")} == {"Memory"}
+    assert pod["terminationGracePeriodSeconds"] == LONGEST_END + 5
+
+
+def mounts(container: dict[str, Any]) -> dict[str, str]:
+    return {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+
+
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@pytest.mark.parametrize("values", [(), EVERYTHING])
+def test_the_token_is_in_the_operators_container_alone(helm: Helm, values: tuple[str, ...]) -> None:
+    objects = helm.template(*values)
+    pod, found = only(objects, "Deployment")["spec"]["template"]["spec"], containers(objects)
+    assert (pod["automountServiceAccountToken"], pod["shareProcessNamespace"]) == (False, False)
+    accounts = [obj for obj in objects if obj["kind"] == "ServiceAccount"]
+    assert {account["automountServiceAccountToken"] for account in accounts} == {False}
+    (token,) = [each for each in pod["volumes"] if "projected" in each]
+    (source,) = [each for each in token["projected"]["sources"] if "serviceAccountToken" in each]
+    assert source["serviceAccountToken"] == {"path": "token", "expirationSeconds": 3600}
+    assert token["projected"]["defaultMode"] == 0o440
+    assert mounts(found["operator"])[TOKEN] == token["name"]
+    assert token["name"] not in mounts(found["worker"]).values()
+    # What the worker knows are settings of reading and rendering: nothing of the cluster, no name of a Secret or an account.
+    known = environment(objects, "worker")
+    ours = {settings.variable(each) for each in settings.OF_WORKER}
+    assert {name for name in known if name != "HOME"} - ours <= {"HTTPS_PROXY"}
+    assert not any("valueFrom" in entry for entry in found["worker"]["env"])
+    # Who takes over a worker finds no file that the operator reads, and the operator none of a tenant's.
+    shared = set(mounts(found["operator"]).values()) & set(mounts(found["worker"]).values())
+    assert shared == {"wall"}
+    assert mounts(found["worker"])["/var/cache/setpoint"] == "cache"
+    assert "ports" not in found["worker"]
+
+
+def test_without_automount_no_container_has_a_token(helm: Helm) -> None:
+    objects = helm.template("--set=serviceAccount.automount=false")
+    pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+    assert not any("projected" in volume for volume in pod["volumes"])
+    assert not any(TOKEN in mounts(container) for container in pod["containers"])
+
+
+def test_both_find_each_other_and_each_knows_whom_to_expect(helm: Helm) -> None:
+    objects = helm.template()
+    found, ours, workers = containers(objects), environment(objects), environment(objects, "worker")
+    assert found["worker"]["image"] == found["operator"]["image"]
+    assert found["worker"]["args"] == ["worker", "--listen", ours["SETPOINT_WORKER_SOCKET"]]
+    for container in found.values():
+        assert mounts(container)[ours["SETPOINT_WORKER_SOCKET"]] == "wall"
+    pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+    assert ours["SETPOINT_WORKER_USER"] == str(found["worker"]["securityContext"]["runAsUser"])
+    assert workers["SETPOINT_OPERATOR_USER"] == str(pod["securityContext"]["runAsUser"])
+    other = helm.template("--set=securityContext.runAsUser=70000,worker.user=70001")
+    assert environment(other, "worker")["SETPOINT_OPERATOR_USER"] == "70000"
+    assert environment(other)["SETPOINT_WORKER_USER"] == "70001"
+    assert containers(other)["worker"]["securityContext"]["runAsUser"] == 70001
+    same = helm.template("--set=worker.sameUser=true,podSecurityContext.runAsUser=null")
+    assert {environment(same, name)["SETPOINT_SAME_USER"] for name in found} == {"true"}
+    assert not any("runAsUser" in container["securityContext"] for container in containers(same).values())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("podSecurityContext.runAsUser=null", "podSecurityContext.runAsUser names no user"),
+        ("worker.user=65532", "operator and worker would both be user 65532"),
+        (
+            "worker.resources.limits.memory=959Mi",
+            "the cache in memory 256 Mi, /tmp 128 Mi, the process 64 Mi",
+        ),
+        ("worker.resources.limits.memory=1000000000", "(settings.renderMemory) are 960 Mi"),
+        ("worker.resources.limits.memory=0.9Gi", "less than its parts"),
+        ("cache.size=2Gi", "the cache in memory 2048 Mi"),
+        ("settings.renderMemory=1200M", "one build 1144 Mi"),
+    ],
+)
+def test_what_cannot_work_is_refused(helm: Helm, values: str, said: str) -> None:
+    result = helm.run("template", "x", str(CHART), "--kube-version=1.36.0", f"--set={values}")
+    assert result.code != 0
+    assert said in result.err
+    fits = ("worker.resources.limits.memory=960Mi", "cache.size=2Gi,cache.medium=", "worker.resources=null")
+    for more in fits if "Gi" in values else ():
+        assert helm.template(f"--set={more}")
 
 
 def test_without_a_lease_the_old_pod_goes_first(helm: Helm) -> None:
@@ -158,7 +258,8 @@ def test_several_replicas_are_not_evicted_at_once(helm: Helm) -> None:
 
 
 def test_the_environment_is_read_by_the_operator(helm: Helm) -> None:
-    env = {**environment(helm.template(*EVERYTHING)), "POD_NAMESPACE": NAMESPACE}
+    objects = helm.template(*EVERYTHING)
+    env = {**both(objects), "POD_NAMESPACE": NAMESPACE}
     known = {settings.variable(name) for name in settings.FIELDS}
     assert {name for name in env if name.startswith("SETPOINT_")} <= known
     found = settings.from_environ(env)
@@ -171,14 +272,18 @@ def test_the_environment_is_read_by_the_operator(helm: Helm) -> None:
     assert found.watch_namespaces == ("a", "b", NAMESPACE)
     assert found.admin_service_account == "setpoint-admin"
     assert found.hmac_secret == "setpoint-redaction-key"
-    assert env["HTTPS_PROXY"] == "http://proxy"
+    assert environment(objects, "worker")["HTTPS_PROXY"] == "http://proxy"
+    assert "HTTPS_PROXY" not in environment(objects), "its URL may hold a password"
+    for container, reads in (("operator", settings.of_operator), ("worker", settings.of_worker)):
+        given = {name for name in environment(objects, container) if name.startswith("SETPOINT_")}
+        assert given <= {settings.variable(each) for each in settings.FIELDS if reads(each)}
 
 
 def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> None:
-    found = settings.from_environ({**environment(helm.template()), "POD_NAMESPACE": NAMESPACE})
+    found = settings.from_environ({**both(helm.template()), "POD_NAMESPACE": NAMESPACE})
     plain = settings.from_environ({"POD_NAMESPACE": NAMESPACE, "HOME": "/tmp"})
     changed = {name for name in settings.FIELDS if getattr(found, name) != getattr(plain, name)}
-    assert changed == {"cache_dir"}
+    assert changed == {"cache_dir", "worker_socket"}
     assert found.git_allowed_hosts == (), "what is reserved is denied, loopback too"
 
 
@@ -190,7 +295,7 @@ def test_the_commented_defaults_are_what_the_operator_has(helm: Helm, tmp_path: 
     file = tmp_path / "values.yaml"
     file.write_text("settings:\n" + "".join(f"  {row}\n" for row in rows))
     found, plain = (
-        settings.from_environ({**environment(helm.template(*more)), "POD_NAMESPACE": NAMESPACE})
+        settings.from_environ({**both(helm.template(*more)), "POD_NAMESPACE": NAMESPACE})
         for more in ((f"--values={file}",), ())
     )
     assert found == plain

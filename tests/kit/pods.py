@@ -40,6 +40,7 @@ class OperatorPod:
         self.log = folder / "operator.log"
         self._name = ""
         self._reader: Child | None = None
+        # The worker's environment has the address of the Service, and is told this one.
         variables = {"KUBERNETES_SERVICE_HOST": cluster.host, "KUBERNETES_SERVICE_PORT": str(proxy.port)}
         values = {
             "extraEnv": [{"name": name, "value": value} for name, value in variables.items()],
@@ -119,29 +120,35 @@ def only(api: Api) -> Json:
 
 
 def restarts(found: list[Json]) -> list[int]:
-    """Return how often the kubelet had to start the operator of each pod again."""
-    return [pod["status"]["containerStatuses"][0]["restartCount"] for pod in found]
+    """Return how often the kubelet had to start a container of each pod again, whichever it was."""
+    return [sum(each["restartCount"] for each in pod["status"]["containerStatuses"]) for pod in found]
 
 
-def container(pod: Json) -> str:
-    """Return the name of its container, as containerd knows it."""
-    found: str = pod["status"]["containerStatuses"][0]["containerID"]
+def status(pod: Json | None, name: str = "operator") -> Json:
+    """Return what the kubelet says of a container; nothing as long as it says nothing."""
+    statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
+    return next((each for each in statuses if each["name"] == name), {})
+
+
+def container(pod: Json, name: str = "operator") -> str:
+    """Return the name of a container of it, as containerd knows it."""
+    found: str = status(pod, name)["containerID"]
     return found.removeprefix("containerd://")
 
 
-def send(cluster: LocalCluster, pod: Json, number: int) -> None:
-    """Send a signal to the process of a pod, past the kubelet."""
-    cluster.node.ctr("tasks", "kill", "--signal", str(int(number)), container(pod))
+def send(cluster: LocalCluster, pod: Json, number: int, name: str = "operator") -> None:
+    """Send a signal to the first process of a container, past the kubelet."""
+    cluster.node.ctr("tasks", "kill", "--signal", str(int(number)), container(pod, name))
 
 
-def process(cluster: LocalCluster, pod: Json, file: str) -> str:
-    """Return what a file in /proc says of the process of a pod."""
+def process(cluster: LocalCluster, pod: Json, file: str, name: str = "operator") -> str:
+    """Return what a file in /proc says of the first process of a container."""
     lines = [line.split() for line in cluster.node.ctr("tasks", "list").splitlines()]
-    pid = next(line[1] for line in lines if line[0] == container(pod))
+    pid = next(line[1] for line in lines if line[0] == container(pod, name))
     return run(*enter(cluster.node.init, "cat", f"/proc/{pid}/{file}"))
 
 
 def exit_codes(pod: Json | None) -> list[int]:
-    """Return how the containers of a pod ended, as far as they have."""
-    states = [s["state"] for s in ((pod or {}).get("status") or {}).get("containerStatuses") or []]
-    return [state["terminated"]["exitCode"] for state in states if "terminated" in state]
+    """Return how the operator of a pod ended, if it has."""
+    state = status(pod).get("state") or {}
+    return [state["terminated"]["exitCode"]] if "terminated" in state else []

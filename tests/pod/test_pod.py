@@ -5,8 +5,11 @@ python -m pytest -q -s tests/pod/test_pod.py -k ready     prints how long the po
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -20,7 +23,9 @@ from tests.kit.cluster.operator import SYSTEM
 from tests.pod.conftest import NAME, Site, web
 
 pytestmark = [pytest.mark.cluster, pytest.mark.node, ONLY_IN_CI]
-USER = "65532"
+CONTAINERS = {"operator": "65532", "worker": "65533"}
+"""Their users; the group is the same."""
+GROUP = "65532"
 
 
 def available(pod: Json | None) -> bool:
@@ -45,7 +50,7 @@ def installed(site: Site) -> Json:
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert pod is not None
     ticks = int(pods.process(site.cluster, pod, "stat").rpartition(")")[2].split()[19])
-    started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    started = pods.status(pod)["state"]["running"]["startedAt"]
     by_kubelet = datetime.fromisoformat(condition(pod)["lastTransitionTime"]) - datetime.fromisoformat(
         started
     )
@@ -55,41 +60,98 @@ def installed(site: Site) -> Json:
 
 
 def test_the_pod_becomes_ready(installed: Json) -> None:
-    (status,) = installed["status"]["containerStatuses"]
-    assert (status["ready"], status["restartCount"]) == (True, 0)
-    assert status["image"].endswith("/setpoint:0.1.0")
+    for name in CONTAINERS:
+        status = pods.status(installed, name)
+        assert (status["ready"], status["restartCount"]) == (True, 0)
+        assert status["image"].endswith("/setpoint:0.1.0")
 
 
 def test_it_has_no_rights_on_the_node(site: Site, installed: Json) -> None:
-    lines = pods.process(site.cluster, installed, "status").splitlines()
-    found = {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
-    assert (found["Uid"], found["Gid"]) == ([USER] * 4, [USER] * 4)
-    assert {found[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
-    assert found["NoNewPrivs"] == ["1"]
+    for name, user in CONTAINERS.items():
+        lines = pods.process(site.cluster, installed, "status", name).splitlines()
+        found = {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
+        assert (found["Uid"], found["Gid"]) == ([user] * 4, [GROUP] * 4)
+        assert {found[each][0] for each in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert found["NoNewPrivs"] == ["1"]
+
+
+def inside(site: Site, pod: Json, container: str, code: str) -> str:
+    """Return what Python prints in a container; raises KubectlError with what it says."""
+    command = ("exec", pod["metadata"]["name"], "--namespace", SYSTEM, f"--container={container}", "--")
+    return site.cluster.kubectl(*command, "/usr/bin/python3.11", "-I", "-c", code).strip()
+
+
+WRITABLE = {"operator": ("/tmp/x",), "worker": ("/tmp/x", "/var/cache/setpoint/x")}
+WRITE = """
+import errno
+for path in {paths!r}:
+    try:
+        open(path, "w").write("x")
+        print("written")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
 
 
 def test_it_can_write_to_its_volumes_and_to_nothing_else(site: Site, installed: Json) -> None:
-    mounts = [line.split() for line in pods.process(site.cluster, installed, "mounts").splitlines()]
-    root = next(m for m in mounts if m[1] == "/")
-    assert "ro" in root[3].split(",")
-    name = installed["metadata"]["name"]
+    for name, writable in WRITABLE.items():
+        mounts = [line.split() for line in pods.process(site.cluster, installed, "mounts", name).splitlines()]
+        root = next(m for m in mounts if m[1] == "/")
+        assert "ro" in root[3].split(",")
+        others = ("/x", "/usr/local/bin/x", "/var/x", "/etc/x")
+        said = inside(site, installed, name, WRITE.format(paths=(*writable, *others))).split()
+        assert said == ["written"] * len(writable) + ["EROFS"] * len(others)
 
-    def write(path: str) -> str:
-        code = f"open({path!r}, 'w').write('x'); print('written')"
-        command = ("exec", name, "--namespace", SYSTEM, "--", "/usr/bin/python3.11", "-I", "-c", code)
-        return site.cluster.kubectl(*command).strip()
 
-    for path in ("/tmp/x", "/var/cache/setpoint/x"):
-        assert write(path) == "written"
-    for path in ("/x", "/usr/local/bin/x", "/var/x", "/etc/x"):
-        with pytest.raises(KubectlError, match="Read-only file system"):
-            write(path)
+LOOK = """
+import json, os, pathlib, socket
+wall = pathlib.Path("/run/setpoint/worker.sock")
+def kill():
+    try:
+        wall.unlink()
+    except OSError as error:
+        return type(error).__name__
+def dial():
+    try:
+        with socket.socket(socket.AF_UNIX) as each:
+            each.settimeout(10)
+            each.connect(str(wall))
+            return each.recv(1).decode()
+    except OSError as error:
+        return type(error).__name__
+print(json.dumps({
+    "token": pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists(),
+    "secrets": [str(p) for p in pathlib.Path("/var/run/secrets").rglob("*")] if pathlib.Path("/var/run/secrets").exists() else [],
+    "environment": sorted(os.environ),
+    "first": pathlib.Path("/proc/1/cmdline").read_text().split(chr(0))[-2],
+    "wall": oct(wall.parent.stat().st_mode), "socket": oct(wall.stat().st_mode), "owner": wall.stat().st_uid,
+    "dial": dial() if os.getuid() != 65532 else None, "unlink": kill() if os.getuid() == 65532 else None,
+}))
+"""
+
+
+def test_the_worker_has_nothing_of_the_cluster(site: Site, installed: Json) -> None:
+    """What both see of themselves and of each other; the operator cannot take the worker's socket away, nor the worker dial itself."""
+    found = {name: json.loads(inside(site, installed, name, LOOK)) for name in CONTAINERS}
+    assert (found["operator"]["token"], found["worker"]["token"]) == (True, False)
+    assert found["worker"]["secrets"] == []
+    known = {
+        name for name in found["worker"]["environment"] if not name.startswith(("KUBERNETES_", "SETPOINT_"))
+    }
+    assert known <= {"HOME", "HOSTNAME", "PATH", "LC_CTYPE", "SSL_CERT_FILE", "LANG", "PYTHONHASHSEED"}, known
+    assert "SETPOINT_HMAC_SECRET" not in found["worker"]["environment"]
+    assert [found[name]["first"] for name in ("operator", "worker")] == ["run", "/run/setpoint"]
+    assert found["worker"]["socket"] == "0o140660"
+    assert str(found["worker"]["owner"]) == CONTAINERS["worker"]
+    assert found["worker"]["dial"] == "", "it is closed before a word"
+    assert found["operator"]["unlink"] == "PermissionError"
 
 
 def test_it_has_no_shell(site: Site, installed: Json) -> None:
-    command = ("exec", installed["metadata"]["name"], "--namespace", SYSTEM, "--", "sh", "-c", "true")
-    with pytest.raises(KubectlError, match="executable file not found"):
-        site.cluster.kubectl(*command)
+    for name in CONTAINERS:
+        command = ("exec", installed["metadata"]["name"], "--namespace", SYSTEM, f"--container={name}", "--")
+        with pytest.raises(KubectlError, match="executable file not found"):
+            site.cluster.kubectl(*command, "sh", "-c", "true")
 
 
 @pytest.mark.usefixtures("installed")
@@ -102,6 +164,35 @@ def test_a_folder_of_git_converges(world: World) -> None:
     assert world.get("ConfigMap", "x-a")["data"] == {"k": "1"}
     world.api.delete("ConfigMap", world.target, "x-a")
     world.until("ConfigMap", "x-a", lambda o: o is not None)
+
+
+def restarted(times: int) -> Callable[[Json | None], bool]:
+    return lambda pod: pods.status(pod, "worker").get("restartCount") == times
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_worker_that_is_killed_loses_nothing(world: World, site: Site) -> None:
+    """The kubelet starts it anew at once, and after a second death some ten seconds later: that is told, and repaired."""
+    world.repo.commit({"a.yaml": config("a", k="0")}, "First")
+    world.source()
+    world.sync()
+    world.until("Sync", "app", is_ready)
+    pod = pods.only(site.api)
+    name = pod["metadata"]["name"]
+    for number in (1, 2):
+        before = pods.status(pod, "worker")["restartCount"]
+        pods.send(site.cluster, pod, signal.SIGKILL, "worker")
+        sha = world.repo.commit({"a.yaml": config("a", k=str(number))}, f"Number {number}")
+        if number == 2:
+            told = world.until("Source", "src", says("WorkerGone"))
+            assert "stays enforced" in condition(told)["message"]
+            assert is_ready(world.get("Sync", "app"))
+        world.until("Sync", "app", ready_at(sha))
+        assert world.get("ConfigMap", "a")["data"] == {"k": str(number)}
+        pod = site.api.until("Pod", SYSTEM, name, restarted(before + 1)) or {}
+    world.until("Source", "src", is_ready)
+    assert pods.status(pod)["restartCount"] == 0
+    assert pods.status(pod)["ready"]
 
 
 @pytest.mark.slow

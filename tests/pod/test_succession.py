@@ -95,8 +95,7 @@ def goes(pod: Json | None) -> bool:
 
 def waits(pod: Json | None) -> str:
     """Return why the container of a pod waits."""
-    (status,) = ((pod or {}).get("status") or {}).get("containerStatuses") or [{"state": {}}]
-    reason: str = status["state"].get("waiting", {}).get("reason", "")
+    reason: str = (pods.status(pod).get("state") or {}).get("waiting", {}).get("reason", "")
     return reason
 
 
@@ -126,7 +125,7 @@ def test_another_takes_over_from_a_leader_that_was_killed(site: Site, busy: Worl
         "Pod",
         SYSTEM,
         leader["metadata"]["name"],
-        lambda o: bool(o and o["status"]["containerStatuses"][0]["ready"] and pods.restarts([o]) != [0]),
+        lambda o: bool(o and pods.status(o)["ready"] and pods.restarts([o]) != [0]),
     )
     assert pods.restarts([again]) == [1]
     assert lease(site)["holderIdentity"] == after["holderIdentity"]

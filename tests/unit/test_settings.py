@@ -146,3 +146,28 @@ def test_over_budget_is_said_with_figure_limit_setting_and_remedy(name: Budget) 
     )
     with pytest.raises(Problem, match=r"^at least 1,001 "):
         few.check(name, 1_001, counted=False)
+
+
+def read_in(*packages: str) -> set[str]:
+    """Return the settings that modules of these packages read by name."""
+    found = set[str]()
+    for package in packages:
+        for module in (PACKAGE / package).rglob("*.py"):
+            text = re.sub(r"(?m)^(?:from|import) .*", "", module.read_text())
+            found |= {
+                name for name in re.findall(r"\b_?settings\.([a-z_]+)", text) if name in settings.FIELDS
+            }
+    return found
+
+
+def test_each_setting_goes_to_who_reads_it() -> None:
+    """The chart gives each container no more: the operator knows no proxy or program, the worker nothing of the cluster."""
+    operator = read_in("manager", "syncs", "sources", "apply", "store", "watch", "kube")
+    worker = read_in("worker", "git", "render", "tree")
+    chosen = {"cache_dir"}  # by the operator for its child
+    assert {name for name in operator if not settings.of_operator(name)} == chosen
+    assert {name for name in worker if not settings.of_worker(name)} == set()
+    assert operator & worker == settings.OF_BOTH | chosen
+    budgets = {field.name for field in fields(Budgets)}
+    assert {name for name in budgets if not settings.of_worker(name)} == {"max_diff"}
+    assert worker | budgets == settings.OF_WORKER | {"max_diff"}

@@ -310,6 +310,12 @@ class Reason(StrEnum):
         "Report it, with the lines `work failed unexpectedly` of the operator's log; Setpoint retries by itself.",
         "transient",
     )
+    WorkerGone = (
+        "WorkerGone",
+        "The worker, which reads repositories and renders, is not there; what was applied stays enforced.",
+        "Nothing, if it comes back by itself; else look at the container `worker` of the operator's pod, why it ended (`kubectl describe pod`) and what its log says.",
+        "transient",
+    )
     RenderCrashed = (
         "RenderCrashed",
         "The worker ended again and again while it was at work on this; what was applied stays.",

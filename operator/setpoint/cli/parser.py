@@ -19,7 +19,11 @@ EXIT_CODES = {
         FAILED: "it could not start, or lost its lease; a restart repairs",
         USAGE: "a wrong argument or setting",
     },
-    "worker": {OK: "the operator's end of the socket was closed", USAGE: "a wrong argument or setting"},
+    "worker": {
+        OK: "the operator's end of the socket was closed; with --listen after SIGTERM too",
+        FAILED: "it cannot listen, or the kernel lacks what keeps its children apart",
+        USAGE: "a wrong argument or setting",
+    },
     "render": {
         OK: "the manifests were printed",
         FAILED: "the folder cannot be rendered; stderr says where",
@@ -54,7 +58,9 @@ def parser() -> Parser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run(_command(commands, "run", "Run the operator until SIGTERM. Settings come from the environment."))
     _worker(
-        _command(commands, "worker", "Read repositories and render, for an operator that starts this itself.")
+        _command(
+            commands, "worker", "Read repositories and render, for an operator that starts this or dials it."
+        )
     )
     _render(_command(commands, "render", "Print what the operator would make of a local folder."))
     _health(_command(commands, "health", "Read objects on standard input, and print how each of them is."))
@@ -87,26 +93,18 @@ def _run(command: Parser) -> None:
 
 
 def _worker(command: Parser) -> None:
-    command.add_argument(
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--socket",
         type=int,
-        required=True,
         metavar="FD",
         help="the file descriptor of the socket at whose other end the operator is; the worker ends with it",
     )
-    command.add_argument(
-        "--api-server",
-        type=_place,
-        action="append",
-        default=[],
-        metavar="HOST:PORT",
-        help="a place of the API server, where Git may not connect to; may be repeated",
+    where.add_argument(
+        "--listen",
+        metavar="DIR",
+        help="the folder of the socket that the operator dials, as the container of a pod does; SIGTERM ends the worker, but not before the operator",
     )
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host, int(port)
 
 
 def _render(command: Parser) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from setpoint import settings
-from setpoint.codegen import crds
+from setpoint.codegen import chart_settings, crds
 
 FreeForm = dict[str, Any]
 Strings = dict[str, str]
@@ -39,7 +39,10 @@ class ServiceAccount(Values):
     """The operator's account."""
 
     create: bool = Field(True, description="Whether the chart creates it.")
-    automount: bool = Field(True, description="Whether its token is mounted into the operator's pod.")
+    automount: bool = Field(
+        True,
+        description="Whether its token is mounted into the operator's container, and into no other; without it, mount a kubeconfig by `volumes`.",
+    )
     annotations: Strings = Field({}, description="Its annotations.")
     name: str = Field("", description="Its name; empty: the full name of the release.")
 
@@ -121,6 +124,30 @@ class Cache(Values):
         description="How large it is. In memory it counts towards `resources`.",
     )
     medium: Literal["Memory", ""] = Field("Memory", description="Memory, or empty: the disk of the node.")
+
+
+class Worker(Values):
+    """The container that reads repositories and renders."""
+
+    user: int = Field(
+        65533,
+        ge=1,
+        le=2**31 - 1,
+        description="Its user id, which must be another than the operator's.",
+    )
+    same_user: bool = Field(
+        False,
+        description="Whether both containers have the user of the pod, where the platform chooses one for it, as OpenShift does; `podSecurityContext.runAsUser` is null then. What keeps the containers apart is less then: see docs/security.md.",
+    )
+    resources: FreeForm = Field(
+        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}},
+        description="What it asks for and may use; the cache and its /tmp are in memory, and count.",
+    )
+    extra_env: Objects = Field(
+        [],
+        description="More environment of it, such as a proxy or authorities for Git: `[{name: HTTPS_PROXY, value: ...}]`.",
+    )
+    volume_mounts: Objects = Field([], description="More mounts of it.")
 
 
 class Attribution(Values):
@@ -228,13 +255,14 @@ class Root(Values):
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        description="Security context of the container.",
+        description="Security context of both containers; the worker's has `worker.user` too.",
     )
     service: Service = Field(Service(), description="The Service for metrics.")
     resources: FreeForm = Field(
-        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        description="What the container asks for and may use; the cache and /tmp are in memory, and count.",
+        {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "512Mi"}},
+        description="What the operator's container asks for and may use.",
     )
+    worker: Worker = Field(Worker(), description="The container that reads repositories and renders.")
     liveness_probe: FreeForm = Field(
         {"httpGet": HTTP["live"], "periodSeconds": 10, "failureThreshold": 6},
         description="Restart if it fails.",
@@ -256,10 +284,11 @@ class Root(Values):
     )
     priority_class_name: str = Field("", description="PriorityClass of the pod.")
     extra_env: Objects = Field(
-        [], description="More environment, such as a proxy: `[{name: HTTPS_PROXY, value: ...}]`."
+        [],
+        description="More environment of the operator's container. A proxy for Git belongs to `worker.extraEnv`.",
     )
     volumes: Objects = Field([], description="More volumes of the pod.")
-    volume_mounts: Objects = Field([], description="More mounts of the container.")
+    volume_mounts: Objects = Field([], description="More mounts of the operator's container.")
     crds: Crds = Field(Crds(), description="The CRDs.")
     admin: Admin = Field(Admin(), description="Syncs that act as cluster-admin.")
     rbac: Rbac = Field(Rbac(), description="Rights of the operator's account.")
@@ -277,38 +306,7 @@ class Root(Values):
     )
 
 
-# These the chart sets itself, from the values above.
-OWNED = frozenset(
-    (
-        *(
-            "namespace",
-            "admin_namespaces",
-            "admin_service_account",
-            "watch_namespaces",
-            "cache_dir",
-            "cache_size",
-        ),
-        *("log_level", "log_format", "metrics_port", "probe_port", "leader_election", "lease_name"),
-        *("lease_duration", "hmac_secret"),
-    )
-)
-PASSED_ON = tuple(name for name in settings.FIELDS if name not in OWNED)
 GLOBAL = {"type": "object", "description": "Values that a parent chart shares; not used here."}
-
-
-def settings_schema() -> FreeForm:
-    """Return the JSON schema of the value `settings`."""
-    source = settings.Settings.model_json_schema()["properties"]
-    properties = {
-        to_camel(name): {key: value for key, value in source[name].items() if key not in ("title", "default")}
-        for name in PASSED_ON
-    }
-    return {
-        "type": "object",
-        "description": "More settings of the operator, see docs/reference/settings.md.",
-        "additionalProperties": False,
-        "properties": properties,
-    }
 
 
 def schema() -> FreeForm:
@@ -317,7 +315,7 @@ def schema() -> FreeForm:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **full,
-        "properties": {**full["properties"], "settings": settings_schema(), "global": GLOBAL},
+        "properties": {**full["properties"], "settings": chart_settings.schema(), "global": GLOBAL},
     }
 
 
@@ -333,12 +331,7 @@ def _untitled(node: Any) -> Any:
 
 def values_yaml() -> str:
     """Return values.yaml: every value with its default, under what it means."""
-    settings_part = [
-        "# More settings of the operator; docs/reference/settings.md explains each. The defaults are:",
-        *(f"#   {to_camel(name)}: {_shown(name)}" for name in PASSED_ON),
-        "settings: {}",
-    ]
-    return "\n".join([*_group(Root(), ""), *settings_part]) + "\n"
+    return "\n".join([*_group(Root(), ""), *chart_settings.values()]) + "\n"
 
 
 def _group(values: Values, indent: str) -> list[str]:
@@ -369,8 +362,3 @@ def _rows(values: Values, prefix: str) -> list[tuple[str, str, str]]:
         else:
             found.append((path, crds.flow(value), field.description or ""))
     return found
-
-
-def _shown(name: str) -> str:
-    """Return the default of a setting as YAML."""
-    return settings.written(name) or ("[]" if name in settings.LISTS else '""')

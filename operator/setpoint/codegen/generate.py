@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from setpoint import __version__
-from setpoint.codegen import architecture, chart, crds, rbac, reference
+from setpoint.codegen import architecture, chart, chart_settings, crds, rbac, reference
 from setpoint.runtime import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,6 +30,7 @@ def files(operations: str, concepts: str, packages: str) -> dict[str, str]:
         **{f"crds/{kind.plural}.yaml": NOTE + crds.dump(crds.crd(kind)) for kind in crds.KINDS},
         **{f"{CHART}/templates/crd-{kind.plural}.yaml": crd_template(kind) for kind in crds.KINDS},
         f"{CHART}/templates/_rules.tpl": rules_template(),
+        f"{CHART}/templates/_settings.tpl": settings_template(),
         f"{CHART}/Chart.yaml": chart_yaml(),
         f"{CHART}/values.yaml": NOTE + "\n" + chart.values_yaml(),
         f"{CHART}/values.schema.json": json.dumps(chart.schema(), indent=2) + "\n",
@@ -63,6 +64,16 @@ def rules_template() -> str:
         "{{/* " + NOTE.removeprefix("# ").strip() + " The table is operator/setpoint/codegen/rbac.py. */}}\n"
     )
     return note + "\n".join(rbac.template(role) for role in rbac.ROLES)
+
+
+def settings_template() -> str:
+    """Return the named templates of the settings of each container."""
+    note = (
+        "{{/* "
+        + NOTE.removeprefix("# ").strip()
+        + " Which setting is whose says operator/setpoint/settings.py. */}}\n"
+    )
+    return note + chart_settings.template()
 
 
 def chart_yaml() -> str:

@@ -12,7 +12,7 @@ from setpoint import settings
 from setpoint.api import validation
 from setpoint.api.reasons import Reason
 from setpoint.cli import parser as cli
-from setpoint.codegen import chart, crds, rbac
+from setpoint.codegen import chart, chart_settings, crds, rbac
 from setpoint.codegen.goal_rows import ROWS
 
 GENERATED = "<!-- Made by `python -m setpoint.codegen.generate`; do not edit. -->\n\n"
@@ -109,7 +109,7 @@ def settings_page() -> str:
             _code(settings.variable(name)),
             _setting_type(source[name]),
             _code(settings.written(name)),
-            f"`settings.{to_camel(name)}`" if name in chart.PASSED_ON else "set by the chart",
+            f"`settings.{to_camel(name)}`" if name in chart_settings.PASSED_ON else "set by the chart",
             source[name]["description"],
         )
         for name in settings.FIELDS
@@ -168,7 +168,9 @@ def chart_page() -> str:
     """Return the page of the chart: its values, and the rights that it grants."""
     passed = [
         (_code(f"settings.{to_camel(name)}"), _code(settings.written(name)), field["description"])
-        for name, field in zip(chart.PASSED_ON, chart.settings_schema()["properties"].values(), strict=True)
+        for name, field in zip(
+            chart_settings.PASSED_ON, chart_settings.schema()["properties"].values(), strict=True
+        )
     ]
     rights = [
         (

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+from setpoint.api.reasons import Reason
 from setpoint.link.caller import Caller
 from setpoint.link.sockets import WrongPeer
 from setpoint.link.stream import Stream
@@ -45,14 +46,18 @@ class Client:
         ready: Callable[[Welcome], None] = lambda _: None,
         notice: Callable[[Any], None] = lambda _: None,
         limit: int = MAX_MESSAGE,
+        gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ready` is told of each new connection, once calls go over it; `notice` of what the worker tells by itself.
+        """`ready` is told of each new connection, once calls go over it, and `gone` when it ended, unless by `close`.
+
+        `notice` is told what the worker tells by itself.
 
         `limit`: bytes of an answer that are taken.
         """
         self._limit = limit
         self._dial, self._hello, self._turns = dial, hello, turns
-        self._tell_ready, self._tell_notice = ready, notice
+        self._tell_ready, self._tell_notice, self._tell_gone = ready, notice, gone
+        self._closing = False
         self._caller: Caller | None = None
         self._there = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -63,9 +68,15 @@ class Client:
 
     async def close(self) -> None:
         """End the connection; all open calls are WorkerGone."""
+        self._closing = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+
+    @property
+    def there(self) -> bool:
+        """Whether calls go over a connection now."""
+        return self._caller is not None
 
     async def ready(self) -> None:
         """Wait until the worker is there."""
@@ -119,8 +130,11 @@ class Client:
             await caller.run()
         finally:
             # In the same turn as the calls learn it: who asks at once must not believe that the worker is there.
-            self._caller = None
+            lost, self._caller = self._caller is not None and not self._closing, None
             self._there.clear()
+            if lost:
+                log.warning("the worker is gone; dialling again", extra={"reason": str(Reason.WorkerGone)})
+                self._tell_gone()
 
     def _greeted(self, caller: Caller, welcome: Any) -> None:
         if not isinstance(welcome, Welcome):

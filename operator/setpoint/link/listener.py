@@ -35,6 +35,11 @@ class Listener:
             self._end()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
+    async def idle(self) -> None:
+        """Wait until no connection is open."""
+        while self._connections:
+            await asyncio.wait(self._connections)
+
     async def _next(self) -> None:
         try:
             connected, _ = await asyncio.get_running_loop().sock_accept(self._listening)

@@ -135,6 +135,25 @@ async def _answer(handler: Handler, request: Any) -> Any:
         return Failed(Reason.InternalError, "the worker failed; its log says where")
 
 
+def introduced(welcome: Welcome, work: Callable[[Hello], Handle], turns: Turns) -> Handle:
+    """Return what answers hello, and after it all calls by what `work` makes of that hello."""
+    greet = greeting(welcome)
+    working: Handle | None = None
+
+    async def hello(request: Hello) -> Welcome:
+        nonlocal working
+        answer: Welcome = await greet(request)
+        working = work(request)
+        return answer
+
+    first = typed({Hello: hello}, turns)
+
+    async def handle(channel: Channel, head: Frame) -> None:
+        await (working or first)(channel, head)
+
+    return handle
+
+
 def greeting(welcome: Welcome) -> Handler:
     """Return the handler of `Hello`, which refuses an operator of another version of the protocol."""
 

@@ -12,7 +12,8 @@ from setpoint.kube.event_recorder import EventRecorder
 from setpoint.manager.cluster_identity import ClusterIdentity
 from setpoint.manager.wakeups import Wakeups
 from setpoint.manager.wiring import wired
-from setpoint.manager.worker_process import ChildWorker
+from setpoint.manager.worker_connection import ConnectedWorker
+from setpoint.manager.worker_process import worker_of
 from setpoint.objects.identity import SyncKey
 from setpoint.runtime.malloc import TrimTimer
 from setpoint.runtime.metrics import Metrics
@@ -49,7 +50,7 @@ class Shared:
     pods: PodInformers
     storage: StorageClasses
     recorder: EventRecorder
-    worker: ChildWorker
+    worker: ConnectedWorker
 
     async def close(self) -> None:
         """Close all parts; Events are written last."""
@@ -95,7 +96,7 @@ def build(settings: Settings, cluster: Cluster, identity: ClusterIdentity, metri
     queues = Queues(WorkQueue(namespace=_namespace), WorkQueue(namespace=_namespace), WorkQueue())
     store, claims = Store(), Claims()
     fleet = Dispatcher(store, claims, identity.cluster_id, queues.syncs)
-    hosts = HostRules(settings.git_allowed_hosts, settings.git_denied_hosts, identity.api_places)
+    hosts = HostRules(api=identity.api_places)  # the rest the worker knows by its settings
     shared = _shared(settings, cluster, metrics, fleet, queues.syncs, hosts)
     writer = StatusWriter(cluster, store)
     sources = Sources(
@@ -165,5 +166,5 @@ def _shared(
         pods=PodInformers(cluster, syncs),
         storage=StorageClasses(cluster, syncs),
         recorder=EventRecorder(cluster, metrics),
-        worker=ChildWorker.of(settings, hosts),
+        worker=worker_of(settings, hosts, metrics),
     )

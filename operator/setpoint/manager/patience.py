@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.wall.errors import ProtocolError, WorkerAway, WorkerGone
 from setpoint.wall.messages import (
     Build,
     Built,
@@ -56,6 +56,7 @@ class Patient:
     def __init__(self, worker: Worker, ready: Callable[[], Awaitable[None]]) -> None:
         """`ready` waits until the worker is there."""
         self._worker, self._ready = worker, ready
+        self._away = False
         self._deaths: dict[Hashable, int] = {}
         self._alone = asyncio.Lock()
 
@@ -109,11 +110,14 @@ class Patient:
             return answer
 
     async def _there(self) -> None:
+        """Wait for the worker; not again where that was in vain, until it came back: who waits holds a slot."""
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(0 if self._away else START_SECONDS):
                 await self._ready()
         except TimeoutError:
-            raise WorkerGone("the worker is not there") from None
+            self._away = True
+            raise WorkerAway("the worker is not there") from None
+        self._away = False
 
     @asynccontextmanager
     async def _turn(self, key: Hashable) -> AsyncIterator[None]:

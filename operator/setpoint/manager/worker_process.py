@@ -12,15 +12,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, Self
 
-from setpoint import __version__
 from setpoint.api.hosts import HostRules
-from setpoint.link.client import Client
-from setpoint.link.remote import Remote
 from setpoint.link.sockets import pair
-from setpoint.link.turns import Turns
-from setpoint.manager.patience import Patient
-from setpoint.settings import FIELDS, Settings, variable
-from setpoint.wall.messages import PROTOCOL, Hello
+from setpoint.manager.worker_connection import ConnectedWorker, ContainerWorker
+from setpoint.runtime.metrics import Metrics
+from setpoint.settings import OF_WORKER, Settings, variable
 
 PASSED: Final = (
     "PATH", "HOME", "TMPDIR", "LANG", "XDG_CACHE_HOME", "PYTHONPATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY",
@@ -30,28 +26,27 @@ PASSED: Final = (
 END_SECONDS: Final = 5.0
 
 
-class ChildWorker(Patient):
-    """A worker that is a child of this process. `start` it, and `close` it at the end."""
+class ChildWorker(ConnectedWorker):
+    """A worker that is a child of this process, started anew whenever it has died. `start` it, and `close` it at the end."""
 
-    def __init__(self, settings: Settings, hosts: HostRules, environ: Mapping[str, str] = os.environ) -> None:
-        """`hosts`: where it may connect to; `environ`: of this process; the child gets little of it."""
-        self._api = [f"--api-server={host}:{port}" for host, port in hosts.api]
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: HostRules,
+        metrics: Metrics | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`hosts`: of which it is told where the API server is; `environ`: of this process; the child gets little of it."""
         self._environment = environment_of(settings, environ)
         self._process: Process | None = None
-        self._client = Client(self._dial, Hello(PROTOCOL, __version__), Turns())
-        self._remote = Remote(self._client)
-        super().__init__(self._remote, self._client.ready)
+        super().__init__(self._dial, hosts, metrics)
 
     @classmethod
-    def of(cls, settings: Settings, hosts: HostRules) -> Self:
+    def of(cls, settings: Settings, hosts: HostRules, metrics: Metrics | None = None) -> Self:
         """Return a started one."""
-        made = cls(settings, hosts)
+        made = cls(settings, hosts, metrics)
         made.start()
         return made
-
-    def start(self) -> None:
-        """Start the child, and another one whenever it has died."""
-        self._client.start()
 
     @property
     def pid(self) -> int | None:
@@ -61,8 +56,7 @@ class ChildWorker(Patient):
 
     async def close(self) -> None:
         """End the child: it closes what it has open when its socket is closed."""
-        await self._remote.close()
-        await self._client.close()
+        await super().close()
         await self._end(END_SECONDS)
 
     async def _dial(self) -> socket.socket:
@@ -70,7 +64,7 @@ class ChildWorker(Patient):
         ours, theirs = pair()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "setpoint", "worker", "--socket", str(theirs.fileno()), *self._api),
+                *(sys.executable, "-m", "setpoint", "worker", "--socket", str(theirs.fileno())),
                 stdin=DEVNULL,
                 env=self._environment,
                 pass_fds=(theirs.fileno(),),
@@ -99,7 +93,13 @@ class ChildWorker(Patient):
 
 def environment_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker with these settings."""
-    own = {variable(name): environ[variable(name)] for name in FIELDS if variable(name) in environ}
+    own = {variable(name): environ[variable(name)] for name in OF_WORKER if variable(name) in environ}
     kept = {name: environ[name] for name in PASSED if name in environ}
     chosen = {"cache_dir": settings.cache_dir, "allow_file_urls": str(settings.allow_file_urls).lower()}
     return {**kept, **own, **{variable(name): text for name, text in chosen.items()}}
+
+
+def worker_of(settings: Settings, hosts: HostRules, metrics: Metrics) -> ConnectedWorker:
+    """Return the worker that the settings name, started: the one that listens in a folder, or else a child."""
+    kind = ContainerWorker if settings.worker_socket else ChildWorker
+    return kind.of(settings, hosts, metrics)

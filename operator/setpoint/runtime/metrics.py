@@ -75,6 +75,16 @@ METRICS = (
         "How long the key has waited for a worker that waits longest.",
         ("queue",),
     ),
+    Metric(
+        "setpoint_worker_up",
+        Gauge,
+        "Whether the worker, which reads repositories and renders, is there; a process without the lease asks for none.",
+    ),
+    Metric(
+        "setpoint_worker_deaths_total",
+        Counter,
+        "How often the worker went away: its process died, or its connection ended.",
+    ),
     Metric("setpoint_leader", Gauge, "Whether this process holds the lease."),
     Metric(
         "setpoint_tasks",
@@ -130,6 +140,14 @@ class Metrics:
     def api_request(self, verb: str, code: int) -> None:
         """The API server answered; code 0 when it did not."""
         self._counters["setpoint_api_requests_total"].labels(verb, code).inc()
+
+    def worker(self, up: Callable[[], bool]) -> None:
+        """Report whether the worker is there, read with each scrape."""
+        self._gauges["setpoint_worker_up"].set_function(up)
+
+    def worker_died(self) -> None:
+        """The worker went away."""
+        self._counters["setpoint_worker_deaths_total"].inc()
 
     def event_dropped(self) -> None:
         """An Event was not recorded."""

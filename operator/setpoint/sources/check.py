@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from setpoint.api.formats import seconds
 from setpoint.api.reasons import Problem, Reason
@@ -66,6 +68,15 @@ def limit_note(timeout: str) -> str:
     if limit_of(timeout) == seconds(timeout):
         return ""
     return f"spec.timeout {timeout} is longer than {LONGEST_TIMEOUT}, which is the limit that counts"
+
+
+def unasked(status: Mapping[str, Any], *, held: bool) -> CheckResult:
+    """Return what is told where a check cannot be made as the worker is away: it answers no request, and looked at no generation."""
+    why = Problem(
+        Reason.WorkerGone,
+        "the worker, which asks Git servers, is not there; the remote is asked when it is back",
+    )
+    return CheckResult(status.get("observedGeneration", 0), status.get("requested"), own=why, held=held)
 
 
 def outage_of(problem: Problem | None) -> Problem | None:

@@ -10,6 +10,7 @@ import logging
 import math
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from setpoint.api import names
@@ -31,6 +32,7 @@ from setpoint.sources.check import (
     limit_of,
     needs_only_time,
     outage_of,
+    unasked,
 )
 from setpoint.sources.demands import Demand, Demands
 from setpoint.sources.memory import SourceMemory
@@ -39,15 +41,15 @@ from setpoint.sources.secrets import read_login
 from setpoint.sources.subscriber import Subscriber
 from setpoint.store.index import Store
 from setpoint.store.status_writer import RETRYABLE, Deleted, retry_later
-from setpoint.wall.errors import WorkerGone
+from setpoint.wall.errors import WorkerAway, WorkerGone
 from setpoint.wall.messages import Check, Compare, Drop, Failed, Fetch, GitRef, Login, Lost, Place
 from setpoint.wall.protocol import Worker
 
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
-WORKER_SECONDS = 1.0
-"""After how long a check is made again that the worker did not live to answer: that is no failure of the Source."""
+WORKER_SECONDS, AWAY_SECONDS = 1.0, 3.0
+"""After how long a check is made again that the worker did not live to answer, or was not there for: that is no failure of the Source."""
 NEVER = math.inf
 """When the next check of a remote is due that only a person can put right; another spec or a request for a check comes first."""
 
@@ -155,8 +157,16 @@ class Sources:
             return Result(after=0.0)
         except RETRYABLE as error:
             return retry_later("Source", key, error)
+        except WorkerAway:
+            return await self._away(key, body)
         except WorkerGone:
             return Result(after=WORKER_SECONDS)
+
+    async def _away(self, key: SyncKey, body: Body) -> Result:
+        memory = self._remembered(key, body["metadata"]["uid"])
+        with suppress(Deleted, *RETRYABLE):
+            await self._reporter.report(key, body, unasked(body.get("status") or {}, held=memory.held))
+        return Result(after=AWAY_SECONDS)
 
     def _forget(self, key: SyncKey) -> Result:
         self._release(key, self._memory.pop(key, None))

@@ -43,11 +43,11 @@ from setpoint.syncs.steps.object_writer import ObjectWriter
 from setpoint.syncs.steps.pruner import Pruner
 from setpoint.syncs.steps.registrar import Registrar
 from setpoint.syncs.steps.reporter import Reporter
-from setpoint.wall.errors import WorkerGone
+from setpoint.wall.errors import WorkerAway, WorkerGone
 
 Step = Callable[[Reached], Awaitable[Reached]]
 
-WORKER_SECONDS = 1.0
+WORKER_SECONDS, AWAY_SECONDS = 1.0, 3.0
 """After how long a run is made again that the worker did not live to answer: that is no failure of the Sync."""
 OTHERS_WAIT = (
     "its spec changed while Setpoint was down: other Syncs delete nothing that it may write for 5 minutes"
@@ -100,6 +100,8 @@ class Syncs:
             return Result()
         except RETRYABLE as error:
             return retry_later("Sync", key, error)
+        except WorkerAway:
+            return Result(after=AWAY_SECONDS)
         except WorkerGone:
             return Result(after=WORKER_SECONDS)
         except Exception:

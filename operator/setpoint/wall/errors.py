@@ -9,3 +9,7 @@ class ProtocolError(Exception):
 
 class WorkerGone(Exception):
     """The worker ended, or is not there yet: ask again once it has said that it is."""
+
+
+class WorkerAway(WorkerGone):
+    """The worker has not been there for a while: one that died comes back at once, so this is worth telling."""

@@ -17,6 +17,10 @@ MAX_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of one message, unless more is allowed: whoever receives it holds all of it."""
 
 
+MAX_API: Final = 1024
+"""Places of an API server that are told."""
+
+
 def flaw(value: object) -> str | None:
     """Return what is wrong with a value of a message, in words that go after its name; None if nothing is.
 
@@ -31,6 +35,16 @@ def nesting(value: object, depth: int = SENT_DEPTH) -> str | None:
     if isinstance(value, m.Made):
         return breach_of_depth(value.manifest, depth)
     return breach_of_depth(value.spec, depth) if isinstance(value, m.Look) else None
+
+
+def _api_server(place: m.ApiServer) -> str | None:
+    if not 0 < place.port < 2**16:
+        return "has a port that is none"
+    return None if place.host.isprintable() and fits(place.host, MAX_LINE) else "has a host that is no name"
+
+
+def _hello(hello: m.Hello) -> str | None:
+    return None if len(hello.api) <= MAX_API else f"has more than {MAX_API} places of an API server"
 
 
 def _made(made: m.Made) -> str | None:
@@ -63,6 +77,8 @@ def _built(built: m.Built) -> str | None:
 
 
 _CHECKS: Final[Mapping[type[Any], Callable[[Any], str | None]]] = {
+    m.ApiServer: _api_server,
+    m.Hello: _hello,
     m.Made: _made,
     m.Located: _located,
     m.Failed: _failed,

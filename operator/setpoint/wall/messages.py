@@ -24,11 +24,20 @@ PROTOCOL = 1
 
 
 @dataclass(frozen=True, slots=True)
+class ApiServer:
+    """A place of the API server, where Git may not connect to."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of the operator: the version of the protocol, and that of Setpoint."""
+    """The first message of the operator: the version of the protocol, that of Setpoint, and where its API server is."""
 
     protocol: int
     build: str
+    api: tuple[ApiServer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

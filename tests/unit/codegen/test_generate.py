@@ -15,7 +15,7 @@ from setpoint import settings
 from setpoint.api import names
 from setpoint.api.reasons import Reason
 from setpoint.cli import parser as cli
-from setpoint.codegen import chart, crds, generate, rbac, reference
+from setpoint.codegen import chart, chart_settings, crds, generate, rbac, reference
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "operator" / "setpoint"
@@ -129,12 +129,13 @@ def test_every_value_is_used_by_a_template() -> None:
 
 
 def test_every_setting_is_passed_on_or_set_by_the_chart() -> None:
-    deployment = (ROOT / "charts/setpoint/templates/deployment.yaml").read_text()
+    templates = ("deployment.yaml", "_helpers.tpl")
+    deployment = "".join((ROOT / "charts/setpoint/templates" / each).read_text() for each in templates)
     for name in settings.FIELDS:
         owned = settings.variable(name) in deployment or (
             name == "namespace" and "POD_NAMESPACE" in deployment
         )
-        assert owned is (name not in chart.PASSED_ON), name
+        assert owned is (name not in chart_settings.PASSED_ON), name
 
 
 def test_the_chart_has_the_same_crds_but_for_the_policy_to_keep_them() -> None:
@@ -147,7 +148,7 @@ def test_the_chart_has_the_same_crds_but_for_the_policy_to_keep_them() -> None:
 
 def test_snake_case_of_a_setting_is_its_variable() -> None:
     """The template makes the variable's name from the value's name with the function `snakecase`."""
-    for name in chart.PASSED_ON:
+    for name in chart_settings.PASSED_ON:
         snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", to_camel(name)).lower()
         assert snake == name
 

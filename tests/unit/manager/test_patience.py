@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.kit import virtualtime
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.manager.patience import MOST_DEATHS, Patient
-from setpoint.wall.errors import ProtocolError, WorkerGone
+from setpoint.manager.patience import MOST_DEATHS, START_SECONDS, Patient
+from setpoint.wall.errors import ProtocolError, WorkerAway, WorkerGone
 from setpoint.wall.messages import (
     Build,
     Check,
@@ -108,9 +109,29 @@ async def test_a_worker_that_does_not_come_ends_the_run(monkeypatch: pytest.Monk
         await asyncio.Event().wait()
 
     asking = Patient(cast("Any", Fragile()), never)
-    with pytest.raises(WorkerGone):
+    with pytest.raises(WorkerAway):
         await asking.build(build("a"))
     assert asking._deaths == {}, "it was not at work on it"
+
+
+def test_a_worker_that_is_away_is_waited_for_once() -> None:
+    """Who waits holds a slot that those could use who need no worker."""
+
+    async def play() -> None:
+        back, loop = asyncio.Event(), asyncio.get_running_loop()
+        asking = Patient(cast("Any", Fragile()), back.wait)  # type: ignore[arg-type]
+        for expected in (START_SECONDS, 0.0, 0.0):
+            began = loop.time()
+            with pytest.raises(WorkerAway):
+                await asking.build(build("a"))
+            assert loop.time() - began == pytest.approx(expected)
+        back.set()
+        assert await asking.build(build("a")) == Same("a", "")
+        back.clear()
+        loop.call_later(START_SECONDS / 2, back.set)
+        assert await asking.build(build("a")) == Same("a", ""), "it is waited for again"
+
+    virtualtime.run(play())
 
 
 @pytest.mark.parametrize("error", [ProtocolError("it speaks in tongues"), Problem(Reason.TooLarge, "large")])

@@ -31,7 +31,7 @@ from setpoint.sources.reporter import SourceReporter
 from setpoint.status.conditions import condition_of
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
-from setpoint.wall.errors import WorkerGone
+from setpoint.wall.errors import WorkerAway, WorkerGone
 from setpoint.wall.messages import GitRef, Login
 from setpoint.worker.inprocess import InProcess
 
@@ -614,6 +614,33 @@ def test_a_worker_that_is_gone_is_no_failure_of_the_source(
         world.ask(APP, "now")
         await asyncio.sleep(0.5)
         assert world.store.sources[KEY]["status"] == before
+        await asyncio.sleep(3.5)
+        assert world.status() == (B, "True", "Succeeded")
+        assert world.moves[-1] == (A, B)
+
+    play(story)
+
+
+def test_a_worker_that_stays_away_is_told_and_costs_no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        world.source()
+        await settled()
+
+        async def away(_request: Any) -> Any:
+            raise WorkerAway("away")
+
+        monkeypatch.setattr(world.worker, "check", away)
+        world.git.at[URL] = B
+        world.ask(APP, "now")
+        await asyncio.sleep(0.5)
+        assert world.status() == (A, "False", "WorkerGone")
+        ready = condition_of(world.store.sources[KEY]["status"], "Ready") or {}
+        assert ready["message"].endswith("it is back; main@aaaaaaa stays enforced")
+        assert not world.sources.was_checked(KEY, APP, "now")
+        written = world.store.sources[KEY]["metadata"]["resourceVersion"]
+        await asyncio.sleep(60.0)
+        assert world.store.sources[KEY]["metadata"]["resourceVersion"] == written, "it is said once"
+        monkeypatch.undo()
         await asyncio.sleep(3.5)
         assert world.status() == (B, "True", "Succeeded")
         assert world.moves[-1] == (A, B)

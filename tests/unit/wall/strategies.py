@@ -32,6 +32,7 @@ MANIFEST: SearchStrategy[dict[str, Any]] = st.builds(
 st.register_type_strategy(str, TEXT)
 st.register_type_strategy(int, WHOLE)
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(m.ApiServer, st.builds(m.ApiServer, host=LINE, port=st.integers(1, 65535)))
 st.register_type_strategy(m.Made, st.builds(m.Made, where=LINE, manifest=MANIFEST))
 st.register_type_strategy(m.Located, st.builds(m.Located, where=LINE))
 st.register_type_strategy(m.Look, st.builds(m.Look, spec=st.dictionaries(TEXT, JSON, max_size=3)))
