@@ -179,11 +179,7 @@ class Git:
     async def _fitting(
         self, repository: Repository, mirror: Mirror, request: Mapping[str, Any], limit: _Limit
     ) -> Any:
-        """Fetch into the room that there is; where it is too small, drop mirrors, as many as double it, and try again.
-
-        How large a pack is nobody says before it is there. So a namespace for which mirrors were dropped in vain has
-        none dropped again for a while: they may be those of others.
-        """
+        """Fetch into the room that there is; where it is too small, drop mirrors that double it, but for whom that was in vain."""
         space, dropped = repository.namespace, False
         while True:
             room = self._room()
@@ -322,9 +318,7 @@ class Git:
     def _make_room(self, used: Mirror, room: int) -> bool:
         """Drop mirrors for a fetch that needs more than `room`; tells whether there is more now."""
         try:
-            others = sum(
-                git_mirror.size(each.path) for each in git_mirror.mirrors(self._cache) if each != used
-            )
+            others = sum(git_mirror.size(m.path) for m in git_mirror.mirrors(self._cache) if m != used)
             free = shutil.disk_usage(self._cache).free
         except OSError:
             return False  # the cache went away: nothing is there that could be too much
