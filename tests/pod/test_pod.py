@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_loses_nothing(world: World, site: Site) -> None
         if number == 2:
             told = world.until("Source", "src", says("WorkerGone"))
             assert "stays enforced" in condition(told)["message"]
-            assert is_ready(world.get("Sync", "app"))
+            world.until("Sync", "app", is_ready)
         world.until("Sync", "app", ready_at(sha))
         assert world.get("ConfigMap", "a")["data"] == {"k": str(number)}
         pod = site.api.until("Pod", SYSTEM, name, restarted(before + 1)) or {}

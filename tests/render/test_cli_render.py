@@ -172,6 +172,12 @@ def test_a_kernel_without_landlock(tmp_path: Path, kustomize: Path) -> None:
     done = run("run", "--kubeconfig", str(tmp_path / "none"), SETPOINT_LANDLOCK="best-effort")
     assert done.returncode != 0
     assert NO_LANDLOCK not in done.stderr
+    # Where the worker is another container, that one says it: the operator starts no child.
+    done = run("worker", "--listen", str(tmp_path))
+    assert (done.returncode, done.stderr) == (cli.FAILED, f"error: {NO_LANDLOCK}\n")
+    done = run("run", "--kubeconfig", str(tmp_path / "none"), SETPOINT_WORKER_SOCKET=str(tmp_path))
+    assert done.returncode != 0
+    assert NO_LANDLOCK not in done.stderr
 
 
 values = st.recursive(

@@ -17,7 +17,7 @@ def cache_id(cache: Path) -> str:
     path = cache / "id"
     try:
         with suppress(FileNotFoundError):
-            found = path.read_text()
+            found = path.read_text(errors="replace")
             if len(found) == DIGITS:
                 return found
         cache.mkdir(parents=True, exist_ok=True)
@@ -25,6 +25,6 @@ def cache_id(cache: Path) -> str:
         made.write_text(secrets.token_hex(DIGITS // 2))
         os.replace(made, path)
         return path.read_text()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         log.warning("cannot keep the id of the cache; going on without one")
         return ""

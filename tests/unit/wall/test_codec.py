@@ -43,6 +43,23 @@ def test_every_message_crosses_whole(kind: type[Any]) -> None:
     crosses()
 
 
+@pytest.mark.parametrize(
+    "api",
+    [
+        [{"host": "a", "port": 0}],
+        [{"host": "a", "port": 65536}],
+        [{"host": "a\n", "port": 1}],
+        [{"host": "a" * 2000, "port": 1}],
+        [{"host": "a"}],
+        ["a:1"],
+        [{"host": "a", "port": 1}] * 1025,
+    ],
+)
+def test_a_place_of_the_api_server_is_a_host_and_a_port(api: Any) -> None:
+    with pytest.raises(ProtocolError):
+        decode(NUMBERS[m.Hello], [orjson.dumps({"protocol": 1, "build": "x", "api": api})])
+
+
 def test_the_table_of_kinds_is_whole() -> None:
     assert {*EXPECTED} == {*REQUESTS.values()}
     assert {answer for answers in EXPECTED.values() for answer in answers} == {*ANSWERS.values()}
