@@ -26,7 +26,7 @@ POD_FILES = $(if $(filter true,$(CI)),$(POD_GATE),tests/e2e --ignore=tests/e2e/t
 AS_POD = SETPOINT_TEST_CLUSTER=node $(PY) -m pytest --durations=10 -n 2 --dist loadfile $(POD_FILES)
 # The oldest supported Kubernetes: what the server decides, within five minutes (decision 33); `make test K8S=1.31` has all.
 OLDEST := 1.31
-OLD_GATE := $(patsubst %,tests/e2e/test_%.py,sync bad_input unions unchangeable ignored own_ends in_use ownership) tests/chart/test_lifecycle.py \
+OLD_GATE := $(patsubst %,tests/e2e/test_%.py,sync bad_input unions unchangeable own_ends ownership) tests/chart/test_lifecycle.py \
   tests/kit/cluster/test_cluster.py::test_the_server_has_every_feature_but_those_that_its_version_lacks
 ON_SERVER = SETPOINT_TEST_KUBERNETES=$1 $(PY) -m pytest --durations=15 $(PARALLEL) -m "not node" $2
 .PHONY: help setup image bases release demo bench soak fuzz compat check fmt lint type layers coverage generate generated prepare programs test test-pod unit cluster-up cluster-down clean
@@ -87,10 +87,10 @@ test: setup
 	@SETPOINT_TEST_KUBERNETES=$(K8S) python3 -m tests.kit.cluster.binaries default >/dev/null
 	@$(call ON_SERVER,$(K8S),tests/e2e tests/chart tests/kit/cluster/test_cluster.py)
 else
-test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 200 kills, the oldest Kubernetes and, as root, the pod; K8S=1.31: tests/e2e there
+test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 120 kills, the oldest Kubernetes and, as root, the pod; K8S=1.31: tests/e2e there
 	@+$(TWO) programs check
 	@$(MAKE) --no-print-directory prepare
-	@$(PY) -m pytest --durations=15 $(PARALLEL) $(SHORT) $(addprefix --ignore=,$(PURE))
+	@$(PY) -m pytest --durations=40 $(PARALLEL) $(SHORT) $(addprefix --ignore=,$(PURE))
 	@if [ "$$CI" = true ]; then $(call ON_SERVER,$(OLDEST),$(OLD_GATE)); fi
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
 endif
