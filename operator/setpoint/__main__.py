@@ -62,7 +62,7 @@ def _worker(options: Namespace) -> int:
 
 def _unfenced(parsed: Settings) -> bool:
     """Return whether children could not be fenced as the settings ask for, which is said then."""
-    from setpoint.worker.inprocess import fences  # noqa: PLC0415
+    from setpoint.worker.fences import fences  # noqa: PLC0415
 
     refusal = fences(parsed).refusal()
     if refusal:

@@ -49,6 +49,10 @@ class Operator(OperatorProcess):
         """Its process id; None once it has ended."""
         return self.process.pid if self.process and self.process.poll() is None else None
 
+    def workers(self) -> set[int]:
+        """The process id of the worker that it started."""
+        return _children(self.pid)
+
     def git_workers(self) -> set[int]:
         """The process ids of those that talk to Git servers: the launcher forks them, whoever started it."""
         launchers = {pid for pid in _descendants(self.pid) if main.__name__.encode() in _command(pid)}

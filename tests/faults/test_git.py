@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import World, config
@@ -62,6 +63,14 @@ def test_a_silent_server_holds_neither_a_new_spec_nor_a_deletion(
     assert workers
     world.api.delete("Source", world.namespace, "src")
     until(lambda: not workers & operator.git_workers(), "the end of the process that waited", SECONDS)
+
+
+def test_the_operator_has_nothing_loaded_that_reads_commits(world: World, operator: Operator) -> None:
+    """What its worker has, the kernel says of it; the contracts of imports say it of the code."""
+    ready(world)
+    [worker] = operator.workers()
+    assert "pygit2" in Path(f"/proc/{worker}/maps").read_text()
+    assert "pygit2" not in Path(f"/proc/{operator.pid}/maps").read_text()
 
 
 @pytest.mark.parametrize(

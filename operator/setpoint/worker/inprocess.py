@@ -9,7 +9,6 @@ from typing import Self
 
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem
-from setpoint.fences.policy import Policy
 from setpoint.git.repositories import Git
 from setpoint.render.renderer import Renderer
 from setpoint.settings import Settings
@@ -33,14 +32,10 @@ from setpoint.wall.messages import (
 )
 from setpoint.worker.builds import Builds
 from setpoint.worker.commits import Commits
+from setpoint.worker.fences import fences
 from setpoint.worker.read_sets import ReadSets
 
 log = logging.getLogger(__name__)
-
-
-def fences(settings: Settings) -> Policy:
-    """Return how strict the fences of child processes are."""
-    return Policy(settings.landlock == "required", settings.render_libraries)
 
 
 class InProcess:

@@ -38,7 +38,8 @@ from setpoint.wall.messages import (
 )
 from setpoint.worker import container
 from setpoint.worker.cache_id import cache_id
-from setpoint.worker.inprocess import InProcess, fences
+from setpoint.worker.fences import fences
+from setpoint.worker.inprocess import InProcess
 
 log = logging.getLogger(__name__)
 
