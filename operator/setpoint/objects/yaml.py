@@ -117,7 +117,8 @@ def _parts(data: bytes, file: str) -> Iterator[tuple[bytes, int]]:
                 Reason.RenderFailed,
                 f"{file}:{line + lines + 1}: `---` has to be alone on its line, but for a comment",
             )
-        if at > start:
+        # What stands before the first separator is no document if it is comments alone: people do not count it.
+        if at > start and (mark or _CONTENT.search(data[:at].replace(b"\r", b""))):
             yield mark + data[start:at], line - bool(mark)
         line, start, mark = line + lines + 1, end, b"---\n"
     if start < len(data):

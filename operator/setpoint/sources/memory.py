@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from setpoint.api.reasons import Problem
@@ -58,3 +58,14 @@ class SourceMemory:
         """Return commits in the order in which to try them; what is wanted no more is postponed no more."""
         self.postponed = {sha: None for sha in self.postponed if sha in wanted}
         return [*(sha for sha in wanted if sha not in self.postponed), *self.postponed]
+
+
+def sole_handle(memory: SourceMemory | None, all_: Iterable[SourceMemory]) -> str | None:
+    """Return the handle of a Source's commit if no other Source has it, too."""
+    if memory is None or memory.current is None:
+        return None
+    handle = memory.current.handle
+    shared = (
+        other.current is not None and other.current.handle == handle for other in all_ if other is not memory
+    )
+    return None if any(shared) else handle

@@ -35,7 +35,7 @@ from setpoint.sources.check import (
     unasked,
 )
 from setpoint.sources.demands import Demand, Demands
-from setpoint.sources.memory import SourceMemory
+from setpoint.sources.memory import SourceMemory, sole_handle
 from setpoint.sources.reporter import SourceReporter
 from setpoint.sources.secrets import read_login
 from setpoint.sources.subscriber import Subscriber
@@ -79,8 +79,7 @@ class Sources:
 
     def current(self, key: SyncKey) -> Artifact | None:
         """Return the last good commit that this process had; whether the cache has it, `holds` tells."""
-        memory = self._known(key)
-        return memory.current if memory else None
+        return memory.current if (memory := self._known(key)) else None
 
     def trouble(self, key: SyncKey) -> Problem | None:
         """Return why the last check of a Source failed; None if it did not, or if there was none yet."""
@@ -177,10 +176,7 @@ class Sources:
 
     def _release(self, key: SyncKey, memory: SourceMemory | None) -> None:
         """Let the worker forget what a Source had for a login, unless another Source has the same at the same URL."""
-        if memory is None or memory.current is None:
-            return
-        handle, others = memory.current.handle, (m for m in self._memory.values() if m is not memory)
-        if not any(other.current is not None and other.current.handle == handle for other in others):
+        if handle := sole_handle(memory, self._memory.values()):
             self._worker.drop(Drop(key.namespace, (), (), (handle,)))
 
     async def _reconcile(self, key: SyncKey, body: Body) -> Result:
