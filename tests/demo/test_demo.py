@@ -140,7 +140,7 @@ def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
 @pytest.mark.parametrize("demo", [("--keep",)], indirect=True)
 def test_the_story_of_a_pod_is_told_and_stays_until_it_is_ended(demo: Demo) -> None:
     _told(demo, "123456789")
-    assert re.search(r"^setpoint-\S+ +1/1 +Running +0 ", demo.text, re.MULTILINE)
+    assert re.search(r"^setpoint-\S+ +2/2 +Running +0 ", demo.text, re.MULTILINE)
     degraded = r"sync.setpoint.dev/shop +False +1 of 7 degraded: Deployment/storefront \(container nginx: \w*Image\w* "
     assert re.search(degraded + r"nginxinc/nginx-unprivileged:1\.92-alpine", demo.text)
 
