@@ -177,6 +177,17 @@ def test_a_url_is_no_longer_than_the_api_takes(url: str) -> None:
         submodule_remote(parse_url("https://h.example/app"), "../" + "%25" * 700)
 
 
+@pytest.mark.parametrize("encoded", ["%" + "25" * 9 + "41", "%" + "25" * 600])
+def test_a_path_that_is_encoded_again_and_again_is_refused(encoded: str) -> None:
+    """Each round takes as long as the text, and a commit may name a thousand submodules."""
+    for url in (f"https://h.example/{encoded}", f"git@h.example:{encoded}"):
+        with pytest.raises(Problem, match="percent-encoded more than 8 times"):
+            parse_url(url)
+    with pytest.raises(Problem, match="percent-encoded more than 8 times"):
+        submodule_remote(parse_url("https://h.example/app"), f"./{encoded}")
+    assert parse_url("https://h.example/%" + "25" * 7 + "41").host == "h.example"
+
+
 def test_files_only_where_allowed() -> None:
     assert parse_url("file:///srv/app", allow_file=True) == Remote(
         "file", "", 0, "/srv/app", "file:///srv/app"

@@ -23,6 +23,7 @@ _UNFIT_RELATIVE = re.compile(r"[\x00-\x1f\x7f\\?#]")
 _LONGEST = 2048  # as spec.url; what is decoded again and again must not be large
 # A decoded path with such a segment. Servers may cut off parameters, a query, blanks and what follows a zero byte.
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[\x00-\x20;?#][^/\\]*)?(?:[/\\]|\Z)")
+MAX_DECODED = 8  # times that a path may be percent-encoded over
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,16 @@ def _check_path(path: str, field: str) -> None:
     """Refuse `.` and `..`: a rule on how URLs begin holds for the text, and a server goes where they lead.
 
     They are looked for in the text decoded as often as it can be: between us and the server, each proxy may do so once.
+    One that can be more often than anybody has proxies is refused, as each time takes as long as the text is.
     """
-    while (decoded := unquote(path)) != path:
+    for _ in range(MAX_DECODED + 1):
+        if (decoded := unquote(path)) == path:
+            break
         path = decoded
+    else:
+        raise _invalid(
+            field, f"its path is percent-encoded more than {MAX_DECODED} times over; write it plainly"
+        )
     if _DOTS.search(path):
         raise _invalid(
             field,

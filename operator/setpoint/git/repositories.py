@@ -185,12 +185,11 @@ class Git:
             room = self._room()
             try:
                 return await self._call(repository, {**request, "maxBytes": room}, limit)
-            except Problem as problem:
-                if problem.reason is not Reason.CacheFull:
-                    raise
+            except BaseException as error:  # also a server that stops in the middle, again and again
                 now = asyncio.get_running_loop().time()
-                rests = now < (self._vain.get(space) or 0.0)
-                if rests or not await asyncio.to_thread(self._make_room, mirror, room):
+                full = isinstance(error, Problem) and error.reason is Reason.CacheFull
+                tries = full and now >= (self._vain.get(space) or 0.0)
+                if not tries or not await asyncio.to_thread(self._make_room, mirror, room):
                     if dropped:
                         self._vain.put(space, now + VAIN_SECONDS)
                     raise

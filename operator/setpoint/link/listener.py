@@ -59,8 +59,10 @@ class Listener:
         task.add_done_callback(self._connections.discard)
 
     def _end(self) -> None:
+        """Have connections end, each once: who cancels what is ending already keeps it from closing what it has open."""
         for each in self._connections:
-            each.cancel()
+            if not each.cancelling():
+                each.cancel()
 
     async def _connection(self, connected: socket.socket) -> None:
         try:

@@ -62,12 +62,12 @@ class Patient:
 
     async def check(self, request: Check) -> Checked | Failed:
         """Ask a remote what a ref stands for, and fetch that commit if it is not there."""
-        return await self._answered(_place(request.place), lambda: self._worker.check(request), _as_it_is)
+        return await self._asked(_place(request.place), lambda: self._worker.check(request), _as_it_is)
 
     async def fetch(self, request: Fetch) -> Fetched | Lost | Failed:
         """Find an older commit, in the cache or at the server."""
         key = (_place(request.place), request.sha)
-        return await self._answered(key, lambda: self._worker.fetch(request), _as_it_is)
+        return await self._asked(key, lambda: self._worker.fetch(request), _as_it_is)
 
     async def compare(self, request: Compare) -> Compared:
         """Find out which read sets a step between two commits touches: all, where the worker cannot tell."""
@@ -93,21 +93,27 @@ class Patient:
     async def _answered(
         self, key: Hashable, ask: Callable[[], Awaitable[A]], failed: Callable[[Failed], A]
     ) -> A:
-        """Ask; `failed` gives the answer in place of one that cannot be had."""
+        """Ask in its turn; `failed` gives the answer in place of one that cannot be had."""
         async with self._turn(key):
-            if self._deaths.get(key, 0) >= MOST_DEATHS:
-                self._deaths[key] -= 1  # it has another try when its back-off is over
-                return failed(CRASHED)
-            await self._there()
-            try:
-                answer = await ask()
-            except WorkerGone:
-                self._deaths[key] = self._deaths.get(key, 0) + 1
-                raise
-            except (ProtocolError, Problem) as error:  # the former is in the log
-                answer = failed(Failed.of(error) if isinstance(error, Problem) else BROKEN)
-            self._deaths.pop(key, None)
-            return answer
+            return await self._asked(key, ask, failed)
+
+    async def _asked(
+        self, key: Hashable, ask: Callable[[], Awaitable[A]], failed: Callable[[Failed], A]
+    ) -> A:
+        """Ask at once. What waits for a server does, for minutes where that is silent: nobody is to wait for it in turn."""
+        if self._deaths.get(key, 0) >= MOST_DEATHS:
+            self._deaths[key] -= 1  # it has another try when its back-off is over
+            return failed(CRASHED)
+        await self._there()
+        try:
+            answer = await ask()
+        except WorkerGone:
+            self._deaths[key] = self._deaths.get(key, 0) + 1
+            raise
+        except (ProtocolError, Problem) as error:  # the former is in the log
+            answer = failed(Failed.of(error) if isinstance(error, Problem) else BROKEN)
+        self._deaths.pop(key, None)
+        return answer
 
     async def _there(self) -> None:
         """Wait for the worker; not again where that was in vain, until it came back: who waits holds a slot."""

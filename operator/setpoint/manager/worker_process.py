@@ -94,7 +94,7 @@ class ChildWorker(ConnectedWorker):
 def environment_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker with these settings."""
     own = {variable(name): environ[variable(name)] for name in OF_WORKER if variable(name) in environ}
-    kept = {name: environ[name] for name in PASSED if name in environ}
+    kept = {name: text for name, text in environ.items() if name.upper() in PASSED}  # proxies are in either
     chosen = {"cache_dir": settings.cache_dir, "allow_file_urls": str(settings.allow_file_urls).lower()}
     return {**kept, **own, **{variable(name): text for name, text in chosen.items()}}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from setpoint.api.budgets import DEFAULTS, MAX_PATH
@@ -84,8 +86,7 @@ def _follow(tree: Tree, folder: str, text: str, spent: Spent) -> Found | None:
         if entry is None:
             return None
         if entry.kind is EntryKind.LINK:
-            target = _target(tree, entry, links)
-            spent.step(text, len(target) // _CHARACTERS)
+            target = _target(tree, entry, links, partial(spent.step, text))
             left.extendleft(reversed(target.split("/")))
             entry = tree.entry("/".join(at))
         else:
@@ -93,8 +94,10 @@ def _follow(tree: Tree, folder: str, text: str, spent: Spent) -> Found | None:
     return Found(entry, tuple(links)) if entry else None
 
 
-def _target(tree: Tree, link: Entry, links: list[Entry]) -> str:
-    target = tree.read(link.path).decode("utf-8", "surrogateescape")
+def _target(tree: Tree, link: Entry, links: list[Entry], step: Callable[[int], None]) -> str:
+    data = tree.read(link.path)
+    step(len(data) // _CHARACTERS)  # first: one that is too long is read for each who names it
+    target = data.decode("utf-8", "surrogateescape")
     links.append(link)
     if len(target) > MAX_PATH:
         raise Outside(f"{link.path} is a symlink to a path of more than {MAX_PATH:,} characters")

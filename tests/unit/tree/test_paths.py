@@ -61,6 +61,17 @@ def test_all_paths_of_a_look_share_their_steps(step: str) -> None:
     assert tree.asked <= STEPS * budgets.max_files + 100
 
 
+def test_a_symlink_that_is_too_long_is_read_few_times_however_many_name_it() -> None:
+    """An inline patch is tried as a path first, and what leads nowhere is no error there."""
+    budgets = Budgets(max_files=1_000)
+    patches = "".join(f'- "l/x{number}: 1"\n' for number in range(900))
+    files = {"k/l": Link("a" * 100_000), "k/kustomization.yaml": f"patchesStrategicMerge:\n{patches}"}
+    tree = Counted(files)
+    with pytest.raises(Problem, match="following symlinks takes more than 20,000 steps"):
+        Closure(BoundedTree(tree, budgets), budgets).visit("k")
+    assert tree.asked < 100
+
+
 def test_what_lies_simply_there_is_looked_up_at_once() -> None:
     tree = Counted({"a/b/c/d/e.yaml": "{}"})
     assert resolve(tree, "", "a/b/c/d/e.yaml") is not None
