@@ -142,7 +142,7 @@ class Settings(BaseModel):
     )
     landlock: Literal["required", "best-effort"] = Field(
         "required",
-        description="Whether the operator starts where the kernel has no Landlock, which keeps renderers and Git processes from files: with `best-effort` it does, and they keep their other fences.",
+        description="Whether the worker starts where the kernel has no Landlock, which keeps renderers and Git processes from files: with `best-effort` it does, and they keep their other fences.",
     )
     apply_concurrency: Count = Field(
         16,

@@ -96,7 +96,9 @@ class Client:
                     pauses = delays()
             except ProtocolError as error:
                 log.warning("the worker broke the protocol; dialling again", extra={"what": str(error)})
-            except (OSError, WrongPeer, WorkerGone, TimeoutError) as error:
+            except WrongPeer as error:
+                log.warning("cannot reach the worker; dialling again", extra={"what": str(error)})
+            except (OSError, WorkerGone, TimeoutError) as error:
                 log.info("cannot reach the worker; dialling again", extra={"what": type(error).__name__})
             except (
                 Exception

@@ -70,13 +70,16 @@ def limit_note(timeout: str) -> str:
     return f"spec.timeout {timeout} is longer than {LONGEST_TIMEOUT}, which is the limit that counts"
 
 
-def unasked(status: Mapping[str, Any], *, held: bool) -> CheckResult:
+def unasked(body: Mapping[str, Any], *, held: bool) -> CheckResult:
     """Return what is told where a check cannot be made as the worker is away: it answers no request, and looked at no generation."""
+    status = body.get("status") or {}
     why = Problem(
         Reason.WorkerGone,
         "the worker, which asks Git servers, is not there; the remote is asked when it is back",
     )
-    return CheckResult(status.get("observedGeneration", 0), status.get("requested"), own=why, held=held)
+    suspended = bool((body.get("spec") or {}).get("suspend"))
+    told = status.get("observedGeneration", 0), status.get("requested")
+    return CheckResult(*told, own=why, suspended=suspended, held=held)
 
 
 def outage_of(problem: Problem | None) -> Problem | None:

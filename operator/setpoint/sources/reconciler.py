@@ -164,7 +164,7 @@ class Sources:
     async def _away(self, key: SyncKey, body: Body) -> Result:
         memory = self._remembered(key, body["metadata"]["uid"])
         with suppress(Deleted, *RETRYABLE):
-            await self._reporter.report(key, body, unasked(body.get("status") or {}, held=memory.held))
+            await self._reporter.report(key, body, unasked(body, held=memory.held))
         return Result(after=AWAY_SECONDS)
 
     def _forget(self, key: SyncKey) -> Result:

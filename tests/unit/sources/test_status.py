@@ -10,8 +10,8 @@ from tests.kit.samples import SHA, fetched
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.source import SourceStatus
-from setpoint.sources.check import CheckResult
-from setpoint.sources.status import News, build, news, replaced, retold
+from setpoint.sources.check import CheckResult, unasked
+from setpoint.sources.status import News, build, news, replaced, retold, words
 
 AT, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 GOOD = CheckResult(3, None, fetched(), None, False)
@@ -110,3 +110,13 @@ def test_a_sync_without_a_commit_hears_only_why(
 ) -> None:
     first = build({}, before, AT) if before else {}
     assert retold({"status": first}, {"status": build(first, after, LATER)}) is news_to_them
+
+
+def test_a_suspended_source_is_that_alone_while_the_worker_is_away() -> None:
+    """Its remote is not asked when the worker is back either."""
+    status = {"observedGeneration": 3, "requested": "now", "short": "main@aaaaaaa"}
+    checked = unasked({"spec": {"suspend": True}, "status": status}, held=True)
+    assert (checked.generation, checked.requested) == (3, "now")
+    assert words(checked, status) == (False, Reason.Suspended, "suspended: the remote is not asked")
+    asked = unasked({"spec": {}, "status": status}, held=True)
+    assert words(asked, status)[1] is Reason.WorkerGone
