@@ -87,7 +87,7 @@ test: setup
 	@SETPOINT_TEST_KUBERNETES=$(K8S) python3 -m tests.kit.cluster.binaries default >/dev/null
 	@$(call ON_SERVER,$(K8S),tests/e2e tests/chart tests/kit/cluster/test_cluster.py)
 else
-test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 120 kills, the oldest Kubernetes and, as root, the pod; K8S=1.31: tests/e2e there
+test: ## tests against a real API server and real Git servers; CI=true adds faults, nodes, upgrades, 80 kills, the oldest Kubernetes and, as root, the pod; K8S=1.31: tests/e2e there
 	@+$(TWO) programs check
 	@$(MAKE) --no-print-directory prepare
 	@$(PY) -m pytest --durations=40 $(PARALLEL) $(SHORT) $(addprefix --ignore=,$(PURE))

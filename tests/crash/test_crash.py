@@ -14,7 +14,7 @@ from tests.crash.conftest import Range
 from tests.crash.scenario import EXTRAS, PHASES, Scenario
 from tests.kit.ci import CI
 
-KILLS = int(os.environ.get("SETPOINT_KILLS") or (120 if CI else 0))
+KILLS = int(os.environ.get("SETPOINT_KILLS") or (80 if CI else 0))
 SEED = os.environ.get("SETPOINT_SEED", "cb2c4583")
 WORLDS = 4
 pytestmark = [
