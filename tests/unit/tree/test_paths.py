@@ -65,7 +65,10 @@ def test_a_symlink_that_is_too_long_is_read_few_times_however_many_name_it() -> 
     """An inline patch is tried as a path first, and what leads nowhere is no error there."""
     budgets = Budgets(max_files=1_000)
     patches = "".join(f'- "l/x{number}: 1"\n' for number in range(900))
-    files = {"k/l": Link("a" * 100_000), "k/kustomization.yaml": f"patchesStrategicMerge:\n{patches}"}
+    files: dict[str, str | Link] = {
+        "k/l": Link("a" * 100_000),
+        "k/kustomization.yaml": f"patchesStrategicMerge:\n{patches}",
+    }
     tree = Counted(files)
     with pytest.raises(Problem, match="following symlinks takes more than 20,000 steps"):
         Closure(BoundedTree(tree, budgets), budgets).visit("k")
