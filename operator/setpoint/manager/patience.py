@@ -40,6 +40,8 @@ A = TypeVar("A")
 
 START_SECONDS: Final = 5.0
 """For how long a request waits for a worker that is not there; then its run ends, and comes again."""
+TURN_SECONDS: Final = 10.0
+"""For how long what was at work at a death waits for its turn to run alone; then it runs beside the others."""
 MOST_DEATHS: Final = 3
 CRASHED: Final = Failed(
     Reason.RenderCrashed,
@@ -127,12 +129,23 @@ class Patient:
 
     @asynccontextmanager
     async def _turn(self, key: Hashable) -> AsyncIterator[None]:
-        """Let what was at work at a death run alone among such; it may have been another's fault."""
-        if key not in self._deaths:
+        """Let what was at work at a death run alone among such; it may have been another's fault.
+
+        But not for ever: what hangs is not what dies, and must not hold up who only was at work beside it.
+        """
+        alone = key in self._deaths and await self._acquired()
+        try:
             yield
-            return
-        async with self._alone:
-            yield
+        finally:
+            if alone:
+                self._alone.release()
+
+    async def _acquired(self) -> bool:
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                return await self._alone.acquire()
+        except TimeoutError:
+            return False
 
 
 def _place(place: Place) -> Hashable:

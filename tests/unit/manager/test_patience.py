@@ -10,7 +10,7 @@ import pytest
 from tests.kit import virtualtime
 
 from setpoint.api.reasons import Problem, Reason
-from setpoint.manager.patience import MOST_DEATHS, START_SECONDS, Patient
+from setpoint.manager.patience import MOST_DEATHS, START_SECONDS, TURN_SECONDS, Patient
 from setpoint.wall.errors import ProtocolError, WorkerAway, WorkerGone
 from setpoint.wall.messages import (
     Build,
@@ -100,6 +100,34 @@ async def test_who_was_at_work_at_a_death_runs_alone_beside_those_who_were_not()
     worker.most, worker.deadly = 0, ""
     await asyncio.gather(*(run(asking, p) for p in ("a", "b", "deadly", "new")))
     assert worker.most == 2
+
+
+def test_what_hangs_after_a_death_holds_up_nobody_for_long() -> None:
+    """Many builds that hang would each have their minute, one after the other, before who was at work beside them."""
+
+    class Hanging(Fragile):
+        async def build(self, request: Build) -> Same:
+            if request.look.spec["path"].startswith("hangs") and not self.deadly:
+                await asyncio.Event().wait()
+            return await super().build(request)
+
+    async def play() -> None:
+        worker = Hanging("deadly")
+        asking, loop = patient(worker), asyncio.get_running_loop()
+        paths = ("hangs1", "hangs2", "a", "deadly")
+        await asyncio.gather(*(asking.build(build(p)) for p in paths), return_exceptions=True)
+        worker.deadly = ""
+        hanging = [asyncio.create_task(asking.build(build(p))) for p in paths[:2]]
+        await asyncio.sleep(0)
+        began = loop.time()
+        assert await asking.build(build("a")) == Same("a", "")
+        assert loop.time() - began <= TURN_SECONDS + 1
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        assert not asking._alone.locked()
+
+    virtualtime.run(play())
 
 
 async def test_a_worker_that_does_not_come_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
