@@ -49,11 +49,20 @@ def test_cpu_counts_reaped_children_and_names_with_blanks() -> None:
 def test_a_tree_is_a_process_with_all_below_it() -> None:
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as parent:
-        while len(tree.descendants(parent.pid)) < 2:
+        while len(tree.whole(parent.pid)) < 2:
             assert parent.poll() is None
         assert tree.memory_bytes(parent.pid).both > 0
         parent.communicate(b"\n")
-    assert tree.descendants(os.getpid())[0] == os.getpid()
+    assert tree.whole(os.getpid())[0] == os.getpid()
+
+
+def test_threads_that_end_while_a_tree_is_looked_at_do_no_harm() -> None:
+    script = "import threading\nwhile True: threading.Thread(target=int).start()"
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        try:
+            assert all(tree.whole(parent.pid) == [parent.pid] for _ in range(1_000))
+        finally:
+            parent.kill()
 
 
 def test_a_budget_is_met_or_exceeded_by_so_much() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+
+from tests.kit.proctree import children, descendants, text
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -37,33 +37,9 @@ class Shares:
         return Shares(max(self.operator, other.operator), max(self.worker, other.worker))
 
 
-def descendants(root: int) -> list[int]:
+def whole(root: int) -> list[int]:
     """The process and everything below it."""
-    found, todo = [], [root]
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        todo += _children(pid)
-    return found
-
-
-def _children(pid: int) -> Iterator[int]:
-    for task in _listed(PROC / str(pid) / "task"):
-        yield from map(int, _text(task / "children").split())
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:  # it has ended
-        return []
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    return [root, *descendants(root)]
 
 
 def ticks(stat: str) -> int:
@@ -80,10 +56,10 @@ def is_worker(command: str) -> bool:
 
 def parts(root: int) -> tuple[list[int], list[int]]:
     """The processes of an operator: its own, and those of its worker. Before there was a worker, all are its own."""
-    workers = [pid for pid in _children(root) if is_worker(_text(PROC / str(pid) / "cmdline"))]
-    theirs = [each for pid in workers for each in descendants(pid)]
+    workers = [pid for pid in children(root) if is_worker(text(pid, "cmdline"))]
+    theirs = [each for pid in workers for each in whole(pid)]
     known = set(theirs)
-    return [pid for pid in descendants(root) if pid not in known], theirs
+    return [pid for pid in whole(root) if pid not in known], theirs
 
 
 def cpu_seconds(root: int) -> Shares:
@@ -92,12 +68,12 @@ def cpu_seconds(root: int) -> Shares:
 
 
 def _cpu(pids: Iterable[int]) -> float:
-    return sum(ticks(_text(PROC / str(pid) / "stat")) for pid in pids) / TICKS
+    return sum(ticks(text(pid, "stat")) for pid in pids) / TICKS
 
 
-def pss(text: str) -> int:
+def pss(rollup: str) -> int:
     """Bytes of PSS in a smaps_rollup."""
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
 
 
 def memory_bytes(root: int) -> Shares:
@@ -106,7 +82,7 @@ def memory_bytes(root: int) -> Shares:
 
 
 def _memory(pids: Iterable[int]) -> int:
-    return sum(pss(_text(PROC / str(pid) / "smaps_rollup")) for pid in pids)
+    return sum(pss(text(pid, "smaps_rollup")) for pid in pids)
 
 
 class Sampler:

@@ -14,6 +14,7 @@ from typing import Self
 
 from tests.kit.cluster.operator import environment
 from tests.kit.cluster.processes import birth, until
+from tests.kit.proctree import descendants
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 60.0
@@ -88,7 +89,7 @@ class KillableOperator:
                 return
             self._meant = True
             self.kills += 1
-            self._orphans |= {(child, birth(child)) for child in children(self._pid)}
+            self._orphans |= {(child, birth(child)) for child in descendants(self._pid)}
             os.kill(self._pid, signal.SIGKILL)
 
     def no_orphans(self) -> None:
@@ -117,17 +118,3 @@ class KillableOperator:
                     self._meant = False
                     self._start()
                 self._changed.notify_all()
-
-
-def children(pid: int) -> set[int]:
-    """The descendants of a process."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found, news = set[int](), {pid}
-    while news:
-        news = {child for child, parent in parents.items() if parent in news} - found
-        found |= news
-    return found

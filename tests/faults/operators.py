@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.conftest import OperatorProcess
 from tests.kit.cluster.processes import until
 from tests.kit.cluster.workspace import Workspace
+from tests.kit.proctree import children, descendants, text
 
 from setpoint.git.worker import main
 
@@ -51,12 +52,13 @@ class Operator(OperatorProcess):
 
     def workers(self) -> set[int]:
         """The process id of the worker that it started."""
-        return _children(self.pid)
+        return set(children(self.pid)) if self.pid else set()
 
     def git_workers(self) -> set[int]:
         """The process ids of those that talk to Git servers: the launcher forks them, whoever started it."""
-        launchers = {pid for pid in _descendants(self.pid) if main.__name__.encode() in _command(pid)}
-        return {child for pid in launchers for child in _children(pid)}
+        below = descendants(self.pid) if self.pid else ()
+        launchers = {pid for pid in below if main.__name__ in text(pid, "cmdline")}
+        return {child for pid in launchers for child in children(pid)}
 
     def ended(self, seconds: float = SECONDS) -> int:
         """Wait for its end; returns the exit code."""
@@ -104,20 +106,3 @@ class Operator(OperatorProcess):
         with self.log.open("rb") as file:
             file.seek(after)
             return file.read().decode(errors="replace")
-
-
-def _children(pid: int | None) -> set[int]:
-    parents = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(pid) for children in parents for pid in children.read_text().split()}
-
-
-def _descendants(pid: int | None) -> set[int]:
-    children = _children(pid)
-    return children.union(*map(_descendants, children))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""  # it ended just now

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 
-from tests.crash.killable import children
+from tests.kit.proctree import descendants, text
 
 MIB = 2**20
 MOST_GROWTH = 0.10
@@ -43,7 +42,7 @@ NAMES = tuple(f.name for f in fields(Sample) if f.name != "minute")
 
 def sample(minute: float, pid: int, metrics: str, cache: Path) -> Sample:
     """Look at a process, at its metrics and at its cache folder."""
-    tree = {pid, *children(pid)}
+    tree = {pid, *descendants(pid)}
     return Sample(
         minute,
         rss=sum(_rollup(each, "Rss") for each in tree),
@@ -73,11 +72,8 @@ def temporary_files(cache: Path) -> list[Path]:
 
 
 def _rollup(pid: int, what: str) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    lines = text(pid, "smaps_rollup").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:")), 0)
 
 
 def _count(pid: int, folder: str) -> int:
