@@ -46,6 +46,10 @@ MEANT: Final = (
         "both an object and the path of a file",
         "what a text means must not depend on a file's name (decision 17)",
     ),
+    Meant(
+        "something follows the end of the document",
+        "kubectl would drop it, and one file means the same to all that read it (decision 47)",
+    ),
     Meant("duplicate key", "kustomize takes the last of two equal keys, or fails, as it comes"),
 )
 SECONDS: Final = 60
@@ -77,7 +81,10 @@ def _alone(kustomize: Path, root: Path, path: str) -> Built:
         watch.close()
     if done.returncode:
         return Built(done.stderr.decode("utf-8", "replace"), opened)
-    return Built([each.manifest for each in documents.load(done.stdout, "alone")], opened)
+    try:
+        return Built([each.manifest for each in documents.load(done.stdout, "alone")], opened)
+    except Problem as problem:  # it builds what is no object, too
+        return Built(f"it builds {problem.message}", opened)
 
 
 @dataclass(frozen=True)
