@@ -192,7 +192,7 @@ class Stage:
         found = {o: BUSY if o in self.busy else None if o in self.rights[key] else NO for o in asked}
         self.answers[key] = heard("c", held, before, found, now)
         wants = decided(key, owned, held, self.answers[key], now)
-        self.told.setdefault(key, set()).update(wants.contested)
+        self.told[key] = set(wants.contested)
         mine = {o for o in offered if self.claims.owner(o) == key}
         self.woken |= self.claims.want(key, wants.counting | mine, wants.near)
         return frozenset(wants.refused)
