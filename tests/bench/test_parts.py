@@ -13,6 +13,7 @@ import pytest
 from tests.bench import counting, growth, history, plot, report, size, tree, workload
 from tests.bench.report import Figure
 from tests.bench.scenarios import SCENARIOS
+from tests.kit import proctree
 from tests.kit.servers.repo import GitError, Repo
 
 METRICS = """
@@ -43,7 +44,7 @@ def test_each_request_of_the_operator_meets_a_schema() -> None:
 
 def test_cpu_counts_reaped_children_and_names_with_blanks() -> None:
     assert tree.ticks("7 (a (b) c) S 1 7 7 0 -1 0 0 0 0 0 11 22 33 44 20 0") == 110
-    assert tree.pss("Rss: 9 kB\nPss:  5 kB\nPss_Anon: 3 kB\n") == 5120
+    assert proctree.rolled_up("Rss: 9 kB\nPss:  5 kB\nPss_Anon: 3 kB\n", "Pss") == 5120
 
 
 def test_a_tree_is_a_process_with_all_below_it() -> None:
@@ -57,9 +58,11 @@ def test_a_tree_is_a_process_with_all_below_it() -> None:
 
 
 def test_threads_that_end_while_a_tree_is_looked_at_do_no_harm() -> None:
-    script = "import threading\nwhile True: threading.Thread(target=int).start()"
-    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+    script = "import threading\nprint(flush=True)\nwhile True: threading.Thread(target=int).start()"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
         try:
+            parent.stdout.readline()
             assert all(tree.whole(parent.pid) == [parent.pid] for _ in range(1_000))
         finally:
             parent.kill()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.kit.proctree import children, descendants, text
+from tests.kit.proctree import children, descendants, rolled_up, text
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -71,18 +71,13 @@ def _cpu(pids: Iterable[int]) -> float:
     return sum(ticks(text(pid, "stat")) for pid in pids) / TICKS
 
 
-def pss(rollup: str) -> int:
-    """Bytes of PSS in a smaps_rollup."""
-    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-
-
 def memory_bytes(root: int) -> Shares:
     """PSS of a tree now."""
     return Shares(*(_memory(each) for each in parts(root)))
 
 
 def _memory(pids: Iterable[int]) -> int:
-    return sum(pss(text(pid, "smaps_rollup")) for pid in pids)
+    return sum(rolled_up(text(pid, "smaps_rollup"), "Pss") for pid in pids)
 
 
 class Sampler:

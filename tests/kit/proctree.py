@@ -28,6 +28,12 @@ def descendants(pid: int) -> Iterator[int]:
         todo += children(found)
 
 
+def rolled_up(rollup: str, name: str) -> int:
+    """Return the bytes of a line of a smaps_rollup, such as `Pss`; 0 where there is none."""
+    lines = (line.split() for line in rollup.splitlines())
+    return next((int(words[1]) * 1024 for words in lines if words[:1] == [f"{name}:"]), 0)
+
+
 def _listed(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())

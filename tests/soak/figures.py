@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 
-from tests.kit.proctree import descendants, text
+from tests.kit.proctree import descendants, rolled_up, text
 
 MIB = 2**20
 MOST_GROWTH = 0.10
@@ -45,8 +45,8 @@ def sample(minute: float, pid: int, metrics: str, cache: Path) -> Sample:
     tree = {pid, *descendants(pid)}
     return Sample(
         minute,
-        rss=sum(_rollup(each, "Rss") for each in tree),
-        pss=sum(_rollup(each, "Pss") for each in tree),
+        rss=sum(rolled_up(text(each, "smaps_rollup"), "Rss") for each in tree),
+        pss=sum(rolled_up(text(each, "smaps_rollup"), "Pss") for each in tree),
         tasks=int(sum(read_metric(metrics, "setpoint_tasks"))),
         threads=sum(_count(each, "task") for each in tree),
         descriptors=sum(_count(each, "fd") for each in tree),
@@ -69,11 +69,6 @@ def temporary_files(cache: Path) -> list[Path]:
     return [
         path for pattern in (*patterns, "git/mirrors/*/g-*/objects/pack/*_*") for path in cache.glob(pattern)
     ]
-
-
-def _rollup(pid: int, what: str) -> int:
-    lines = text(pid, "smaps_rollup").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:")), 0)
 
 
 def _count(pid: int, folder: str) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.kit import proctree
 from tests.kit.cluster.processes import Child, ProcessError, lives, until
 
 SECONDS = 60
@@ -71,8 +72,7 @@ class NodeSpace:
         command = ["unshare", *spaces, "sh", "-c", INIT, "init", str(self.folder)]
         self._converger = Child("namespaces", command, self.folder / "namespaces.log")
         until((self.folder / "ready").exists, "namespaces of the node", SECONDS, (self._converger,))
-        pid = self._converger.pid
-        self._init = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        self._init = next(proctree.children(self._converger.pid))
         self._connect()
 
     def stop(self) -> None:
