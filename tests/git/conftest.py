@@ -81,7 +81,7 @@ class World:
         return self.git.tree(repository, sha, submodules=submodules).read(path)
 
     def pids(self) -> list[int]:
-        """Return the running children; a fetcher ends with its fetch."""
+        """Return the running children, in no order; a fetcher ends with its fetch."""
         assert self.git._children
         return [child.process.pid for child in self.git._children._all if not child.retired]
 

@@ -80,12 +80,13 @@ async def test_a_child_that_is_killed_in_the_middle_of_a_fetch(
     await world.check(repository)
     sha = repo.commit({"a": "2"})
     selected = await world.git.resolve(repository, MAIN, TIMEOUT)
+    (lister,) = world.pids()
     arrived = stall(git_https, "app")
     fetching = asyncio.create_task(world.git.fetch(repository, MAIN, selected, TIMEOUT, submodules=False))
     assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
-    lister, pid = world.pids()
+    (fetcher,) = set(world.pids()) - {lister}
     git_https._rules.clear()
-    os.kill(pid, signal.SIGKILL)
+    os.kill(fetcher, signal.SIGKILL)
     assert (await fetching).sha == sha, "the second child finishes what the first began"
     assert world.read(repository, sha, "a") == b"2"
     assert world.pids() == [lister]
