@@ -95,9 +95,13 @@ test: ## tests against a real API server and real Git servers; CI=true adds faul
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ]; then $(AS_POD); fi
 endif
 
-test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root
+test-pod: setup ## tests/e2e once more, with the operator as a pod of a real node: needs root; with KILLS=50 so many processes of its worker are killed instead (SEED=)
 	@$(PY) -m tests.kit.prepare all
+ifdef KILLS
+	@CI=true SETPOINT_KILLS=$(KILLS) SETPOINT_SEED=$(or $(SEED),$$(date +%s)) $(PY) -m pytest -q -s tests/pod/test_children.py
+else
 	@$(AS_POD)
+endif
 
 image: setup ## the operator's image: by Docker, or without it as an OCI archive in dist/
 	@$(PY) -m image

@@ -80,6 +80,13 @@ Size = Annotated[
     BeforeValidator(_size),
     WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN}),
 ]
+KnownSize = Annotated[
+    int,
+    Field(ge=0),
+    BeforeValidator(_size),
+    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN}),
+]
+"""A size, or 0 if it is not known."""
 Count = Annotated[int, Field(ge=1, le=1024)]
 Many = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
@@ -122,6 +129,10 @@ class Settings(BaseModel):
         8,
         description="How many processes that talk to Git servers there are at most: one for each namespace, server and what is trusted of it, and one for each fetch.",
     )
+    git_memory: Size = Field(
+        384 * SIZES["Mi"],
+        description="How much memory these processes may take together; of more, the largest is ended.",
+    )
     git_allowed_hosts: Hosts = Field(
         (),
         description="Git servers that may be connected to: names, `*.` and a domain, addresses, networks; empty: all. Loopback, link-local and multicast addresses, those where clouds keep credentials, and the API server are allowed only by an entry that lies within them, such as `127.0.0.0/8`; beside such entries, `*` allows all others.",
@@ -129,6 +140,13 @@ class Settings(BaseModel):
     git_denied_hosts: Hosts = Field(
         (),
         description="Git servers that may not be connected to, written as those that may; they are denied though they are in both lists.",
+    )
+    readers: Count = Field(
+        3,
+        description="How many processes that read commits there may be: one for each namespace in use; where another is needed, an idle one ends.",
+    )
+    reader_memory: Size = Field(
+        512 * SIZES["Mi"], description="The memory limit of one process that reads commits."
     )
     render_concurrency: Count = Field(
         3,
@@ -142,11 +160,15 @@ class Settings(BaseModel):
     )
     landlock: Literal["required", "best-effort"] = Field(
         "required",
-        description="Whether the worker starts where the kernel has no Landlock, which keeps renderers and Git processes from files: with `best-effort` it does, and they keep their other fences.",
+        description="Whether the worker starts where the kernel has no Landlock, which keeps readers, renderers and Git processes from files: with `best-effort` it does, and they keep their other fences.",
     )
     apply_concurrency: Count = Field(
         16,
         description="How many objects of all Syncs together are checked, written or deleted at the same time.",
+    )
+    worker_memory: KnownSize = Field(
+        0,
+        description="The memory limit of the worker's container, in which all of its parts must have room; 0: not known, and nothing is compared with it.",
     )
     worker_socket: str = Field(
         "",
@@ -168,7 +190,10 @@ class Settings(BaseModel):
     )
     cache_size: Size = Field(
         256 * SIZES["Mi"],
-        description="How large the cache may grow before mirrors that nobody uses are removed.",
+        description="How large the cache may grow before mirrors are removed: those that nobody reads first, and of them the one used longest ago.",
+    )
+    cache_in_memory: Flag = Field(
+        False, description="Whether the cache is in memory, and counts towards that of the worker."
     )
     kustomize: str = Field(
         "kustomize", min_length=1, description="The kustomize program: a path, or a name on `PATH`."
@@ -284,13 +309,19 @@ class Settings(BaseModel):
 
 
 FIELDS = tuple(Settings.model_fields)
-OF_BOTH = frozenset({"allow_file_urls", "log_level", "log_format", "same_user"})
+OF_BOTH = frozenset(
+    {
+        *("allow_file_urls", "log_level", "log_format", "same_user"),
+        *("max_objects", "max_render_size", "max_yaml_values"),
+    }
+)
 """The settings that the operator reads and the worker too."""
 OF_WORKER = OF_BOTH | frozenset(
     (
-        *("git_processes", "git_allowed_hosts", "git_denied_hosts", "operator_user"),
+        *("git_processes", "git_memory", "git_allowed_hosts", "git_denied_hosts", "operator_user"),
+        *("readers", "reader_memory", "worker_memory"),
         *("render_concurrency", "render_timeout", "render_memory", "render_libraries", "landlock"),
-        *("cache_dir", "cache_size", "kustomize"),
+        *("cache_dir", "cache_size", "cache_in_memory", "kustomize"),
         *(each.name for each in fields(Budgets) if each.name != "max_diff"),
     )
 )
@@ -326,7 +357,7 @@ def written(field: str) -> str:
         return f"{default:g}s"
     if isinstance(default, bool):
         return str(default).lower()
-    if field in SIZED:
+    if field in SIZED and default:
         unit = next(u for u in ("Mi", "Ki", "") if default % SIZES[u] == 0)
         return f"{default // SIZES[unit]}{unit}"
     return ",".join(default) if isinstance(default, tuple) else str(default)

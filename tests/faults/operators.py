@@ -54,7 +54,7 @@ class Operator(OperatorProcess):
         """The process id of the worker that it started."""
         return set(children(self.pid)) if self.pid else set()
 
-    def git_workers(self) -> set[int]:
+    def git_processes(self) -> set[int]:
         """The process ids of those that talk to Git servers: the launcher forks them, whoever started it."""
         below = descendants(self.pid) if self.pid else ()
         launchers = {pid for pid in below if main.__name__ in text(pid, "cmdline")}

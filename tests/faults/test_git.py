@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import World, config
 from tests.faults.operators import Operator
 from tests.faults.steps import commit, converged, enforced, ready, url
 from tests.git.conftest import stall
+from tests.kit import proctree
 from tests.kit.api import SECONDS, condition, is_ready, says
 from tests.kit.cluster.processes import until
 from tests.kit.servers.githttp import GitHttp
@@ -51,26 +51,29 @@ def test_a_silent_server_holds_neither_a_new_spec_nor_a_deletion(
     ready(world, timeout="10m")
     arrived = stall(git, world.namespace)
     assert arrived.wait(SECONDS), "the server was asked"
-    workers = operator.git_workers()
+    workers = operator.git_processes()
     other = f"{world.namespace}-other"
     sha = git.repo(other).commit({"a.yaml": config("a", k="2"), "b.yaml": config("b", k="2")}, "Other")
     world.source(url=git.url(other), timeout="10m")
     converged(world, sha, "2")
-    until(lambda: not workers & operator.git_workers(), "the end of the process that waited", SECONDS)
+    until(lambda: not workers & operator.git_processes(), "the end of the process that waited", SECONDS)
     arrived = stall(git, other)
     assert arrived.wait(SECONDS), "the server was asked"
-    workers = operator.git_workers()
+    workers = operator.git_processes()
     assert workers
     world.api.delete("Source", world.namespace, "src")
-    until(lambda: not workers & operator.git_workers(), "the end of the process that waited", SECONDS)
+    until(lambda: not workers & operator.git_processes(), "the end of the process that waited", SECONDS)
 
 
 def test_the_operator_has_nothing_loaded_that_reads_commits(world: World, operator: Operator) -> None:
-    """What its worker has, the kernel says of it; the contracts of imports say it of the code."""
+    """Nor has its worker, but for those below: the kernel says it of the processes, and contracts of imports of the code."""
     ready(world)
     [worker] = operator.workers()
-    assert "pygit2" in Path(f"/proc/{worker}/maps").read_text()
-    assert "pygit2" not in Path(f"/proc/{operator.pid}/maps").read_text()
+    assert operator.pid
+    for pid in (operator.pid, worker):
+        assert "pygit2" not in proctree.text(pid, "maps")
+    below = [proctree.text(pid, "maps") for pid in proctree.descendants(worker)]
+    assert any("pygit2" in each for each in below)
 
 
 @pytest.mark.parametrize(

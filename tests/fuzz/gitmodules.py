@@ -10,7 +10,7 @@ from random import Random
 from tests.fuzz.target import REFUSED, SAME, Check, Target, differ, shorter, some
 from tests.git.test_gitmodules import as_git_reads
 
-from setpoint.git.submodules import submodule_urls
+from setpoint.git.contents.submodules import submodule_urls
 
 _SIGNS = [
     *"ab/.:@-_~#;\"\\ =[]%!'$&",

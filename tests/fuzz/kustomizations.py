@@ -27,6 +27,7 @@ from setpoint.api.reasons import Problem
 from setpoint.api.sync import SyncSpec
 from setpoint.objects import documents
 from setpoint.render.inputs import Flavour, Inputs, gather
+from setpoint.render.program import LIMITS, Program
 from setpoint.render.renderer import Renderer
 from setpoint.tree.local import LocalTree
 from setpoint.tree.paths import below
@@ -145,7 +146,7 @@ def opened(folder: Path) -> Iterator[Check[Repository]]:
     """Yield what compares a repository; both readers get it in a folder of its own."""
     kustomize = binaries.ensure("kustomize")["kustomize"]
     loop = asyncio.new_event_loop()
-    renderer = Renderer(kustomize, folder / "work", timeout=SECONDS)
+    renderer = Renderer(Program(kustomize, replace(LIMITS, timeout=SECONDS)), folder / "work")
 
     def check(case: Repository) -> str:
         root = folder / "case"

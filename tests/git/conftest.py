@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.kit.cluster.pki import Authority, Pair
+from tests.kit.gitboth import POLICY, Git
 from tests.kit.servers.githttp import GitHttp, Rules
 
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
-from setpoint.api.reasons import Problem, Reason
+from setpoint.api.reasons import Problem
 from setpoint.fences.policy import Policy
 from setpoint.git.credentials import NO_CREDENTIALS, Credentials, credentials_from_secret
 from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository, parse_url
-from setpoint.git.repositories import POLICY, Git
 from setpoint.tree.protocol import Tree
 from setpoint.wall.messages import GitRef
 
@@ -82,8 +82,8 @@ class World:
 
     def pids(self) -> list[int]:
         """Return the running children, in no order; a fetcher ends with its fetch."""
-        assert self.git._children
-        return [child.process.pid for child in self.git._children._all if not child.retired]
+        assert self.git.fetching._children
+        return [child.process.pid for child in self.git.fetching._children.all if not child.retired]
 
 
 MakeWorld = Callable[..., World]
@@ -174,11 +174,6 @@ def paths(tree: Tree, folder: str = "") -> list[str]:
     for entry in tree.children(folder):
         found += paths(tree, entry.path) if entry.kind == "tree" else [entry.path]
     return found
-
-
-def reason_and_message(problem: Problem) -> tuple[Reason, str]:
-    """Return both parts of a problem."""
-    return problem.reason, problem.message
 
 
 def _key(name: str) -> str:

@@ -20,6 +20,7 @@ from tests.kit.servers.repo import Repo, git
 from setpoint.api.reasons import Problem, Reason
 from setpoint.git import mirror
 from setpoint.git.remotes import Repository
+from setpoint.runtime.disk import taken
 from setpoint.wall.messages import GitRef
 
 pytestmark = pytest.mark.asyncio
@@ -31,7 +32,7 @@ def noise(size: int, seed: int = 0) -> bytes:
 
 
 def generation_of(world: World, repository: Repository) -> Path:
-    found = world.git._mirror(repository).current()
+    found = world.git.fetching._mirror(repository).current()
     assert found is not None
     return found
 
@@ -79,7 +80,7 @@ async def test_a_wiped_cache_is_filled_again(world: World, repo: Repo, repositor
 async def test_a_wiped_mirror_is_filled_again(world: World, repo: Repo, repository: Repository) -> None:
     sha = repo.commit({"a": "1"})
     await world.check(repository)
-    shutil.rmtree(world.git._mirror(repository).path)
+    shutil.rmtree(world.git.fetching._mirror(repository).path)
     assert not world.git.has(repository, sha)
     await world.check(repository)
     assert world.read(repository, sha, "a") == b"1"
@@ -156,10 +157,10 @@ async def test_the_mirrors_used_longest_ago_are_dropped(
         heads.append(git_https.repo(f"r{n}").commit({"big": noise(MIB, n)}))
         repositories.append(trusting(git_https.url(f"r{n}"), authority))
         await world.check(repositories[-1])
-        os.utime(world.git._mirror(repositories[-1]).path / "lock", (n, n))
+        os.utime(world.git.fetching._mirror(repositories[-1]).lock, (n, n))
     held = [world.git.has(each, heads[n]) for n, each in enumerate(repositories)]
     assert held == [False, False, False, True, True, True]
-    assert mirror.size(world.cache) < 4 * MIB
+    assert taken(world.cache, 2**40) < 4 * MIB
 
 
 async def test_what_is_being_read_is_not_dropped(
@@ -193,7 +194,7 @@ async def test_a_repository_larger_than_the_cache(
     assert problem.reason is Reason.CacheFull
     assert "2 MiB" in problem.message
     assert world.read(repository, small, "a") == b"1"
-    assert mirror.size(world.cache) < MIB
+    assert taken(world.cache, 2**40) < MIB
 
 
 async def test_who_does_not_fit_into_the_empty_cache_drops_nobody_s_mirror(
@@ -223,7 +224,7 @@ async def test_no_more_mirrors_are_dropped_than_make_enough_room(
         heads.append(git_https.repo(f"r{n}").commit({"big": noise(MIB // 3, n)}))
         repositories.append(trusting(git_https.url(f"r{n}"), authority))
         await world.check(repositories[-1])
-        os.utime(world.git._mirror(repositories[-1]).path / "lock", (n, n))
+        os.utime(world.git.fetching._mirror(repositories[-1]).lock, (n, n))
     sha = git_https.repo("last").commit({"big": noise(MIB * 2 // 3, 9)})
     last = trusting(git_https.url("last"), authority)
     await world.check(last)
@@ -241,7 +242,7 @@ async def test_a_repository_that_changes_much_stays_below_the_limit(
         sha = repo.commit({"big": noise(MIB, n)})
         await world.check(repository)
         assert world.read(repository, sha, "big") == noise(MIB, n)
-        assert mirror.size(world.cache) < 5 * MIB
+        assert taken(world.cache, 2**40) < 5 * MIB
 
 
 @pytest.fixture

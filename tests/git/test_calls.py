@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest_asyncio
+from tests.kit.brokered import Brokered
 from tests.kit.recording import Recording
 from tests.kit.samples import Woken
 from tests.kit.servers.repo import Repo
 from tests.kit.syncworld import KEY, SOURCE, Cluster, Events, Live, Pods, Storage
 
-from setpoint.git.repositories import Git
 from setpoint.kube.client import Written
 from setpoint.manager.wiring import wired
 from setpoint.objects.bodies import Body
 from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import observe
-from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
 from setpoint.settings import Settings
 from setpoint.sources.reconciler import Sources
@@ -30,9 +31,7 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.tree.changes import NOTHING
-from setpoint.wall.messages import Built, Drop, Same
-from setpoint.worker.inprocess import InProcess
+from setpoint.wall.messages import Built, Checked, Compare, Compared, Look, Lost, Objects, Same
 
 APP, OTHER = KEY, SyncKey("team", "other")
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: shop}\ndata: {k: '%s'}\n"
@@ -86,8 +85,7 @@ class World:
         self.repo, self.store, self.live = Repo(folder / "app.git"), Store(), Live()
         cluster: Any = Applies(self.store, self.live)
         self.cluster: Applies = cluster
-        git = Git(folder / "cache", cache_limit=2**28, environ={})
-        self.real = InProcess(git, Renderer(Path("kustomize"), folder / "render"), allow_file=True)
+        self.real = Brokered(folder / "cache")
         self.worker, queue, self.checks = Recording(self.real), Woken(), Woken()
         writer, claims, events, metrics = StatusWriter(cluster, self.store), Claims(), Events(), Metrics()
         self.fleet = Dispatcher(self.store, claims, "c", queue)
@@ -158,8 +156,8 @@ class World:
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path)
-    yield made
-    await made.real.close()
+    async with made.real:
+        yield made
 
 
 async def test_each_kind_of_run_asks_once_however_many_files_there_are(world: World) -> None:
@@ -209,7 +207,7 @@ async def test_a_cache_that_is_lost_is_noticed_by_who_needs_it(world: World, tmp
     await world.run()
     shutil.rmtree(tmp_path / "cache")
     assert await world.run() == {}, "it stands, and nobody has to read it"
-    world.real.drop(Drop("team", tuple(a.digest for a in world.worker.answers if isinstance(a, Built)), ()))
+    await world.real.broker.readers.release("team")  # with what it remembers
     world.lose("a")
     world.woken()
     assert await world.run() == {"objects": 1}
@@ -224,14 +222,14 @@ async def test_a_cache_that_is_lost_is_noticed_by_who_needs_it(world: World, tmp
     assert (world.ready()[0], world.fleet.has_seen(APP, sha, 1)) == ("True", True)
 
 
-async def test_a_cache_that_is_lost_below_what_is_remembered_is_filled_again(
+async def test_a_mirror_that_is_lost_below_what_is_remembered_is_filled_again(
     world: World, tmp_path: Path
 ) -> None:
     world.repo.commit({"app/a.yaml": CONFIG % ("a", "1")})
     world.start()
     await world.check("1")
     await world.run()
-    shutil.rmtree(tmp_path / "cache")
+    lose_mirrors(tmp_path)
     world.lose("a")
     assert await world.run() == {"objects": 1}
     assert [oid.name for oid in world.live.there] == ["a"]
@@ -242,7 +240,7 @@ async def test_a_cache_that_is_lost_below_what_is_remembered_is_filled_again(
     assert world.sources.holds(SOURCE)
 
 
-async def test_read_sets_and_objects_that_nobody_needs_are_dropped(world: World) -> None:
+async def test_read_sets_and_objects_that_nobody_needs_are_dropped(world: World, tmp_path: Path) -> None:
     for number in range(4):
         world.repo.commit({"app/a.yaml": CONFIG % ("a", number), "other/b.yaml": CONFIG % ("b", "1")})
         if not number:
@@ -251,6 +249,20 @@ async def test_read_sets_and_objects_that_nobody_needs_are_dropped(world: World)
         await world.run()
     made = [a for a in world.worker.answers if isinstance(a, Built)]
     assert len(made) == 4
-    kept = world.real._read_sets.touched(NOTHING, [a.read_set for a in made])
-    assert kept == tuple(a.read_set for a in made[:3]), "the last look alone is known"
-    assert [world.real._renderer.known(a.digest) is not None for a in made] == [False, False, False, True]
+    read_sets = tuple(a.read_set for a in made)
+    at = next(a for a in world.worker.answers if isinstance(a, Checked))
+    step = Compare(at.handle, at.sha, at.sha, submodules=False, read_sets=read_sets)
+    # Nobody waits for what is forgotten; of a step to itself only what is not known is touched.
+    while await world.real.compare(step) != Compared(read_sets[:3]):
+        await asyncio.sleep(0)
+    lose_mirrors(tmp_path)
+    look = Look("team", at.handle, at.sha, submodules=False, spec={"path": "app"})
+    found = [await world.real.objects(Objects(look, a.digest)) for a in made]
+    assert found[:3] == [Lost()] * 3
+    assert found[3] == replace(made[3], read_set="", held=False), "the last objects alone are known"
+
+
+def lose_mirrors(folder: Path) -> None:
+    """Take the mirrors of a namespace away, as it is done for room; its folder stays."""
+    for mirror in (folder / "cache" / "git" / "mirrors" / "team").iterdir():
+        shutil.rmtree(mirror)

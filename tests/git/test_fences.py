@@ -18,22 +18,24 @@ from tests.kit.cluster.pki import Authority
 from tests.kit.fenced import ALONE, ATTEMPTS
 from tests.kit.servers.githttp import GitHttp
 
-from setpoint.api.reasons import Reason
+from setpoint.api.reasons import Problem, Reason
 from setpoint.fences import kernel
 from setpoint.fences.policy import NO_LANDLOCK, Policy
 from setpoint.git import workers
+from setpoint.git.mirror import Mirror
 from setpoint.git.refs import Selected
 
 TAKEN_OVER = (
     ATTEMPTS
     + """
 import json, sys
+from setpoint.api.reasons import Problem, Reason
 from setpoint.fences import launcher
 from setpoint.git.worker import main
 def listing(home, request):
-    return {"ref": "refs/heads/main", "sha": "0" * 40, "revision": attack(home, None)}
+    raise Problem(Reason.GitFailed, attack(home, None))
 def fetching(home, request):
-    return {"sha": attack(home, request["mirror"])}
+    raise Problem(Reason.GitFailed, attack(home, request["mirror"]))
 def attack(home, mirror):
     paths = json.loads(PATHS) | {"home": str(home)} | ({"its own": mirror} if mirror else {})
     return json.dumps(attempts(paths, ABSTRACT))
@@ -66,12 +68,13 @@ async def test_a_git_process_that_was_taken_over(
     git_https.repo("other").commit({"a": "1"})
     other = trusting(git_https.url("other"), authority)
     await world.check(other)
-    mirror = world.git._mirror(other).path
+    mirror = world.git.fetching._mirror(other).path
     await world.git.close()
     (token := tmp_path / "token").write_text("secret")
     elsewhere = {
         "mirror": str(mirror),
-        "file of a mirror": str(mirror / "lock"),
+        "file of a mirror": str(mirror / "current"),
+        "lock of a mirror": str(Mirror(mirror).lock),
         "mirrors": str(mirror.parent),
         "key": str(world.cache / "key"),
         "token": str(token),
@@ -85,13 +88,18 @@ async def test_a_git_process_that_was_taken_over(
     )
     monkeypatch.setattr(workers, "LAUNCHER", ("-P", "-s", str(program)))
     app = trusting(git_https.url("app"), authority)
-    listed = await world.git.resolve(app, MAIN, TIMEOUT)
-    fetched = await world.git.fetch(app, MAIN, listed, TIMEOUT, submodules=False)
+    with pytest.raises(Problem) as listed:
+        await world.git.resolve(app, MAIN, TIMEOUT)
+    selected = Selected("refs/heads/main", "0" * 40, "")
+    with pytest.raises(Problem) as fetched:
+        await world.git.fetch(app, MAIN, selected, TIMEOUT, submodules=False)
     scoped = kernel.landlock_abi() >= 6
-    for report, kept in ((listed.revision, {"home"}), (fetched.sha, {"home", "its own"})):
-        found = json.loads(report)
-        for name in kept:
-            assert {found.pop(f"{verb} {name}") for verb in ("read", "write", "link")} == {"done"}, name
+    for report, kept in ((listed, {"home"}), (fetched, {"home", "its own"})):
+        found = json.loads(report.value.message)
+        assert {found.pop(f"{verb} {name}") for verb in ("read", "write") for name in kept} == {"done"}
+        assert found.pop("link home") == "done"
+        # A symlink in a mirror would lead whoever reads it to elsewhere.
+        assert found.pop("link its own", "EACCES") == "EACCES"
         assert {name: code for name in elsewhere if (code := found.pop(f"read {name}")) != "EACCES"} == {}
         for name in elsewhere:
             assert {found.pop(f"{verb} {name}") for verb in ("write", "link")} <= {
@@ -113,8 +121,8 @@ async def test_a_namespace_has_processes_of_its_own(
     for namespace in ("a", "b", "a"):
         await world.check(replace(repository, namespace=namespace))
     assert len(world.pids()) == 2
-    assert world.git._children
-    assert {child.namespace for child in world.git._children._all if not child.retired} == {"a", "b"}
+    assert world.git.fetching._children
+    assert {child.namespace for child in world.git.fetching._children.all if not child.retired} == {"a", "b"}
 
 
 async def test_the_oldest_landlock_suffices(
@@ -126,12 +134,12 @@ async def test_the_oldest_landlock_suffices(
     world = make_world(policy=Policy(newest=1), limit=2**20)
     repository = trusting(git_https.url("app"), authority)
     await world.check(repository)
-    first = world.git._mirror(repository).current()
+    first = world.git.fetching._mirror(repository).current()
     for number in range(3):
         sha = repo.commit({"b": os.urandom(300 * 2**10).hex(), "number": str(number)})
         await world.check(repository)
         assert world.read(repository, sha, "number") == str(number).encode()
-    assert world.git._mirror(repository).current() != first
+    assert world.git.fetching._mirror(repository).current() != first
 
 
 async def test_without_landlock_no_git_process_starts_unless_that_is_wanted(
@@ -154,8 +162,8 @@ async def test_a_child_whose_ground_was_taken_away_is_replaced(
     repo.commit({"a": "1"})
     repository = trusting(git_https.url("app"), authority)
     await world.check(repository)
-    assert world.git._children
-    (lister,) = [child for child in world.git._children._all if not child.retired]
+    assert world.git.fetching._children
+    (lister,) = [child for child in world.git.fetching._children.all if not child.retired]
     lister.home.rename(lister.home.with_name("gone"))
     lister.home.mkdir()
     sha = repo.commit({"a": "2"})

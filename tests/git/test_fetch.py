@@ -78,7 +78,7 @@ async def test_the_fetch_is_shallow_and_brings_what_changed(
     await world.check(repository)
     new = repo.commit({"3.yaml": "changed"})
     await world.check(repository)
-    generation = world.git._mirror(repository).current()
+    generation = world.git.fetching._mirror(repository).current()
     assert generation is not None
     held = git("-C", generation, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
     commits = {line.split()[0] for line in held if " commit " in line}
@@ -107,7 +107,7 @@ async def test_commits_that_were_fetched_before_stay_readable(
         commits.append(repo.commit({"a": str(n), f"dir/{n}": "x"}))
     await world.check(repository)
     assert [world.read(repository, sha, "a") for sha in commits[-20:]] == [b"%d" % n for n in range(20, 40)]
-    generation = world.git._mirror(repository).current()
+    generation = world.git.fetching._mirror(repository).current()
     assert generation is not None
     assert len(list(generation.glob("objects/pack/*.pack"))) < 25
     git("-C", generation, "fsck", "--no-dangling")

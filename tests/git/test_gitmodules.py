@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from setpoint.git.submodules import submodule_urls
+from setpoint.git.contents.submodules import submodule_urls
 
 
 def as_git_reads(data: bytes) -> dict[str, str] | None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.kit.servers.repo import Executable, Repo, Submodule, Symlink
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.git.contents.reader import MirrorTree, Reader
 from setpoint.git.mirror import Mirror
-from setpoint.git.reader import MirrorTree, Reader
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
 PINNED = "1" * 40
@@ -35,13 +35,13 @@ def open_reader(tmp_path: Path) -> Iterator[Opener]:
     opened: list[Reader] = []
 
     def opening(repo: Repo) -> Reader:
-        mirror = Mirror(tmp_path / f"mirror-{len(opened)}")
-        mirror.path.mkdir()
+        mirror = Mirror(tmp_path / f"cache/mirrors/_/{len(opened)}")
+        mirror.path.mkdir(parents=True)
         with mirror.writing():
             made = mirror.new()
             shutil.copytree(repo.path, made)
             mirror.publish(made)
-        reader = Reader.open(mirror)
+        reader = Reader.open(mirror, mirror.current(), damaged=mirror.discard)
         assert reader is not None
         opened.append(reader)
         return reader

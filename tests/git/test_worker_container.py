@@ -108,7 +108,7 @@ def metrics(telemetry: Metrics) -> Mapping[str, float]:
     return {
         line.split()[0]: float(line.split()[1])
         for line in lines
-        if line.startswith("setpoint_worker") and "_created" not in line
+        if line.startswith(("setpoint_worker_up", "setpoint_worker_deaths_total"))
     }
 
 
@@ -217,7 +217,7 @@ async def test_one_user_for_both_is_said_by_a_setting(container: Container, tmp_
 async def test_a_loop_that_stands_still_ends_the_process() -> None:
     code = (
         "import asyncio, time\n"
-        "from setpoint.runtime.watchdog import watched\n"
+        "from setpoint.runtime.loop_holds import watched\n"
         "async def main():\n"
         "    with watched(longest=0.5):\n"
         "        for _ in range(20): await asyncio.sleep(0.05)\n"

@@ -24,7 +24,7 @@ from setpoint.wall.messages import Build, Built, Check, Checked, GitRef, Login, 
 pytestmark = pytest.mark.asyncio
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n"
-FOREIGN = ("pygit2", "setpoint.git.repositories", "setpoint.git.worker", "setpoint.render", "setpoint.tree", "setpoint.worker", "setpoint.objects.documents", "setpoint.objects.yaml")  # fmt: skip
+FOREIGN = ("pygit2", "setpoint.git.fetching", "setpoint.git.contents", "setpoint.git.worker", "setpoint.render", "setpoint.tree", "setpoint.worker", "setpoint.objects.documents", "setpoint.objects.yaml")  # fmt: skip
 """What reads what tenants wrote."""
 
 

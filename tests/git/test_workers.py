@@ -116,8 +116,8 @@ async def test_a_child_that_died_gets_no_request_while_it_is_cleaned_up(
     arrived, closed = stall(git_https, "app"), asyncio.Event()
     checking = asyncio.create_task(world.check(trusting(git_https.url("app"), authority)))
     assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
-    assert world.git._children
-    (child,) = world.git._children._all
+    assert world.git.fetching._children
+    (child,) = world.git.fetching._children.all
     monkeypatch.setattr(child.process.writer, "wait_closed", closed.wait)
     del git_https._rules["app"]
     os.kill(child.process.pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ async def test_what_a_kill_leaves_behind_is_swept(
     repo.commit({"a": "1"})
     repository = trusting(git_https.url("app"), authority)
     await world.check(repository)
-    mirror = world.git._mirror(repository)
+    mirror = world.git.fetching._mirror(repository)
     generation = mirror.current()
     assert generation is not None
     litter = [
@@ -180,15 +180,15 @@ async def test_closing_ends_children_at_work(world: World, git_https: GitHttp, a
 
 PARENT = """
 import asyncio, os, pathlib, sys
+from tests.kit.gitboth import Git
 from setpoint.api.hosts import HostRules
-from setpoint.git.repositories import Git
 from setpoint.wall.messages import GitRef
 from setpoint.git.remotes import Repository, parse_url
 async def main():
     git = Git(pathlib.Path(sys.argv[1]), cache_limit=2**28, environ={}, hosts=HostRules(("127.0.0.0/8",)))
     asking = asyncio.create_task(git.resolve(Repository(parse_url(sys.argv[2])), GitRef(), 60))
-    while git._children is None or not git._children._all: await asyncio.sleep(0.01)
-    print(next(iter(git._children._all)).process.pid, flush=True)
+    while git.fetching._children is None or not git.fetching._children.all: await asyncio.sleep(0.01)
+    print(next(iter(git.fetching._children.all)).process.pid, flush=True)
     await asking
 asyncio.run(main())
 """
@@ -272,7 +272,7 @@ async def test_there_are_at_most_so_many_children_and_an_idle_one_ends_for_anoth
     world = make_world(children=3)
 
     async def asked(namespace: str, trusts: int) -> int:
-        before = set(world.pids()) if world.git._children else set()
+        before = set(world.pids()) if world.git.fetching._children else set()
         await world.git.resolve(of(namespace, git_https, "app", authority, trusts), MAIN, TIMEOUT)
         (new,) = set(world.pids()) - before or {0}
         return new
@@ -304,8 +304,8 @@ async def test_hung_servers_of_one_namespace_leave_others_a_child(
     for trusts in (50, 51):
         await world.check(of("b", git_https, "app", authority, trusts))
         assert len(world.pids()) <= 3 + 1, "one that has ended may not be forgotten yet"
-    assert world.git._children
-    slots = world.git._children._slots
+    assert world.git.fetching._children
+    slots = world.git.fetching._children._pool._slots
     assert slots.held_by("a") == 2
     assert slots.waiting() == {"a"}
     later = asyncio.create_task(world.check(of("a", git_https, "later", authority, 60)))
@@ -331,12 +331,12 @@ async def test_who_waits_for_the_same_child_gets_it_together(
         hung.append(asyncio.create_task(world.fails(repository, timeout=600.0)))
         assert await asyncio.to_thread(arrived.wait, PATIENCE), "no request came"
     same = [asyncio.create_task(world.check(of("c", git_https, "app", authority, 1))) for _ in range(4)]
-    while world.git._children is None or len(world.git._children._asking) < len(same):
+    while world.git.fetching._children is None or len(world.git.fetching._children._pool._asking) < len(same):
         await asyncio.sleep(0)
     hung[1].cancel()
     await asyncio.gather(*same)
     assert not hung[0].done()
-    assert world.git._children._slots.waiting() == frozenset()
+    assert world.git.fetching._children._pool._slots.waiting() == frozenset()
     hung[0].cancel()
     await asyncio.wait(hung)
 

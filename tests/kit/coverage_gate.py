@@ -22,14 +22,19 @@ PURE = (
     # Of packages that act, the modules that decide.
     "apply/placing",
     "codegen/crds",
+    "fences/allowances",
+    "fences/clock",
     "fences/landlock",
+    "fences/memory",
     "fences/seccomp",
+    "git/links",
     "kube/errors",
     "render/contents",
     "render/encrypted",
     "render/kustomize/keys",
     "render/kustomize/types",
     "runtime/fairness",
+    "runtime/pool",
     "sources/changes",
     "sources/check",
     "sources/demands",
@@ -45,6 +50,9 @@ PURE = (
     "syncs/run",
     "syncs/steps/object_states",
     "watch/pod_states",
+    "worker/deaths",
+    "worker/reader/read_sets",
+    "worker/shares",
 )
 """Packages that decide, and modules: all that is in them is under the gate."""
 

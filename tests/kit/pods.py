@@ -141,11 +141,15 @@ def send(cluster: LocalCluster, pod: Json, number: int, name: str = "operator") 
     cluster.node.ctr("tasks", "kill", "--signal", str(int(number)), container(pod, name))
 
 
+def first(cluster: LocalCluster, pod: Json, name: str = "operator") -> int:
+    """Return the first process of a container, as the node numbers it."""
+    lines = [line.split() for line in cluster.node.ctr("tasks", "list").splitlines()]
+    return int(next(line[1] for line in lines if line[0] == container(pod, name)))
+
+
 def process(cluster: LocalCluster, pod: Json, file: str, name: str = "operator") -> str:
     """Return what a file in /proc says of the first process of a container."""
-    lines = [line.split() for line in cluster.node.ctr("tasks", "list").splitlines()]
-    pid = next(line[1] for line in lines if line[0] == container(pod, name))
-    return run(*enter(cluster.node.init, "cat", f"/proc/{pid}/{file}"))
+    return run(*enter(cluster.node.init, "cat", f"/proc/{first(cluster, pod, name)}/{file}"))
 
 
 def exit_codes(pod: Json | None) -> list[int]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.kit.memorytree import MemoryTree
+from tests.kit.oneprocess import OneProcess
 
 from setpoint.git.remotes import Repository, parse_url
 from setpoint.kube.errors import ApiError
@@ -19,6 +20,7 @@ from setpoint.objects.identity import ObjectId, SyncKey
 from setpoint.objects.kinds import Kind
 from setpoint.objects.observed import Observed
 from setpoint.plan.prune import Users
+from setpoint.render.program import Program
 from setpoint.render.renderer import Renderer
 from setpoint.runtime.metrics import Metrics
 from setpoint.runtime.workqueue import Controller, Result, WorkQueue
@@ -29,7 +31,6 @@ from setpoint.store.claims import Claims
 from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.syncs.dispatcher import Dispatcher
-from setpoint.worker.inprocess import InProcess
 
 HANDLE = "team/mirror"
 KEY, SOURCE = SyncKey("team", "app"), SyncKey("team", "src")
@@ -212,7 +213,7 @@ class World:
         self.runs, self.store, self.sources, self.live = 0, Store(), Sources(), Live()
         self.cluster = Cluster(self.store, self.live)
         mirrors = cast("Any", self.sources)
-        self.worker = InProcess(mirrors, Renderer(Path("kustomize"), folder), allow_file=False)
+        self.worker = OneProcess(mirrors, Renderer(Program(Path("kustomize")), folder))
         self.worker.commits.handle(Repository(parse_url("https://git.example.org/team/app")))
         self.queue = WorkQueue[SyncKey](clock=lambda: asyncio.get_running_loop().time())
         self.controller = Controller(self.queue, self._work, workers=4)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -122,7 +120,7 @@ def dial():
 print(json.dumps({
     "token": pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists(),
     "secrets": [str(p) for p in pathlib.Path("/var/run/secrets").rglob("*")] if pathlib.Path("/var/run/secrets").exists() else [],
-    "environment": sorted(os.environ),
+    "environment": sorted(os.environ), "limit": os.environ.get("SETPOINT_WORKER_MEMORY"),
     "first": pathlib.Path("/proc/1/cmdline").read_text().split(chr(0))[-2],
     "wall": oct(wall.parent.stat().st_mode), "socket": oct(wall.stat().st_mode), "owner": wall.stat().st_uid,
     "dial": dial() if os.getuid() != 65532 else None, "unlink": kill() if os.getuid() == 65532 else None,
@@ -140,6 +138,8 @@ def test_the_worker_has_nothing_of_the_cluster(site: Site, installed: Json) -> N
     }
     assert known <= {"HOME", "HOSTNAME", "PATH", "LC_CTYPE", "SSL_CERT_FILE", "LANG", "PYTHONHASHSEED"}, known
     assert "SETPOINT_HMAC_SECRET" not in found["worker"]["environment"]
+    # The kubelet tells the worker how much memory it may take, in bytes.
+    assert (found["operator"]["limit"], found["worker"]["limit"]) == (None, str(5 * 2**30))
     assert [found[name]["first"] for name in ("operator", "worker")] == ["run", "/run/setpoint"]
     assert found["worker"]["socket"] == "0o140660"
     assert str(found["worker"]["owner"]) == CONTAINERS["worker"]
@@ -164,35 +164,6 @@ def test_a_folder_of_git_converges(world: World) -> None:
     assert world.get("ConfigMap", "x-a")["data"] == {"k": "1"}
     world.api.delete("ConfigMap", world.target, "x-a")
     world.until("ConfigMap", "x-a", lambda o: o is not None)
-
-
-def restarted(times: int) -> Callable[[Json | None], bool]:
-    return lambda pod: pods.status(pod, "worker").get("restartCount") == times
-
-
-@pytest.mark.usefixtures("installed")
-def test_a_worker_that_is_killed_loses_nothing(world: World, site: Site) -> None:
-    """The kubelet starts it anew at once, and after a second death some ten seconds later: that is told, and repaired."""
-    world.repo.commit({"a.yaml": config("a", k="0")}, "First")
-    world.source()
-    world.sync()
-    world.until("Sync", "app", is_ready)
-    pod = pods.only(site.api)
-    name = pod["metadata"]["name"]
-    for number in (1, 2):
-        before = pods.status(pod, "worker")["restartCount"]
-        pods.send(site.cluster, pod, signal.SIGKILL, "worker")
-        sha = world.repo.commit({"a.yaml": config("a", k=str(number))}, f"Number {number}")
-        if number == 2:
-            told = world.until("Source", "src", says("WorkerGone"))
-            assert "stays enforced" in condition(told)["message"]
-            world.until("Sync", "app", is_ready)
-        world.until("Sync", "app", ready_at(sha))
-        assert world.get("ConfigMap", "a")["data"] == {"k": str(number)}
-        pod = site.api.until("Pod", SYSTEM, name, restarted(before + 1)) or {}
-    world.until("Source", "src", is_ready)
-    assert pods.status(pod)["restartCount"] == 0
-    assert pods.status(pod)["ready"]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from tests.kit.gitfolder import GitFolder
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
 from setpoint.render.inputs import gather
+from setpoint.render.program import Program
 from setpoint.render.renderer import Rendered, Renderer
 from setpoint.tree.protocol import Tree
 
@@ -69,7 +70,7 @@ def repo(tmp_path: Path) -> GitFolder:
 
 @pytest_asyncio.fixture
 async def renderer(kustomize: Path, tmp_path: Path) -> AsyncIterator[Renderer]:
-    made = Renderer(kustomize, tmp_path / "work")
+    made = Renderer(Program(kustomize), tmp_path / "work")
     try:
         yield made
     finally:

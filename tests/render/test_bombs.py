@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.render.conftest import config, sync_spec
 from setpoint.api.budgets import Budgets
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.inputs import gather
+from setpoint.render.program import LIMITS, Program
 from setpoint.render.renderer import Renderer
 
 pytestmark = pytest.mark.asyncio
@@ -23,7 +25,9 @@ FEW = Budgets(max_objects=5, max_render_size=1_000, max_input_size=5_000, max_ya
 
 @pytest_asyncio.fixture
 async def few(kustomize: Path, tmp_path: Path) -> AsyncIterator[Renderer]:
-    made = Renderer(kustomize, tmp_path / "work", budgets=FEW)
+    made = Renderer(
+        Program(kustomize, replace(LIMITS, output=FEW.max_render_size)), tmp_path / "work", budgets=FEW
+    )
     yield made
     made.close()
 
@@ -45,7 +49,8 @@ async def test_a_kustomization_of_a_few_lines_that_makes_megabytes(
     repo.put(
         {"k/kustomization.yaml": f"configMapGenerator:\n{generators}", "k/big": ("x" * 99 + "\n") * 3_000}
     )
-    renderer = Renderer(kustomize, tmp_path / "work", budgets=Budgets(max_render_size=2**20))
+    program = Program(kustomize, replace(LIMITS, output=2**20))
+    renderer = Renderer(program, tmp_path / "work", budgets=Budgets(max_render_size=2**20))
     tracemalloc.start()
     try:
         message = await refusal(renderer, repo, "k")
@@ -115,7 +120,7 @@ async def test_what_nested_kustomizations_share_counts_for_each(
     generator = "configMapGenerator: [{name: a, files: [big]}]"
     repo.put({"base/kustomization.yaml": generator, "base/big": "#" * 2_000})
     repo.put({f"p/{n}/kustomization.yaml": "resources: [../../base]" for n in range(3)})
-    renderer = Renderer(kustomize, tmp_path / "work", budgets=Budgets(max_input_size=5_000))
+    renderer = Renderer(Program(kustomize), tmp_path / "work", budgets=Budgets(max_input_size=5_000))
     words = await refusal(renderer, repo, "p")
     renderer.close()
     assert "bytes of files, more than the 5,000 of settings.maxInputSize" in words

@@ -13,6 +13,7 @@ from tests.render.conftest import Render, config, names, sync_spec
 from setpoint.api.reasons import Problem, Reason
 from setpoint.render.inputs import Flavour, Inputs, gather
 from setpoint.render.kustomize import build as closure
+from setpoint.render.program import Program
 from setpoint.render.renderer import Renderer
 from setpoint.tree.local import LocalTree
 
@@ -417,7 +418,7 @@ async def test_a_folder_without_manifests_renders_to_nothing(repo: GitFolder, re
 async def test_a_result_is_remembered_by_the_digest_of_its_inputs(repo: GitFolder, tmp_path: Path) -> None:
     spec = sync_spec(path="p")
     tree = repo.put({"p/a.yaml": config("a")}).commit()
-    renderer = Renderer(tmp_path / "none", tmp_path / "w")
+    renderer = Renderer(Program(tmp_path / "none"), tmp_path / "w")
     first = await renderer.render(tree, spec, gather(tree, spec))
     other = repo.put({"elsewhere": "x"}).commit()
     assert await renderer.render(other, spec, gather(other, spec)) is first
@@ -427,7 +428,7 @@ async def test_a_result_is_remembered_by_the_digest_of_its_inputs(repo: GitFolde
 
 
 async def test_the_cache_is_bounded_in_bytes(repo: GitFolder, tmp_path: Path) -> None:
-    renderer = Renderer(tmp_path / "none", tmp_path / "w", cache_bytes=400)
+    renderer = Renderer(Program(tmp_path / "none"), tmp_path / "w", cache_bytes=400)
     tree = repo.put({f"p{n}/a.yaml": f"{config('a')}data: {{k: {'x' * 100}}}\n" for n in range(10)}).commit()
     for n in range(10):
         spec = sync_spec(path=f"p{n}")
@@ -439,7 +440,7 @@ async def test_the_cache_is_bounded_in_bytes(repo: GitFolder, tmp_path: Path) ->
 async def test_plain_folders_need_no_kustomize_and_kustomizations_say_so(
     repo: GitFolder, tmp_path: Path
 ) -> None:
-    renderer = Renderer(Path("no-such-kustomize"), tmp_path / "w")
+    renderer = Renderer(Program(Path("no-such-kustomize")), tmp_path / "w")
     tree = repo.put({"p/a.yaml": config("a"), "k/kustomization.yaml": "resources: [../p/a.yaml]"}).commit()
     assert names(await renderer.render(tree, sync_spec(path="p"), gather(tree, sync_spec(path="p")))) == ["a"]
     with pytest.raises(

@@ -30,6 +30,7 @@ from setpoint.fences.launching import LaunchError
 from setpoint.fences.policy import NO_LANDLOCK, Policy
 from setpoint.render import workspace
 from setpoint.render.inputs import gather
+from setpoint.render.program import Program
 from setpoint.render.renderer import Renderer
 from setpoint.render.sandbox import Completed, Limits, Sandbox, Stopped
 
@@ -168,12 +169,16 @@ async def test_without_landlock_nothing_is_rendered_unless_that_is_wanted(
 async def test_a_launcher_without_landlock_starts_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     """The operator asks before it starts; but who fences does not take its word."""
     await run(sandbox, tmp_path, "")
-    assert sandbox._launcher
-    request = {"argv": [sys.executable], "cwd": str(tmp_path), "env": {}, "output": 2**20}
+    assert sandbox.launcher
+    request = {"argv": [sys.executable], "env": {}, "output": 2**20}
+    folder = os.open(tmp_path, os.O_RDONLY)
     with tempfile.TemporaryFile() as output:
         fence = Policy(required=True, newest=0).wire([])
-        started = await sandbox._launcher.start({**request, **fence}, (output.fileno(), output.fileno()))
-        assert await started.ended == CANNOT_START
+        started = await sandbox.launcher.start(
+            {**request, **fence}, (output.fileno(), output.fileno(), folder)
+        )
+        os.close(folder)
+        assert (await started.ended).status == CANNOT_START
         output.seek(0)
         assert output.read().decode() == f"Error: {NO_LANDLOCK}\n"
 
@@ -237,7 +242,7 @@ async def test_a_launcher_that_died_is_an_error_once_and_then_replaced(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     await run(sandbox, tmp_path, "")
-    launcher = sandbox._launcher
+    launcher = sandbox.launcher
     assert launcher is not None
     task = asyncio.create_task(run(sandbox, tmp_path, HANG))
     async with asyncio.timeout(20):
@@ -295,12 +300,9 @@ async def test_a_renderer_that_misbehaves_is_said_in_words(
     tree = repo.put({"k/kustomization.yaml": "resources: [a.yaml]", "k/a.yaml": config("a")}).commit()
     timeout = 0.5 if "sleep" in script else 20
     renderer = Renderer(
-        fake,
+        Program(fake, Limits(timeout, 64 * 2**20, 2**20), Policy(libraries=(*PYTHON, *SHELL))),
         tmp_path / "work",
-        timeout=timeout,
-        memory_limit=64 * 2**20,
         budgets=Budgets(max_render_size=2**20),
-        policy=Policy(libraries=(*PYTHON, *SHELL)),
     )
     spec = sync_spec(path="k")
     if "tail" in script:
@@ -337,7 +339,7 @@ async def test_the_export_is_private_and_holds_what_is_needed_alone(repo: GitFol
         }
     )
     tree = repo.commit()
-    renderer = Renderer(fake, tmp_path / "work", policy=Policy(libraries=PYTHON))
+    renderer = Renderer(Program(fake, LIMITS, Policy(libraries=PYTHON)), tmp_path / "work")
     spec = sync_spec(path="k")
     (seen,) = (await renderer.render(tree, spec, gather(tree, spec))).objects
     renderer.close()

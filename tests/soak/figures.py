@@ -65,9 +65,11 @@ def read_metric(url: str, name: str) -> list[float]:
 
 def temporary_files(cache: Path) -> list[Path]:
     """What should be gone when nothing is under way: work folders of builds, and half-made mirrors and packs."""
-    patterns = ("render/*", "git/run/*", "git/key-*", "git/mirrors/*/new-*", "git/mirrors/*/link-*")
+    patterns = ("render/*", "git/run/*", "git/key-*", "git/mirrors/*/*/new-*", "git/mirrors/*/*/link-*")
     return [
-        path for pattern in (*patterns, "git/mirrors/*/g-*/objects/pack/*_*") for path in cache.glob(pattern)
+        path
+        for pattern in (*patterns, "git/mirrors/*/*/g-*/objects/pack/*_*")
+        for path in cache.glob(pattern)
     ]
 
 

@@ -19,7 +19,7 @@ PACE = (0.1, 1.2)  # seconds between two actions
 FAULT_EVERY = 12  # actions
 TABLE_EVERY = 10  # rests
 RESTART_SHARE = 0.1  # of the rounds have a restart of kube-apiserver
-# What was collected of gone processes ends within this time: a Git worker lives for half a minute without work.
+# What was collected of gone processes ends within this time: a Git process lives for half a minute without work.
 QUIET_SECONDS = 60.0
 
 Say = Callable[[str], None]

@@ -22,9 +22,10 @@ from tests.wall.worker import WELCOME, Work, made
 
 from setpoint.link import sockets
 from setpoint.link.caller import OPEN, Caller
+from setpoint.link.channel import receive_message
 from setpoint.link.client import Client
 from setpoint.link.listener import Listener
-from setpoint.link.relay import relay
+from setpoint.link.relay import forward
 from setpoint.link.server import Server, greeting, typed
 from setpoint.link.stream import BUFFERED, Stream
 from setpoint.link.turns import Turns
@@ -446,7 +447,7 @@ async def far_frames(far: Raw, count: int) -> list[Frame]:
 # --- who passes calls on
 
 
-async def test_a_broker_passes_frames_on_unread() -> None:
+async def test_a_broker_passes_answers_on_unread() -> None:
     """Operator - broker - reader: with windows from end to end, and cancelling through both."""
     work = Work()
     up, upper = sockets.pair()
@@ -459,7 +460,8 @@ async def test_a_broker_passes_frames_on_unread() -> None:
         if head.kind == NUMBERS[m.Hello]:
             await typed({m.Hello: greeting(WELCOME)}, work.turns)(channel, head)
         else:
-            await relay(channel, head, reader)
+            request = await receive_message(channel, head, work.turns)
+            await forward(channel, request, reader, work.turns)
 
     async with (
         background(work.serve(await Stream.over(lower))) as child,
@@ -492,3 +494,55 @@ async def test_a_broker_passes_frames_on_unread() -> None:
         assert await hanging is None  # whoever holds the broker says what the death of a child means
     await operator_stream.closed()
     await reader._stream.closed()
+
+
+async def test_a_request_that_cannot_be_passed_on_waits_for_no_answer() -> None:
+    async with calling() as (caller, far, running):
+        large = build(values=["x" * 1_000_000] * 3)
+        nobody: Any = None
+        with pytest.raises(ProtocolError, match=r"Build\.look is larger than"):
+            await forward(nobody, large, caller, Turns())
+        far.writer.transport.abort()
+        await running
+        for _ in range(OPEN + 1):  # nor does it keep a place
+            with pytest.raises(WorkerGone):
+                await forward(nobody, build(), caller, Turns())
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (Frame(ENDED, 1), WorkerGone),
+        (Frame(FAULT, 1), ProtocolError),
+        (Frame(NUMBERS[m.Build], 1), WorkerGone),
+    ],
+    ids=["ends", "refuses", "breaks the protocol"],
+)
+async def test_an_answer_that_ends_in_the_middle_is_none(last: Frame, error: type[Exception]) -> None:
+    """The operator has a part of it by then, and must not take that for all."""
+    up, upper = sockets.pair()
+    down, lower = sockets.pair()
+    shared = Turns()
+    reader, operator = Caller(await Stream.over(down), shared), Caller(await Stream.over(up), shared)
+
+    async def handle(channel: Any, head: Frame) -> None:
+        await forward(channel, await receive_message(channel, head, shared), reader, shared)
+
+    server = Server(await Stream.over(upper), handle, introduced=False)
+    async with (
+        background(reader.run()),
+        background(server.run()),
+        background(operator.run()),
+        raw(lower) as far,
+    ):
+        asking = asyncio.create_task(operator.call(build()))
+        [request] = await far_frames(far, 1)
+        assert (request.kind, request.call) == (BUILD, 1)
+        far.send(BUILT, 1, m.Built("d", "", made(1, 0)), more=True)
+        while not next(iter(operator._calls.values()))[0].begun:
+            await asyncio.sleep(0)
+        far.send(last.kind, last.call)
+        with pytest.raises(error):
+            await asking
+    for each in (operator, reader):
+        await each._stream.closed()

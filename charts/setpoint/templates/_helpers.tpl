@@ -99,23 +99,47 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* A quantity of Kubernetes in MiB, rounded down. */}}
-{{- define "setpoint.mebibytes" -}}
-{{- $units := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 }}
-{{- $text := kindIs "float64" . | ternary (int64 (kindIs "float64" . | ternary . 0)) . | toString }}
-{{- $unit := regexFind "[kMGT]?i?$" $text }}
-{{- divf (mulf (float64 (trimSuffix $unit $text)) (get $units $unit)) 1048576.0 | floor | int64 }}
+{{/* A quantity of Kubernetes in bytes, rounded up as the kubelet does. */}}
+{{- define "setpoint.bytes" -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 }}
+{{- $text := toString . }}
+{{- if kindIs "float64" . }}
+{{- $text = int64 . | toString }}
+{{- end }}
+{{- $unit := regexFind "([KMGTP]i|[mkMGTP])$" $text }}
+{{- $number := trimSuffix $unit $text }}
+{{- if not (regexMatch "^[0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?$" $number) }}
+{{- fail (printf "%s is no quantity of memory; write 512Mi or 4Gi" $text) }}
+{{- end }}
+{{- mulf (float64 $number) (get $units $unit) | ceil | int64 }}
 {{- end }}
 
-{{/* Refuses a limit of the worker in which its parts have no room: what its volumes may hold, its process and one build. */}}
+{{/* The bytes of the worker's /tmp, in which each reader has its folder. */}}
+{{- define "setpoint.tmp" -}}
+{{- $shares := merge (deepCopy (.Values.settings | default dict)) (include "setpoint.shares" . | fromJson) }}
+{{- mul (int64 $shares.readers) (int64 $shares.scratch) }}
+{{- end }}
+
+{{/* Refuses a limit of the worker in which its parts have no room: the same sum as operator/setpoint/worker/shares.py. */}}
 {{- define "setpoint.workerFits" -}}
 {{- with dig "limits" "memory" "" (.Values.worker.resources | default dict) }}
-{{- $limit := include "setpoint.mebibytes" . | int64 }}
-{{- $cache := ternary (include "setpoint.mebibytes" $.Values.cache.size | int64) 0 (eq $.Values.cache.medium "Memory") }}
-{{- $build := include "setpoint.mebibytes" (dig "renderMemory" "512Mi" ($.Values.settings | default dict)) | int64 }}
-{{- $parts := add $cache 128 64 $build }}
-{{- if lt $limit $parts }}
-{{- fail (printf "worker.resources.limits.memory (%v) is less than its parts: the cache in memory %d Mi, /tmp 128 Mi, the process 64 Mi and one build %d Mi (settings.renderMemory) are %d Mi" . $cache $build $parts) }}
+{{- $limit := include "setpoint.bytes" . | int64 }}
+{{- $shares := merge (deepCopy ($.Values.settings | default dict)) (include "setpoint.shares" $ | fromJson) }}
+{{- $base := int64 $shares.base }}
+{{- $tmp := include "setpoint.tmp" $ | int64 }}
+{{- $cache := ternary (include "setpoint.bytes" $.Values.cache.size | int64) (int64 0) (eq $.Values.cache.medium "Memory") }}
+{{- $reader := include "setpoint.bytes" $shares.readerMemory | int64 }}
+{{- $build := include "setpoint.bytes" $shares.renderMemory | int64 }}
+{{- $git := include "setpoint.bytes" $shares.gitMemory | int64 }}
+{{- $readers := int64 $shares.readers }}
+{{- $builds := int64 $shares.renderConcurrency }}
+{{- $needed := add $base $cache $tmp (mul $readers $reader) (mul $builds $build) $git }}
+{{- if lt $limit $needed }}
+{{- $mib := list }}
+{{- range list $needed $base $cache $tmp $reader $build $git }}
+{{- $mib = append $mib (div (add . 1048575) 1048576) }}
+{{- end }}
+{{- fail (printf (include "setpoint.shares.words" $) (div $limit 1048576) (index $mib 0) (index $mib 1) (index $mib 2) (index $mib 3) $readers (index $mib 4) $builds (index $mib 5) (index $mib 6) (index $mib 0)) }}
 {{- end }}
 {{- end }}
 {{- end }}

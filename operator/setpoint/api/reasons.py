@@ -388,6 +388,10 @@ class Problem(Exception):
         """Whether to try again by itself, with back-off."""
         return self.reason.transient if self.retry is None else self.retry
 
+    def within(self, words: str) -> Self:
+        """Return the same failure with words in front of its message, of what it happened in."""
+        return type(self)(self.reason, f"{words}{self.message}", self.retry)
+
     def __str__(self) -> str:
         """The message alone: it is written for a person."""
         return self.message

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -29,6 +30,7 @@ from setpoint.objects.identity import group_of
 from setpoint.objects.yaml_dump import dump
 from setpoint.plan import desired
 from setpoint.render import inputs
+from setpoint.render.program import LIMITS, Program
 from setpoint.render.renderer import Rendered, Renderer
 from setpoint.settings import from_environ
 from setpoint.tree.local import LocalTree
@@ -130,7 +132,8 @@ async def _render(
     with tempfile.TemporaryDirectory(prefix="setpoint-") as work:
         # The repository is one's own, and so is the machine: it may lack Landlock, and link kustomize dynamically.
         policy = Policy(required=False, libraries=LIBRARIES)
-        renderer = Renderer(kustomize, Path(work), budgets=budgets, policy=policy)
+        limits = replace(LIMITS, output=budgets.max_render_size)
+        renderer = Renderer(Program(kustomize, limits, policy), Path(work), budgets=budgets)
         try:
             return await (renderer.placed if places else renderer.render)(tree, spec, found)
         finally:

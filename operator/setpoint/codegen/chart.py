@@ -121,7 +121,7 @@ class Cache(Values):
     size: str = Field(
         "256Mi",
         pattern=r"^[1-9][0-9]{0,9}(Mi|Gi)$",
-        description="How large it is. In memory it counts towards `resources`.",
+        description="How large it is. In memory it counts towards `worker.resources`.",
     )
     medium: Literal["Memory", ""] = Field("Memory", description="Memory, or empty: the disk of the node.")
 
@@ -140,8 +140,8 @@ class Worker(Values):
         description="Whether both containers have the user of the pod, where the platform chooses one for it, as OpenShift does; `podSecurityContext.runAsUser` is null then. What keeps the containers apart is less then: see docs/security.md.",
     )
     resources: FreeForm = Field(
-        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1536Mi"}},
-        description="What it asks for and may use; the cache and its /tmp are in memory, and count.",
+        {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "5Gi"}},
+        description="What it asks for and may use. The limit must have room for all parts at once: the cache and its /tmp, which are in memory, `settings.readers` and builds, each with its memory, and Git processes.",
     )
     extra_env: Objects = Field(
         [],

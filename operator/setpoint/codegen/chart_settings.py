@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
 from setpoint import settings
+from setpoint.worker import shares
 
 # These the chart sets itself, from the values above.
 OWNED = frozenset(
@@ -18,6 +20,8 @@ OWNED = frozenset(
             "watch_namespaces",
             "cache_dir",
             "cache_size",
+            "cache_in_memory",
+            "worker_memory",
         ),
         *("log_level", "log_format", "metrics_port", "probe_port", "leader_election", "lease_name"),
         *("lease_duration", "hmac_secret"),
@@ -57,11 +61,34 @@ def _shown(name: str) -> str:
 
 
 def template() -> str:
-    """Return the named templates of the variables that each container gets of the value `settings`."""
+    """Return the named templates of the variables that each container gets of the value `settings`, and of the shares of memory."""
     return "\n".join(
-        _variables(name, [each for each in PASSED_ON if reads(each)])
-        for name, reads in (("operator", settings.of_operator), ("worker", settings.of_worker))
+        [
+            *(
+                _variables(name, [each for each in PASSED_ON if reads(each)])
+                for name, reads in (("operator", settings.of_operator), ("worker", settings.of_worker))
+            ),
+            _shares(),
+        ]
     )
+
+
+SHARES = ("readers", "reader_memory", "render_concurrency", "render_memory", "git_memory")
+"""The settings that say how much memory the worker's children may take."""
+
+
+def _shares() -> str:
+    """Return the templates of what `setpoint.workerFits` knows of the worker: the defaults of its shares, and its words."""
+    given = {to_camel(name): settings.Settings.model_fields[name].default for name in SHARES}
+    return f"""\
+{{{{- define "setpoint.shares" -}}}}
+{json.dumps({"base": shares.BASE, "scratch": shares.SCRATCH, **given})}
+{{{{- end }}}}
+
+{{{{- define "setpoint.shares.words" -}}}}
+{shares.WORDS}
+{{{{- end }}}}
+"""
 
 
 def _variables(container: str, names: list[str]) -> str:

@@ -51,8 +51,8 @@ def die_with(parent: int) -> None:
 def fence(grants: Iterable[Grant], abi: int, *, network: bool) -> None:
     """Take from this process, and from all that it becomes, the files beside `grants`, signals to others, and new processes.
 
-    With `abi` 0 all files stay. `network`: whether it keeps its sockets. A path that is not there grants nothing. The
-    process must have one thread only. OSError if the kernel refuses.
+    With `abi` 0 all files stay. `network`: whether it keeps its sockets; without, what holds memory that nobody
+    counts goes too (`seccomp`). A path that is not there grants nothing. The process must have one thread only. OSError if the kernel refuses.
     """
     if sys.platform != "linux":
         return

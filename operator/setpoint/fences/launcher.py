@@ -3,9 +3,10 @@
 Python, and what it imports, takes longer to start than most children live. So a launcher is started once, and forks:
 without threads, and with little to copy. It reads nothing that a tenant wrote.
 
-Protocol, JSON in packets. In: {"id", ...} with file descriptors that the child is given, or {"kill": id}. Out: {"id",
-"pid"}, later {"id", "status"}: the exit code, or minus the signal. At the end of the socket, which is the death of the
-parent too, every child is killed.
+Protocol, JSON in packets. In: {"id", ...} with file descriptors that the child is given, or {"kill": id}. What is longer than a packet lies in a
+file, whose descriptor is the last: {"id", "rest": its bytes}. Out: {"id", "pid"}, later {"id", "status", "peak"}: the exit code, or minus the
+signal, and the most bytes of memory that were resident. What is no request is ignored, for the children that run need the launcher.
+At the end of the socket, which is the death of the parent too, every child is killed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import os
 import selectors
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from setpoint.fences.kernel import die_with
 
 PACKET: Final = 65536
+LONGEST: Final = 4 * 2**20
+"""Bytes of a request, packet or file."""
 CANNOT_START: Final = 127
-_DESCRIPTORS: Final = 2
+_DESCRIPTORS: Final = 4
+_MAXRSS_UNIT: Final = 1024 if sys.platform == "linux" else 1
 Message = dict[str, Any]
 Become = Callable[[Message, list[int]], None]
 """Turns a fork into what a request asks for; what it is given are the request and the descriptors."""
@@ -57,28 +62,35 @@ class Launcher:
             _kill(pid)
 
     def _request(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._channel, PACKET, _DESCRIPTORS)
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
-        if not data:
-            return False
-        message: Message = json.loads(data)
-        if "kill" in message:
-            for pid in [pid for pid, each in self._running.items() if each == message["kill"]]:
-                _kill(pid)
-            return True
+        """Take a request; returns whether there was one, for at the end of the socket there is none."""
+        data, descriptors, flags, _ = socket.recv_fds(self._channel, PACKET, _DESCRIPTORS)
         try:
-            pid = self._fork(message, descriptors)
-        except OSError:  # there are too many processes, or there is no memory
-            self._send({"id": message["id"], "pid": 0})
-            self._send({"id": message["id"], "status": CANNOT_START})
-        else:
-            self._running[pid] = message["id"]
-            self._send({"id": message["id"], "pid": pid})
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+            if not data:
+                return False
+            cut = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+            if not cut and (message := parsed(data)) is not None:
+                self._do(message, descriptors)
+            return True
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        return True
+
+    def _do(self, message: Message, descriptors: list[int]) -> None:
+        if "kill" in message:
+            for pid in [pid for pid, each in self._running.items() if each == message["kill"]]:
+                _kill(pid)
+            return
+        number = message["id"]
+        try:
+            pid = self._fork(*_whole(message, descriptors))
+        except (OSError, ValueError):  # too many processes, no memory, or a file that holds no request
+            self._send({"id": number, "pid": 0})
+            self._send({"id": number, "status": CANNOT_START, "peak": 0})
+        else:
+            self._running[pid] = number
+            self._send({"id": number, "pid": pid})
 
     def _fork(self, message: Message, descriptors: list[int]) -> int:
         parent = os.getpid()
@@ -104,13 +116,37 @@ class Launcher:
 
     def _reap(self) -> None:
         while self._running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._send({"id": self._running.pop(pid), "status": os.waitstatus_to_exitcode(status)})
+            peak = used.ru_maxrss * _MAXRSS_UNIT
+            code = os.waitstatus_to_exitcode(status)
+            self._send({"id": self._running.pop(pid), "status": code, "peak": peak})
 
     def _send(self, message: dict[str, int]) -> None:
         self._channel.send(json.dumps(message).encode())
+
+
+def parsed(data: bytes) -> Message | None:
+    """Return a request, or None for what is none (pure)."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    fits = type(message) is dict and type(message.get("kill", message.get("id"))) is int
+    return message if fits else None
+
+
+def _whole(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
+    """Return a request with its descriptors, read from its file if it lies in one; OSError, ValueError."""
+    if "rest" not in message:
+        return message, descriptors
+    if not 0 < message["rest"] <= LONGEST or not descriptors:
+        raise ValueError("no request")
+    whole = parsed(os.pread(descriptors[-1], message["rest"], 0))
+    if whole is None:
+        raise ValueError("no request")
+    return whole, descriptors[:-1]
 
 
 def _kill(pid: int) -> None:

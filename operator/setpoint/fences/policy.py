@@ -1,4 +1,4 @@
-"""How strict the fences are: what the operator is told by its settings, and what a child is told by the operator."""
+"""How strict the fences are: what the settings say, and what a child is told by who starts it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from setpoint.fences.landlock import Access, Grant
 LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 """Where a system has its libraries, and the program that loads them. Who may start programs can read them."""
 NO_LANDLOCK: Final = (
-    "this kernel has no Landlock, which keeps renderers and Git processes from each other's files and from the "
+    "this kernel has no Landlock, which keeps readers, renderers and Git processes from each other's files and from the "
     "operator's; use Linux 5.13 or newer with landlock in /sys/kernel/security/lsm and a seccomp profile that allows it, "
     "or set SETPOINT_LANDLOCK (settings.landlock) to best-effort and do without"
 )

@@ -45,24 +45,74 @@ _CALLS: Final[Mapping[str, tuple[int | None, int | None]]] = {
 _FORKS: Final = {"fork": (57, None), "vfork": (58, None)}
 _MODES: Final = {"chmod": (90, None), "fchmodat": (268, 53), "fchmodat2": (452, 452)}
 """Of files, by path, which Landlock does not judge; libgit2 needs them."""
+_UNCOUNTED: Final[Mapping[str, tuple[int | None, int | None]]] = {
+    # Memory that belongs to no mapping, to the kernel, or to more than one process: no watch of RSS sees it.
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "userfaultfd": (323, 282),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "mlock": (149, 228),
+    "mlockall": (151, 230),
+    "mlock2": (325, 284),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "io_setup": (206, 0),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
+    "landlock_create_ruleset": (444, 444),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    # Open files can be parked in a socket, and pages in pipes.
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
+    "splice": (275, 76),
+    "vmsplice": (278, 75),
+    "tee": (276, 77),
+    "pidfd_open": (434, 434),
+}
+"""What holds memory or files that nobody counts. Who needs no network needs none of it; asyncio of Python 3.11 has no sendmsg (3.12 has)."""
 _SOCKETS: Final = {"socket": (41, 198), "socketpair": (53, 199)}
 _OWN: Final = {"kill": (62, 129), "tgkill": (234, 131)}
 _LIMITS: Final = {"prlimit64": (302, 261)}
+_FCNTL: Final = (72, 25)
+_HOARDING: Final = (6, 7, 37, 38, 1031)
+"""F_SETLK, SETLKW and their OFD kin, of which one file takes any number; F_SETPIPE_SZ."""
+_FLOCK: Final = (73, 32)
+_HARMLESS: Final = (1 | 4, 8)
+"""LOCK_SH with LOCK_NB, and LOCK_UN: no lock that keeps somebody from reading, and no wait for one."""
+_MMAP: Final = (9, 222)
+_SHARED, _ANONYMOUS, _HUGE = 0x01, 0x20, 0x40000
+"""MAP_SHARED (also a bit of MAP_SHARED_VALIDATE), MAP_ANONYMOUS, MAP_HUGETLB."""
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
-_CLONE_THREAD: Final = 0x10000
+_CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+_PRCTL: Final = (157, 167)
+_HIDING: Final = (1, 4)
+"""PR_SET_PDEATHSIG, by which it outlives its parent, and PR_SET_DUMPABLE, by which its parent cannot see its open files."""
 _FAMILIES: Final = (1, 2, 10, 16)
 """AF_UNIX, INET, INET6 and NETLINK: what resolving names and connecting takes."""
 
 _X32: Final = 0x40000000
 _ALLOW: Final = 0x7FFF0000
-_NR, _ARCH, _FIRST = 0, 4, 16
-"""Where seccomp_data has the call, the architecture and the low half of the first argument."""
+_NR, _ARCH, _FIRST, _SECOND, _FOURTH = 0, 4, 16, 24, 40
+"""Where seccomp_data has the call, the architecture and the low half of an argument."""
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _END = 0x20, 0x15, 0x35, 0x45, 0x06
 
 
 def program(machine: str, pid: int, *, network: bool) -> bytes:
-    """Return the filter of a process: no other process, no signal to another; sockets, and modes of files, only with `network`.
+    """Return the filter of a process: no other process, no signal to another.
+
+    Only with `network` it may open sockets, change modes of files, and hold memory that is not in its RSS.
 
     Raises ValueError for a machine whose calls are not known.
     """
@@ -75,6 +125,11 @@ def program(machine: str, pid: int, *, network: bool) -> bytes:
         rows += [(_EQUAL, 0, 1, call), _refuse(code)]
     if network:
         rows += _only(_SOCKETS["socket"][column], _FAMILIES, errno.EACCES)
+    else:
+        rows += _none(_FCNTL[column], _SECOND, _HOARDING)
+        rows += _only(_FLOCK[column], _HARMLESS, errno.EACCES, _SECOND)
+        rows += _private(_MMAP[column])
+    rows += _none(_PRCTL[column], _FIRST, _HIDING)
     for numbers in _OWN.values():
         rows += _only(numbers[column], (pid,), errno.EPERM)
     rows += _only(_LIMITS["prlimit64"][column], (0, pid), errno.EPERM)
@@ -86,7 +141,7 @@ def _refused(column: int, *, network: bool) -> Iterator[tuple[int, int]]:
     """Give the calls that are refused whatever they ask for, with the error that they meet."""
     tables = [(_CALLS, errno.EACCES), (_FORKS, errno.EPERM)]
     if not network:
-        tables += [(_SOCKETS, errno.EACCES), (_MODES, errno.EACCES)]
+        tables += [(_SOCKETS, errno.EACCES), (_MODES, errno.EACCES), (_UNCOUNTED, errno.EACCES)]
     for table, code in tables:
         for numbers in table.values():
             if (call := numbers[column]) is not None:
@@ -95,19 +150,43 @@ def _refused(column: int, *, network: bool) -> Iterator[tuple[int, int]]:
     yield _CLONE3[column], errno.ENOSYS
 
 
-def _only(call: int, values: tuple[int, ...], code: int) -> list[Row]:
-    """Allow a call only with one of some values as its first argument, an int."""
+def _only(call: int, values: tuple[int, ...], code: int, place: int = _FIRST) -> list[Row]:
+    """Allow a call only with one of some values as an argument, an int."""
     count = len(values)
-    tests: list[Row] = [(_EQUAL, count - place, 0, value) for place, value in enumerate(values)]
-    return [(_EQUAL, 0, count + 3, call), (_LOAD, 0, 0, _FIRST), *tests, _refuse(code), _allow()]
+    tests: list[Row] = [(_EQUAL, count - each, 0, value) for each, value in enumerate(values)]
+    return [(_EQUAL, 0, count + 3, call), (_LOAD, 0, 0, place), *tests, _refuse(code), _allow()]
+
+
+def _none(call: int, place: int, values: tuple[int, ...]) -> list[Row]:
+    """Refuse a call with one of some values as an argument, an int."""
+    count = len(values)
+    tests: list[Row] = [(_EQUAL, count - each, 0, value) for each, value in enumerate(values)]
+    return [(_EQUAL, 0, count + 3, call), (_LOAD, 0, 0, place), *tests, _allow(), _refuse(errno.EACCES)]
+
+
+def _private(call: int) -> list[Row]:
+    """Allow mmap for files, and for memory of this process alone.
+
+    Shared memory without a file stays when its pages are given up (madvise), and is in no RSS then.
+    """
+    return [
+        (_EQUAL, 0, 6, call),
+        (_LOAD, 0, 0, _FOURTH),
+        (_ANY_BIT, 3, 0, _HUGE),
+        (_ANY_BIT, 0, 1, _ANONYMOUS),
+        (_ANY_BIT, 1, 0, _SHARED),
+        _allow(),
+        _refuse(errno.EACCES),
+    ]
 
 
 def _threads(call: int) -> list[Row]:
-    """Allow clone for threads alone."""
+    """Allow clone for threads alone, which have the open files of the process: others would be counted by nobody."""
     return [
-        (_EQUAL, 0, 3, call),
+        (_EQUAL, 0, 4, call),
         (_LOAD, 0, 0, _FIRST),
-        (_ANY_BIT, 1, 0, _CLONE_THREAD),
+        (_ANY_BIT, 0, 1, _CLONE_THREAD),
+        (_ANY_BIT, 1, 0, _CLONE_FILES),
         _refuse(errno.EPERM),
     ]
 

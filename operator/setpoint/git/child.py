@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import signal
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.allowances import Excess
 from setpoint.fences.launching import Connection, LaunchError, Started
 from setpoint.git import protocol
-
-REASONS: Mapping[str, Reason] = {str(each): each for each in Reason}
+from setpoint.runtime import disk
 
 
 class ChildDied(Exception):
@@ -50,16 +47,23 @@ class Process:
     async def status(self) -> int:
         """Wait for its end; returns its exit status, negative for a signal. It never outlives the launcher."""
         try:
-            return await self.started.ended
+            return (await self.started.ended).status
         except LaunchError:
             return -signal.SIGKILL
 
 
 async def launch(launcher: Connection, request: Mapping[str, Any]) -> Process:
     """Have a process started with a socket of its own; LaunchError."""
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:  # too many files are open
+        raise LaunchError(f"there are no sockets for it: {error.strerror}") from error
     with theirs:
-        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
         try:
             started = await launcher.start(request, (theirs.fileno(),))
         except BaseException:
@@ -71,16 +75,23 @@ async def launch(launcher: Connection, request: Mapping[str, Any]) -> Process:
 class Child:
     """One running child."""
 
-    def __init__(self, process: Process, home: Path, namespace: str, tell: Callable[[], None]) -> None:
-        """`namespace`: whom it was started for. `tell` is called as soon as the process is gone."""
+    def __init__(
+        self, process: Process, home: Path, namespace: str, tell: Callable[[], None], mirror: str = ""
+    ) -> None:
+        """`namespace`: whom it was started for; `mirror`: what it may write to. `tell` is called as soon as the process is gone."""
         self.process, self.home, self.namespace, self._tell = process, home, namespace, tell
+        self.mirror = mirror
         self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._asked: dict[int, str] = {}
+        """The operations of requests that it did not answer yet, also of those that nobody waits for any more."""
         self._next = 0
         self.retired = False
         self.idle = 0.0
         """Since when it has nothing to do, if it has nothing to do."""
         self.died: int | None = None
         """Its exit status; it is there before `ended` is done, which waits for the socket."""
+        self.excess: Excess | None = None
+        """What it was ended for, if it took too much; it is there with `died`."""
         self.ended = asyncio.create_task(self._listen())
 
     @property
@@ -99,7 +110,7 @@ class Child:
             raise ChildDied(self.died)
         self._next += 1
         number, future = self._next, asyncio.get_running_loop().create_future()
-        self._pending[number] = future
+        self._pending[number], self._asked[number] = future, request["op"]
         try:
             with suppress(ConnectionError):  # then `_listen` says that it died
                 self.process.writer.write(protocol.frame({**request, "id": number}))
@@ -117,37 +128,39 @@ class Child:
         """End it at once."""
         self.process.kill()
 
-    def retire(self) -> None:
-        """Close its input, so that it ends by itself: it gets no more requests."""
-        self.retired = True
-        self.process.writer.close()
-
     async def _listen(self) -> None:
-        """Hand out answers until the child ends, then clean up after it."""
+        """Hand out answers until the child ends, then clean up after it. One that answers what none of ours does is ended."""
+        breach: Problem | None = None
         try:
             while True:
-                length = struct.unpack(">I", await self.process.reader.readexactly(4))[0]
-                self._answer(json.loads(await self.process.reader.readexactly(length)))
+                length = protocol.size(await self.process.reader.readexactly(4))
+                self._answer(protocol.answer(await self.process.reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the end
+        except protocol.Breach as error:
+            breach = Problem(Reason.GitFailed, f"the Git process gave {error}")
+            self.kill()
         finally:
             # Before anything else is awaited: who hears of its death tries again at once, with another child.
             self.died = await self.process.status()
             self._tell()
             for future in self._pending.values():
                 if not future.done():
-                    future.set_exception(ChildDied(self.died))
+                    future.set_exception(breach or ChildDied(self.died))
             self.process.writer.close()
             with suppress(ConnectionError):
                 await self.process.writer.wait_closed()
-            shutil.rmtree(self.home, ignore_errors=True)
+            await asyncio.to_thread(disk.remove, self.home)
 
-    def _answer(self, message: Mapping[str, Any]) -> None:
-        future = self._pending.get(message["id"])
+    def _answer(self, answer: protocol.Answer) -> None:
+        operation = self._asked.pop(answer.number, None)
+        if operation is None:
+            raise protocol.Breach("an answer to no request")
+        found = None if answer.problem else protocol.result(operation, answer.found)
+        future = self._pending.get(answer.number)
         if future is None or future.done():
             return
-        if "problem" in message:
-            reason, text = message["problem"]
-            future.set_exception(Problem(REASONS[reason], text))
+        if answer.problem:
+            future.set_exception(answer.problem)
         else:
-            future.set_result(message["result"])
+            future.set_result(found)

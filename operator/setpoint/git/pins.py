@@ -6,24 +6,33 @@ no more than they are.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from setpoint.api.budgets import Budgets
+from setpoint.api.budgets import MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
+from setpoint.git.links import Link
 from setpoint.git.remotes import Repository, submodule_repository
-from setpoint.git.submodules import submodule_urls
-from setpoint.tree.protocol import EntryKind, Tree
 
 MAX_DEPTH: Final = 7
 """Levels of submodules in submodules."""
-Pinned = tuple[tuple[str, Repository, str], ...]
-"""Path, repository and commit of each submodule."""
+_SHA: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
-    """A commit of a repository; `words` say as which submodule, for a message, and are empty for the outermost."""
+class Submodule:
+    """A link whose URL was understood: its path, the repository that it leads to, and the id of the commit."""
+
+    path: str
+    repository: Repository
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A commit on the way; `words` say as which submodule, for a message, and are empty for the outermost."""
 
     repository: Repository
     sha: str
@@ -35,18 +44,19 @@ class Levels:
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
-        self._next: dict[tuple[Repository, str], Pin] = {}
+        self._next: dict[tuple[Repository, str], Node] = {}
         self._count = self._depth = 0
 
-    def add(self, pin: Pin, pinned: Pinned) -> None:
+    def add(self, node: Node, submodules: Sequence[Submodule]) -> None:
         """Take what one commit pins. Raises Problem(TooLarge) for more submodules than the budget has, in all."""
-        self._count += len(pinned)
+        self._count += len(submodules)
         self._budgets.check("max_submodules", self._count, counted=False)
-        for path, inner, sha in pinned:
+        for each in submodules:
+            inner, sha = each.repository, each.sha
             if (inner, sha) not in self._next:
-                self._next[inner, sha] = Pin(inner, sha, f"{pin.words}submodule {path}: ")
+                self._next[inner, sha] = Node(inner, sha, f"{node.words}submodule {each.path}: ")
 
-    def descend(self) -> tuple[Pin, ...]:
+    def descend(self) -> tuple[Node, ...]:
         """Return the commits of the next level, each once. Raises Problem(GitFailed) for one that is too deep."""
         found, self._next = tuple(self._next.values()), {}
         self._depth += 1
@@ -55,22 +65,20 @@ class Levels:
         return found
 
 
-def pinned_in(tree: Tree, repository: Repository, budgets: Budgets) -> Pinned:
-    """List the submodules of a commit; a gitlink that .gitmodules does not name stays what it is.
+def resolved(repository: Repository, links: Sequence[Link], budgets: Budgets) -> tuple[Submodule, ...]:
+    """Return where the links of a repository's commit lead.
 
-    Raises Problem for too many, before they are looked up, and for a URL that may not be used.
+    Whoever read them may say anything: Problem for too many, before they are looked at, for a URL that may not be used, and
+    for what is no path or id.
     """
-    entry = tree.entry(".gitmodules")
-    if entry is None or entry.kind is not EntryKind.BLOB:
-        return ()
-    urls = submodule_urls(tree.read(".gitmodules"))
-    budgets.check("max_submodules", len(urls), ".gitmodules")
-    found = []
-    for path, url in urls.items():
-        link = tree.entry(path)
-        if link is not None and link.kind is EntryKind.SUBMODULE:
-            try:
-                found.append((path, submodule_repository(repository, url), link.oid))
-            except Problem as problem:
-                raise Problem(problem.reason, f"submodule {path}: {problem.message}", problem.retry) from None
-    return tuple(found)
+    budgets.check("max_submodules", len(links), ".gitmodules")
+    return tuple(Submodule(each.path, _resolved(repository, each), each.sha) for each in links)
+
+
+def _resolved(repository: Repository, link: Link) -> Repository:
+    if len(link.path) > MAX_PATH or not _SHA.fullmatch(link.sha):
+        raise Problem(Reason.GitFailed, "the commit pins a submodule that is none")
+    try:
+        return submodule_repository(repository, link.url)
+    except Problem as problem:
+        raise Problem(problem.reason, f"submodule {link.path}: {problem.message}", problem.retry) from None

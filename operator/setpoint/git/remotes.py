@@ -120,7 +120,11 @@ def submodule_remote(parent: Remote, url: str) -> Remote:
 
 def submodule_repository(parent: Repository, url: str) -> Repository:
     """Return a submodule's repository: the parent's credentials on the same origin, else only its trust."""
-    remote = submodule_remote(parent.remote, url)
+    return at_submodule(parent, submodule_remote(parent.remote, url))
+
+
+def at_submodule(parent: Repository, remote: Remote) -> Repository:
+    """Return the repository of a submodule whose URL was resolved, as `submodule_repository` does."""
     same = remote.origin == parent.remote.origin
     credentials = parent.credentials if same else parent.credentials.trust_only()
     if same and remote.scheme == "ssh":

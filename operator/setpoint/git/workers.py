@@ -6,37 +6,55 @@ child gets no more requests, and is killed as soon as its other requests are don
 So a hung server costs other Sources at most a new child.
 
 A limited number of them is shared by namespaces (`runtime.fairness`): a child counts for the namespace that it was started for.
-Where another one is needed, an idle one ends (`surplus`).
+Where another one is needed, an idle one ends (`runtime.pool`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
+from setpoint.api.budgets import setting
 from setpoint.api.reasons import Problem, Reason
+from setpoint.fences.allowances import Excess, Kind
+from setpoint.fences.kept import Kept
 from setpoint.fences.landlock import Access, Grant
-from setpoint.fences.launching import Connection, LaunchError
+from setpoint.fences.launching import Connection, LaunchError, Nobody, Observer, cause
 from setpoint.fences.policy import Policy
-from setpoint.git.child import Child, ChildDied, Process, launch
+from setpoint.git.child import Child, ChildDied, launch
+from setpoint.git.mirror import Mirror
 from setpoint.git.remotes import Remote, Repository
-from setpoint.git.worker import main
 from setpoint.runtime.disk import cache_problem
-from setpoint.runtime.fairness import Limits
-from setpoint.runtime.slots import Slots, Ticket
+from setpoint.runtime.pool import Closed, Pool
 
-N = TypeVar("N")
 # What a child may know of our environment: proxies, and the machine's own certificate authorities.
 PASSED = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 ATTEMPTS = 2
-LAUNCHER = ("-P", "-s", "-m", main.__name__)
+MIB: Final = 2**20
+MAIN: Final = "setpoint.git.worker.main"
+"""What a child runs, by its name alone: it has libgit2, which must not get into this process."""
+LAUNCHER = ("-P", "-s", "-m", MAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How many children there are at most, after how many idle seconds one ends, of which environment they may know, and their fences."""
+
+    most: int = 8
+    idle: float = 30.0
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    policy: Policy = field(default_factory=Policy)
+    observer: Observer = field(default_factory=Nobody)
+
+
+USUAL: Final = Terms()
 
 
 class Key(NamedTuple):
@@ -51,25 +69,34 @@ class Key(NamedTuple):
 class Children:
     """All children of this process, by `Key`."""
 
-    def __init__(
-        self, folder: Path, most: int, idle: float, environ: Mapping[str, str], policy: Policy
-    ) -> None:
-        """`folder`: private to this process, for the children's homes, which hold nothing secret.
-
-        At most `most` children are there at once, and a lister that is `idle` for so many seconds ends. `policy`: how
-        strict their fences are.
-        """
-        self._folder, self._idle, self._environ, self._policy = folder, idle, environ, policy
-        self._launcher: Connection | None = None
-        # They may live for long without being slow.
-        self._slots = Slots(Limits(most, strict=True, slow=math.inf))
-        self._asking: dict[Ticket, Key] = {}
-        self._children: dict[Key, Child] = {}
-        self._all: set[Child] = set()
+    def __init__(self, folder: Path, terms: Terms) -> None:
+        """`folder`: private to this process, for the children's homes, which hold nothing secret."""
+        self._folder, self._terms = folder, terms
+        self._kept = Kept(terms.policy, LAUNCHER, self._environment(), "Git processes")
+        self._pool: Pool[Key, Child] = Pool(terms.most, lambda key: key.namespace)
         self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._starting = asyncio.Lock()
         self._count = 0
-        self._closed = False
+
+    @property
+    def all(self) -> Collection[Child]:
+        """All whose process is there."""
+        return self._pool.all
+
+    def writes(self, mirror: str) -> bool:
+        """Return whether a child that may write to a mirror is there."""
+        return any(child.mirror == mirror for child in self._pool.all)
+
+    async def rest(self, mirror: str) -> None:
+        """Wait for the end of those that have nothing to do any more and may write to a mirror."""
+        found = [
+            child for child in self._pool.all if child.mirror == mirror and child.retired and not child.busy
+        ]
+        await asyncio.gather(*(asyncio.shield(child.ended) for child in found))
+
+    @property
+    def launcher(self) -> Connection | None:
+        """The launcher, if there is one."""
+        return self._kept.launcher
 
     async def call(
         self,
@@ -87,164 +114,86 @@ class Children:
         died = ChildDied(0)
         for _ in range(ATTEMPTS):
             child = await self._child(key, remote, waiting)
+            self._terms.observer.busy(child.process.pid)
             try:
                 return await child.call(request)
             except ChildDied as error:
                 died = error
+                if child.excess is not None:
+                    raise _taken(child.excess) from None
                 if died.code == -signal.SIGBUS:  # libgit2 maps what it writes; a full tmpfs ends it so
                     raise Problem(Reason.CacheFull, "the cache volume is full") from None
             finally:
+                self._terms.observer.idle(child.process.pid)
                 self._after(key, child)
-        raise Problem(Reason.GitFailed, f"the Git worker died twice ({_signal(died.code)})")
+        raise Problem(Reason.GitFailed, f"the Git process died twice ({cause(died.code)})")
 
     async def close(self) -> None:
         """End all children; what they work on ends as a Problem."""
-        self._closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._children.clear()
-        for child in self._all:
-            child.kill()
-        await asyncio.gather(*(child.ended for child in self._all))
-        if self._launcher is not None:
-            self._launcher.close()
+        children = list(self._pool.all)
+        self._pool.close()
+        await asyncio.gather(*(asyncio.shield(child.ended) for child in children))
+        self._kept.close()
 
     async def _child(
         self, key: Key, remote: Remote, waiting: Callable[[], AbstractContextManager[None]]
     ) -> Child:
-        while (child := self._usable(key)) is None:
-            if self._closed:
-                raise Problem(Reason.GitFailed, "the operator is stopping")
-            ticket = self._slots.ask(key.namespace)
-            self._asking[ticket] = key
-            try:
-                self._make_room()
-                with waiting():
-                    await self._slots.called(ticket)
-            except BaseException:
-                self._slots.give_back(ticket)
-                raise
-            finally:
-                del self._asking[ticket]
-            if self._slots.holds(ticket):
-                await self._start_once(key, remote, ticket)
-        return child
-
-    def _usable(self, key: Key) -> Child | None:
-        """Return the child for a key if there is one that takes requests; it is used, so it is not idle any more."""
-        child = self._children.get(key)
-        if child is None or not child.usable:
-            return None
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-        return child
-
-    async def _start_once(self, key: Key, remote: Remote, ticket: Ticket) -> None:
-        """Start a child in the slot of a ticket, unless there is one by now. Who waits to start the same need not wait."""
-        child = None
         try:
-            async with self._starting:
-                if self._closed:  # each child that ended gave its slot to one that waited
-                    raise Problem(Reason.GitFailed, "the operator is stopping")
-                if self._usable(key) is None:
-                    child = self._children[key] = await self._start(key, remote, ticket)
-                    self._all.add(child)
-                    child.ended.add_done_callback(partial(self._forget, child))
-        finally:
-            if child is None:
-                self._slots.give_back(ticket)
-        for other in [each for each, wanted in self._asking.items() if wanted == key]:
-            self._slots.withdraw(other)
-
-    def _forget(self, child: Child, _ended: asyncio.Task[None]) -> None:
-        self._all.discard(child)
-
-    def _make_room(self) -> None:
-        """End idle children where others may be started in their place."""
-        asking = {ticket: key for ticket, key in self._asking.items() if not ticket.called.done()}
-        there = [child for child in self._all if child.died is None]
-        going = sum(child.retired and not child.busy for child in there)
-        for _ in range(len(set(asking.values())) - going):
-            idle = {
-                key: (child.namespace, child.idle)
-                for key, child in self._children.items()
-                if child.usable and not child.busy
-            }
-            held = Counter(child.namespace for child in there)
-            waiting = {ticket.namespace for ticket in asking}
-            if (key := surplus(held, idle, waiting, self._slots.limits.each)) is None:
-                return
-            self._drop(key).kill()
-
-    def _drop(self, key: Key) -> Child:
-        """Give a child no more requests."""
-        if timer := self._timers.pop(key, None):
+            child = await self._pool.get(key, partial(self._start, key, remote), waiting)
+        except Closed:
+            raise Problem(Reason.GitFailed, "the worker is stopping") from None
+        if timer := self._timers.pop(key, None):  # it is used, so it is not idle any more
             timer.cancel()
-        child = self._children.pop(key)
-        child.retired = True
         return child
 
     def _after(self, key: Key, child: Child) -> None:
-        """Forget a child that is no good any more; let one that has nothing to do live for a while."""
-        if self._children.get(key) is not child:
-            return
-        if not child.usable:
-            self._drop(key)
-        elif not child.busy and key.mirror:
-            self._drop(key).retire()
-        elif not child.busy:
+        """Let a child that has nothing to do live for a while; a fetcher ends with its fetch."""
+        if key.mirror and self._pool.find(key) is child and not child.busy:
+            self._pool.retire(key)
+        self._pool.rest(key, child)
+        if self._pool.find(key) is child and not child.busy and key not in self._timers:
             loop = asyncio.get_running_loop()
-            child.idle = loop.time()
-            if key not in self._timers:
-                self._timers[key] = loop.call_later(self._idle, self._retire, key, child)
-            self._make_room()
+            self._timers[key] = loop.call_later(self._terms.idle, self._retire, key, child)
 
     def _retire(self, key: Key, child: Child) -> None:
-        if self._children.get(key) is child and not child.busy:
-            self._drop(key).retire()
+        self._timers.pop(key, None)
+        if self._pool.find(key) is child and not child.busy:
+            self._pool.retire(key)
 
-    async def _start(self, key: Key, remote: Remote, ticket: Ticket) -> Child:
+    async def _start(self, key: Key, remote: Remote, gone: Callable[[], None]) -> Child:
         self._count += 1
         home = self._folder / str(self._count)
         try:
-            _make_folders(home, key.mirror)
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if key.mirror:
+                Mirror(Path(key.mirror)).prepare()
         except OSError as error:
             raise cache_problem(error) from None
-        request = {"home": str(home), **self._policy.wire(_grants(home, key.mirror, remote))}
+        request = {"home": str(home), **self._terms.policy.wire(_grants(home, key.mirror, remote))}
         try:
-            process = await self._launch(request)
+            process = await self._kept.child(partial(launch, request=request))
         except LaunchError as error:
-            raise Problem(Reason.GitFailed, f"no Git worker can be started: {error}") from None
-        return Child(process, home, key.namespace, partial(self._slots.give_back, ticket))
+            raise Problem(Reason.GitFailed, f"no Git process can be started: {error}") from None
+        observer = self._terms.observer
+        observer.began(process.pid, "fetcher" if key.mirror else "lister", process.kill)
 
-    async def _launch(self, request: Mapping[str, Any]) -> Process:
-        with suppress(LaunchError):  # it died; the next one may live
-            return await launch(self._connection(), request)
-        return await launch(self._connection(), request)
+        def ended() -> None:
+            child.excess = observer.why(process.pid)
+            observer.remove(process.pid)
+            gone()
 
-    def _connection(self) -> Connection:
-        """Return the launcher, started if there is none that runs; LaunchError where no child can be fenced."""
-        if refusal := self._policy.refusal():
-            raise LaunchError(refusal)
-        loop = asyncio.get_running_loop()
-        if self._launcher is None or not self._launcher.usable(loop):
-            if self._launcher is not None:
-                self._launcher.close()
-            self._launcher = Connection(loop, LAUNCHER, self._environment(), "Git workers")
-        return self._launcher
+        child = Child(process, home, key.namespace, ended, key.mirror)
+        return child
 
     def _environment(self) -> dict[str, str]:
         """Return the launcher's environment: nothing of ours but what its children need."""
-        passed = {name: value for name, value in self._environ.items() if name.upper() in PASSED and value}
+        passed = {
+            name: value for name, value in self._terms.environ.items() if name.upper() in PASSED and value
+        }
         return passed | {"HOME": str(self._folder), "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
-
-
-def _make_folders(home: Path, mirror: str) -> None:
-    """Make what a child is fenced to: it cannot do so itself."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if mirror:
-        Path(mirror).mkdir(parents=True, exist_ok=True)
 
 
 def _origin(remote: Remote) -> tuple[str, str, int]:
@@ -256,29 +205,18 @@ def _grants(home: Path, mirror: str, remote: Remote) -> list[Grant]:
     """Return what a child may see beside what all may (`git.worker.fence`): file:// is for tests and demos."""
     grants = [Grant(str(home), Access.LINK)]
     if mirror:
-        grants.append(Grant(mirror, Access.LINK))
+        grants += (Grant(mirror, Access.WRITE), Grant(str(Mirror(Path(mirror)).lock), Access.READ))
     if remote.scheme == "file":
         grants.append(Grant(remote.path, Access.READ))
     return grants
 
 
-def surplus(
-    held: Mapping[str, int], idle: Mapping[N, tuple[str, float]], waiting: Collection[str], each: int
-) -> N | None:
-    """Return the idle child that must end so that a namespace that waits may have another one (pure).
-
-    It is the one that is idle for longest, of the namespace that has most. Who has as many as one may have (`each`) gains
-    from the end of its own alone. `held`: how many each namespace has; `idle`: whose each one is, and since when idle.
-    """
-    gains = any(held.get(name, 0) < each for name in waiting)
-    fit = [name for name, (owner, _) in idle.items() if gains or owner in waiting]
-    return max(fit, key=lambda name: (held[idle[name][0]], -idle[name][1]), default=None)
-
-
-def _signal(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
+def _taken(excess: Excess) -> Problem:
+    """Return why a child was ended that took too much. What others took beside it may be gone the next time."""
+    if excess.kind is Kind.TOGETHER:
+        text = (
+            f"the processes that talk to Git servers took more than the {excess.limit / MIB:g} MiB of memory of "
+            f"{setting('git_memory')} together, and this one took most of it; it is tried again, or raise the setting"
+        )
+        return Problem(Reason.TooLarge, text, retry=True)
+    return Problem(Reason.TooLarge, f"to talk to the Git server takes {excess.words}")

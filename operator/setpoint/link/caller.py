@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from setpoint.link.channel import Channel, receive_message, refused, send_message
+from setpoint.link.ledger import Ledger
 from setpoint.link.stream import ENDED as CONNECTION_ENDED
 from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
@@ -15,7 +16,7 @@ from setpoint.wall.codec import decode, number
 from setpoint.wall.errors import ProtocolError, WorkerGone
 from setpoint.wall.frames import BODY, CANCEL, CREDIT, ENDED, FAULT, LAST_CALL, Frame
 from setpoint.wall.kinds import FITTING, NOTICES, TO_OPERATOR
-from setpoint.wall.limits import MAX_MESSAGE
+from setpoint.wall.sizes import DEFAULT, Bounds
 
 log = logging.getLogger(__name__)
 OPEN = 128
@@ -30,18 +31,23 @@ class Caller:
         stream: Stream,
         turns: Turns,
         notice: Callable[[Any], None] = lambda _: None,
-        limit: int = MAX_MESSAGE,
+        bounds: Bounds = DEFAULT,
     ) -> None:
         """`turns`: shared by all that the event loop must have turns between. `notice`: is told what comes without being asked.
 
-        `limit`: bytes of an answer that are taken.
+        `bounds`: how much of an answer is taken, and of all that are not whole yet.
         """
-        self._limit = limit
+        self._bounds, self._ledger = bounds, Ledger(bounds.memory)
         self._stream, self._turns, self._notice = stream, turns, notice
         self._free = asyncio.Semaphore(OPEN)
         self._calls: dict[int, tuple[Channel, frozenset[int]]] = {}
         self._last = 0
         self._gone: WorkerGone | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection ended."""
+        return self._gone is not None
 
     async def run(self) -> None:
         """Take what comes in until the connection ends; ProtocolError if this side ends it because the other broke the protocol."""
@@ -67,7 +73,8 @@ class Caller:
                 return None
             if head.kind == FAULT:
                 raise refused(head)
-            return await receive_message(channel, head, self._turns, self._limit)
+            with self._ledger.part(channel.fail) as count:
+                return await receive_message(channel, head, self._turns, self._bounds, count)
         except ProtocolError as error:
             log.warning(
                 "a call broke the protocol; it ends",

@@ -11,8 +11,8 @@ from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
 from setpoint.wall.codec import Assembly, encode, number
 from setpoint.wall.errors import ProtocolError, WorkerGone
-from setpoint.wall.frames import BODY, CREDIT, FAULT, Frame
-from setpoint.wall.limits import MAX_MESSAGE
+from setpoint.wall.frames import BODY, CREDIT, ENDED, FAULT, Frame
+from setpoint.wall.sizes import DEFAULT, Bounds
 from setpoint.wall.window import Receiving, Sending, cost
 
 
@@ -27,9 +27,12 @@ class Channel:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._gone: WorkerGone | None = None
+        self._failed: ProtocolError | None = None
         self._unwanted = False
         self.begun = False
         """Whether the other side sent a frame."""
+        self.sent = False
+        """Whether this side sent a frame."""
         self.answered = False
         """Whether this side sent the last one of a message."""
         self.complete = False
@@ -60,9 +63,16 @@ class Channel:
         self._news.set()
         self._finish()
 
+    def fail(self, error: ProtocolError) -> None:
+        """Tell who waits for frames that none is taken any more."""
+        self._failed = error
+        self._news.set()
+
     async def receive(self) -> Frame:
-        """Return the next frame of the other side; WorkerGone if none can come any more."""
-        while not self._inbox:
+        """Return the next frame of the other side; WorkerGone if none can come any more, ProtocolError if none is taken."""
+        while self._failed is not None or not self._inbox:
+            if self._failed is not None:
+                raise self._failed
             if self._gone is not None:
                 raise self._gone
             self._news.clear()
@@ -111,7 +121,7 @@ class Channel:
     def _frame(self, kind: int, body: bytes, *, more: bool) -> Frame:
         if self._begin is not None and self.call == 0:
             self.call = self._begin(self)
-        self.answered = not more
+        self.sent, self.answered = True, not more
         return Frame(kind, self.call, body, more)
 
 
@@ -126,12 +136,21 @@ async def send_message(channel: Channel, message: Any, turns: Turns) -> None:
         kind = BODY
 
 
-async def receive_message(channel: Channel, head: Frame, turns: Turns, limit: int = MAX_MESSAGE) -> Any:
-    """Return the message that begins with this frame, of at most `limit` bytes; ProtocolError, after which its rest must be refused."""
-    assembly, frame = Assembly(head.kind, limit), head
+async def receive_message(
+    channel: Channel,
+    head: Frame,
+    turns: Turns,
+    bounds: Bounds = DEFAULT,
+    count: Callable[[int], None] = lambda _: None,
+) -> Any:
+    """Return the message that begins with this frame, within these bounds; `count` is told what each frame takes of memory.
+
+    ProtocolError, after which its rest must be refused; WorkerGone if it ends in the middle.
+    """
+    assembly, frame = Assembly(head.kind, bounds), head
     while True:
         await turns.next()
-        assembly.add(frame.body)
+        count(assembly.add(frame.body))
         if not frame.more:
             return assembly.message()
         frame = await channel.receive()
@@ -139,8 +158,10 @@ async def receive_message(channel: Channel, head: Frame, turns: Turns, limit: in
             raise refused(frame)
 
 
-def refused(frame: Frame) -> ProtocolError:
-    """Return the error that a frame stands for which ends a call without an answer."""
+def refused(frame: Frame) -> ProtocolError | WorkerGone:
+    """Return the error that a frame stands for which ends a call without a whole answer."""
     if frame.kind == FAULT:
         return ProtocolError("the other side refused the call; its log says why")
-    return ProtocolError("the other side ended the call before all of the answer was there")
+    if frame.kind == ENDED:  # whoever made the answer ended in the middle of it: asked again, it may be there
+        return WorkerGone("the other side ended the call before all of the answer was there")
+    return ProtocolError(f"a frame of kind {frame.kind} in the middle of an answer")

@@ -14,8 +14,8 @@ from setpoint.link.sockets import WrongPeer
 from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
 from setpoint.wall.errors import ProtocolError, WorkerGone
-from setpoint.wall.limits import MAX_MESSAGE
 from setpoint.wall.messages import Hello, Welcome
+from setpoint.wall.sizes import DEFAULT, Bounds
 
 log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.05, 2.0
@@ -45,16 +45,16 @@ class Client:
         turns: Turns,
         ready: Callable[[Welcome], None] = lambda _: None,
         notice: Callable[[Any], None] = lambda _: None,
-        limit: int = MAX_MESSAGE,
+        bounds: Bounds = DEFAULT,
         gone: Callable[[], None] = lambda: None,
     ) -> None:
         """`ready` is told of each new connection, once calls go over it, and `gone` when it ended, unless by `close`.
 
         `notice` is told what the worker tells by itself.
 
-        `limit`: bytes of an answer that are taken.
+        `bounds`: how much of an answer is taken, and of all that are not whole yet.
         """
-        self._limit = limit
+        self._bounds = bounds
         self._dial, self._hello, self._turns = dial, hello, turns
         self._tell_ready, self._tell_notice, self._tell_gone = ready, notice, gone
         self._closing = False
@@ -109,7 +109,7 @@ class Client:
     async def _connection(self) -> bool:
         """Dial, and stay until the connection ends; return whether calls went over it."""
         stream = await Stream.over(await self._dial())
-        caller = Caller(stream, self._turns, self._tell_notice, self._limit)
+        caller = Caller(stream, self._turns, self._tell_notice, self._bounds)
         running = asyncio.create_task(self._take(caller))
         was_there = False
         try:

@@ -1,30 +1,31 @@
-"""Passes a call on from one connection to another, without reading what is in its frames."""
+"""Passes a request on to another connection, and its answer back without reading what is in the frames."""
 
 from __future__ import annotations
 
-import asyncio
+from typing import Any
 
 from setpoint.link.caller import Caller
-from setpoint.link.channel import Channel, refused
+from setpoint.link.channel import Channel, refused, send_message
+from setpoint.link.turns import Turns
+from setpoint.wall.codec import number
 from setpoint.wall.frames import ENDED, FAULT, Frame
 
 
-async def relay(channel: Channel, head: Frame, caller: Caller) -> None:
-    """Ask another side what is asked in this channel, and pass its answer on, frame by frame as each side has room.
+async def forward(channel: Channel, request: Any, caller: Caller, turns: Turns) -> int:
+    """Ask another side, and answer this channel with what it says, frame by frame as there is room; returns the kind of the answer.
 
     WorkerGone if that side ends; ProtocolError, in its words, if it refused. Cancelling it cancels the call there.
     """
-    below = await caller.open(head.kind)
-    up = asyncio.create_task(_copy(channel, head, below))
+    below = await caller.open(number(request))
     try:
+        await send_message(below, request, turns)
         answer = await below.receive()
         if answer.kind == FAULT:
             raise refused(answer)
         if answer.kind != ENDED:
             await _copy(below, answer, channel)
+        return answer.kind
     finally:
-        up.cancel()
-        await asyncio.gather(up, return_exceptions=True)
         caller.close(below)
 
 

@@ -17,7 +17,7 @@ from setpoint.link.turns import Turns
 from setpoint.wall.codec import encode, number
 from setpoint.wall.errors import ProtocolError, WorkerGone
 from setpoint.wall.frames import CANCEL, CREDIT, ENDED, FAULT, Frame
-from setpoint.wall.kinds import NUMBERS, REQUESTS, TO_WORKER
+from setpoint.wall.kinds import NUMBERS, REQUESTS, TO_WORKER, TYPES
 from setpoint.wall.messages import Failed, Hello, Welcome
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,22 @@ Handler = Callable[[Any], Awaitable[Any]]
 class Server:
     """Answers the calls of one connection."""
 
-    def __init__(self, stream: Stream, handle: Handle) -> None:
-        """`handle` is called for each call, in a task of its own."""
-        self._stream, self._handle = stream, handle
+    def __init__(
+        self,
+        stream: Stream,
+        handle: Handle,
+        *,
+        introduced: bool = True,
+        most: int = OPEN,
+        strict: bool = False,
+    ) -> None:
+        """`handle` is called for each call, in a task of its own. `introduced`: whether the first call must be `Hello`.
+
+        `most`: calls that may be open, but for those that were cancelled and end in a moment, which are at most `OPEN` with them.
+        `strict`: whether a call that breaks the protocol ends the connection, and not itself alone.
+        """
+        self._most, self._strict = most, strict
+        self._stream, self._handle, self._introduced = stream, handle, introduced
         self._calls: dict[int, tuple[Channel, asyncio.Task[None]]] = {}
         self._last = 0
 
@@ -43,7 +56,9 @@ class Server:
         try:
             await self._stream.frames(TO_WORKER, self._take)
         except ProtocolError as error:
-            log.warning("the operator broke the protocol; closing the connection", extra={"what": str(error)})
+            log.warning(
+                "the other side broke the protocol; closing the connection", extra={"what": str(error)}
+            )
         finally:
             self._stream.close()
             tasks = [task for _, task in self._calls.values()]
@@ -80,10 +95,11 @@ class Server:
     def _begin(self, frame: Frame) -> None:
         if frame.kind not in REQUESTS:
             raise ProtocolError(f"a frame of kind {frame.kind} for a call that is not open")
-        if self._last == 0 and frame.kind != HELLO:
+        if self._introduced and self._last == 0 and frame.kind != HELLO:
             raise ProtocolError("a request before the first message")
-        if sum(not channel.answered for channel, _ in self._calls.values()) >= OPEN:
-            raise ProtocolError(f"more than {OPEN} calls at once")
+        calls = [task for channel, task in self._calls.values() if not channel.answered]
+        if len(calls) >= OPEN or sum(not task.cancelling() for task in calls) >= self._most:
+            raise ProtocolError(f"more than {min(OPEN, self._most)} calls at once")
         self._last = frame.call
         channel = Channel(self._stream, frame.call)
         channel.take(frame, final=not frame.more)
@@ -102,6 +118,8 @@ class Server:
         if isinstance(error, ProtocolError):
             log.warning("a call broke the protocol; it ends", extra={"what": str(error)})
             last = Frame(FAULT, channel.call)
+            if self._strict:
+                self._stream.close()
         elif error is not None and not isinstance(error, WorkerGone):
             log.error("a call failed unexpectedly; it ends", exc_info=error)
         if not channel.answered:
@@ -112,10 +130,10 @@ def typed(handlers: Mapping[type[Any], Handler], turns: Turns) -> Handle:
     """Return what answers calls by a handler for each type of request; one without a handler is refused."""
 
     async def handle(channel: Channel, head: Frame) -> None:
+        handler = handlers.get(TYPES[head.kind])
+        if handler is None:  # before any of it is read: it may be large
+            raise ProtocolError(f"nobody answers {TYPES[head.kind].__name__} here")
         request = await receive_message(channel, head, turns)
-        handler = handlers.get(type(request))
-        if handler is None:
-            raise ProtocolError(f"nobody answers {type(request).__name__} here")
         answer = await _answer(handler, request)
         if answer is not None:
             await send_message(channel, answer, turns)

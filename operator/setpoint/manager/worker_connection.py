@@ -15,16 +15,30 @@ from setpoint.manager.patience import Patient
 from setpoint.runtime.metrics import Metrics
 from setpoint.settings import Settings
 from setpoint.wall.messages import PROTOCOL, ApiServer, Hello
+from setpoint.wall.sizes import DEFAULT, Bounds
 
 
 class ConnectedWorker(Patient):
     """A worker that is dialled. `start` it, and `close` it at the end."""
 
-    def __init__(self, dial: Dial, hosts: HostRules, metrics: Metrics | None = None) -> None:
-        """`hosts`: of which the worker is told where the API server is; `metrics`: count its deaths."""
+    def __init__(
+        self, dial: Dial, hosts: HostRules, metrics: Metrics | None = None, bounds: Bounds = DEFAULT
+    ) -> None:
+        """`hosts`: of which the worker is told where the API server is; `metrics`: count its deaths, and show what it tells of itself.
+
+        `bounds`: how much of its answers is taken.
+        """
         telemetry = metrics or Metrics()
         hello = Hello(PROTOCOL, __version__, tuple(ApiServer(*place) for place in hosts.api))
-        self._client = Client(dial, hello, Turns(), gone=telemetry.worker_died)
+        # Of what comes without being asked for there are only figures (`wall.kinds.NOTICES`).
+        self._client = Client(
+            dial,
+            hello,
+            Turns(),
+            notice=telemetry.worker_told,
+            bounds=bounds,
+            gone=telemetry.worker_died,
+        )
         self._remote = Remote(self._client)
         telemetry.worker(lambda: self._client.there)
         super().__init__(self._remote, self._client.ready)
@@ -39,6 +53,11 @@ class ConnectedWorker(Patient):
         await self._client.close()
 
 
+def bounds_of(settings: Settings) -> Bounds:
+    """Return how much of the worker's answers is taken: what the budgets allow that it has too."""
+    return Bounds.of(settings.max_render_size, settings.max_objects, settings.max_yaml_values)
+
+
 class ContainerWorker(ConnectedWorker):
     """A worker that listens in a folder, as the other container of our pod does; the kubelet starts it anew."""
 
@@ -47,6 +66,6 @@ class ContainerWorker(ConnectedWorker):
         """Return a started one."""
         folder = Path(settings.worker_socket)
         uid = user_of(settings.worker_user, same_user=settings.same_user)
-        made = cls(lambda: connect(folder, uid), hosts, metrics)
+        made = cls(lambda: connect(folder, uid), hosts, metrics, bounds_of(settings))
         made.start()
         return made

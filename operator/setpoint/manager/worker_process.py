@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from setpoint.api.hosts import HostRules
 from setpoint.link.sockets import pair
-from setpoint.manager.worker_connection import ConnectedWorker, ContainerWorker
+from setpoint.manager.worker_connection import ConnectedWorker, ContainerWorker, bounds_of
 from setpoint.runtime.metrics import Metrics
 from setpoint.settings import OF_WORKER, Settings, variable
 
@@ -39,7 +39,7 @@ class ChildWorker(ConnectedWorker):
         """`hosts`: of which it is told where the API server is; `environ`: of this process; the child gets little of it."""
         self._environment = environment_of(settings, environ)
         self._process: Process | None = None
-        super().__init__(self._dial, hosts, metrics)
+        super().__init__(self._dial, hosts, metrics, bounds_of(settings))
 
     @classmethod
     def of(cls, settings: Settings, hosts: HostRules, metrics: Metrics | None = None) -> Self:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from dataclasses import field as declared
 from typing import Any, Final, NoReturn
 
-import orjson
-
 from setpoint.api.budgets import DEFAULTS, Budgets, setting
 from setpoint.api.reasons import Problem, Reason, well_formed
 from setpoint.objects import scalars
@@ -23,6 +21,10 @@ from setpoint.objects.identity import Manifest, ObjectId
 
 _LIST_DEPTH: Final = 8
 _STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_WRITER: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+_ORDERED: Final = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True
+)
 _VALUES: Final = ",[{:"
 """Characters of JSON of which each stands before one value."""
 
@@ -106,6 +108,20 @@ def parse(
     return yamlstream.parse(text, file, budgets, ended=ended)
 
 
+def json_text(value: Any, *, ordered: bool = False) -> str:
+    """Return a value as JSON without blanks; `ordered`: with the keys of each mapping sorted.
+
+    MemoryError where there is no room for it: a reader's memory is limited, and there orjson ends the process (SIGSEGV).
+    """
+    return (_ORDERED if ordered else _WRITER).encode(value)
+
+
+def json_size(value: Any) -> int:
+    """Return how many bytes a value has as JSON without blanks; MemoryError where there is no room for it."""
+    text = json_text(value)
+    return len(text) if text.isascii() else len(text.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     file: str
@@ -163,7 +179,7 @@ def _check(value: dict[str, Any], place: _Place) -> None:
     label = f"{kind}/{meta['name']}"
     for field in ("labels", "annotations"):
         _check_strings(meta.get(field) or {}, f"metadata.{field}", label, place)
-    size, most = len(orjson.dumps(value)), place.budgets.max_object_size
+    size, most = json_size(value), place.budgets.max_object_size
     if size > most:
         place.fail(
             f"{label} has {size:,} bytes, more than the {most:,} that the API server takes ({setting('max_object_size')}); split it",

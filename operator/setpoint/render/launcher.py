@@ -14,13 +14,17 @@ import sys
 from typing import Final, NoReturn
 
 from setpoint.fences import launcher, policy
+from setpoint.fences.landlock import Access, Grant
 from setpoint.fences.launcher import Message
 
 _FILES: Final = 256
 
 
 def become(message: Message, descriptors: list[int]) -> NoReturn:
-    """Turn this fork into the renderer: argv, cwd and env as asked, no files but the three standard ones; OSError."""
+    """Turn this fork into the renderer: argv and env as asked, no files but the three standard ones; OSError.
+
+    The descriptors: where its output goes, where its errors go, and its work folder, in which it may write.
+    """
     # Python ignores these two, and what is ignored stays so across execve.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -30,8 +34,8 @@ def become(message: Message, descriptors: list[int]) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_FSIZE, (message["output"], message["output"]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
-    os.chdir(message["cwd"])
-    policy.enter(message, network=False)
+    os.fchdir(descriptors[2])
+    policy.enter(message, [Grant(".", Access.WRITE)], network=False)
     try:
         os.execve(message["argv"][0], message["argv"], message["env"])  # noqa: S606 - no shell is the point
     except PermissionError:

@@ -7,8 +7,7 @@ kept by the digest of their inputs, because a reconcile often needs them again.
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,6 @@ from typing import Final, NoReturn
 from setpoint.api.budgets import DEFAULTS, Budgets, setting, too_large
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
-from setpoint.fences.launching import LaunchError
-from setpoint.fences.policy import Policy
 from setpoint.objects import documents
 from setpoint.objects.documents import Document, Places
 from setpoint.objects.identity import identity
@@ -28,7 +25,8 @@ from setpoint.render.contents import Contents
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.render.kustomize import errors, overlay
 from setpoint.render.preparing import OVERLAY, REPOSITORY, Job, prepare, prepare_overlay
-from setpoint.render.sandbox import POLICY, Completed, Limits, Sandbox, Stopped
+from setpoint.render.program import MIB, Kustomize
+from setpoint.render.sandbox import Completed, Stopped
 from setpoint.render.unique import TwiceError, checked
 from setpoint.runtime import fairness
 from setpoint.runtime.disk import cache_problem
@@ -37,8 +35,8 @@ from setpoint.runtime.slots import Slots
 from setpoint.tree.bounded import BoundedTree, Spent
 from setpoint.tree.paths import below, join
 from setpoint.tree.protocol import Tree
+from setpoint.wall.receipt import values_of
 
-MIB: Final = 2**20
 _MAX_PLACES: Final = 20_000
 """Objects whose places are remembered."""
 _UNREADABLE: Final = (b"MalformedYAMLError", b"yaml: unmarshal errors", b"json: unsupported")
@@ -59,33 +57,28 @@ class Renderer:
 
     def __init__(
         self,
-        kustomize: Path,
+        kustomize: Kustomize,
         work_dir: Path,
         *,
         concurrency: int = 2,
-        timeout: float = 60.0,
-        memory_limit: int = 512 * MIB,
         cache_bytes: int = 8 * MIB,
         budgets: Budgets = DEFAULTS,
-        policy: Policy = POLICY,
+        volume: str = "the folder of temporary files",
     ) -> None:
-        """`kustomize`: a path or a name on PATH. `work_dir`: where exports go for as long as a build runs.
+        """`work_dir`: where exports go for as long as a build runs, and `volume` what is said to be full if it is.
 
-        `timeout` in seconds, `memory_limit` in bytes, for each build; `cache_bytes`: of manifests as text, which take
-        about six times as much as objects. `policy`: of the fence of each build.
+        `cache_bytes`: of manifests as text, which take about six times as much as objects.
         """
-        self.budgets = budgets
-        self._kustomize, self._work_dir = kustomize, work_dir
+        self.budgets, self._volume = budgets, volume
+        self._kustomize, self._work_dir, self._limits = kustomize, work_dir, kustomize.limits
         self._slots = Slots(fairness.Limits(concurrency, strict=True))
-        self._limits = Limits(timeout, memory_limit, budgets.max_render_size)
         self._cache: Lru[str, Rendered] = Lru(cache_bytes)
         self._places: Lru[str, Places] = Lru(_MAX_PLACES)
-        self._sandbox = Sandbox(policy)
         workspace.remove_stale(work_dir)
 
     def close(self) -> None:
         """End the processes that run."""
-        self._sandbox.close()
+        self._kustomize.close()
 
     def known(self, digest: str) -> Rendered | None:
         """Return the result for inputs with this digest, if it is at hand."""
@@ -95,19 +88,18 @@ class Renderer:
         """Drop the result for inputs with this digest; a later request renders them again."""
         self._cache.drop(digest)
 
-    async def render(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
+    async def render(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
         """Return the objects of a Sync in the namespace `home`; `inputs` are what `inputs.gather(tree, spec)` found.
 
         Raises Problem: RenderFailed, Encrypted or TooLarge, with file and what to do; CacheFull.
         """
         if (known := self._cache.get(inputs.digest)) is not None:
             return known
-        assert tree is not None  # noqa: S101 - only who asked `knows` has none
         contents = Contents(BoundedTree(tree, self.budgets), budgets=self.budgets)
         try:
             rendered, size = await self._unique(contents, spec, inputs, home)
         except OSError as error:  # the export of what a build reads
-            raise cache_problem(error, Reason.RenderFailed) from None
+            raise cache_problem(error, Reason.RenderFailed, self._volume) from None
         except Problem as problem:
             raise contents.explained(problem) from None
         if contents.noted:
@@ -121,12 +113,17 @@ class Renderer:
             found = await checked(rendered.objects)
             self.budgets.check("max_objects", len(found.objects), inputs.folder or ".")
             self.budgets.check("max_render_size", found.size, inputs.folder or ".")
+            if len(inputs.builds) > 1 or (
+                inputs.builds and inputs.manifests
+            ):  # of one alone they were counted
+                values = await asyncio.to_thread(_values, found.objects)
+                self.budgets.check("max_yaml_values", values, inputs.folder or ".")
             twice = (*rendered.twice, *found.twice)
             return replace(rendered, objects=found.objects, twice=twice), found.size
         except TwiceError:
             await self._tell_twice(tree, spec, inputs, home)
 
-    async def places(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Places:
+    async def places(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Places:
         """Return where the objects of a Sync come from, for messages; empty if it cannot be found out.
 
         A second build, as kustomize tells it by annotations that patches and replacements can see; it is made
@@ -134,7 +131,7 @@ class Renderer:
         """
         if (known := self._places.get(inputs.digest)) is not None:
             return known
-        if tree is None or not _is_built(spec, inputs):
+        if not _is_built(spec, inputs):
             return {}
         try:
             noted = await self._render(tree, spec, inputs, home, noted=True)
@@ -143,7 +140,7 @@ class Renderer:
         found = {identity(each.manifest): each for each in noted.objects}
         return self._places.put(inputs.digest, found, len(found) + 1)
 
-    async def placed(self, tree: Tree | None, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
+    async def placed(self, tree: Tree, spec: SyncSpec, inputs: Inputs, *, home: str = "") -> Rendered:
         """Return what `render` does, each object with the file that it comes from."""
         rendered = await self.render(tree, spec, inputs, home=home)
         places = await self.places(tree, spec, inputs, home=home)
@@ -158,7 +155,7 @@ class Renderer:
             except TwiceError as error:
                 raise Problem(Reason.RenderFailed, str(error)) from None
             except OSError as error:
-                raise cache_problem(error, Reason.RenderFailed) from None
+                raise cache_problem(error, Reason.RenderFailed, self._volume) from None
             except Problem:
                 if not noted:
                     raise
@@ -200,23 +197,9 @@ class Renderer:
                 await asyncio.to_thread(workspace.remove, work)
 
     async def _run(self, job: Job) -> tuple[Document, ...]:
-        argv = [self._program(), "build", job.target, "--load-restrictor", "LoadRestrictionsRootOnly"]
-        try:
-            done = await self._sandbox.run(argv, job.work, _environment(job.work, self._limits), self._limits)
-        except LaunchError as error:
-            raise Problem(
-                Reason.RenderFailed, f"kustomize could not be started: {error}", retry=True
-            ) from None
+        done = await self._kustomize.build(job.work, job.target)
         self._check(done, job)
         return await asyncio.to_thread(_documents, done.stdout, job, self.budgets)
-
-    def _program(self) -> str:
-        if found := shutil.which(self._kustomize):
-            return str(Path(found).absolute())
-        raise Problem(
-            Reason.RenderFailed,
-            f"the program {self._kustomize.name} was not found; install it, or set SETPOINT_KUSTOMIZE to its path",
-        )
 
     def _check(self, done: Completed, job: Job) -> None:
         where = job.folder or "."
@@ -268,14 +251,8 @@ def _plain(tree: Tree, inputs: Inputs, budgets: Budgets) -> Rendered:
     return Rendered(tuple(objects), skipped)
 
 
-def _environment(work: Path, limits: Limits) -> dict[str, str]:
-    """Return all that the process knows of its surroundings; an empty PATH, so that it finds no git.
-
-    Builds are short: without garbage collection below the soft limit they take a third less time.
-    """
-    soft = f"{limits.memory * 3 // 4}B"
-    home = str(work)
-    return {"PATH": home, "HOME": home, "TMPDIR": home, "GOMAXPROCS": "2", "GOGC": "off", "GOMEMLIMIT": soft}
+def _values(objects: Iterable[Document]) -> int:
+    return sum(values_of(each.manifest) or 0 for each in objects)
 
 
 def _documents(stdout: bytes, job: Job, budgets: Budgets) -> tuple[Document, ...]:

@@ -12,17 +12,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from setpoint.fences.kept import Kept
 from setpoint.fences.landlock import Access, Grant
-from setpoint.fences.launching import Connection, LaunchError, Started
+from setpoint.fences.launching import Connection, LaunchError, Nobody, Observer, Started
+from setpoint.fences.memory import sample
 from setpoint.fences.policy import Policy
 from setpoint.render import launcher
 
 POLICY: Final = Policy()
 _SAMPLE_SECONDS: Final = 0.05
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stopped(Enum):
@@ -35,7 +37,7 @@ class Stopped(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, bytes of resident memory, and bytes of each of stdout and stderr."""
+    """Seconds, bytes of memory, and bytes of each of stdout and stderr."""
 
     timeout: float
     memory: int
@@ -52,49 +54,69 @@ class Completed:
     stopped: Stopped | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a process ended whose output went elsewhere: exit code (minus the signal if one ended it), and why it was stopped."""
+
+    status: int
+    stopped: Stopped | None = None
+
+
 class Sandbox:
     """Starts the launcher when it is needed, again if it died, and ends it with `close`."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
-        """`policy`: how strict the fence of each process is."""
-        self._policy = policy
-        self._launcher: Connection | None = None
+    def __init__(self, policy: Policy = POLICY, observer: Observer | None = None) -> None:
+        """`policy`: how strict the fence of each process is; `observer` is told of each."""
+        self._policy, self._observer = policy, observer or Nobody()
+        self._kept = Kept(policy, ("-P", "-s", "-S", "-m", launcher.__name__), {}, "renderers")
 
     async def run(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], limits: Limits) -> Completed:
-        """Run a program (argv[0] is its path) in its folder and wait for its end, whatever ends it.
-
-        Raises LaunchError if it could not be started. A cancelled wait kills the process too.
-        """
-        connection = self._connection()
+        """Run a program as `run_into` does, and return its output."""
         with ExitStack() as files:
-            out, err = (files.enter_context(_memory_file(name)) for name in ("stdout", "stderr"))
-            request = {"argv": list(argv), "cwd": str(cwd), "env": dict(env), "output": limits.output}
-            fence = self._policy.wire(self._grants(argv[0], cwd))
-            started = await connection.start({**request, **fence}, (out.fileno(), err.fileno()))
-            status, stopped = await _watch(connection, started, limits)
-            stdout, stderr = (_content(each.fileno()) for each in (out, err))
-        if stopped is None and max(len(stdout), len(stderr)) >= limits.output:
+            out, err = (files.enter_context(_memory_file(name)).fileno() for name in ("stdout", "stderr"))
+            left = await self.run_into(argv, cwd, env, limits, (out, err))
+            return Completed(left.status, _content(out), _content(err), left.stopped)
+
+    async def run_into(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        limits: Limits,
+        output: tuple[int, int],
+    ) -> Left:
+        """Run a program (argv[0] is its path) in its folder and wait for its end, whatever ends it; it prints into two open files.
+
+        Raises LaunchError if it could not be started. A cancelled wait kills the process too. The folder is opened here and
+        never looked up again: who may write beside it could put another in its place; a symlink is none.
+        """
+        connection = self._kept.get()
+        with ExitStack() as files:
+            folder = _opened(cwd)
+            files.callback(os.close, folder)
+            request = {"argv": list(argv), "env": dict(env), "output": limits.output}
+            fence = self._policy.wire(self._grants(argv[0]))
+            started = await connection.start({**request, **fence}, (*output, folder))
+            self._observer.began(started.pid, "renderer", partial(connection.kill, started.number))
+            try:
+                status, stopped = await _watch(connection, started, limits)
+            finally:
+                self._observer.remove(started.pid)
+        if stopped is None and max(os.fstat(each).st_size for each in output) >= limits.output:
             stopped = Stopped.OUTPUT
-        return Completed(status, stdout, stderr, stopped)
+        return Left(status, stopped)
 
     def close(self) -> None:
         """End the launcher, and with it every process that runs."""
-        if self._launcher is not None:
-            self._launcher.close()
-            self._launcher = None
+        self._kept.close()
 
-    def _grants(self, program: str, cwd: Path) -> list[Grant]:
-        libraries = [Grant(each, Access.RUN) for each in self._policy.libraries]
-        return [Grant(str(cwd), Access.WRITE), Grant(program, Access.RUN), *libraries]
+    @property
+    def launcher(self) -> Connection | None:
+        """The launcher, if there is one."""
+        return self._kept.launcher
 
-    def _connection(self) -> Connection:
-        if refusal := self._policy.refusal():
-            raise LaunchError(refusal)
-        loop = asyncio.get_running_loop()
-        if self._launcher is None or not self._launcher.usable(loop):
-            self.close()
-            self._launcher = Connection(loop, ("-P", "-s", "-S", "-m", launcher.__name__), {}, "renderers")
-        return self._launcher
+    def _grants(self, program: str) -> list[Grant]:
+        return [Grant(each, Access.RUN) for each in (program, *self._policy.libraries)]
 
 
 async def _watch(connection: Connection, started: Started, limits: Limits) -> tuple[int, Stopped | None]:
@@ -106,16 +128,23 @@ async def _watch(connection: Connection, started: Started, limits: Limits) -> tu
         while True:
             await asyncio.wait((started.ended,), timeout=_SAMPLE_SECONDS)
             if started.ended.done():
-                return started.ended.result(), stopped
+                return started.ended.result().status, stopped
             if stopped is None:
                 late = loop.time() > deadline
-                large = _resident(started.pid) > limits.memory
+                large = _memory(started.pid) > limits.memory
                 stopped = Stopped.TIMEOUT if late else Stopped.MEMORY if large else None
                 if stopped is not None:
                     connection.kill(started.number)
     finally:
         if not started.ended.done():
             connection.kill(started.number)
+
+
+def _opened(folder: Path) -> int:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise LaunchError(f"its work folder cannot be opened: {error.strerror}") from None
 
 
 def _memory_file(name: str) -> Any:
@@ -129,9 +158,7 @@ def _content(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
-def _resident(pid: int) -> int:
-    """Return the resident memory of a process in bytes, 0 if it is gone (statm counts pages, proc(5))."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError):
-        return 0
+def _memory(pid: int) -> int:
+    """Return the bytes that a process takes, page tables and what is swapped out included; 0 if it is gone."""
+    seen = sample(pid)
+    return seen.memory if seen else 0

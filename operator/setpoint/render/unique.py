@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
-from setpoint.objects.documents import Document
+from setpoint.objects.documents import Document, json_size, json_text
 from setpoint.objects.identity import ObjectId, identity
 
 FEW: Final = 10
@@ -43,7 +41,7 @@ def _unique(objects: Iterable[Document]) -> Unique:
     for each in objects:
         oid = identity(each.manifest)
         if (other := seen.setdefault(oid, each)) is each:
-            size += len(orjson.dumps(each.manifest))
+            size += json_size(each.manifest)
         elif _text(each) == _text(other):
             twice.append(f"{_place(each)}: {oid.label()} is said at {_place(other)} already, word for word")
         else:
@@ -53,9 +51,9 @@ def _unique(objects: Iterable[Document]) -> Unique:
     return Unique(tuple(seen.values()), size, tuple(twice))
 
 
-def _text(document: Document) -> bytes:
+def _text(document: Document) -> str:
     # Not `==`, by which true is 1.
-    return orjson.dumps(document.manifest, option=orjson.OPT_SORT_KEYS)
+    return json_text(document.manifest, ordered=True)
 
 
 def _place(document: Document) -> str:

@@ -10,7 +10,6 @@ crash left behind.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Final
 
 from setpoint.render.kustomize.build import Build
 from setpoint.render.kustomize.kustomization import NAMES
+from setpoint.runtime import disk
 from setpoint.tree.bounded import Spent
 from setpoint.tree.protocol import Entry, EntryKind, Tree
 
@@ -31,8 +31,8 @@ def workspace(parent: Path) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Remove a workspace, if it is still there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a workspace, if it is still there, whatever a renderer that was taken over made of it."""
+    disk.remove(folder)
 
 
 def remove_stale(parent: Path) -> None:

@@ -1,16 +1,20 @@
-"""Measures for how long the event loop was held, and costs nothing while the loop rests (shell)."""
+"""Measures for how long the event loop was held, and costs nothing while the loop rests; ends a process whose loop stands still (shell)."""
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 PERIOD: Final = 0.005
 """Seconds between two looks while work goes on; a hold may be up to so much longer than what is told of it."""
 WINDOW: Final = 60.0
+LONGEST: Final = 60.0
+"""Seconds for which a loop may stand; what holds it for longer does not end by itself."""
 _HOOK: Final = "call_soon"
 
 
@@ -104,3 +108,24 @@ class HoldMeter:
         self._longest.tell(now, now - due)
         self._busiest.tell(now, min(now - due, busy))
         self._wait_for_work()
+
+
+@contextmanager
+def watched(longest: float = LONGEST) -> Iterator[None]:
+    """End this process with code 1 if its event loop has no turn for so many seconds, within the block.
+
+    It is told by a thread that needs no Python for it, so that one that holds Python's lock is noticed too. Where each thread is, and
+    nothing of what it is at work on, goes to stderr.
+    """
+
+    async def turns() -> None:
+        while True:
+            faulthandler.dump_traceback_later(longest, exit=True)
+            await asyncio.sleep(longest / 10)
+
+    turning = asyncio.get_running_loop().create_task(turns())
+    try:
+        yield
+    finally:
+        turning.cancel()
+        faulthandler.cancel_dump_traceback_later()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -44,6 +44,12 @@ class Lru(Generic[K, V]):
         with self._lock:
             _, weight = self._kept.pop(key, (None, 0))
             self._used -= weight
+
+    def drop_if(self, unwanted: Callable[[K], bool]) -> None:
+        """Drop all values whose keys are unwanted; that looks at each key."""
+        with self._lock:
+            for key in [each for each in self._kept if unwanted(each)]:
+                self._used -= self._kept.pop(key)[1]
 
     def __len__(self) -> int:
         return len(self._kept)

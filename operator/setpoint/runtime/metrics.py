@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.runtime.loop_holds import HoldMeter
+from setpoint.wall.messages import PROCESSES, Stats
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -85,6 +86,25 @@ METRICS = (
         Counter,
         "How often the worker went away: its process died, or its connection ended.",
     ),
+    Metric(
+        "setpoint_worker_memory_bytes",
+        Gauge,
+        "Memory that processes of the worker take, by kind: "
+        + ", ".join(f"`{kind}`" for kind in PROCESSES)
+        + ".",
+        ("kind",),
+    ),
+    Metric("setpoint_worker_processes", Gauge, "Processes of the worker, by the same kinds.", ("kind",)),
+    Metric(
+        "setpoint_worker_child_deaths_total",
+        Counter,
+        "How often a process that reads commits died of its work, or was ended as it took too much.",
+    ),
+    Metric(
+        "setpoint_worker_longest_wait_seconds",
+        Gauge,
+        "How long what waits longest has waited for a process that reads commits.",
+    ),
     Metric("setpoint_leader", Gauge, "Whether this process holds the lease."),
     Metric(
         "setpoint_tasks",
@@ -116,6 +136,8 @@ class Metrics:
         self._counters = {m.name: self._made(m, Counter) for m in METRICS if m.type is Counter}
         self._gauges = {m.name: self._made(m, Gauge) for m in METRICS if m.type is Gauge}
         self._histograms = {m.name: self._made(m, Histogram) for m in METRICS if m.type is Histogram}
+        self._child_deaths = 0
+        """Those that the worker told of last."""
 
     def _made(self, metric: Metric, kind: Callable[..., M]) -> M:
         return kind(metric.name, metric.help, metric.labels, registry=self.registry)
@@ -146,8 +168,26 @@ class Metrics:
         self._gauges["setpoint_worker_up"].set_function(up)
 
     def worker_died(self) -> None:
-        """The worker went away."""
+        """The worker went away, and with it all of its processes and who waited for them."""
         self._counters["setpoint_worker_deaths_total"].inc()
+        self._worker_is(Stats({}, {}, 0, 0.0))
+
+    def worker_told(self, stats: Stats) -> None:
+        """The worker told of its processes. It counts their deaths from its own start: of fewer than before, all are new."""
+        before = self._child_deaths if self._child_deaths <= stats.deaths else 0
+        self._counters["setpoint_worker_child_deaths_total"].inc(stats.deaths - before)
+        self._child_deaths = stats.deaths
+        self._worker_is(stats)
+
+    def _worker_is(self, stats: Stats) -> None:
+        memory, processes = (
+            self._gauges["setpoint_worker_memory_bytes"],
+            self._gauges["setpoint_worker_processes"],
+        )
+        for kind in PROCESSES:
+            memory.labels(kind).set(stats.memory.get(kind, 0))
+            processes.labels(kind).set(stats.processes.get(kind, 0))
+        self._gauges["setpoint_worker_longest_wait_seconds"].set(stats.longest_wait)
 
     def event_dropped(self) -> None:
         """An Event was not recorded."""

@@ -95,6 +95,11 @@ class Slots:
         """Return the namespaces that wait for a slot."""
         return frozenset(self._share.namespaces())
 
+    @property
+    def longest_wait(self) -> float:
+        """For how many seconds the one has waited that waits longest."""
+        return self._share.longest_wait(self._clock())
+
     def _dispatch(self) -> None:
         while (ticket := self._share.next(self.limits, self._clock())) is not None:
             if not ticket.called.done():  # else it was cancelled, and gives the slot back in a moment

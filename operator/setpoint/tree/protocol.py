@@ -1,6 +1,6 @@
 """The interface of a commit's files: a read-only tree, by path.
 
-`git.reader.MirrorTree` reads a commit from a bare mirror without a work tree, `tree.local.LocalTree` a local folder.
+`git.contents.reader.MirrorTree` reads a commit from a bare mirror without a work tree, `tree.local.LocalTree` a local folder.
 """
 
 from __future__ import annotations

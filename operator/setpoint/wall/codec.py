@@ -16,10 +16,11 @@ from pydantic_core import from_json
 from setpoint.wall.errors import ProtocolError
 from setpoint.wall.frames import MAX_BODY, MAX_HEAD, MAX_SINGLE
 from setpoint.wall.kinds import NUMBERS, TYPES
-from setpoint.wall.limits import MAX_MESSAGE, MAX_OBJECT, flaw, nesting
+from setpoint.wall.limits import MAX_OBJECT, flaw, nesting
 from setpoint.wall.messages import Made
-from setpoint.wall.receipt import MAX_DEPTH, breach_of_depth, breach_of_numbers
+from setpoint.wall.receipt import MAX_DEPTH, breach_of_numbers, values_of
 from setpoint.wall.shapes import Wrong, made, typed
+from setpoint.wall.sizes import DEFAULT, SIZES, Bounds, memory
 
 _AROUND: Final = 32
 """Bytes beside the fields of a frame, and beside the items of a list: braces and commas."""
@@ -46,7 +47,11 @@ def encode(message: Any) -> Iterator[Piece]:
     if (what := flaw(message)) is not None:
         raise ProtocolError(f"{name} {what}")
     previous: bytes | None = None
+    size, most = 0, SIZES.get(type(message))
     for body in _bodies(name, message):
+        size += len(body)
+        if most is not None and size > most:
+            raise ProtocolError(f"{name} has more than {most} bytes")
         if previous is not None:
             yield Piece(previous, more=True)
         previous = body
@@ -142,26 +147,29 @@ def _object(given: Mapping[str, bytes]) -> bytes:
 class Assembly:
     """A message of which some pieces are there."""
 
-    def __init__(self, kind: int, limit: int = MAX_MESSAGE) -> None:
-        """`kind`: the number of the message. `limit`: bytes of it that are taken."""
-        self._limit = limit
+    def __init__(self, kind: int, bounds: Bounds = DEFAULT) -> None:
+        """`kind`: the number of the message. `bounds`: how much of it is taken."""
         self._type = TYPES[kind]
+        self._most, self._most_values = min(bounds.size, SIZES.get(self._type, bounds.size)), bounds.values
         self._given: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
-        self._size = 0
+        self._size = self._values = 0
 
-    def add(self, body: bytes) -> None:
-        """Take one more piece; ProtocolError if it is none of this message."""
+    def add(self, body: bytes) -> int:
+        """Take one more piece, and return how many bytes of memory it takes at most; ProtocolError if it is none of this message."""
         self._size += len(body)
         try:
-            self._add(body)
+            return self._add(body)
         except Wrong as wrong:
             raise ProtocolError(str(wrong.below(self._type.__name__))) from None
 
-    def _add(self, body: bytes) -> None:
-        if self._size > self._limit:
-            raise Wrong(f"has more than {self._limit} bytes")
-        raw = _parsed(body)
+    def _add(self, body: bytes) -> int:
+        if self._size > self._most:
+            raise Wrong(f"has more than {self._most} bytes")
+        raw, values = _parsed(body)
+        self._values += values
+        if self._values > self._most_values:
+            raise Wrong(f"has more than {self._most_values} values")
         given = typed(self._type, raw)
         if len(body) > MAX_BODY:
             _single(given, len(body))
@@ -172,6 +180,7 @@ class Assembly:
                 raise Wrong("is there twice", name)
             else:
                 self._given[name] = value
+        return memory(body, values)
 
     def message(self) -> Any:
         """Return the message, now that all pieces are there; ProtocolError if a field is missing."""
@@ -181,17 +190,19 @@ class Assembly:
             raise ProtocolError(str(wrong.below(self._type.__name__))) from None
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes) -> tuple[Any, int]:
+    """Return the JSON of a frame, and how many values it has."""
     try:
         raw = from_json(body, allow_inf_nan=False)
     except ValueError:  # its message may quote the text
         raise Wrong("is no JSON, or nested too deep") from None
-    # Most numbers are short, and what is short is not deep.
-    deep = breach_of_depth(raw, MAX_DEPTH + _LEVELS) if len(body) > 2 * MAX_DEPTH else None
-    what = deep or (breach_of_numbers(raw) if _LONG_NUMBER in body.translate(_DIGITS) else None)
-    if what is not None:
+    values = values_of(raw, MAX_DEPTH + _LEVELS)
+    if values is None:
+        raise Wrong(f"has more than {MAX_DEPTH + _LEVELS} levels of nesting")
+    # Most numbers are short.
+    if _LONG_NUMBER in body.translate(_DIGITS) and (what := breach_of_numbers(raw)) is not None:
         raise Wrong(what)
-    return raw
+    return raw, values
 
 
 def _single(given: Mapping[str, Any], size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from setpoint.wall import inside as i
 from setpoint.wall import messages as m
 from setpoint.wall.frames import BODY, CANCEL, CREDIT, ENDED, FAULT, LIMITS, MAX_HEAD
 
@@ -17,6 +18,10 @@ REQUESTS: Final[Mapping[int, type[Any]]] = {
     21: m.Objects,
     22: m.Places,
     23: m.Drop,
+    24: i.Describe,
+    25: i.Links,
+    26: i.Told,
+    27: i.Run,
 }
 ANSWERS: Final[Mapping[int, type[Any]]] = {
     32: m.Welcome,
@@ -28,9 +33,12 @@ ANSWERS: Final[Mapping[int, type[Any]]] = {
     38: m.Same,
     39: m.Built,
     40: m.Placed,
+    41: i.Described,
+    42: i.Linked,
+    43: i.Ran,
 }
-NOTICES: Final[Mapping[int, type[Any]]] = {48: m.Stats}
-"""What the worker tells without being asked, as call 0 and in one frame."""
+NOTICES: Final[Mapping[int, type[Any]]] = {48: m.Stats, 49: i.Damaged}
+"""What the answering side tells without being asked, as call 0 and in one frame."""
 
 EXPECTED: Final[Mapping[type[Any], tuple[type[Any], ...]]] = {
     m.Hello: (m.Welcome,),
@@ -41,6 +49,10 @@ EXPECTED: Final[Mapping[type[Any], tuple[type[Any], ...]]] = {
     m.Objects: (m.Built, m.Lost, m.Failed),
     m.Places: (m.Placed, m.Failed),
     m.Drop: (m.Failed,),
+    i.Describe: (i.Described, m.Lost, m.Failed),
+    i.Links: (i.Linked, m.Lost, m.Failed),
+    i.Told: (m.Failed,),
+    i.Run: (i.Ran, m.Failed),
 }
 """The answers of each request. Any may fail: who answers it may be unable to."""
 

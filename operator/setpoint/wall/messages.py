@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from setpoint.api.reasons import Problem, Reason
 from setpoint.wall.words import shortened
@@ -53,9 +53,15 @@ class Welcome:
     cache: str
 
 
+PROCESSES: Final = ("broker", "launcher", "reader", "renderer", "lister", "fetcher")
+"""The kinds of processes that a worker has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the worker tells of itself: bytes of memory and processes by kind, deaths since its start, the longest wait in seconds."""
+    """What the worker tells of itself: bytes of memory and processes by kind (of `PROCESSES`; of one that is left out there is none), how many
+    readers died since its start, and for how long the one has waited, in seconds, that waits longest for a reader.
+    """
 
     memory: Mapping[str, int]
     processes: Mapping[str, int]

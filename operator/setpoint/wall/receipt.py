@@ -50,6 +50,19 @@ def breach_of_depth(value: Any, depth: int = MAX_DEPTH) -> str | None:
     return f"has more than {depth} levels of nesting" if level else None
 
 
+def values_of(value: Any, depth: int = MAX_DEPTH) -> int | None:
+    """Return how many values JSON has, names of fields included; None if it has more levels than these."""
+    level, count = [value], 1
+    for _ in range(depth + 1):
+        level = [each for each in level if type(each) in CONTAINERS]
+        if not level:
+            return count
+        count += sum(len(each) for each in level if type(each) is dict)
+        level = _below(level)
+        count += len(level)
+    return None
+
+
 def breach_of_numbers(value: Any) -> str | None:
     """Return that JSON has an integer which JSON libraries do not hold, in such words; None if it does not."""
     level = [value]

@@ -1,3 +1,3 @@
-"""Answers what the operator asks over the seam (`wall`): fetches, compares, gathers, renders. It is the only package that touches what
-tenants wrote, together with `git`, `tree` and `render`, and reaches no API server.
+"""Answers what the operator asks over the seam (`wall`): has commits fetched, compared, gathered and rendered by child processes. What
+tenants wrote is read in `worker.reader`, with `git.contents`, `tree` and `render`, and nothing here reaches an API server.
 """

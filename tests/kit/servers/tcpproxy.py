@@ -16,6 +16,8 @@ from tests.kit.cluster.workspace import Workspace
 T = TypeVar("T")
 CHUNK = 1 << 16
 WAIT_SECONDS = 120
+_TURNS = 5
+"""Of the event loop, until a connection that was accepted has its task."""
 
 
 class TcpProxy:
@@ -69,6 +71,8 @@ class TcpProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         for writer in list(self._writers):
             writer.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -84,7 +88,11 @@ class TcpProxy:
             self._end(writer)
             return
         self._writers.add(ours)
-        await asyncio.gather(self._ask(reader, ours), self._answer(theirs, writer, ours))
+        try:
+            await asyncio.gather(self._ask(reader, ours), self._answer(theirs, writer, ours))
+        except asyncio.CancelledError:  # by `_close`; asyncio does not expect it of who serves a connection
+            for each in (ours, writer):
+                self._end(each, cut=True)
 
     async def _ask(self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
         try:

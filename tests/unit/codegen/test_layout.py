@@ -55,7 +55,9 @@ def test_the_copy_is_kept(copy: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("target", ["render.renderer", "git.repositories", "kube.client", "store.index"])
+@pytest.mark.parametrize(
+    "target", ["render.renderer", "git.fetching", "git.contents.reading", "kube.client", "store.index"]
+)
 def test_plan_imports_nobody_who_acts(copy: Path, target: str) -> None:
     assert "BROKEN" in broken(copy, "plan/desired.py", f"import setpoint.{target}")
 
@@ -72,9 +74,9 @@ def test_what_reads_repositories_does_not_reach_the_api_server(copy: Path, modul
     ("module", "line"),
     [
         ("syncs/builder.py", "import setpoint.render.renderer"),
-        ("sources/reconciler.py", "import setpoint.git.repositories"),
+        ("sources/reconciler.py", "import setpoint.git.fetching"),
         ("syncs/target.py", "import setpoint.tree.gitignore"),
-        ("syncs/receipt.py", "import setpoint.worker.inprocess"),
+        ("syncs/receipt.py", "import setpoint.worker.broker"),
         ("apply/placing.py", "import setpoint.objects.documents"),
         ("store/index.py", "import setpoint.objects.yaml"),
         ("kube/errors.py", "import pygit2"),
@@ -86,6 +88,19 @@ def test_who_writes_to_the_cluster_reads_nothing_that_tenants_wrote(
     copy: Path, module: str, line: str
 ) -> None:
     assert "reads nothing that tenants wrote BROKEN" in broken(copy, module, line)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("git/fetching.py", "import setpoint.git.contents.reading"),
+        ("git/workers.py", "import setpoint.git.worker.main"),
+        ("git/remotes.py", "import setpoint.tree.protocol"),
+        ("runtime/disk.py", "import yaml"),
+    ],
+)
+def test_who_starts_readers_reads_nothing_that_tenants_wrote(copy: Path, module: str, line: str) -> None:
+    assert "who starts readers reads nothing that tenants wrote BROKEN" in broken(copy, module, line)
 
 
 def test_nor_by_way_of_another(copy: Path) -> None:

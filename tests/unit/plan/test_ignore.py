@@ -86,10 +86,6 @@ def settled(git: Json, live: Json, *paths: str) -> Carried:
     return carried(git, live, *paths, predicted=stored(git)) if made.doubts else made
 
 
-def spec_of(git: Json, live: Json, *paths: str) -> Any:
-    return carried(git, live, *paths).manifest["spec"]
-
-
 def images(*pairs: tuple[str, str]) -> Json:
     return {"containers": [{"name": name, "image": image} for name, image in pairs]}
 

@@ -16,6 +16,7 @@ from tests.kit.servers.closed import closed_port
 from setpoint.api.reasons import Problem
 from setpoint.runtime.loop_holds import HoldMeter
 from setpoint.runtime.metrics import METRICS, Metrics, served
+from setpoint.wall.messages import PROCESSES, Stats
 
 
 def text(metrics: Metrics) -> str:
@@ -33,6 +34,8 @@ def everything(metrics: Metrics) -> None:
     metrics.objects("team", "shop", 12)
     metrics.ready("Sync", "team", "shop", ready=True)
     metrics.queue("sync", lambda: 4, lambda: 2.5)
+    metrics.worker(lambda: True)
+    metrics.worker_told(Stats({"reader": 7}, {"reader": 1}, 2, 1.5))
     metrics.leader(lambda: True)
     loop = asyncio.new_event_loop()
     loop.close()
@@ -71,6 +74,39 @@ def test_what_is_gone_leaves_no_series() -> None:
     telemetry.forget("Sync", "team", "never-seen")
     telemetry.forget("Source", "team", "shop")
     assert 'namespace="team"' not in text(telemetry)
+
+
+def shown_of_worker(telemetry: Metrics) -> dict[str, float]:
+    """Return what is told of the worker's processes, but for what is 0."""
+    lines = re.findall(r"^setpoint_worker_(\S+) (\S+)$", text(telemetry), re.MULTILINE)
+    return {name: float(value) for name, value in lines if float(value) and "created" not in name}
+
+
+def test_what_the_worker_tells_is_shown_until_it_tells_otherwise() -> None:
+    telemetry = Metrics()
+    telemetry.worker_told(Stats({"reader": 2**40, "broker": 3}, {"reader": 2, "broker": 1}, 2, 1.5))
+    assert shown_of_worker(telemetry) == {
+        'memory_bytes{kind="reader"}': 2**40,
+        'memory_bytes{kind="broker"}': 3,
+        'processes{kind="reader"}': 2,
+        'processes{kind="broker"}': 1,
+        "child_deaths_total": 2,
+        "longest_wait_seconds": 1.5,
+    }
+    telemetry.worker_told(Stats({"broker": 4}, {"broker": 1}, 5, 0.0))
+    assert shown_of_worker(telemetry) == {
+        'memory_bytes{kind="broker"}': 4,
+        'processes{kind="broker"}': 1,
+        "child_deaths_total": 5,
+    }
+    # A worker that is gone has no processes, and the next one counts from the beginning.
+    telemetry.worker_died()
+    assert shown_of_worker(telemetry) == {"deaths_total": 1, "child_deaths_total": 5}
+    for deaths in (1, 1, 3):
+        telemetry.worker_told(Stats({}, {}, deaths, 0.0))
+    assert shown_of_worker(telemetry) == {"deaths_total": 1, "child_deaths_total": 8}
+    kinds = re.findall(r'^setpoint_worker_processes\{kind="(\w+)"\}', text(telemetry), re.MULTILINE)
+    assert sorted(kinds) == sorted(PROCESSES), "each kind is there, with 0 where there is none"
 
 
 def test_two_operators_in_one_process_do_not_share() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.kit import virtualtime
 from tests.kit.memorytree import MemoryTree
+from tests.kit.oneprocess import OneProcess
 from tests.kit.samples import Woken
 
 from setpoint.api.budgets import DEFAULTS
@@ -33,7 +34,6 @@ from setpoint.store.index import Store
 from setpoint.store.status_writer import StatusWriter
 from setpoint.wall.errors import WorkerAway, WorkerGone
 from setpoint.wall.messages import GitRef, Login
-from setpoint.worker.inprocess import InProcess
 
 KEY, APP, OTHER = SyncKey("team", "src"), SyncKey("team", "app"), SyncKey("team", "other")
 A, B, C, D = "a" * 40, "b" * 40, "c" * 40, "d" * 40
@@ -151,7 +151,7 @@ class World:
         cluster: Any = self.cluster
         events: Any = SimpleNamespace(record=lambda *_: None)
         renderer = cast("Any", SimpleNamespace(budgets=DEFAULTS))
-        self.worker = InProcess(cast("Any", self.git), renderer, allow_file=False)
+        self.worker = OneProcess(self.git, renderer)
         self.sources = Sources(
             cluster,
             self.worker,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.kit import virtualtime
 from tests.kit.memorytree import MemoryTree
+from tests.kit.oneprocess import OneProcess
 from tests.kit.syncworld import World
 
 from setpoint.api.reasons import Problem, Reason
@@ -21,7 +22,6 @@ from setpoint.sources.artifact import Artifact
 from setpoint.sources.demands import Demand
 from setpoint.store.index import Store
 from setpoint.syncs.builder import NotYet, TargetBuilder, revision_of
-from setpoint.worker.inprocess import InProcess
 
 OLD, NEW = "1" * 40, "2" * 40
 META = {"namespace": "team", "name": "app"}
@@ -37,7 +37,7 @@ async def lost(*, served: bool) -> None:
     head = {"apiVersion": "setpoint.dev/v1alpha1", "kind": "Sync", "metadata": META, "spec": SPEC}
     stamp = OwnershipMarks(SyncKey("team", "app"), "label")
     nothing: Any = SimpleNamespace(known=lambda _digest: None)
-    worker = InProcess(nothing, nothing, allow_file=False)
+    worker = OneProcess(nothing, nothing)
     await TargetBuilder(cluster, Store(), sources, worker, b"k").manifests(
         sync_model(head), current, target, stamp
     )

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from setpoint.wall import inside as i
 from setpoint.wall import messages as m
 from setpoint.wall.kinds import TYPES
 
@@ -36,5 +37,15 @@ st.register_type_strategy(m.ApiServer, st.builds(m.ApiServer, host=LINE, port=st
 st.register_type_strategy(m.Made, st.builds(m.Made, where=LINE, manifest=MANIFEST))
 st.register_type_strategy(m.Located, st.builds(m.Located, where=LINE))
 st.register_type_strategy(m.Look, st.builds(m.Look, spec=st.dictionaries(TEXT, JSON, max_size=3)))
+KINDS = st.dictionaries(st.sampled_from(m.PROCESSES), st.integers(0, 2**63 - 1))
+st.register_type_strategy(
+    m.Stats,
+    st.builds(
+        m.Stats, KINDS, KINDS, st.integers(0, 2**63 - 1), st.floats(0, allow_nan=False, allow_infinity=False)
+    ),
+)
+SHA = st.from_regex("[0-9a-f]{40}", fullmatch=True)
+for each in (i.Submodule, i.Pinned, i.Told):
+    st.register_type_strategy(each, st.builds(each, sha=SHA))
 MESSAGES: Mapping[type[Any], SearchStrategy[Any]] = {each: st.from_type(each) for each in TYPES.values()}
 ANY = st.one_of(*MESSAGES.values())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, get_type_hints
 
 import orjson
 import pytest
@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from tests.unit.wall.strategies import ANY, MESSAGES
 
 from setpoint.api.reasons import Problem, Reason
+from setpoint.wall import inside as i
 from setpoint.wall import messages as m
 from setpoint.wall.codec import Assembly, Piece, decode, encode, number
 from setpoint.wall.errors import ProtocolError
 from setpoint.wall.frames import MAX_BODY, MAX_HEAD, MAX_SINGLE
 from setpoint.wall.kinds import ANSWERS, EXPECTED, FITTING, NUMBERS, REQUESTS, TO_OPERATOR, TO_WORKER, TYPES
-from setpoint.wall.limits import MAX_MESSAGE, MAX_OBJECT
+from setpoint.wall.limits import LENGTHS, MAX_LINKS, MAX_OBJECT, MAX_PLACED
+from setpoint.wall.sizes import DEFAULT, SIZES, Bounds
 
 SECRET = "hunter2"
+SHA = "a" * 40
 OBJECT: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 MADE = m.Made("a.yaml:1", 1, 1, OBJECT)
 BUILT = m.Built("digest", "set", (MADE,))
@@ -148,7 +151,23 @@ def deep(levels: int) -> Any:
         (m.Placed((m.Located("", "A", "", "a", "\x1b[1m"),)), "Placed.objects[0] has a `where` that is no printable line of at most 1024 bytes"),
         (m.Objects(replace(LOOK, spec={"a": deep(64)}), "d"), "Objects.look has more than 64 levels of nesting"),
         (m.Objects(replace(LOOK, spec={"a": SECRET * 300_000}), "d"), "Objects.look is larger than 2097152 bytes"),
-        (m.Fetched(SECRET * 300_000), "Fetched.handle is larger than 2097152 bytes"),
+        (m.Fetched(SECRET * 300_000), "Fetched has a `handle` of more than 256 characters"),
+        (m.Same("d", "x" * 257), "Same has a `read_set` of more than 256 characters"),
+        (m.Drop("a", ("d", "x" * 257), ()), "Drop has a `digests` of more than 256 characters"),
+        (m.GitRef(branch="x" * 257), "GitRef has a `branch` of more than 256 characters"),
+        (m.Checked("h", "s", "x" * 1025, "", "", "", held=True), "Checked has a `revision` of more than 1024 characters"),
+        (m.Checked("h", "s", "r", "", "", "x" * 65, held=True), "Checked has a `time` of more than 64 characters"),
+        (i.Described("x" * 2049, "", ""), "Described has a text of more than 2048 bytes"),
+        (i.Described("", "", "x" * 65), "Described has a `time` of more than 64 characters"),
+        (i.Linked((i.Submodule("x" * 4097, "u", SHA),)), "Linked.submodules[0] has a `path` of more than 4096 characters"),
+        (i.Linked((i.Submodule("p", "x" * 2049, SHA),)), "Linked.submodules[0] has a `url` of more than 2048 characters"),
+        (i.Linked((i.Submodule("p", "u", "b" * 39),)), "Linked.submodules[0] has a `sha` that is none"),
+        (i.Linked((i.Submodule("p", "u", SHA),) * (MAX_LINKS + 1)), "Linked has more than 10000 items"),
+        (i.Linked((i.Submodule("x" * 4096, "u", SHA),) * 2000), "Linked has more than 4194304 bytes"),
+        (i.Told("h", SHA, (i.Pinned("p", "h", "B" * 40),)), "Told.pins[0] has a `sha` that is none"),
+        (i.Run("x" * 129, "t"), "Run has a `work` of more than 128 characters"),
+        (i.Damaged("x" * 257), "Damaged has a `handle` of more than 256 characters"),
+        (m.Placed((m.Located("", "A", "", "a", ""),) * (MAX_PLACED + 1)), "Placed has more than 20000 items"),
     ],
 )  # fmt: skip
 def test_what_must_not_be_sent_is_not(message: Any, words: str) -> None:
@@ -242,14 +261,67 @@ def test_a_field_that_is_no_list_comes_once() -> None:
         decode(number(BUILT), [body(), b'{"digest":"d"}'])
 
 
-def test_a_message_has_a_limit_however_many_frames_it_comes_in() -> None:
-    assembly = Assembly(number(m.Placed()))
-    blanks = b"{" + b" " * (MAX_SINGLE - 2) + b"}"
-    for _ in range(MAX_MESSAGE // MAX_SINGLE):
-        with pytest.raises(ProtocolError, match="not of a single thing"):
-            assembly.add(blanks)
-    with pytest.raises(ProtocolError, match="Placed has more than 67108864 bytes"):
+@pytest.mark.parametrize(("kind", "most"), [(m.Placed, SIZES[m.Placed]), (m.Built, DEFAULT.size)])
+def test_a_message_has_a_limit_however_many_frames_it_comes_in(kind: type[Any], most: int) -> None:
+    assembly = Assembly(NUMBERS[kind])
+    blanks = b"{" + b" " * (MAX_BODY - 2) + b"}"
+    for _ in range(most // MAX_BODY):
+        assembly.add(blanks)
+    with pytest.raises(ProtocolError, match=f"{kind.__name__} has more than {most} bytes"):
+        assembly.add(blanks)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [m.Welcome, m.Failed, m.Lost, m.Checked, m.Fetched, m.Same, m.Stats, i.Described, i.Run, i.Damaged],
+)
+def test_a_small_message_is_a_frame(kind: type[Any]) -> None:
+    assembly = Assembly(NUMBERS[kind])
+    assembly.add(b"{" + b" " * (MAX_HEAD - 2) + b"}")
+    with pytest.raises(ProtocolError, match=f"{kind.__name__} has more than 65536 bytes"):
         assembly.add(b"{}")
+
+
+def test_small_values_have_a_limit_however_short_they_are() -> None:
+    bounds = Bounds.of(2**25, 100, 200_000)
+    assembly = Assembly(number(BUILT), bounds)
+    piece = body(objects=[replace(MADE, manifest={**OBJECT, "data": [{}] * 50_000})])
+    bare = orjson.dumps({"objects": orjson.loads(piece)["objects"]})
+    taken = assembly.add(piece)
+    assert taken > 50_000 * 90
+    for _ in range(3):
+        assembly.add(bare)
+    with pytest.raises(ProtocolError, match=f"Built has more than {bounds.values} values"):
+        assembly.add(bare)
+
+
+def test_wide_texts_take_more_than_their_bytes() -> None:
+    narrow = Assembly(number(BUILT)).add(made(manifest={**OBJECT, "data": "x" * 100_000}))
+    for wide in ("\U0001f600" + "x" * 100_000, "\x01" + "x" * 100_000):
+        assert Assembly(number(BUILT)).add(made(manifest={**OBJECT, "data": wide})) > narrow + 300_000
+
+
+FREE = {
+    (m.Login, "*"), (m.ApiServer, "host"), (m.Made, "where"), (m.Located, "where"), (m.Failed, "message"),
+    (m.Checked, "subject"), (m.Checked, "author"), (i.Described, "subject"), (i.Described, "author"), (m.Built, "twice"),
+    (i.Ran, "stdout"), (i.Ran, "stderr"),
+}  # fmt: skip
+"""Texts with another limit: by bytes, or that of the message."""
+
+
+@pytest.mark.parametrize("module", [m, i])
+def test_each_text_has_a_limit(module: Any) -> None:
+    kinds: list[type[Any]] = [each for each in vars(module).values() if isinstance(each, type)]
+    for kind in kinds:
+        if not is_dataclass(kind) or kind.__module__ != module.__name__ or (kind, "*") in FREE:
+            continue
+        texts = {
+            name
+            for name, hint in get_type_hints(kind).items()
+            if hint in (str, str | None, tuple[str, ...]) and (kind, name) not in FREE
+        }
+        shas = {"sha"} if kind in (i.Submodule, i.Pinned, i.Told) else set()
+        assert texts == {*LENGTHS.get(kind, {})} | shas, kind
 
 
 def refusal(kind: int, raw: bytes) -> str:

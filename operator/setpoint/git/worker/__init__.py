@@ -1,1 +1,1 @@
-"""The child process that talks to one Git server. None of this runs in the process of the operator."""
+"""The child process that talks to one Git server. None of this runs in the process that starts it."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from setpoint.api.addresses import Address, literal
 from setpoint.api.hosts import HostRules, choose, refusal
 from setpoint.git.credentials import keys_of
-from setpoint.git.errors import denied
 from setpoint.git.remotes import Remote, Repository
+from setpoint.git.worker.errors import denied
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 256 * 1024

@@ -21,10 +21,12 @@ from pygit2.enums import ObjectType
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.mirror import KEPT, Mirror, freed, grown, header, readable
+from setpoint.git.contents.objects import freed, header, readable
+from setpoint.git.mirror import KEPT, Mirror, grown
 from setpoint.git.refs import Selected
 from setpoint.git.remotes import Repository
 from setpoint.git.worker.remote import Callbacks, on_remote
+from setpoint.runtime import disk
 from setpoint.wall.messages import GitRef
 
 TIP = "refs/setpoint/tip"
@@ -89,7 +91,7 @@ def _anew(mirror: Mirror, old: Path | None, wanted: Fetch) -> str:
         if old:
             _carry(old, made, wanted.limit // 4)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        disk.remove(made)
         raise
     mirror.publish(made)
     return sha

@@ -19,10 +19,10 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.errors import http_problem, redirected, unreachable, untrusted
 from setpoint.git.remotes import DEFAULT_PORTS, Remote, Repository
 from setpoint.git.worker import egress
 from setpoint.git.worker.egress import CONNECT_SECONDS
+from setpoint.git.worker.errors import http_problem, redirected, unreachable, untrusted
 
 MAX_REDIRECTS = 5
 MAX_REDIRECT_BODY = 64 * 1024

@@ -17,7 +17,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import shutil
 import socket
 import sys
 import threading
@@ -32,15 +31,16 @@ from setpoint.api.budgets import Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
 from setpoint.fences import launcher
+from setpoint.git.contents.objects import freed
 from setpoint.git.credentials import Credentials
-from setpoint.git.mirror import PACK_FILES, Mirror, freed
-from setpoint.git.protocol import Message, read, write
+from setpoint.git.mirror import PACK_FILES, Mirror
+from setpoint.git.protocol import Message, failure, read, write
 from setpoint.git.refs import Selected, select
 from setpoint.git.remotes import Remote, Repository
 from setpoint.git.worker.fence import Ground
 from setpoint.git.worker.fetch import Fetch, create, fetch
 from setpoint.git.worker.remote import list_heads
-from setpoint.runtime.disk import cache_problem
+from setpoint.runtime import disk
 from setpoint.wall.messages import GitRef
 
 LOST: Final = 3
@@ -94,13 +94,13 @@ def _answer(home: Path, request: Message) -> Message:
     except Problem as problem:
         failed = problem
     except OSError as error:
-        failed = cache_problem(error)
+        failed = disk.cache_problem(error)
     except Exception as error:  # noqa: BLE001 - the parent must hear of it; a type's name holds no value
-        failed = Problem(Reason.GitFailed, f"an internal error ({type(error).__name__}) in the Git worker")
+        failed = Problem(Reason.GitFailed, f"an internal error ({type(error).__name__}) in the Git process")
     # A failure holds the frames it came through, and they the files of a fetch that take space though deleted.
     failed.__traceback__ = None
     gc.collect()
-    return {"id": request["id"], "problem": [str(failed.reason), failed.message]}
+    return {"id": request["id"], "problem": failure(failed)}
 
 
 _HOME = threading.Lock()
@@ -116,7 +116,7 @@ def scratch_in(home: Path) -> pygit2.Repository:
         with suppress(pygit2.GitError):
             if (scratch / "config").exists():
                 return pygit2.Repository(str(scratch))
-        shutil.rmtree(scratch, ignore_errors=True)
+        disk.remove(scratch)
         # Where it cannot be, the operating system says why, and libgit2 does not.
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return create(scratch)

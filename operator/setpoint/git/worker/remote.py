@@ -21,10 +21,10 @@ from setpoint.api.addresses import Address
 from setpoint.api.budgets import DEFAULTS, Budgets
 from setpoint.api.hosts import HostRules
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.errors import translate, unauthorized, unreachable
 from setpoint.git.refs import Head
 from setpoint.git.remotes import Remote, Repository
 from setpoint.git.worker import egress
+from setpoint.git.worker.errors import translate, unauthorized, unreachable
 from setpoint.git.worker.relay import Relay
 from setpoint.runtime.proxies import proxy_for
 

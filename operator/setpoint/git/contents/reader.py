@@ -1,14 +1,14 @@
-"""Reads commits from a mirror, in-process and without a work tree (shell).
+"""Reads commits from a mirror, by libgit2 and without a work tree (shell).
 
 A `Reader` is an open generation of a mirror, which nobody removes while it is open; a `MirrorTree` is the files
-of one commit in it, submodules included where they are given. Both may be used from several threads.
+of one commit in it, submodules included where they are given. Both may be used from several threads. Nothing is written:
+whoever may write mirrors is told what is damaged.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,13 +21,13 @@ from pygit2.enums import ObjectType
 
 from setpoint.api.budgets import DEFAULTS, MAX_PATH, Budgets
 from setpoint.api.reasons import Problem, Reason
-from setpoint.git.mirror import Mirror, header, open_reader, readable, touch
+from setpoint.git.contents.objects import header, readable
+from setpoint.git.mirror import Mirror, open_reader
 from setpoint.runtime.lru import Lru
 from setpoint.tree.bounded import shortened
 from setpoint.tree.folder import Folder, ForgedFolder
 from setpoint.tree.protocol import Entry, EntryKind
 
-TOUCH_SECONDS = 1.0
 MAX_LINE = 256  # characters of a subject or a name that are kept
 KEPT_PATHS = 4 * 2**20  # characters of the paths of folders that are remembered in one look
 
@@ -42,7 +42,12 @@ class Commit:
     time: str
 
 
+class Gone(Problem):
+    """A commit that the cache does not have (any more), or that cannot be read from it, whatever it has when somebody looks again."""
+
+
 T = TypeVar("T")
+Damaged = Callable[[Path], None]
 
 
 def _release(repository: pygit2.Repository, descriptor: int) -> None:
@@ -55,10 +60,11 @@ class Reader:
     """An open generation."""
 
     def __init__(
-        self, mirror: Mirror, generation: Path, descriptor: int, budgets: Budgets = DEFAULTS
+        self, mirror: Mirror, generation: Path, descriptor: int, budgets: Budgets, damaged: Damaged
     ) -> None:
-        """`budgets`: what is larger by its header is not read."""
-        self._mirror, self.generation, self.budgets = mirror, generation, budgets
+        """`budgets`: what is larger by its header is not read. `damaged` is told a generation that cannot be read."""
+        self._mirror, self.generation, self.budgets, self._tell = mirror, generation, budgets, damaged
+        self._broken = False
         self.read = 0
         """How many trees, blobs and commits were read."""
         try:
@@ -70,26 +76,26 @@ class Reader:
         self._lock = threading.Lock()
         self._place = str(generation)
         self._known: set[str] = set()
-        self._touched: dict[str, float] = {}
         self.trees: WeakSet[MirrorTree] = WeakSet()
 
     @classmethod
-    def open(cls, mirror: Mirror, budgets: Budgets = DEFAULTS) -> Self | None:
-        """Open the current generation of a mirror, if there is one that can be read."""
-        generation = mirror.current()
+    def open(
+        cls, mirror: Mirror, generation: Path | None, budgets: Budgets = DEFAULTS, *, damaged: Damaged
+    ) -> Self | None:
+        """Open a generation of a mirror, if there is one that can be read; `damaged` is told one that cannot."""
         descriptor = open_reader(generation) if generation else None
         if generation is None or descriptor is None:
             return None
         try:
-            return cls(mirror, generation, descriptor, budgets)
+            return cls(mirror, generation, descriptor, budgets, damaged)
         except pygit2.GitError:
-            mirror.discard(generation)
+            damaged(generation)
             return None
 
     @property
     def fresh(self) -> bool:
         """Whether it is still the generation to read."""
-        return self._release.alive and self._mirror.reads(self._place)
+        return self._release.alive and not self._broken and self._mirror.reads(self._place)
 
     def close(self) -> None:
         """Release the generation: others may remove it now."""
@@ -102,13 +108,6 @@ class Reader:
             if sha not in self._known and readable(self._repository, sha):
                 self._known.add(sha)
             return sha in self._known
-
-    def touch(self, sha: str) -> None:
-        """Note that a commit is in use, at most once a second."""
-        now = time.monotonic()
-        if now - self._touched.get(sha, -TOUCH_SECONDS) >= TOUCH_SECONDS:
-            self._touched[sha] = now
-            touch(self.generation, sha)
 
     def commit(self, sha: str) -> Commit:
         """Describe a commit; Problem(GitFailed) if it cannot be read."""
@@ -165,8 +164,9 @@ class Reader:
 
     def _damaged(self, oid: str) -> Problem:
         """Give the generation up; returns why."""
-        self._mirror.discard(self.generation)
-        return Problem(
+        self._broken = True
+        self._tell(self.generation)
+        return Gone(
             Reason.GitFailed,
             f"object {oid[:12]} cannot be read from the cache; it is fetched again",
             retry=True,

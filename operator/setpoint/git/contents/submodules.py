@@ -1,6 +1,6 @@
 """Reads `.gitmodules` (pure): git's configuration syntax, see git-config(1) and gitmodules(5).
 
-In: the bytes of the file. Out: submodule URLs by path. Only `path` and `url` count: the branch or update rule of a
+In: the bytes of the file. Out: submodule URLs by path, and the links of a commit. Only `path` and `url` count: the branch or update rule of a
 submodule does not matter, because the pinned commit is used.
 """
 
@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+
+from setpoint.api.budgets import MAX_PATH, Budgets
+from setpoint.git.links import Link
+from setpoint.tree.protocol import EntryKind, Tree
 
 # Blanks are git's own four; Python's \s has many more, which are part of a value.
 _SKIPPED = re.compile(r"(?:[ \t\r\n]|[#;][^\n]*)*")
@@ -20,6 +24,22 @@ _PART = re.compile(r'\\(.|\n)|"((?:[^"\\\n]|\\(?:.|\n))*)"|([^"\\])', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.|\n)")
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b", "\n": ""}
 _LINE = re.compile(r"[^\n]*")
+
+
+def links_in(tree: Tree, budgets: Budgets) -> tuple[Link, ...]:
+    """List the submodules of a commit; a gitlink that .gitmodules does not name stays what it is.
+
+    Raises Problem for too many, before they are looked up.
+    """
+    entry = tree.entry(".gitmodules")
+    if entry is None or entry.kind is not EntryKind.BLOB:
+        return ()
+    urls = submodule_urls(tree.read(".gitmodules"))
+    budgets.check("max_submodules", len(urls), ".gitmodules")
+    found = ((path, url, tree.entry(path)) for path, url in urls.items() if len(path) <= MAX_PATH)
+    return tuple(
+        Link(path, url, link.oid) for path, url, link in found if link and link.kind is EntryKind.SUBMODULE
+    )
 
 
 def submodule_urls(data: bytes) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What looks at commits depended on, and which of them a step between two commits touches (shell: ids are random).
+"""What looks at commits depended on, and which of them a step between two commits touches (pure).
 
 The set of paths of a look is as large as the tenant likes, so it stays here, within bounds.
 """
@@ -6,7 +6,6 @@ The set of paths of a look is as large as the tenant likes, so it stays here, wi
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,11 +21,13 @@ EACH: Final = 100
 class ReadSets:
     """Read sets by id. One that is not known (any more) counts as touched."""
 
-    def __init__(self, limit: int = MAX_IN_ALL) -> None:
-        """`limit`: bytes of all read sets together; a tenant chooses how long its paths are."""
+    def __init__(self, name: str, limit: int = MAX_IN_ALL) -> None:
+        """`name`: which no other process has or had; the ids begin with it, and a dot.
+
+        `limit`: bytes of all read sets together; a tenant chooses how long its paths are.
+        """
         self._kept: Lru[str, ReadSet] = Lru(limit)
-        # No id of a former process may mean anything to this one.
-        self._prefix, self._count = secrets.token_hex(4), itertools.count(1)
+        self._prefix, self._count = name, itertools.count(1)
 
     def keep(self, read_set: ReadSet) -> str:
         """Keep what a look depended on, and return its id; safe for threads."""

@@ -1,0 +1,1 @@
+"""Files of the Git cache, as whoever trusts nobody that writes there opens them."""

@@ -1,0 +1,1 @@
+"""The folders that readers write in, and what builds leave there."""
