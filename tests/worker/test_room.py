@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.kit.watching import watched
 
 from setpoint.fences.allowances import Allowance, Kind
+from setpoint.runtime import disk
 from setpoint.worker.room import Watch
 
 MIB = 2**20
@@ -35,6 +37,14 @@ CHILDREN: dict[str, tuple[Kind, dict[str, float]]] = {
     "import os; file = open('file', 'w+b'); os.unlink('file'); file.write(bytes(20 * 2**20)); file.flush()"
     + WAIT: (Kind.SCRATCH, {}),
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
+    """Remove what is too deep for pytest, which would fail at it some runs later."""
+    yield
+    for each in tmp_path.iterdir():
+        disk.remove(each)
 
 
 async def start(program: str, folder: Path) -> asyncio.subprocess.Process:

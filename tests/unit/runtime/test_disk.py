@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from setpoint.api.reasons import Reason
+from setpoint.runtime import disk
 from setpoint.runtime.disk import DEEPEST, ENTRY, cache_problem, remove, taken
+
+
+@pytest.fixture(autouse=True)
+def nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
+    """Remove what is too deep for pytest, which would fail at it some runs later."""
+    yield
+    for each in tmp_path.iterdir():
+        disk.remove(each)
 
 
 @pytest.mark.parametrize(
