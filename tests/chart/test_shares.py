@@ -11,6 +11,7 @@ from tests.chart.conftest import CHART, Helm
 from tests.chart.test_templates import containers, environment, only
 
 from setpoint import settings
+from setpoint.api.budgets import MIB
 from setpoint.worker import shares
 
 pytestmark = pytest.mark.cluster  # Helm is built like the cluster's binaries
@@ -96,7 +97,7 @@ def test_the_worker_learns_its_limit_of_the_kubelet_if_it_has_one(helm: Helm) ->
 def test_the_volumes_are_as_large_as_the_sum_says(helm: Helm) -> None:
     pod = only(helm.template(), "Deployment")["spec"]["template"]["spec"]
     sizes = {each["name"]: each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each}
-    assert sizes["tmp"] == f"{shares.tmp(worker_settings(helm, {})) // shares.MIB}Mi"
+    assert sizes["tmp"] == f"{shares.tmp(worker_settings(helm, {})) // MIB}Mi"
     for medium in ("Memory", ""):
         worker = environment(helm.template(f"--set=cache.medium={medium}"), "worker")
         found = settings.from_environ(worker)

@@ -255,4 +255,4 @@ async def test_a_broker_loads_nothing_that_reads_what_tenants_wrote() -> None:
 
 
 def _folder(world: World) -> tuple[str, ...]:
-    return (str(world.worker.broker.commits._mirrors / "team"),)
+    return (str(world.worker.broker.readers._plan.mirrors / "team"),)

@@ -11,8 +11,9 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final, TypeVar
 
+from setpoint.api.budgets import MIB
+
 K = TypeVar("K")
-_MIB: Final = 2**20
 _HOUSEKEEPING: Final = 0.05
 """The share of a processor that a child may take while nobody asked it for anything."""
 
@@ -73,7 +74,7 @@ class Excess:
         if self.kind is Kind.THREADS:
             return f"more than {self.limit:g} threads"
         what = "files" if self.kind is Kind.SCRATCH else "memory"
-        return f"more than {self.limit / _MIB:g} MiB of {what}"
+        return f"more than {self.limit / MIB:g} MiB of {what}"
 
 
 def excess(use: Use, allowance: Allowance) -> Excess | None:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from setpoint.api.budgets import setting
+from setpoint.api.budgets import MIB, setting
 from setpoint.api.reasons import Problem, Reason
 from setpoint.fences.allowances import Excess, Kind
 from setpoint.fences.kept import Kept
@@ -37,7 +37,6 @@ from setpoint.runtime.pool import Closed, Pool
 # What a child may know of our environment: proxies, and the machine's own certificate authorities.
 PASSED = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 ATTEMPTS = 2
-MIB: Final = 2**20
 MAIN: Final = "setpoint.git.worker.main"
 """What a child runs, by its name alone: it has libgit2, which must not get into this process."""
 LAUNCHER = ("-P", "-s", "-m", MAIN)

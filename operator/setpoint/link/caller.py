@@ -44,11 +44,6 @@ class Caller:
         self._last = 0
         self._gone: WorkerGone | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether the connection ended."""
-        return self._gone is not None
-
     async def run(self) -> None:
         """Take what comes in until the connection ends; ProtocolError if this side ends it because the other broke the protocol."""
         try:

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from setpoint.api.budgets import MIB
 from setpoint.api.reasons import Problem, Reason
 from setpoint.fences.launching import LaunchError, Observer
 from setpoint.fences.policy import Policy
 from setpoint.render.sandbox import POLICY, Completed, Left, Limits, Sandbox
 
 T = TypeVar("T")
-MIB = 2**20
 LIMITS = Limits(60.0, 512 * MIB, 32 * MIB)
 
 

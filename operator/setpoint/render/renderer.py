@@ -14,7 +14,7 @@ from pathlib import Path
 from posixpath import normpath, relpath
 from typing import Final, NoReturn
 
-from setpoint.api.budgets import DEFAULTS, Budgets, setting, too_large
+from setpoint.api.budgets import DEFAULTS, MIB, Budgets, setting, too_large
 from setpoint.api.reasons import Problem, Reason
 from setpoint.api.sync import SyncSpec
 from setpoint.objects import documents
@@ -25,7 +25,7 @@ from setpoint.render.contents import Contents
 from setpoint.render.inputs import Flavour, Inputs
 from setpoint.render.kustomize import errors, overlay
 from setpoint.render.preparing import OVERLAY, REPOSITORY, Job, prepare, prepare_overlay
-from setpoint.render.program import MIB, Kustomize
+from setpoint.render.program import Kustomize
 from setpoint.render.sandbox import Completed, Stopped
 from setpoint.render.unique import TwiceError, checked
 from setpoint.runtime import fairness

@@ -22,6 +22,7 @@ from setpoint.fences.launching import Connection, LaunchError, Nobody, Observer,
 from setpoint.fences.memory import sample
 from setpoint.fences.policy import Policy
 from setpoint.render import launcher
+from setpoint.runtime.disk import FOLDER
 
 POLICY: Final = Policy()
 _SAMPLE_SECONDS: Final = 0.05
@@ -142,7 +143,7 @@ async def _watch(connection: Connection, started: Started, limits: Limits) -> tu
 
 def _opened(folder: Path) -> int:
     try:
-        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(folder, FOLDER)
     except OSError as error:
         raise LaunchError(f"its work folder cannot be opened: {error.strerror}") from None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Bell:
     """Rings once, at the earliest time that was asked for."""
 
-    def __init__(self, ring: Callable[[], None]) -> None:
+    def __init__(self, ring: Callable[[], object]) -> None:
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
 

@@ -7,6 +7,7 @@ modes keep its owner out.
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import os
 import secrets
@@ -17,7 +18,11 @@ from typing import Final, Self
 
 from setpoint.api.reasons import Problem, Reason
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Opens a folder that others may write beside: no symlink is one."""
+ALIVE: Final = "alive"
+"""The file by whose lock a process says that its folder is in use."""
+_LOCKED: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BATCH: Final = 1000
 _LEVELS: Final = 64
 _BLOCK: Final = 512
@@ -123,6 +128,36 @@ def _blocks(entry: os.DirEntry[str]) -> int:
         return entry.stat(follow_symlinks=False).st_blocks * _BLOCK
     except FileNotFoundError:
         return 0
+
+
+def claimed(folder: Path) -> int:
+    """Make a private folder for as long as this process lives; returns a descriptor whose flock says that it does. OSError."""
+    folder.mkdir(mode=0o700)
+    descriptor = os.open(folder / "new", _LOCKED | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.rename(folder / "new", folder / ALIVE)  # nobody meets it unlocked
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove a folder that was `claimed` by a process that is gone; not another user's, and none in the making or going away."""
+    try:
+        if folder.lstat().st_uid != os.geteuid():
+            return
+        descriptor = os.open(folder / ALIVE, _LOCKED)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+    except BlockingIOError:
+        return  # it lives
+    finally:
+        os.close(descriptor)
 
 
 def remove(folder: Path) -> bool:
@@ -239,10 +274,10 @@ def _move(source: int, name: str, target: int, new: str) -> None:
 def _opened(name: str, parent: int | None) -> int:
     """Open a folder so that it can be read and written, whatever its mode was."""
     try:
-        descriptor = os.open(name, _FOLDER, dir_fd=parent)
+        descriptor = os.open(name, FOLDER, dir_fd=parent)
     except PermissionError:
         _own(name, parent)
-        return os.open(name, _FOLDER, dir_fd=parent)
+        return os.open(name, FOLDER, dir_fd=parent)
     try:
         if os.fstat(descriptor).st_mode & stat.S_IRWXU != stat.S_IRWXU:
             os.fchmod(descriptor, stat.S_IRWXU)

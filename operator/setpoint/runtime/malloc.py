@@ -11,6 +11,8 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from setpoint.runtime.bell import Bell
+
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 LARGE: Final = 128 * 1024
@@ -44,18 +46,12 @@ class TrimTimer:
 
     def __init__(self) -> None:
         """Nothing was done yet."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._bell = Bell(lambda: asyncio.get_running_loop().run_in_executor(None, trim))
 
     def worked(self) -> None:
         """Note that something was done."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._due)
+        self._bell.ring_after(PAUSE)
 
     def close(self) -> None:
         """Stop returning memory."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _due(self) -> None:
-        self._timer = None
-        asyncio.get_running_loop().run_in_executor(None, trim)
+        self._bell.stop()

@@ -23,7 +23,7 @@ from setpoint.git.fetching import Fetching
 from setpoint.git.workers import Terms
 from setpoint.link.channel import Channel, receive_message, send_message
 from setpoint.link.relay import forward
-from setpoint.link.server import Handle, typed
+from setpoint.link.server import typed
 from setpoint.link.turns import Turns
 from setpoint.render.program import Program
 from setpoint.render.sandbox import Limits
@@ -83,7 +83,7 @@ class Broker:
         self._fetching, self._kustomize, self._watch = fetching, kustomize, watch
         builds = Builds(kustomize, plan.concurrency, watch)
         self.readers = Readers(plan, self._turns, Services(builds.errands, self._noticed, watch))
-        self.commits = Commits(fetching, self.readers, plan.mirrors, allow_file=allow_file)
+        self.commits = Commits(fetching, self.readers, allow_file=allow_file)
         self._doubted: Lru[str, float] = Lru(MAX_HANDLES)
         self._typed = typed(
             {
@@ -145,12 +145,8 @@ class Broker:
         launchers = self.readers.launcher, self._kustomize.sandbox.launcher, self._fetching.launcher
         return stats(self._watch, launchers, self.readers.deaths, self.readers.longest_wait)
 
-    @property
-    def handle(self) -> Handle:
-        """What answers the operator's calls."""
-        return self._handle
-
-    async def _handle(self, channel: Channel, head: Frame) -> None:
+    async def handle(self, channel: Channel, head: Frame) -> None:
+        """Answer a call of the operator (`link.server.Handle`)."""
         if head.kind not in LOOKS:
             await self._typed(channel, head)
             return

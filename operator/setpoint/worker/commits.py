@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from setpoint.api.reasons import Problem, Reason
@@ -35,14 +34,9 @@ class _Known:
 class Commits:
     """Knows which repository a handle stands for, with its login, which the operator gives with each check alone."""
 
-    def __init__(self, fetching: Fetching, readers: Readers, mirrors: Path, *, allow_file: bool) -> None:
-        """`mirrors`: the folder of all; `allow_file`: whether a URL may be that of a local folder."""
-        self._fetching, self._readers, self._mirrors, self._allow_file = (
-            fetching,
-            readers,
-            mirrors,
-            allow_file,
-        )
+    def __init__(self, fetching: Fetching, readers: Readers, *, allow_file: bool) -> None:
+        """`allow_file`: whether a URL may be that of a local folder."""
+        self._fetching, self._readers, self._allow_file = fetching, readers, allow_file
         self._repositories: Lru[str, Repository] = Lru(MAX_HANDLES)
         self._over: Lru[tuple[str, str, bool], str] = Lru(MAX_HANDLES)
         self._known: Lru[tuple[str, str, bool], _Known] = Lru(MAX_HANDLES)
@@ -102,9 +96,9 @@ class Commits:
 
     def reader(self, namespace: str, handle: str, told: Iterable[Told] = ()) -> Key:
         """Return which reader reads a commit for a namespace: of another's, it sees the mirrors that the commit is in, and no other."""
-        owner = handle.partition("/")[0]
-        if namespace == owner:
-            return Key(namespace, (str(self._mirrors / (owner or "_")),))
+        mirror = self._fetching.mirror(handle)
+        if namespace == mirror.namespace:
+            return Key(namespace, (str(mirror.path.parent),))
         handles = {handle, *(pin.handle for each in told for pin in each.pins)}
         return Key(namespace, tuple(sorted(str(self._fetching.mirror(each).path) for each in handles)))
 
@@ -147,15 +141,10 @@ class Commits:
         """Describe a commit; None if not all of it is there."""
         handle = self._fetching.handle(repository)
         try:
-            if not place.submodules:
-                return await self._describe(handle, sha, ())
-            if await self._describe(handle, sha, ()) is None:
-                return None
-            return await self._describe(
-                handle, sha, _told(await self._pins(repository, sha)), submodules=True
-            )
+            told = _told(await self._pins(repository, sha)) if place.submodules else ()
         except _Missing:
             return None
+        return await self._describe(handle, sha, told, submodules=place.submodules)
 
     async def _describe(
         self, handle: str, sha: str, told: tuple[Told, ...], *, submodules: bool = False

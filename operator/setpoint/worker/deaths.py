@@ -6,13 +6,12 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-from setpoint.api.budgets import setting
+from setpoint.api.budgets import MIB, setting
 from setpoint.api.reasons import Problem, Reason
 from setpoint.fences.allowances import Excess, Kind
 from setpoint.fences.launching import Exit, cause
 from setpoint.worker.reader.limits import NO_MEMORY
 
-MIB: Final = 2**20
 _CRASHES: Final = frozenset(
     (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP)
 )

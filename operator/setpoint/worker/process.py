@@ -20,6 +20,7 @@ from setpoint.link.channel import Channel
 from setpoint.link.server import Handle, Server, introduced
 from setpoint.link.stream import Stream
 from setpoint.link.turns import Turns
+from setpoint.runtime.bell import Bell
 from setpoint.runtime.logs import configure
 from setpoint.runtime.loop_holds import watched
 from setpoint.runtime.malloc import TrimTimer, separate_large_blocks
@@ -36,7 +37,7 @@ from setpoint.worker.cache_id import cache_id
 from setpoint.worker.fences import fences
 from setpoint.worker.folders.scratch import Remover
 from setpoint.worker.shares import check
-from setpoint.worker.telling import Telling
+from setpoint.worker.telling import SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,12 @@ async def serve(settings: Settings, remover: Remover, stream: Stream) -> None:
             broker = Broker.of(settings, _rules(settings, hello), remover)
             ends.push_async_callback(whole, broker.close)
 
-            telling = Telling(lambda: server.tell(broker.stats()))
-            ends.callback(telling.close)
+            telling = Bell(lambda: server.tell(broker.stats()))
+            ends.callback(telling.stop)
 
             async def answer(channel: Channel, head: Frame) -> None:
                 returns.worked()
-                telling.asked()
+                telling.ring_after(SECONDS)
                 await broker.handle(channel, head)
 
             return answer

@@ -152,7 +152,7 @@ class Readers:
 
     async def release(self, namespace: str) -> None:
         """End the readers of a namespace's mirrors as soon as they have nothing to do, and wait for those that have nothing now."""
-        folder = self._plan.mirrors / (namespace or "_")
+        folder = self._plan.mirrors / namespace
         found = [child for child in self._pool.all if child.key.touches(folder)]
         for child in found:
             child.retired = True

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from setpoint.api.budgets import MIB
 from setpoint.api.reasons import Problem, Reason
 from setpoint.settings import Settings
 
-MIB: Final = 2**20
 BASE: Final = 96 * MIB
 """Bytes of the broker and the launchers, which fork all others."""
 SCRATCH: Final = 256 * MIB

@@ -1,11 +1,10 @@
-"""Tells the operator of the worker's processes, while there is something to tell (async shell)."""
+"""What the worker tells the operator of its processes (shell)."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from setpoint.fences.launching import Connection
@@ -14,7 +13,7 @@ from setpoint.wall.messages import Stats
 from setpoint.worker.room import Watch
 
 SECONDS: Final = 10.0
-"""Between two tellings, at least."""
+"""After something was asked, until it is told what the processes take; where nothing is asked, nothing is told."""
 
 
 def stats(watch: Watch, launchers: Iterable[Connection | None], deaths: int, longest_wait: float) -> Stats:
@@ -29,26 +28,3 @@ def stats(watch: Watch, launchers: Iterable[Connection | None], deaths: int, lon
         memory[child.kind] += child.use.memory
         processes[child.kind] += 1
     return Stats(dict(memory), dict(processes), deaths, longest_wait)
-
-
-class Telling:
-    """Tells some seconds after something was asked, and never where nothing is."""
-
-    def __init__(self, tell: Callable[[], None]) -> None:
-        """`tell` is called."""
-        self._tell = tell
-        self._timer: asyncio.TimerHandle | None = None
-
-    def asked(self) -> None:
-        """Note that something was asked."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SECONDS, self._due)
-
-    def close(self) -> None:
-        """Tell nothing any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _due(self) -> None:
-        self._timer = None
-        self._tell()

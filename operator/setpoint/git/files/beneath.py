@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from setpoint.runtime.disk import FOLDER
+
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -19,10 +20,10 @@ def folder(path: Path, *names: str) -> Iterator[int]:
 
     On the way to `path` symlinks are followed: that is ours.
     """
-    descriptor = os.open(path, _FOLDER)
+    descriptor = os.open(path, FOLDER)
     try:
         for name in names:
-            below = os.open(name, _FOLDER, dir_fd=descriptor)
+            below = os.open(name, FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = below
         yield descriptor

@@ -37,12 +37,9 @@ def session(cache: Path) -> tuple[Path, int]:
     root = cache / "run"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     for each in root.iterdir():
-        _remove_dead(each)
+        disk.remove_abandoned(each)
     folder = root / f"{os.getpid()}-{time.monotonic_ns()}"
-    folder.mkdir(mode=0o700)
-    descriptor = os.open(folder / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return folder, descriptor
+    return folder, disk.claimed(folder)
 
 
 def try_exclusive(descriptor: int) -> bool:
@@ -52,15 +49,3 @@ def try_exclusive(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _remove_dead(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder / "alive", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return  # in the making, or going away
-    try:
-        if try_exclusive(descriptor):
-            disk.remove(folder)
-    finally:
-        os.close(descriptor)

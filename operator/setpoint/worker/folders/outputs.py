@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from setpoint.runtime.disk import FOLDER
+
 NAMES: Final = ("%s.stdout", "%s.stderr")
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -23,7 +24,7 @@ def made(scratch: Path, work: str) -> Iterator[tuple[int, int]]:
     They stay, unless the block fails: then nobody takes them.
     """
     with ExitStack() as opened, ExitStack() as failed:
-        folder = os.open(scratch, _FOLDER)
+        folder = os.open(scratch, FOLDER)
         opened.callback(os.close, folder)
         descriptors = []
         for name in NAMES:

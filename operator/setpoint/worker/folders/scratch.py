@@ -8,22 +8,18 @@ They are removed in a thread that no reader, Sync or connection waits for: who w
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from setpoint.runtime.disk import cache_problem, remove, temporary
+from setpoint.runtime.disk import ALIVE, cache_problem, claimed, remove, remove_abandoned, temporary
 
 log = logging.getLogger(__name__)
 PREFIX: Final = "setpoint-readers-"
-ALIVE: Final = "alive"
-_FILE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Remover:
@@ -55,7 +51,8 @@ class Scratch:
         try:
             if self._alive < 0 or not (self._root / ALIVE).exists():  # somebody may wipe /tmp
                 self._close()
-                self._root, self._alive = _root(self.parent)
+                self._root = self.parent / f"{PREFIX}{secrets.token_hex(8)}"
+                self._alive = claimed(self._root)
             folder = self._root / name
             folder.mkdir(mode=0o700)
         except OSError as error:
@@ -86,34 +83,7 @@ class Scratch:
 
     def _sweep(self) -> None:
         for folder in self.parent.glob(f"{PREFIX}*"):
-            with suppress(OSError):  # it is another user's, in the making, or going away
-                _remove_dead(folder)
-
-
-def _root(parent: Path) -> tuple[Path, int]:
-    """Make a private folder, and return it with the descriptor whose flock says that we live; OSError."""
-    root = parent / f"{PREFIX}{secrets.token_hex(8)}"
-    root.mkdir(mode=0o700)
-    descriptor = os.open(root / "new", _FILE | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.rename(root / "new", root / ALIVE)  # nobody meets it unlocked
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return root, descriptor
-
-
-def _remove_dead(folder: Path) -> None:
-    found = folder.lstat()
-    if found.st_uid != os.geteuid():
-        return
-    descriptor = os.open(folder / ALIVE, _FILE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove(folder)
-    finally:
-        os.close(descriptor)
+            remove_abandoned(folder)
 
 
 def _told(done: Future[object]) -> None:
